@@ -1,0 +1,35 @@
+# Two commands: `make demo` and `make test`. The environment lives in .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS ?= 2
+
+.PHONY: demo test check docs clean
+
+$(VENV)/.base: pyproject.toml
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base requirements-ci.txt
+	@$(BIN)/python -m pip install --quiet --requirement requirements-ci.txt
+	@touch $@
+
+demo: $(VENV)/.base  ## train on the shipped table, evaluate, report, route a few prompts
+	@$(BIN)/python examples/demo.py
+
+check: $(VENV)/.dev  ## style, types, layers
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: check  ## everything: style, types, layers, then the whole suite
+	$(BIN)/python -m pytest -n 2
+
+docs: $(VENV)/.base
+	@$(BIN)/python -m pip install --quiet '.[docs]'
+	$(BIN)/mkdocs build --strict
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,107 @@
+"""The trained domain and task classifier: one linear layer over what analysis has already computed."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.analysis.structure import STRUCTURE_NAMES
+from equipoise.analysis.vocabulary import Vocabulary, bundled_vocabulary
+from equipoise.errors import StateError
+from equipoise.types import DOMAINS, TASKS, Singles, SparseRows
+
+WEIGHTS = "classifier.npz"
+LEXICAL_WIDTH = 4096
+_ARRAYS = ("dense", "lexical", "bias", "mean", "scale", "embedder")
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Classifier:
+    """Two multinomial logistic models, side by side: the columns are ``DOMAINS``, then ``TASKS``.
+
+    Attributes:
+        dense: weights of embedding, structure and vocabulary cues, shape (d, 11).
+        lexical: weights of folded word and word-pair columns, shape (LEXICAL_WIDTH, 11).
+        bias: shape (11,).
+        mean: what is subtracted from structure and cues.
+        scale: what they are then divided by.
+        embedder: version of the embedder that the weights were trained on.
+        vocabulary: the groups of cue words that the weights were trained on.
+        version: hash of weights and vocabulary.
+    """
+
+    dense: Singles
+    lexical: Singles
+    bias: Singles
+    mean: Singles
+    scale: Singles
+    embedder: str
+    vocabulary: Vocabulary
+    version: str
+
+    def label(self, text: str, embedding: Singles, structure: Singles, lexical: SparseRows) -> tuple[str, str]:
+        """Domain and task of one text, from the views of it that analysis has made."""
+        shape = np.concatenate([structure, self.vocabulary.cues(text)])
+        x = np.concatenate([embedding, (shape - self.mean) / self.scale])
+        words = folded(lexical)
+        score = x @ self.dense + self.bias
+        if len(words):
+            score = score + np.add.reduce(self.lexical.take(words, axis=0), axis=0) / np.float32(len(words) ** 0.5)
+        n = len(DOMAINS)
+        return DOMAINS[int(score[:n].argmax())], TASKS[int(score[n:].argmax())]
+
+
+def folded(lexical: SparseRows) -> npt.NDArray[np.int64]:
+    """The columns of one lexical row folded to ``LEXICAL_WIDTH``, presence only; a weight 1/sqrt(n) each."""
+    return np.array(sorted({c % LEXICAL_WIDTH for c in lexical.indices.tolist()}), dtype=np.int64)
+
+
+@cache
+def bundled_classifier() -> Classifier:
+    """The classifier that ships with the package, loaded once."""
+    raw = files("equipoise.analysis").joinpath("data", WEIGHTS).read_bytes()
+    return load_classifier(raw, bundled_vocabulary(), where=WEIGHTS)
+
+
+def load_classifier(raw: bytes, vocabulary: Vocabulary, *, where: str) -> Classifier:
+    """A classifier from the bytes of its npz file and the vocabulary that it was trained with.
+
+    Raises:
+        StateError: the file is no npz, or arrays are missing or of the wrong shape.
+    """
+    arrays = read_npz(raw, _ARRAYS, where=where)
+    columns = len(DOMAINS) + len(TASKS)
+    shape_inputs = len(STRUCTURE_NAMES) + 2 * len(vocabulary.names)
+    shapes_agree = (
+        arrays["lexical"].shape == (LEXICAL_WIDTH, columns)
+        and arrays["dense"].shape[1:] == (columns,)
+        and arrays["bias"].shape == (columns,)
+        and arrays["mean"].shape == arrays["scale"].shape == (shape_inputs,)
+    )
+    if not shapes_agree:
+        raise StateError(f"{where}: weights have the wrong shape; train again with train_classifier.py")
+    dense = {name: arrays[name].astype(np.float32) for name in ("dense", "lexical", "bias", "mean", "scale")}
+    version = hashlib.sha256(raw + vocabulary.text.encode()).hexdigest()[:16]
+    return Classifier(**dense, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version)
+
+
+def read_npz(raw: bytes, names: tuple[str, ...], *, where: str) -> Mapping[str, npt.NDArray[Any]]:
+    """The named arrays of an npz file, never unpickling.
+
+    Raises:
+        StateError: the file cannot be read or lacks an array.
+    """
+    try:
+        with np.load(io.BytesIO(raw), allow_pickle=False) as stored:
+            return {name: stored[name] for name in names}
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StateError(f"{where}: not a readable weights file ({type(error).__name__}); train it again") from error

@@ -1,0 +1,138 @@
+"""Structural features: the shape of a prompt, in a few tens of microseconds."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from math import log1p
+
+import numpy as np
+
+from equipoise.types import Singles
+
+_CLASSES = (
+    ("digit", b"0123456789"),
+    ("upper", bytes(range(65, 91))),
+    ("non_ascii", bytes(range(128, 256))),
+    ("bracket", b"()[]{}"),
+    ("operator", b"=+*/<>%&|^~_"),
+    ("quote", b"\"'`"),
+    ("sentence", b".!?"),
+    ("question", b"?"),
+    ("newline", b"\n"),
+    ("comma", b",;:"),
+)
+_WH = ("what", "why", "how", "which", "who", "when", "where", "whose", "whom")
+_IMPERATIVES = frozenset(
+    "add analyze analyse answer arrange brainstorm build calculate change check choose classify combine compare compose "
+    "compute convert correct count create debug decide define derive describe design determine develop discuss draft edit "
+    "estimate evaluate examine explain extract fill find fix format generate give identify imagine implement improve "
+    "infer interpret invent list make name optimize outline paraphrase plan predict produce proofread propose prove "
+    "provide rank refactor rephrase replace review rewrite run select show shorten simplify simulate solve sort state "
+    "suggest sum summarize summarise tell test transform translate turn update use verify write".split()
+)
+
+STRUCTURE_NAMES = (
+    "log_words",
+    "log_characters",
+    "log_tokens",
+    "tokens_per_word",
+    "mean_word_length",
+    "log_sentences",
+    "log_words_per_sentence",
+    "unique_share",
+    "digit_share",
+    "upper_share",
+    "non_ascii_share",
+    "bracket_share",
+    "operator_share",
+    "quote_share",
+    "comma_share",
+    "log_questions",
+    "log_newlines",
+    "code_fences",
+    "latex",
+    "log_list_items",
+    "log_options",
+    "log_numbers",
+    "largest_number_digits",
+    "wh_what",
+    "wh_why",
+    "wh_how",
+    "wh_other",
+    "starts_imperative",
+    "log_imperatives",
+    "ends_with_question",
+)
+
+_LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]", re.MULTILINE)
+_OPTION = re.compile(r"(?:^|\n|[ \t])\(?[A-J][.):][ \t)]")
+_NUMBER = re.compile(r"\d+")
+_LATEX = re.compile(r"\\[a-zA-Z]{2,}|\$[^$\n]{1,200}\$")
+_STRIP = ".,;:!?\"'()[]{}*-"
+
+
+def structure_features(text: str, words: int, characters: int, tokens: int) -> Singles:
+    """The features named by ``STRUCTURE_NAMES``.
+
+    Args:
+        text: the analysed window.
+        words: words of the whole prompt.
+        characters: characters of the whole prompt.
+        tokens: tokens of the whole prompt.
+    """
+    code = text.encode()
+    histogram = np.bincount(np.frombuffer(code, dtype=np.uint8), minlength=256)
+    digit, upper, non_ascii, bracket, operator, quote, sentence, question, newline, comma = (
+        _classes() @ histogram
+    ).tolist()
+    size = max(len(code), 1)
+    parts = text.lower().split()
+    n = max(len(parts), 1)
+    seen = {p.strip(_STRIP) for p in parts}
+    numbers = _NUMBER.findall(text) if digit else ()
+    backslash_or_dollar = "\\" in text or "$" in text
+    return np.array(
+        (
+            log1p(words),
+            log1p(characters),
+            log1p(tokens),
+            tokens / max(words, 1),
+            (len(text) - n + 1) / n,
+            log1p(sentence),
+            log1p(n / (sentence + 1)),
+            len(seen) / n,
+            digit / size,
+            upper / size,
+            non_ascii / size,
+            bracket / size,
+            operator / size,
+            quote / size,
+            comma / size,
+            log1p(question),
+            log1p(newline),
+            log1p(text.count("```")),
+            log1p(len(_LATEX.findall(text))) if backslash_or_dollar else 0.0,
+            log1p(len(_LIST_ITEM.findall(text))),
+            log1p(len(_OPTION.findall(text))) if upper else 0.0,
+            log1p(len(numbers)),
+            min(max(map(len, numbers), default=0), 20),
+            "what" in seen or "what's" in seen,
+            "why" in seen,
+            "how" in seen,
+            not seen.isdisjoint(_WH[3:]),
+            bool(parts) and parts[0].strip(_STRIP) in _IMPERATIVES,
+            log1p(len(seen & _IMPERATIVES)),
+            text.rstrip().endswith("?"),
+        ),
+        dtype=np.float32,
+    )
+
+
+@cache
+def _classes() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+    """One row per character class, one column per byte value."""
+    table = np.zeros((len(_CLASSES), 256))
+    for row, (_, members) in enumerate(_CLASSES):
+        table[row, list(members)] = 1.0
+    return table

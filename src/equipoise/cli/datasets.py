@@ -1,0 +1,81 @@
+"""``equipoise datasets``: public outcome tables by name."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from equipoise import config
+from equipoise.cli.output import emit_json, note, say
+from equipoise.datasets import public
+from equipoise.datasets.registry import DATASETS
+from equipoise.tables.files import read_table
+
+NAME = "datasets"
+HELP = "public outcome tables by name: list, get, path"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    commands = parser.add_subparsers(dest="action", metavar="list|get|path", required=True)
+    listing = commands.add_parser(
+        "list", help="every known data set, its licence, and where it lies if it is here"
+    )
+    get = commands.add_parser("get", help="download a data set, check it, and convert it to an outcome table")
+    get.add_argument("name", metavar="NAME")
+    get.add_argument("--out", metavar="FOLDER", type=Path, help="where to put it (default: the cache folder)")
+    path = commands.add_parser("path", help="where the data set lies on this machine")
+    path.add_argument("name", metavar="NAME")
+    for sub in (listing, get, path):
+        sub.add_argument("--json", action="store_true", help="print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: done."""
+    if args.action == "list":
+        return _list(args.json)
+    if args.action == "get":
+        file = public.get(args.name, args.out or config.cache_folder(), public.fetch_https, notice=note)
+    else:
+        file = public.path(args.name, folders())
+    if args.json:
+        table = read_table(file)
+        emit_json({"name": args.name, "path": str(file), "n_prompts": len(table), "models": table.models})
+    else:
+        say(str(file))
+    return 0
+
+
+def folders() -> tuple[Path, ...]:
+    """Where data sets are looked for: the folders of EQUIPOISE_DATA, then the cache."""
+    return (*config.data_folders(), config.cache_folder())
+
+
+def _list(as_json: bool) -> int:
+    places = folders()
+    found = [(known, public.find(known.name, places)) for known in DATASETS.values()]
+    if as_json:
+        emit_json(
+            [
+                {
+                    "name": known.name,
+                    "about": known.about,
+                    "licence": known.licence,
+                    "source": known.source,
+                    "download": not known.by_hand and not known.ships,
+                    "path": None if file is None else str(file),
+                }
+                for known, file in found
+            ]
+        )
+        return 0
+    for known, file in found:
+        here = (
+            str(file)
+            if file
+            else "not here; see 'path'"
+            if known.by_hand or known.ships
+            else "not here; 'get' downloads it"
+        )
+        say(f"{known.name}\n    {known.about}\n    {known.licence}; {known.source}\n    {here}")
+    return 0

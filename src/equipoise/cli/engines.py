@@ -1,0 +1,77 @@
+"""The options by which commands name an engine, and how a decision is printed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from equipoise import api
+from equipoise.cli.output import note, say
+from equipoise.config import DEFAULT_FILE, read_config
+from equipoise.engine import Engine
+from equipoise.types import Candidate, Constraints, Decision
+
+
+def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--router-file``, ``--config`` and ``--route``."""
+    parser.add_argument("--router-file", metavar="FILE", type=Path, help="a file that `equipoise train` wrote")
+    parser.add_argument("--config", metavar="F", type=Path, help="configuration (default equipoise.yaml, if there)")
+    parser.add_argument("--route", metavar="NAME", default="auto", help="route of the configuration (default auto)")
+    parser.add_argument("--policy", metavar="SPEC", help="policy to decide by, such as cost_aware:cost_weight=2")
+
+
+def engine_of(args: argparse.Namespace) -> tuple[Engine, Constraints]:
+    """The engine that the options name; the built-in pool where they name none."""
+    if args.router_file is not None:
+        engine, limits = api.load(args.router_file), Constraints()
+    elif args.config is not None or DEFAULT_FILE.exists():
+        file = args.config or DEFAULT_FILE
+        engine, limits = api.engine_from(read_config(file), args.route, folder=file.parent)
+    else:
+        note("no equipoise.yaml here: using the built-in pool 'notebook' and its published priors")
+        engine, limits = api.pool_engine(), Constraints()
+    return (engine.with_policy(args.policy) if args.policy else engine), limits
+
+
+def as_document(decision: Decision) -> dict[str, Any]:
+    """A decision as JSON."""
+    document = asdict(decision)
+    document["model"] = decision.model
+    document["constraints"]["capabilities"] = sorted(decision.constraints.capabilities)
+    for candidate in document["candidates"]:
+        if candidate["quality"] is not None:
+            mean, std = candidate["quality"]
+            candidate["quality"] = {"mean": mean, "std": std}
+    return document
+
+
+def explain(decision: Decision) -> None:
+    """A decision for people: the choice, the reasons, and every model beside it."""
+    f: Mapping[str, Any] = decision.features
+    say(f"{decision.model}  (confidence {decision.confidence:.2f}, {decision.method})")
+    for reason in decision.reasons:
+        say(f"  {reason}")
+    say(
+        f"  prompt: {f['domain']}, {f['task_type']}, {f['words']} words, {f['input_tokens']} tokens in, "
+        f"about {f['output_tokens']:.0f} out, difficulty {f['difficulty']:.2f}"
+    )
+    width = max(len(c.model) for c in decision.candidates)
+    say(f"  {'model':<{width}}  quality          cost USD  latency s  probability")
+    for candidate in sorted(decision.candidates, key=_rank):
+        say("  " + _row(candidate, width))
+
+
+def _rank(candidate: Candidate) -> tuple[bool, float, float]:
+    utility = candidate.utility if candidate.utility is not None else float("-inf")
+    return candidate.refused is not None, -candidate.probability, -utility
+
+
+def _row(c: Candidate, width: int) -> str:
+    quality = f"{c.quality.mean:.3f} +- {c.quality.std:.3f}" if c.quality is not None else "not known"
+    cost = f"{c.cost_usd:.3g}" if c.cost_usd is not None else "not known"
+    latency = f"{c.latency_s:.2f}" if c.latency_s is not None else "-"
+    tail = f"refused: {c.refused}" if c.refused is not None else f"{c.probability:.2f}"
+    return f"{c.model:<{width}}  {quality:<16} {cost:>9}  {latency:>9}  {tail}"

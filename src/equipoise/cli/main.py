@@ -1,0 +1,77 @@
+"""``equipoise COMMAND``: finds the command, runs it, turns errors into one line and an exit status.
+
+Exit status: 0 done, 1 the check failed, 2 bad usage or bad input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from equipoise import __version__
+from equipoise.cli.output import note
+from equipoise.errors import EquipoiseError, UnknownName
+
+COMMANDS = {
+    "init": "write a commented equipoise.yaml",
+    "route": "decide which model should answer a prompt",
+    "collect": "build an outcome table from your own prompts",
+    "table": "describe, lint or convert an outcome table",
+    "datasets": "public outcome tables, by name",
+    "train": "learn a router from an outcome table",
+    "evaluate": "measure routers on an outcome table, with intervals",
+    "calibrate": "set a policy on rows that the router has not seen",
+    "routers": "list routers and policies with their parameters",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Usage errors are one line that says what is wrong and where help is."""
+
+    def error(self, message: str) -> NoReturn:
+        note(f"{self.prog}: {message}; see: {self.prog} --help")
+        raise SystemExit(2)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    parser = _Parser(prog="equipoise", description="Route every prompt to the cheapest LLM that is good enough.")
+    parser.add_argument("--version", action="version", version=f"equipoise {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Parser)
+    asked = next((a for a in arguments if not a.startswith("-")), None)
+    if asked is not None and asked not in COMMANDS:
+        note(f"equipoise: {UnknownName('command', asked, COMMANDS)}; see: equipoise --help")
+        return 2
+    chosen = _load(commands, asked)
+    args = parser.parse_args(arguments)
+    try:
+        return int(chosen[args.command].run(args))
+    except EquipoiseError as error:
+        note(f"equipoise {args.command}: {' '.join(str(error).split())}")
+        return 2
+    except KeyboardInterrupt:
+        note(f"equipoise {args.command}: interrupted; nothing was written under a final name")
+        return 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _load(commands: Any, asked: str | None) -> dict[str, Any]:
+    """Import the module of the command that is asked for; the others only lend their name to the help."""
+    loaded: dict[str, Any] = {}
+    for name, about in COMMANDS.items():
+        command = commands.add_parser(name, help=about, description=about)
+        if name == asked:
+            loaded[name] = importlib.import_module(f"equipoise.cli.{name}")
+            loaded[name].add_arguments(command)
+    return loaded
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

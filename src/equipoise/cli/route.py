@@ -1,0 +1,46 @@
+"""``equipoise route``: decide which model should answer a prompt."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from equipoise.api import request_with
+from equipoise.cli.engines import add_engine_arguments, as_document, engine_of, explain
+from equipoise.cli.output import emit_json, say
+from equipoise.engine import MOST_CHARACTERS
+
+NAME = "route"
+HELP = "decide which model should answer a prompt"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("text", metavar="TEXT", help="the prompt; - reads standard input")
+    add_engine_arguments(parser)
+    parser.add_argument("--max-cost-usd", metavar="X", type=float, help="refuse dearer models")
+    parser.add_argument("--max-latency-s", metavar="X", type=float, help="refuse slower models")
+    parser.add_argument("--min-quality", metavar="X", type=float, help="refuse models expected to be worse")
+    parser.add_argument("--explain", action="store_true", help="show every model that was considered")
+    parser.add_argument("--json", action="store_true", help="print the decision as one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: decided."""
+    text = sys.stdin.read(MOST_CHARACTERS + 1) if args.text == "-" else args.text
+    engine, limits = engine_of(args)
+    request = request_with(
+        limits,
+        text,
+        max_cost_usd=args.max_cost_usd,
+        max_latency_s=args.max_latency_s,
+        min_quality=args.min_quality,
+    )
+    decision = engine.decide(request)
+    if args.json:
+        emit_json(as_document(decision))
+    elif args.explain:
+        explain(decision)
+    else:
+        say(decision.model)
+    return 0

@@ -1,0 +1,41 @@
+"""``equipoise train``: learn a router from an outcome table."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from equipoise import api
+from equipoise.cli.output import emit_json, note, say
+
+NAME = "train"
+HELP = "learn a router from an outcome table"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument("table", metavar="TABLE", help="outcome table, or the name of a public data set")
+    parser.add_argument(
+        "--router", metavar="SPEC", required=True, help="such as linear or knn:k=50; see: equipoise routers"
+    )
+    parser.add_argument("--policy", metavar="SPEC", default="cost_aware:form=linear,cost_weight=0")
+    parser.add_argument("--models", metavar="A,B", help="only these models of the table")
+    parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
+    parser.add_argument("--cost", choices=("table", "none"), default="table", help="none: costs are not needed")
+    parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write")
+    parser.add_argument("--json", action="store_true", help="print a summary as one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: the router file is written."""
+    table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none")
+    if args.models:
+        table = table.only([m.strip() for m in args.models.split(",")])
+    note(f"learning '{args.router}' from {len(table)} prompts and {len(table.models)} models")
+    engine = api.train(table, router=args.router, policy=args.policy, cost=False)
+    engine.save(args.out)
+    if args.json:
+        emit_json({"out": str(args.out), "prompts": len(table), "models": table.models, "versions": engine.versions})
+    else:
+        say(f"wrote {args.out}; try: equipoise route 'What is 17 * 23?' --router-file {args.out} --explain")
+    return 0

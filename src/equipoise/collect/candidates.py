@@ -1,0 +1,147 @@
+"""The candidates file: which models are asked, where, how, and what they cost."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, NamedTuple
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from equipoise.collect.plan import AskedModel, Rates
+from equipoise.errors import ConfigError
+from equipoise.types import Deployment, Price
+
+_MAX_FILE_BYTES = 1024 * 1024
+_Money = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class CandidatesFile(NamedTuple):
+    """What a candidates file says. ``price_note`` tells readers of the table where its costs come from."""
+
+    candidates: tuple[AskedModel, ...]
+    price_note: str = ""
+    judges: tuple[AskedModel, ...] = ()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Deployment(_Strict):
+    provider: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+    model_id: str | None = None
+    region: str | None = None
+    options: dict[str, Any] = {}
+
+
+class _Price(_Strict):
+    usd_per_1m_input: _Money = 0.0
+    usd_per_1m_output: _Money = 0.0
+    usd_per_1m_cached_input: _Money | None = None
+    usd_per_call: _Money = 0.0
+    usd_per_compute_s: _Money = 0.0
+
+
+class _Rates(_Strict):
+    prefill_s_per_token: _Money
+    decode_s_per_token: _Money
+    usd_per_compute_s: _Money
+
+
+class _Candidate(_Strict):
+    name: str = Field(min_length=1)
+    deployment: _Deployment
+    price: _Price | None = None
+    rates: _Rates | None = None
+    max_tokens: int = Field(256, ge=1)
+    temperature: float = Field(0.0, ge=0, le=2)
+    system: str | None = None
+    suffix: str | None = None
+    stop: tuple[str, ...] = ()
+    samples: int = Field(0, ge=0, le=1000)
+    sample_temperature: float = Field(0.8, ge=0, le=2)
+
+
+class _File(_Strict):
+    price_note: str = ""
+    candidates: list[_Candidate] = Field(min_length=1)
+    judges: list[_Candidate] = []
+
+
+def read_candidates(path: Path) -> CandidatesFile:
+    """Read a candidates file.
+
+    Raises:
+        ConfigError: it cannot be read, or says something that is not understood.
+    """
+    try:
+        if path.stat().st_size > _MAX_FILE_BYTES:
+            raise ConfigError(f"{path}: larger than {_MAX_FILE_BYTES} bytes, which no candidates file is")
+        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; give the path of a candidates file") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a mapping; write 'candidates:' and a list of them")
+    try:
+        read = _File.model_validate(document)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_first_problem(error, document)}") from None
+    candidates = tuple(_asked(c, path) for c in read.candidates)
+    judges = tuple(_asked(c, path) for c in read.judges)
+    names = [c.name for c in candidates]
+    twice = next((n for n in names if names.count(n) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"{path}: two candidates are named '{twice}'; give each its own name")
+    return CandidatesFile(candidates, read.price_note, judges)
+
+
+def _asked(c: _Candidate, path: Path) -> AskedModel:
+    if c.price is not None and c.rates is not None:
+        raise ConfigError(f"{path}: candidate '{c.name}' has both price and rates; keep one")
+    given = c.model_dump(exclude={"deployment", "price", "rates"})
+    return AskedModel(
+        **given,
+        deployment=Deployment(**c.deployment.model_dump()),
+        price=None if c.price is None else Price(**c.price.model_dump()),
+        rates=None if c.rates is None else Rates(**c.rates.model_dump()),
+    )
+
+
+_SECTIONS: Mapping[str, type[_Strict]] = {"deployment": _Deployment, "price": _Price, "rates": _Rates}
+
+
+def _first_problem(error: ValidationError, document: Mapping[str, Any]) -> str:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = first["loc"]
+    if first["type"] == "extra_forbidden":
+        key = str(where[-1])
+        known = list(_model_at(where[:-1]).model_fields)
+        near = difflib.get_close_matches(key, known, n=1)
+        hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}"
+        return f"{_place(where[:-1], document)}unknown key '{key}'; {hint}"
+    return f"{_place(where, document)}{first['msg'].lower()}"
+
+
+def _model_at(where: tuple[int | str, ...]) -> type[_Strict]:
+    if not where:
+        return _File
+    return _SECTIONS.get(str(where[-1]), _Candidate)
+
+
+def _place(where: tuple[int | str, ...], document: Mapping[str, Any]) -> str:
+    if not where:
+        return ""
+    parts = [str(p) for p in where]
+    if len(where) > 1 and isinstance(where[1], int):
+        entry = document[parts[0]][where[1]]
+        kind = str(where[0]).rstrip("s")
+        name = entry.get("name") if isinstance(entry, dict) else None
+        parts[:2] = [f"{kind} '{name}'" if name else f"{kind} {where[1] + 1}"]
+    return ", ".join(parts) + ": "

@@ -1,0 +1,143 @@
+"""Prompt rows and the reader of prompt files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from equipoise.datasets.ladder.row import PromptRow
+from equipoise.errors import TableError
+
+__all__ = ["COLUMNS", "PromptRow", "read_prompts"]
+
+COLUMNS = ("prompt_id", "prompt", "dataset", "group", "level", "grader", "answer", "tests")
+
+
+def read_prompts(path: str | Path) -> list[PromptRow]:
+    """Read a JSON-lines (`.jsonl`, `.ndjson`, `.json`) or CSV file of prompts."""
+    file = Path(path)
+    if not file.is_file():
+        raise TableError(f"{file}: no such prompt file; give the path of a .jsonl or .csv file")
+    records = _csv_records(file) if file.suffix.lower() == ".csv" else _json_records(file)
+    rows: list[PromptRow] = []
+    seen: dict[str, int] = {}
+    for line, record in records:
+        row = _row(record, file, line)
+        if row.prompt_id in seen:
+            raise TableError(
+                f"{file}, line {line}: prompt_id {row.prompt_id!r} was already used on line "
+                f"{seen[row.prompt_id]}; give every prompt its own id"
+            )
+        seen[row.prompt_id] = line
+        rows.append(row)
+    if not rows:
+        raise TableError(f"{file}: no prompts in the file; write at least one line with prompt_id and prompt")
+    return rows
+
+
+def _json_records(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    with file.open(encoding="utf-8-sig") as handle:
+        try:
+            for line, text in enumerate(handle, start=1):
+                if text.strip():
+                    yield line, _json_object(text, file, line)
+        except UnicodeDecodeError as error:
+            raise TableError(f"{file}: not UTF-8 text; save the file as UTF-8") from error
+
+
+def _json_object(text: str, file: Path, line: int) -> Mapping[str, object]:
+    try:
+        value = json.loads(text)
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise TableError(f"{file}, line {line}: not valid JSON ({error}); write one object a line") from error
+    if not isinstance(value, dict):
+        raise TableError(f"{file}, line {line}: not a JSON object; write one object a line")
+    return value
+
+
+def _csv_records(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+    with file.open(encoding="utf-8-sig", newline="") as handle:
+        reader = csv.DictReader(handle)
+        try:
+            for name in ("prompt_id", "prompt"):
+                if name not in (reader.fieldnames or ()):
+                    raise TableError(f"{file}, line 1: no column {name!r}; add it to the header")
+            for record in reader:
+                yield reader.line_num, {key: value for key, value in record.items() if key is not None}
+        except (csv.Error, UnicodeDecodeError) as error:
+            where = f"{file}, line {reader.line_num}"
+            raise TableError(f"{where}: not readable as UTF-8 CSV ({error}); save it as UTF-8 CSV") from error
+
+
+def _row(record: Mapping[str, object], file: Path, line: int) -> PromptRow:
+    where = f"{file}, line {line}"
+    for name in ("prompt_id", "prompt"):
+        if name not in record:
+            raise TableError(f"{where}: no column {name!r}; add it to every line")
+    prompt_id = _text(record, "prompt_id", where).strip()
+    prompt = _text(record, "prompt", where)
+    if not prompt_id:
+        raise TableError(f"{where}: empty prompt_id; give every prompt its own id")
+    if not prompt.strip():
+        raise TableError(f"{where}: prompt {prompt_id!r} is empty; write the prompt or remove the line")
+    return PromptRow(
+        prompt_id=prompt_id,
+        prompt=prompt,
+        dataset=_text(record, "dataset", where) or file.stem,
+        group=_text(record, "group", where) or prompt_id,
+        level=_level(record.get("level"), where),
+        grader=_text(record, "grader", where) or None,
+        answer=_answer(record.get("answer"), where),
+        tests=_text(record, "tests", where),
+    )
+
+
+def _text(record: Mapping[str, object], name: str, where: str) -> str:
+    value = record.get(name)
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    # Ids are often written as bare numbers; anything deeper is a mistake worth naming.
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    raise TableError(f"{where}: column {name!r} is not text; write a string")
+
+
+def _level(value: object, where: str) -> int | None:
+    if value is None or value == "":
+        return None
+    text = str(value).strip()
+    if isinstance(value, bool) or not text.lstrip("-").isdecimal():
+        raise TableError(f"{where}: level {value!r} is not a whole number; write 1, 2, 3 ... or leave it out")
+    return int(text)
+
+
+def _answer(value: object, where: str) -> tuple[str, ...]:
+    if value is None or value == "":
+        return ()
+    if isinstance(value, str):
+        # A CSV cell can hold only text, so a JSON list of strings in it means several answers.
+        parsed = _list_in_text(value)
+        return parsed if parsed is not None else (value,)
+    if isinstance(value, bool):
+        return (str(value).lower(),)
+    if isinstance(value, int | float):
+        return (str(value),)
+    if isinstance(value, list) and all(isinstance(item, str | int | float) for item in value):
+        return tuple(str(item) for item in value)
+    raise TableError(f"{where}: answer is neither text nor a list of texts; write one or the other")
+
+
+def _list_in_text(text: str) -> tuple[str, ...] | None:
+    if not text.startswith('["'):
+        return None
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError:
+        return None
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return tuple(value)
+    return None

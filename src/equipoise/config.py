@@ -1,0 +1,215 @@
+"""Configuration. The only module that reads the environment and ``equipoise.yaml``."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from equipoise.errors import ConfigError
+
+DEFAULT_FILE = Path("equipoise.yaml")
+_MOST_BYTES = 1 << 20
+_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+def secret(name: str) -> str:
+    """The value of a secret's environment variable.
+
+    Raises:
+        ConfigError: the variable is not set or empty. Its name is told, never a value.
+    """
+    value = os.environ.get(name, "")
+    if not value:
+        raise ConfigError(f"environment variable {name} is not set; export it with the provider's key")
+    return value
+
+
+def data_folders() -> list[Path]:
+    """Extra folders that hold public data sets: ``EQUIPOISE_DATA``, separated as PATH is."""
+    return [Path(p).expanduser() for p in os.environ.get("EQUIPOISE_DATA", "").split(os.pathsep) if p]
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: ``EQUIPOISE_CACHE``, else the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(os.environ.get("EQUIPOISE_CACHE") or Path(base) / "equipoise").expanduser()
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DeploymentConfig(_Strict):
+    """One place where a model can be called."""
+
+    provider: str
+    base_url: str | None = None
+    api_key_env: str | None = None
+    model_id: str | None = None
+    region: str | None = None
+    weight: _Positive = 1.0
+    options: dict[str, Any] = {}
+
+
+class PriceConfig(_Strict):
+    """A price that overrides the catalog's. Per million tokens."""
+
+    usd_per_1m_input: _Usd = 0.0
+    usd_per_1m_output: _Usd = 0.0
+    usd_per_1m_cached_input: _Usd | None = None
+    usd_per_call: _Usd = 0.0
+    usd_per_compute_s: _Usd = 0.0
+
+
+class ModelConfig(_Strict):
+    """A model; what is left out comes from the catalog."""
+
+    name: str = Field(min_length=1)
+    price: PriceConfig | None = None
+    context_window: int | None = Field(None, gt=0)
+    max_output_tokens: int | None = Field(None, gt=0)
+    tier: Literal["premium", "standard", "budget", "local"] | None = None
+    specializations: tuple[str, ...] | None = None
+    capabilities: frozenset[str] | None = None
+    latency_s: _Positive | None = None
+    quality: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    deployments: tuple[DeploymentConfig, ...] = ()
+
+
+class ConstraintsConfig(_Strict):
+    """Hard limits of a route."""
+
+    max_cost_usd: _Positive | None = None
+    max_latency_s: _Positive | None = None
+    min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
+    region: str | None = None
+    capabilities: frozenset[str] = frozenset()
+
+
+class RouteConfig(_Strict):
+    """A name that applications ask for instead of a model."""
+
+    router: dict[str, Any] = {"type": "static"}
+    policy: dict[str, Any] = {"type": "cost_aware"}
+    constraints: ConstraintsConfig = ConstraintsConfig()
+    fallback: tuple[str, ...] = ()
+
+
+class UrlConfig(_Strict):
+    """Where something is kept."""
+
+    url: str
+
+
+class Config(_Strict):
+    """``equipoise.yaml``."""
+
+    pool: Literal["notebook"] | None = None
+    models: tuple[ModelConfig, ...] = ()
+    routes: dict[str, RouteConfig] = {"auto": RouteConfig()}
+    storage: UrlConfig = UrlConfig(url="sqlite:///equipoise.db")
+    shared_state: UrlConfig = UrlConfig(url="memory://")
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a configuration file.
+
+    Raises:
+        ConfigError: naming file, line, what is wrong and, for a misspelled key, the near one.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes, which no configuration is")
+        text = path.read_text(encoding="utf-8")
+        node = yaml.compose(text)
+        document = yaml.safe_load(text) or {}
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; write one with: equipoise init") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: not a mapping of settings; see: equipoise init")
+    try:
+        return Config.model_validate(document)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        where = f"{path}:{_line(node, first['loc'])}"
+        raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {_said(first)}") from None
+
+
+def _said(problem: Mapping[str, Any]) -> str:
+    if problem["type"] != "extra_forbidden":
+        return str(problem["msg"]).lower()
+    known = _keys_at(problem["loc"][:-1])
+    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
+    return "unknown key; " + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}")
+
+
+def _keys_at(where: Sequence[int | str]) -> list[str]:
+    """The keys allowed at a place, found by walking the models by field name."""
+    kinds: dict[str, type[_Strict]] = {
+        "models": ModelConfig,
+        "routes": RouteConfig,
+        "deployments": DeploymentConfig,
+        "price": PriceConfig,
+        "constraints": ConstraintsConfig,
+        "storage": UrlConfig,
+        "shared_state": UrlConfig,
+    }
+    named = [p for p in where if p in kinds]
+    return list((kinds[str(named[-1])] if named else Config).model_fields)
+
+
+def _line(node: yaml.Node | None, where: Sequence[int | str]) -> int:
+    """The line of the deepest part of ``where`` that the file has."""
+    line = 1
+    for part in where:
+        if isinstance(node, yaml.MappingNode):
+            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
+            if pair is None:
+                break
+            line, node = pair[0].start_mark.line + 1, pair[1]
+        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+            node = node.value[part]
+            line = node.start_mark.line + 1
+        else:
+            break
+    return line
+
+
+EXAMPLE = """\
+# Equipoise: which models there are, and how to choose between them.
+
+# Models. Prices, context windows and capabilities come from the catalog; anything can be overridden.
+models:
+  - name: gpt-4o
+    deployments:
+      - {provider: openai, base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY}
+  - name: gpt-4o-mini
+    deployments:
+      - {provider: openai, base_url: "https://api.openai.com/v1", api_key_env: OPENAI_API_KEY}
+  # - name: my-own-model
+  #   price: {usd_per_1m_input: 0.05, usd_per_1m_output: 0.10}
+  #   context_window: 32768
+  #   tier: local
+  #   quality: {general: 0.6, code: 0.5, reasoning: 0.5, creative: 0.6}
+
+# Routes: the names that applications ask for.
+routes:
+  auto:
+    # `static` needs no data. Learn from your own outcomes with
+    #   router: {type: linear, table: outcomes.parquet}      or      router: {file: router.npz}
+    router: {type: static}
+    policy: {type: cost_aware, cost_weight: 1.0}
+    constraints: {max_cost_usd: 0.05}
+
+storage: {url: "sqlite:///equipoise.db"}
+shared_state: {url: "memory://"}
+"""

@@ -1,0 +1,187 @@
+"""The verbs. What a router, a policy, an embedder, a cost model and a provider promise.
+
+A router is a keyword-only dataclass: its fields are its parameters and its configuration schema,
+the constructor only stores them, and what is learned lives apart (``state`` / ``restore``).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+from equipoise.types import (
+    Bools,
+    Estimate,
+    Estimates,
+    Expected,
+    FeatureBatch,
+    Features,
+    Floats,
+    Model,
+    Outcomes,
+    Singles,
+    State,
+)
+
+
+class Router(ABC):
+    """Estimates the quality of every model on a prompt. It never sees a price and never decides.
+
+    Class attributes:
+        name: the name under which it is registered.
+        needs: optional features that it reads: ``embedding``, ``lexical``, ``structure``, ``linguistic``.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[frozenset[str]] = frozenset()
+
+    @abstractmethod
+    def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
+        """Quality estimates, shape (n, m). Pure. NaN for models that the router knows nothing of."""
+
+    def predict(self, features: Features, models: Sequence[Model]) -> dict[str, Estimate]:
+        """Quality estimates of one prompt; models that the router knows nothing of are left out."""
+        mean, std = self.predict_batch(FeatureBatch.one(features), models)
+        return {
+            m.name: Estimate(float(mean[0, j]), float(std[0, j]))
+            for j, m in enumerate(models)
+            if mean[0, j] == mean[0, j]
+        }
+
+    @abstractmethod
+    def learn(self, features: Features, model: str, reward: float) -> None:
+        """Take one observation: ``model`` answered the prompt with quality ``reward`` in [0, 1]."""
+
+    @abstractmethod
+    def fit(self, outcomes: Outcomes) -> Self:
+        """Replace what was learned by what ``outcomes`` shows. Returns self.
+
+        Raises:
+            NotEnoughData: when there are too few rows for the method.
+        """
+
+    @abstractmethod
+    def state(self) -> State:
+        """What was learned."""
+
+    @abstractmethod
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``: afterwards predictions are the same, bit for bit."""
+
+    def explain(self, features: Features) -> tuple[str, ...]:
+        """Reasons for the estimates of one prompt, in plain words. Optional."""
+        del features
+        return ()
+
+
+class Choice(NamedTuple):
+    """What a policy made of n prompts and m models.
+
+    ``probability`` sums to one on every row; ``utility`` is NaN for refused models;
+    ``confidence`` has shape (n,).
+    """
+
+    probability: Floats
+    utility: Floats
+    confidence: Floats
+
+
+class Situation(NamedTuple):
+    """What a policy decides on: estimates for n prompts and m models, and which models are allowed.
+
+    Every row of ``allowed`` has at least one True: refusals and the fallback come before the policy.
+    """
+
+    quality: Floats
+    quality_std: Floats
+    cost_usd: Floats
+    latency_s: Floats
+    allowed: Bools
+    requirement: Sequence[str]
+
+
+class Policy(ABC):
+    """Turns estimates into a probability for every alternative. A keyword-only dataclass, like a router."""
+
+    name: ClassVar[str]
+    reads_cost: ClassVar[bool] = True
+    fallback_confidence: ClassVar[float] = 0.5
+
+    @abstractmethod
+    def choose(self, situation: Situation) -> Choice:
+        """Decide for every row. Pure."""
+
+    def calibrate(self, situation: Situation, paid_usd: Floats) -> Self:
+        """Set what must be learned from calibration data (a budget's multiplier, say). Returns self.
+
+        ``paid_usd`` is what every cell really cost, shape (n, m).
+        """
+        del situation, paid_usd
+        return self
+
+    def state(self) -> State:
+        """What calibration learned."""
+        return State({}, {})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        del state
+        return self
+
+
+class CostEstimator(Protocol):
+    """Expected cost, latency and answer length of every model on every prompt."""
+
+    def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Expected:
+        """Arrays of shape (n, m); NaN where nothing is known."""
+        ...
+
+
+class Embedder(Protocol):
+    """Text to unit-length vectors. ``version`` names the weights: vectors of two versions do not mix."""
+
+    version: str
+    dimension: int
+
+    def embed(self, texts: Sequence[str]) -> Singles:
+        """Vectors of shape (n, dimension)."""
+        ...
+
+
+class Reply(NamedTuple):
+    """What a provider brought back for one call."""
+
+    text: str
+    input_tokens: int
+    output_tokens: int
+    latency_s: float
+    compute_s: float | None
+    finish: str
+    raw: dict[str, Any]
+
+
+class Provider(Protocol):
+    """Calls models. Errors are mapped once, here, to ``ProviderError``."""
+
+    name: str
+
+    async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
+        """One chat completion, not streamed."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections and workers."""
+        ...
+
+
+__all__ = [
+    "Choice",
+    "CostEstimator",
+    "Embedder",
+    "Policy",
+    "Provider",
+    "Reply",
+    "Router",
+    "Situation",
+]

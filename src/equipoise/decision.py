@@ -1,0 +1,178 @@
+"""Estimates and policy as one pure function: features in, a ``Decision`` out.
+
+The same function decides live, in replay and in evaluation. It reads no clock, network or environment;
+the identifier and the random draw are arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from equipoise.contracts import Choice, CostEstimator, Policy, Router, Situation
+from equipoise.errors import NoModel, PriceError
+from equipoise.policy.constraints import refusals
+from equipoise.types import (
+    Bools,
+    Candidate,
+    Constraints,
+    Decision,
+    Estimate,
+    Estimates,
+    Expected,
+    FeatureBatch,
+    Features,
+    Model,
+    Plan,
+)
+
+WhenNoneFits = Literal["cheapest", "refuse"]
+
+
+def decide(
+    features: Features,
+    constraints: Constraints,
+    *,
+    models: Sequence[Model],
+    router: Router,
+    costs: CostEstimator,
+    policy: Policy,
+    when_none_fits: WhenNoneFits = "cheapest",
+    draw: float = 0.0,
+    decision_id: str = "",
+    versions: Mapping[str, str] | None = None,
+) -> Decision:
+    """Choose a model for one prompt.
+
+    Args:
+        when_none_fits: when no model meets the constraints, ``cheapest`` degrades to the cheapest model
+            that can serve the request at all, ``refuse`` raises.
+        draw: uniform in [0, 1); picks among the policy's probabilities.
+
+    Raises:
+        NoModel: no model meets the constraints, with the reason for each.
+        PriceError: a price that the policy needs is missing.
+    """
+    batch = FeatureBatch.one(features)
+    quality = router.predict_batch(batch, models)
+    expected = costs.predict_batch(batch, models)
+    refused = refusals(features, constraints, models, quality, expected)
+    allowed = np.array([[r is None for r in refused]])
+    fell_back = not allowed.any()
+    if fell_back:
+        allowed = _last_resort(features, constraints, models, quality, expected, refused, when_none_fits)
+    if policy.reads_cost:
+        _require_costs(models, expected, allowed)
+    situation = Situation(
+        quality.mean, quality.std, expected.cost_usd, expected.latency_s, allowed, (features.quality_requirement,)
+    )
+    choice = policy.choose(situation)
+    picked = int(np.searchsorted(np.cumsum(choice.probability[0]), draw, side="right"))
+    picked = min(picked, int(np.flatnonzero(choice.probability[0])[-1]))
+    candidates = _candidates(models, quality, expected, choice, refused)
+    order = sorted((j for j in np.flatnonzero(allowed[0]) if j != picked), key=lambda j: -choice.utility[0, j])
+    return Decision(
+        id=decision_id,
+        plan=Plan(model=models[picked].name, fallback=tuple(models[j].name for j in order)),
+        confidence=policy.fallback_confidence if fell_back else float(choice.confidence[0]),
+        method=policy.name + ("_fallback" if fell_back else ""),
+        reasons=_reasons(candidates, picked, fell_back, router.explain(features)),
+        candidates=candidates,
+        constraints=constraints,
+        features=_summary(features),
+        draw=draw,
+        versions=dict(versions or {}),
+    )
+
+
+def _last_resort(
+    features: Features,
+    constraints: Constraints,
+    models: Sequence[Model],
+    quality: Estimates,
+    expected: Expected,
+    refused: Sequence[str | None],
+    when_none_fits: WhenNoneFits,
+) -> Bools:
+    """The cheapest model that can serve the request at all: limits on money, time and quality are let go."""
+    hard = Constraints(region=constraints.region, capabilities=constraints.capabilities)
+    able = [r is None for r in refusals(features, hard, models, quality, expected)]
+    if when_none_fits == "refuse" or not any(able):
+        raise NoModel({m.name: r for m, r in zip(models, refused, strict=True) if r is not None})
+    cost = np.where(able, np.nan_to_num(expected.cost_usd[0], nan=np.inf), np.inf)
+    chosen = int(np.argmin(cost)) if np.isfinite(cost).any() else able.index(True)
+    allowed: Bools = (np.arange(len(models)) == chosen)[None]
+    return allowed
+
+
+def _require_costs(models: Sequence[Model], expected: Expected, allowed: Bools) -> None:
+    unknown = np.flatnonzero(allowed[0] & np.isnan(expected.cost_usd[0]))
+    if len(unknown):
+        raise PriceError(models[unknown[0]].name, "the policy weighs costs")
+
+
+def _candidates(
+    models: Sequence[Model], quality: Estimates, expected: Expected, choice: Choice, refused: Sequence[str | None]
+) -> tuple[Candidate, ...]:
+    rows = zip(
+        models,
+        quality.mean[0].tolist(),
+        quality.std[0].tolist(),
+        expected.cost_usd[0].tolist(),
+        expected.latency_s[0].tolist(),
+        expected.output_tokens[0].tolist(),
+        choice.utility[0].tolist(),
+        choice.probability[0].tolist(),
+        refused,
+        strict=True,
+    )
+    return tuple(
+        Candidate(
+            model=model.name,
+            quality=Estimate(mean, std) if mean == mean else None,
+            cost_usd=_known(cost),
+            latency_s=_known(latency),
+            output_tokens=_known(output),
+            utility=_known(utility),
+            probability=probability,
+            refused=reason,
+        )
+        for model, mean, std, cost, latency, output, utility, probability, reason in rows
+    )
+
+
+def _known(value: float) -> float | None:
+    return value if value == value and abs(value) != float("inf") else None
+
+
+def _reasons(
+    candidates: Sequence[Candidate], picked: int, fell_back: bool, explained: Sequence[str]
+) -> tuple[str, ...]:
+    chosen = candidates[picked]
+    reasons = []
+    if fell_back:
+        reasons.append(f"no model met the constraints; {chosen.model} is the cheapest that can serve the request")
+    if chosen.quality is not None and chosen.cost_usd is not None:
+        level, cost = chosen.quality.mean, chosen.cost_usd
+        reasons.append(f"{chosen.model}: expected quality {level:.3f} for {cost:.3g} USD")
+    refused = sum(c.refused is not None for c in candidates)
+    if refused:
+        reasons.append(f"{refused} of {len(candidates)} models refused by the constraints")
+    return (*reasons, *explained)
+
+
+def _summary(features: Features) -> dict[str, Any]:
+    """The readable part of the analysis; never the prompt itself."""
+    return {
+        "words": features.words,
+        "input_tokens": features.input_tokens,
+        "output_tokens": round(features.output_tokens, 1),
+        "domain": features.domain,
+        "task_type": features.task_type,
+        "complexity": round(features.complexity, 4),
+        "difficulty": round(features.difficulty, 4),
+        "quality_requirement": features.quality_requirement,
+        "urgency": features.urgency,
+    }

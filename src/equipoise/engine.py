@@ -1,0 +1,288 @@
+"""The walk for one request: analyse -> estimate -> decide. Executing and logging join it in the gateway.
+
+engine = Engine.train("outcomes.parquet", router="linear")
+decision = engine.decide("What is 17 * 23?", max_cost_usd=0.01)
+"""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from equipoise import __version__
+from equipoise.analysis import Analyzer
+from equipoise.contracts import Policy, Router, Situation
+from equipoise.decision import WhenNoneFits, decide
+from equipoise.errors import InputError, StateError
+from equipoise.estimates import CostModel
+from equipoise.registry import Spec, make_policy, make_router, spec_of
+from equipoise.storage.router_file import load_states, save_states
+from equipoise.tables import OutcomeTable
+from equipoise.types import (
+    Constraints,
+    Decision,
+    Deployment,
+    FeatureBatch,
+    Features,
+    Model,
+    Outcomes,
+    Price,
+    Request,
+    Requirement,
+    Urgency,
+)
+
+MOST_CHARACTERS = 1_000_000
+
+
+@dataclass(kw_only=True)
+class Engine:
+    """Everything that a decision needs, in one place. Deciding is pure but for its identifier and its draw.
+
+    Args:
+        router: estimates quality.
+        policy: decides.
+        models: the models to choose from.
+        costs: expected cost, latency and answer length.
+        analyzer: text to features.
+        when_none_fits: what to do when no model meets the constraints.
+        versions: of what was trained, for the decision record.
+    """
+
+    router: Router
+    policy: Policy
+    models: Sequence[Model]
+    costs: CostModel = field(default_factory=CostModel)
+    analyzer: Analyzer = field(default_factory=Analyzer)
+    when_none_fits: WhenNoneFits = "cheapest"
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def train(
+        cls,
+        table: OutcomeTable,
+        *,
+        router: Spec = "linear",
+        policy: Spec = "cost_aware:form=linear,cost_weight=0",
+        models: Sequence[Model] | None = None,
+        analyzer: Analyzer | None = None,
+    ) -> Self:
+        """Learn from an outcome table.
+
+        Args:
+            models: what is known of the table's models beyond it (prices, windows); by default their names only,
+                with costs as measured in the table.
+        """
+        analyzer = analyzer or Analyzer()
+        learner = make_router(router)
+        outcomes = outcomes_of(table, analyzer, learner.needs | {"structure"})
+        known = {m.name: m for m in models or ()}
+        engine = cls(
+            router=learner.fit(outcomes),
+            policy=make_policy(policy),
+            models=[known.get(name, Model(name=name)) for name in table.models],
+            costs=CostModel().fit(outcomes),
+            analyzer=analyzer,
+        )
+        engine.versions = engine._versions(table.name)
+        return engine
+
+    @classmethod
+    def train_free(cls, *, models: Sequence[Model], router: Spec = "static", policy: Spec = "cost_aware") -> Self:
+        """An engine that needs no data: whatever the router knows before it has learned anything."""
+        engine = cls(router=make_router(router), policy=make_policy(policy), models=models)
+        engine.versions = engine._versions("none")
+        return engine
+
+    def _versions(self, table: str) -> dict[str, str]:
+        return {
+            "equipoise": __version__,
+            "router": self.router.name,
+            "policy": self.policy.name,
+            "analysis": self.analyzer.version,
+            "table": table,
+        }
+
+    def calibrate(self, table: OutcomeTable) -> Self:
+        """Calibrate the policy on rows that the router has not seen. Returns self."""
+        outcomes = outcomes_of(table, self.analyzer, self.router.needs | {"structure"})
+        columns = [table.models.index(m.name) for m in self.models]
+        expected = self.costs.predict_batch(outcomes.features, self.models)
+        estimates = self.router.predict_batch(outcomes.features, self.models)
+        if outcomes.cost_usd is None:
+            raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
+        situation = Situation(
+            estimates.mean,
+            estimates.std,
+            expected.cost_usd,
+            expected.latency_s,
+            estimates.mean == estimates.mean,
+            list(outcomes.features.quality_requirement),
+        )
+        self.policy.calibrate(situation, outcomes.cost_usd[:, columns])
+        return self
+
+    def analyze(self, request: Request) -> Features:
+        """The features that this engine's router and cost model read.
+
+        Raises:
+            InputError: the prompt is empty or longer than a million characters.
+        """
+        if not request.text.strip():
+            raise InputError("the prompt is empty; give some text to route")
+        if len(request.text) > MOST_CHARACTERS:
+            raise InputError(
+                f"the prompt has {len(request.text)} characters, at most {MOST_CHARACTERS} are taken; shorten it"
+            )
+        return self.analyzer.analyze(request, frozenset(self.router.needs | {"structure"}))
+
+    def decide(
+        self,
+        prompt: str | Request,
+        *,
+        max_cost_usd: float | None = None,
+        max_latency_s: float | None = None,
+        min_quality: float | None = None,
+        quality_requirement: Requirement | None = None,
+        urgency: Urgency | None = None,
+        capabilities: frozenset[str] = frozenset(),
+    ) -> Decision:
+        """Choose a model for one prompt.
+
+        Raises:
+            InputError: the prompt is empty or too long.
+            NoModel: no model can serve the request.
+            PriceError: a needed price is missing.
+        """
+        request = prompt
+        if isinstance(request, str):
+            limits = Constraints(
+                max_cost_usd=max_cost_usd,
+                max_latency_s=max_latency_s,
+                min_quality=min_quality,
+                capabilities=capabilities,
+            )
+            request = Request(
+                text=request, constraints=limits, quality_requirement=quality_requirement, urgency=urgency
+            )
+        return decide(
+            self.analyze(request),
+            request.constraints,
+            models=self.models,
+            router=self.router,
+            costs=self.costs,
+            policy=self.policy,
+            when_none_fits=self.when_none_fits,
+            draw=secrets.randbits(53) / 2**53,
+            decision_id=uuid.uuid4().hex,
+            versions=self.versions,
+        )
+
+    def learn(self, prompt: str, model: str, reward: float) -> None:
+        """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1]."""
+        if not 0.0 <= reward <= 1.0:
+            raise InputError(f"reward {reward!r} is not in [0, 1]; scale it")
+        self.router.learn(self.analyze(Request(text=prompt)), model, reward)
+
+    def with_policy(self, policy: Spec) -> Self:
+        """The same engine under another policy."""
+        return replace(self, policy=make_policy(policy), versions={**self.versions})
+
+    def save(self, path: str | Path) -> None:
+        """Write a router file. Atomic; no pickle."""
+        meta = {
+            "router": spec_of(self.router),
+            "policy": spec_of(self.policy),
+            "embedder": self._embedder_name(),
+            "models": [_plain(m) for m in self.models],
+            "versions": self.versions,
+        }
+        states = {"router": self.router.state(), "policy": self.policy.state(), "costs": self.costs.state()}
+        save_states(Path(path), states, meta)
+
+    def _embedder_name(self) -> str:
+        return "static" if self.analyzer.embedder is None else self.analyzer.embedder.version
+
+    @classmethod
+    def load(cls, path: str | Path, *, analyzer: Analyzer | None = None) -> Self:
+        """Read a router file.
+
+        Args:
+            analyzer: needed when the router was trained with another embedder than the default.
+
+        Raises:
+            StateError: the file cannot be read, or its features are not those of this analyzer.
+        """
+        states, meta = load_states(Path(path))
+        analyzer = analyzer or Analyzer()
+        try:
+            engine = cls(
+                router=make_router(meta["router"]).restore(states["router"]),
+                policy=make_policy(meta["policy"]).restore(states["policy"]),
+                models=[_model(m) for m in meta["models"]],
+                costs=CostModel().restore(states["costs"]),
+                analyzer=analyzer,
+                versions=dict(meta["versions"]),
+            )
+        except (KeyError, TypeError, IndexError) as error:
+            raise StateError(
+                f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
+            ) from None
+        if engine.versions.get("analysis") != analyzer.version:
+            raise StateError(
+                f"{path}: trained on features of analysis {engine.versions.get('analysis')}, "
+                f"this is {analyzer.version}; train it again"
+            )
+        return engine
+
+
+def _plain(model: Model) -> dict[str, Any]:
+    """A model as JSON."""
+    plain = asdict(model)
+    plain["capabilities"] = sorted(model.capabilities)
+    return plain
+
+
+def _model(plain: dict[str, Any]) -> Model:
+    """The inverse of ``_plain``."""
+    price = plain["price"]
+    return Model(
+        **{
+            **plain,
+            "price": None if price is None else Price(**price),
+            "capabilities": frozenset(plain["capabilities"]),
+            "specializations": tuple(plain["specializations"]),
+            "deployments": tuple(Deployment(**d) for d in plain["deployments"]),
+        }
+    )
+
+
+def outcomes_of(table: OutcomeTable, analyzer: Analyzer, needs: frozenset[str]) -> Outcomes:
+    """An outcome table with its prompts analysed: what routers are fitted on."""
+    features = analyzer.analyze_batch(list(table.prompts), frozenset(needs))
+    return outcomes_from(table, features)
+
+
+def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
+    """The same, with the features at hand."""
+    _, groups = np.unique(table.groups.astype(str), return_inverse=True)
+
+    def known(values: Any) -> Any:
+        return None if (values != values).all() else values
+
+    return Outcomes(
+        features=features,
+        models=table.models,
+        quality=table.quality,
+        groups=groups,
+        cost_usd=known(table.cost_usd),
+        input_tokens=known(table.input_tokens),
+        output_tokens=known(table.output_tokens),
+        latency_s=known(table.latency_s),
+    )

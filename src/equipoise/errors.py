@@ -1,0 +1,134 @@
+"""Every error that Equipoise raises on purpose.
+
+    EquipoiseError
+    |-- InputError                 bad input: exit status 2, or a 4xx at the gateway
+    |   |-- ConfigError            equipoise.yaml or a router or policy specification
+    |   |-- TableError             an outcome table, a prompts file, a log
+    |   |-- PriceError             a price or a cost that is missing; never read as zero
+    |   |-- UnknownName            a name that no registry knows, with the nearest one
+    |   `-- StateError             a router file that is corrupt, or saved by a newer version
+    |-- MissingExtra               an optional dependency is not installed
+    |-- NoModel                    constraints that no model meets, with the reason for each
+    |-- NotEnoughData              too few rows for a method to say anything
+    `-- ProviderError              a model call failed; carries status, code, provider, model, retryable
+
+Meaning is in the class and its fields, never in the text.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+
+
+class EquipoiseError(Exception):
+    """Base class. ``code`` is stable and machine-readable."""
+
+    code = "error"
+
+
+class InputError(EquipoiseError):
+    """Bad input. The message is one line: what, where, how to mend it."""
+
+    code = "bad_input"
+
+
+class ConfigError(InputError):
+    """A configuration that cannot be used as it stands."""
+
+    code = "bad_config"
+
+
+class TableError(InputError):
+    """An outcome table, prompts file or log that cannot be used as it stands."""
+
+    code = "bad_table"
+
+
+class PriceError(InputError):
+    """A model's price or cost is missing; it is never taken to be zero."""
+
+    code = "no_price"
+
+    def __init__(self, model: str, detail: str = "") -> None:
+        self.model = model
+        super().__init__(
+            f"no price for model '{model}'{': ' + detail if detail else ''}; give one with --prices FILE "
+            "(columns model, usd_per_1m_input, usd_per_1m_output or usd_per_call), or evaluate with --cost none"
+        )
+
+
+class UnknownName(InputError):
+    """A name that is not registered; ``near`` holds the closest known ones."""
+
+    code = "unknown_name"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        self.kind, self.name = kind, name
+        self.known = sorted(known)
+        self.near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.6)
+        hint = f"did you mean '{self.near[0]}'?" if self.near else f"known: {', '.join(self.known) or 'none'}"
+        super().__init__(f"unknown {kind} '{name}'; {hint}")
+
+
+class StateError(InputError):
+    """A saved router that cannot be read."""
+
+    code = "bad_state"
+
+
+class MissingExtra(EquipoiseError):
+    """An optional dependency is needed; the message names the extra that brings it."""
+
+    code = "missing_extra"
+
+    def __init__(self, extra: str, what: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs the extra '{extra}': pip install 'equipoise[{extra}]'")
+
+
+class NoModel(EquipoiseError):
+    """No model meets the constraints. ``refused`` maps each model to its reason."""
+
+    code = "no_model"
+
+    def __init__(self, refused: Mapping[str, str]) -> None:
+        self.refused = dict(refused)
+        super().__init__("no model meets the constraints: " + "; ".join(f"{m}: {r}" for m, r in self.refused.items()))
+
+
+class NotEnoughData(InputError):
+    """A method was given too few rows."""
+
+    code = "not_enough_data"
+
+
+class ProviderError(EquipoiseError):
+    """A model call failed. Filled once, at the provider's border.
+
+    Args:
+        message: for people; never parsed.
+        provider: provider name.
+        model: model name.
+        status: HTTP status, or None when no response came.
+        code: the vendor's code or one of ``timeout``, ``connection``, ``bad_response``.
+        retryable: whether the same call may succeed later.
+        retry_after_s: seconds the vendor asked to wait, if it did.
+    """
+
+    code = "provider_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        provider: str,
+        model: str,
+        status: int | None = None,
+        code: str = "",
+        retryable: bool = False,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.provider, self.model, self.status = provider, model, status
+        self.vendor_code, self.retryable, self.retry_after_s = code, retryable, retry_after_s
+        super().__init__(f"{provider}/{model}: {message}")

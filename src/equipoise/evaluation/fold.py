@@ -1,0 +1,381 @@
+"""One fold of an evaluation: fit on the fit rows, choose on the calibration rows, look at the test rows once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol, Self
+
+import numpy as np
+
+from equipoise.contracts import Router
+from equipoise.errors import NotEnoughData
+from equipoise.evaluation import metrics
+from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label
+from equipoise.evaluation.frontier import Choices, choose, distinct, walk, weight_grid
+from equipoise.evaluation.splits import Split
+from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
+
+Spec = str | Mapping[str, Any]
+TIMED_DECISIONS = 200
+BUDGET_SHARES = (0.25, 0.5)
+CONTROL = PREFIX + "shuffled"
+
+
+class CostEstimator(Protocol):
+    """Learns what a call of every model costs on a prompt."""
+
+    def fit(self, outcomes: Outcomes) -> Self:
+        """Replace what was learned."""
+        ...
+
+    def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Expected:
+        """Expected cost of every prompt under every model."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Study:
+    """All that a fold needs: the whole table with its features, and what to evaluate.
+
+    Attributes:
+        datasets: number of every prompt's data set.
+        calls: whether the cost of a call is one for the strong and zero for the weak of two models.
+    """
+
+    outcomes: Outcomes
+    datasets: Ints
+    models: tuple[Model, ...]
+    routers: tuple[tuple[str, Spec], ...]
+    priced: bool
+    build: Callable[[Spec], Router]
+    cost_model: Callable[[], CostEstimator]
+    regret_shares: tuple[float, ...] = (0.1, 1.0, 10.0)
+
+    @property
+    def calls(self) -> bool:
+        """Whether two models are compared without prices, so that the share of strong calls takes cost's place."""
+        return not self.priced and len(self.models) == 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Honesty:
+    """How far the quality estimates on the test rows can be believed."""
+
+    ece: float
+    brier: float
+    coverage: float
+    bins: metrics.Reliability
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """A promise made on calibration rows: mean cost at most ``budget_usd``."""
+
+    share: float
+    budget_usd: float
+    promised_usd: float
+    point: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Method:
+    """What a router or baseline did in one fold. ``t`` operating points by rising weight of cost.
+
+    Attributes:
+        choices: chosen column of every test row, shape (t, n).
+        nested: the operating points on the hull of the calibration rows.
+        area: mean height of that hull: what ``auto`` selects by.
+        at_best: the cheapest point that matched the best single model on the calibration rows, if any did.
+        regret_points: operating point for each regret weight.
+        score: estimated gain of the strong over the weak model, where there are two.
+    """
+
+    choices: Choices
+    weights: Floats
+    nested: Ints
+    area: float
+    at_best: int | None
+    budgets: tuple[Budget, ...]
+    regret_points: tuple[int, ...]
+    score: Floats | None = None
+    honesty: Honesty | None = None
+    fit_s: float = 0.0
+    decide_s: float = 0.0
+    selected: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldResult:
+    """What one fold found; ``skipped`` names the routers that had too little data, with the reason."""
+
+    split: Split
+    best_single: int
+    strong: int
+    zero: Ints
+    regret_weights: tuple[float, ...]
+    methods: dict[str, Method]
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+def run_fold(study: Study, split: Split) -> FoldResult:
+    """Fit, calibrate and apply every router and baseline of the study on one split."""
+    fold = _Fold(study, split)
+    methods: dict[str, Method] = {}
+    skipped: dict[str, str] = {}
+    for name, spec in study.routers:
+        try:
+            methods[name] = fold.router(spec)
+        except NotEnoughData as error:
+            skipped[name] = str(error)
+    if len(methods) > 1:
+        winner = max(methods, key=lambda name: methods[name].area)
+        methods["auto"] = replace(
+            methods[winner], fit_s=sum(m.fit_s for m in methods.values()), selected=winner
+        )
+    methods |= fold.baselines()
+    return FoldResult(
+        split=split,
+        best_single=fold.best,
+        strong=fold.strong,
+        zero=fold.zero(),
+        regret_weights=fold.regret_weights,
+        methods=methods,
+        skipped=skipped,
+    )
+
+
+class _Fold:
+    """What the methods of one fold share: training rows, cost estimates, the best single model."""
+
+    def __init__(self, study: Study, split: Split) -> None:
+        self.study, self.split = study, split
+        self.rng = np.random.default_rng([len(split.fit), split.test[0], split.fit[0], 6])
+        self.quality = study.outcomes.quality
+        self.train = _hide(study.outcomes, split)
+        self.rows = np.concatenate([split.calibrate, split.test])
+        self.batch = study.outcomes.features.take(self.rows)
+        means = self.quality[split.train].mean(axis=0)
+        self.best = int(np.argmax(means))
+        self.strong = self.best
+        self.cost = self._true_cost()
+        self.cost_hat = self._estimated_cost()
+        self.regret_weights = self._regret_weights(means)
+
+    def _true_cost(self) -> Floats:
+        if self.study.calls:
+            calls = np.zeros(self.quality.shape)
+            calls[:, self.strong] = 1.0
+            return calls
+        cost = self.study.outcomes.cost_usd
+        return cost if self.study.priced and cost is not None else np.zeros(self.quality.shape)
+
+    def _estimated_cost(self) -> Floats:
+        if not self.study.priced:
+            return self.cost[self.rows]
+        learned = self.study.cost_model().fit(self.train)
+        cost: Floats = learned.predict_batch(self.batch, self.study.models).cost_usd
+        return cost
+
+    def _regret_weights(self, quality: Floats) -> tuple[float, ...]:
+        """No weight, then the exchange rate between the cheapest and the best single model, scaled."""
+        cost = self.cost[self.split.train].mean(axis=0)
+        span = cost[self.best] - cost.min()
+        if not self.study.priced or span <= 0:
+            return (0.0,)
+        rate = float((quality[self.best] - quality[int(np.argmin(cost))]) / span)
+        return tuple(rate * share for share in self.study.regret_shares) if rate > 0 else (0.0,)
+
+    def zero(self) -> Ints:
+        """The single models on the hull of the training rows."""
+        cost, quality = (v[self.split.train].mean(axis=0) for v in (self.cost, self.quality))
+        upper = metrics.hull(cost, quality)
+        kept = set(zip(upper.cost, upper.quality, strict=True))
+        return np.array([j for j in range(len(cost)) if (cost[j], quality[j]) in kept], dtype=np.int64)
+
+    # ------------------------------------------------------------ methods
+
+    def router(self, spec: Spec) -> Method:
+        """A router from its specification, fitted, timed and applied."""
+        router, fit_s = self._fitted(spec, self.train)
+        guess, std = self._estimates(router)
+        method = self._apply(guess, fit_s=fit_s)
+        return replace(method, honesty=self._honesty(guess.quality, std), decide_s=self._time(router))
+
+    def baselines(self) -> dict[str, Method]:
+        """The baselines that are reported like routers."""
+        fit = self.split.fit
+        quality = self.train_matrix(self.quality)
+        cost = self.train_matrix(self.cost)
+        words = self.study.outcomes.features.words
+        lengths = length_label(words, fit)
+        made = {
+            "dataset_label": by_label(self.study.datasets, fit, quality, cost),
+            "prompt_length": by_label(lengths, fit, quality, cost),
+        }
+        named = {
+            PREFIX + k: self._apply(Guess(g.quality[self.rows], g.cost[self.rows])) for k, g in made.items()
+        }
+        named[PREFIX + "random"] = self._apply(by_chance(self.cost_hat, self.rng))
+        if self.study.routers:
+            shuffled = self._shuffled()
+            if shuffled is not None:
+                named[CONTROL] = shuffled
+        return named
+
+    def train_matrix(self, values: Floats) -> Floats:
+        """The values with the held-out model's unseen fit rows blanked."""
+        hidden, shown = self.split.hidden, self.split.shown
+        if hidden is None or shown is None:
+            return values
+        blanked = values.copy()
+        blanked[np.setdiff1d(self.split.fit, shown), hidden] = np.nan
+        return blanked
+
+    def _shuffled(self) -> Method | None:
+        """The first router fitted on qualities dealt to the wrong prompts: it can know no more than their means."""
+        order = self.rng.permutation(len(self.train))
+        dealt = replace(
+            self.train,
+            quality=self.train.quality[order],
+            cost_usd=None if self.train.cost_usd is None else self.train.cost_usd[order],
+        )
+        try:
+            router, fit_s = self._fitted(self.study.routers[0][1], dealt)
+        except NotEnoughData:
+            return None
+        return self._apply(self._estimates(router)[0], fit_s=fit_s)
+
+    def _fitted(self, spec: Spec, outcomes: Outcomes) -> tuple[Router, float]:
+        start = time.perf_counter()
+        router = self.study.build(spec).fit(outcomes)
+        return router, time.perf_counter() - start
+
+    def _estimates(self, router: Router) -> tuple[Guess, Floats]:
+        mean, std = router.predict_batch(self.batch, self.study.models)
+        silent: Bools = np.all(np.isnan(mean), axis=1)
+        # Where a router says nothing at all, the best single model is what is left.
+        mean = np.where(silent[:, None] & (np.arange(mean.shape[1]) == self.best), 0.5, mean)
+        return Guess(np.asarray(mean, dtype=float), self.cost_hat), std
+
+    def _time(self, router: Router) -> float:
+        """Median seconds of one decision, given its features: estimate, trade off, choose."""
+        first = len(self.split.calibrate)
+        taken = []
+        for i in range(first, min(first + TIMED_DECISIONS, len(self.rows))):
+            one, cost = self.batch.take(np.array([i])), self.cost_hat[i]
+            start = time.perf_counter()
+            estimates = router.predict_batch(one, self.study.models)
+            np.argmax(estimates.mean[0] - cost)
+            taken.append(time.perf_counter() - start)
+        return float(np.median(taken))
+
+    def _honesty(self, estimated: Floats, std: Floats) -> Honesty:
+        test = slice(len(self.split.calibrate), None)
+        e, s, observed = estimated[test], np.asarray(std, dtype=float)[test], self.quality[self.split.test]
+        return Honesty(
+            ece=metrics.ece(e, observed),
+            brier=metrics.brier(e, observed),
+            coverage=metrics.interval_coverage(e, s, observed, self.study.datasets[self.split.test]),
+            bins=metrics.reliability(e, observed),
+        )
+
+    # ------------------------------------------------------------ from estimates to choices
+
+    def _apply(self, guess: Guess, *, fit_s: float = 0.0) -> Method:
+        k = len(self.split.calibrate)
+        walked = walk(guess.quality, guess.cost)
+        if self.study.priced or self.study.calls:
+            seen = walk(guess.quality[:k], guess.cost[:k])
+            weights = weight_grid(seen, also=self.regret_weights)
+        else:
+            weights = np.zeros(1)
+        every = choose(walked, weights)
+        kept = distinct(every)
+        cal_quality, cal_cost = self._calibration(every[kept][:, :k])
+        score = None
+        if len(self.study.models) == 2:
+            score = guess.quality[k:, self.strong] - guess.quality[k:, 1 - self.strong]
+        nested, area = self._nested(cal_cost, cal_quality)
+        return Method(
+            choices=every[kept][:, k:],
+            weights=weights[kept],
+            nested=nested,
+            area=area,
+            at_best=self._at_best(cal_cost, cal_quality),
+            budgets=self._budgets(cal_cost, cal_quality),
+            regret_points=tuple(
+                int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights
+            ),
+            score=score,
+            fit_s=fit_s,
+        )
+
+    def _calibration(self, choices: Choices) -> tuple[Floats, Floats]:
+        rows = self.split.calibrate
+        picked = choices.astype(np.int64)
+        return self.quality[rows, picked].mean(axis=1), self.cost[rows, picked].mean(axis=1)
+
+    def _nested(self, cost: Floats, quality: Floats) -> tuple[Ints, float]:
+        if not self.study.priced:
+            return np.arange(len(cost)), float(quality[0])
+        upper = metrics.hull(cost, quality)
+        kept = set(zip(upper.cost, upper.quality, strict=True))
+        points = np.array([i for i in range(len(cost)) if (cost[i], quality[i]) in kept], dtype=np.int64)
+        singles = self.cost[self.split.calibrate].mean(axis=0)
+        cheap = int(np.argmin(singles))
+        cheap_quality = float(self.quality[self.split.calibrate, cheap].mean())
+        with_cheap = (np.append(cost, singles[cheap]), np.append(quality, cheap_quality))
+        area = float(metrics.aiq(*with_cheap, float(singles.min()), float(singles.max())))
+        return points, area if np.isfinite(area) else float(quality[0])
+
+    def _at_best(self, cost: Floats, quality: Floats) -> int | None:
+        goal = self.quality[self.split.calibrate, self.best].mean()
+        reached = np.flatnonzero(quality >= goal)
+        return int(reached[np.argmin(cost[reached])]) if len(reached) and self.study.priced else None
+
+    def _budgets(self, cost: Floats, quality: Floats) -> tuple[Budget, ...]:
+        if not self.study.priced:
+            return ()
+        best_cost = float(self.cost[self.split.calibrate, self.best].mean())
+        found = []
+        for share in BUDGET_SHARES:
+            within = np.flatnonzero(cost <= share * best_cost)
+            if len(within):
+                point = int(within[np.argmax(quality[within])])
+                found.append(
+                    Budget(
+                        share=share,
+                        budget_usd=share * best_cost,
+                        promised_usd=float(cost[point]),
+                        point=point,
+                    )
+                )
+        return tuple(found)
+
+
+def _hide(outcomes: Outcomes, split: Split) -> Outcomes:
+    """The fit rows, without the hidden model's outcomes on rows where it is not shown."""
+    fit = outcomes.take(split.fit)
+    if split.hidden is None or split.shown is None:
+        return fit
+    unseen = ~np.isin(split.fit, split.shown)
+
+    def blank(values: Floats | None) -> Floats | None:
+        if values is None:
+            return None
+        out = values.copy()
+        out[unseen, split.hidden] = np.nan
+        return out
+
+    return replace(
+        fit,
+        quality=np.where(
+            unseen[:, None] & (np.arange(fit.quality.shape[1]) == split.hidden), np.nan, fit.quality
+        ),
+        cost_usd=blank(fit.cost_usd),
+        input_tokens=blank(fit.input_tokens),
+        output_tokens=blank(fit.output_tokens),
+        latency_s=blank(fit.latency_s),
+    )

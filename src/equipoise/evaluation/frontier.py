@@ -1,0 +1,80 @@
+"""From quality and cost estimates to choices, at every price of quality at once.
+
+An operating point is a weight: the model with the highest ``quality - weight * cost`` is chosen. As the
+weight rises from 0 to infinity, the choice on one prompt walks along the hull of that prompt's models,
+from the best to the cheapest, so all operating points come from one walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from equipoise.types import Floats, Ints
+
+Choices = npt.NDArray[np.uint8]
+MOST_POINTS = 100
+
+
+class Walk(NamedTuple):
+    """For every prompt the models that are chosen in turn, and the weight at which each gives way to the next.
+
+    Shapes (n, k) and (n, k); past its cheapest model a row repeats that model at infinite weights.
+    """
+
+    model: Ints
+    until: Floats
+
+
+def walk(quality: Floats, cost: Floats) -> Walk:
+    """The walk of every prompt. Models of unknown quality (NaN) are never chosen; ties go to the cheaper model."""
+    n, m = quality.shape
+    rows = np.arange(n)
+    known = ~np.isnan(quality)
+    if not known.any(axis=1).all():
+        raise ValueError("a prompt has no model of known quality")
+    q = np.where(known, quality, -np.inf)
+    c = np.where(known, cost, np.inf)
+    at = np.argmin(np.where(q == q.max(axis=1, keepdims=True), c, np.inf), axis=1)
+    models, until = [at], []
+    for _ in range(m - 1):
+        saved = c[rows, at][:, None] - c
+        lost = q[rows, at][:, None] - q
+        cheaper = known & (saved > 0)
+        weight = np.where(cheaper, lost / np.where(cheaper, saved, 1.0), np.inf)
+        least = weight.min(axis=1)
+        if not np.isfinite(least).any():
+            break
+        follower = np.argmin(np.where(weight == least[:, None], c, np.inf), axis=1)
+        at = np.where(np.isfinite(least), follower, at)
+        until.append(least)
+        models.append(at)
+    until.append(np.full(n, np.inf))
+    return Walk(np.stack(models, axis=1), np.stack(until, axis=1))
+
+
+def weight_grid(walked: Walk, *, also: Sequence[float] = (), points: int = MOST_POINTS) -> Floats:
+    """At most ``points`` weights by rising value: 0, infinity, those in ``also``, and quantiles of the walk's turns."""
+    turns = walked.until[np.isfinite(walked.until)]
+    room = max(points - 2 - len(also), 0)
+    inner = np.quantile(turns, (np.arange(room) + 0.5) / room) if len(turns) and room else np.empty(0)
+    return np.unique(np.concatenate([[0.0], inner, np.asarray(also, dtype=float), [np.inf]]))
+
+
+def choose(walked: Walk, weights: Floats) -> Choices:
+    """The chosen model of every prompt at every weight, shape (t, n). ``weights`` must rise."""
+    n = len(walked.model)
+    passed = np.searchsorted(weights, walked.until, side="right")
+    step = np.zeros((len(weights) + 1, n), dtype=np.int16)
+    np.add.at(step, (passed, np.arange(n)[:, None]), 1)
+    place = np.cumsum(step[:-1], axis=0, dtype=np.int16)
+    return walked.model[np.arange(n), place].astype(np.uint8)
+
+
+def distinct(choices: Choices) -> Ints:
+    """Indices of the first operating point of every run of equal choices."""
+    changed = np.any(choices[1:] != choices[:-1], axis=1)
+    return np.flatnonzero(np.concatenate([[True], changed]))

@@ -1,0 +1,170 @@
+"""What an evaluation found: rows for every router, baselines, the choices behind them, and the words for it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from equipoise.evaluation.bootstrap import Interval
+from equipoise.evaluation.fold import FoldResult
+from equipoise.evaluation.metrics import Reliability
+from equipoise.types import Floats, Strings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AtBest:
+    """The cheapest operating point that matched the best single model on calibration rows, seen on test rows.
+
+    Attributes:
+        reached: share of the seeds in which there was such a point; elsewhere the best single model is used.
+        saving: share of the best single model's cost that was saved.
+        quality_change: quality gained or lost against the best single model.
+        random_quality: of a coin between the cheapest and the best single model at the same mean cost.
+    """
+
+    reached: float
+    quality: float
+    cost_usd: float
+    saving: float
+    saving_ci: Interval
+    quality_change: float
+    quality_change_ci: Interval
+    random_quality: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetKept:
+    """A budget set on calibration rows, and what it came to on test rows; means over seeds."""
+
+    share_of_best: float
+    budget_usd: float
+    promised_usd: float
+    realised_usd: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetRow:
+    """One data set at the headline operating point."""
+
+    dataset: str
+    prompts: int
+    quality: float
+    best_single_quality: float
+    cost_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouterRow:
+    """One router or baseline. Means over seeds; NaN or None where a measure does not apply."""
+
+    name: str
+    spec: Any
+    quality: float
+    quality_gain: float
+    quality_gain_ci: Interval
+    aiq: float
+    delta_aiq: float
+    delta_aiq_ci: Interval
+    perf_gain: float
+    qnc: float
+    apgr: float | None
+    cpt50: float | None
+    cpt80: float | None
+    regret: Mapping[str, float]
+    decide_us_p50: float | None
+    fit_s: float | None
+    aiq_nested: float
+    apgr_ci: Interval | None
+    cost_share_at_best_quality: float
+    cost_share_at_95: float
+    at_best_quality: AtBest | None
+    budgets: tuple[BudgetKept, ...]
+    p_value: float
+    p_holm: float
+    over_datasets: Mapping[str, float] | None
+    delta_over_control: float | None
+    delta_over_control_ci: Interval | None
+    ece: float | None
+    brier: float | None
+    coverage: float | None
+    reliability: Reliability | None
+    model_shares: Mapping[str, float]
+    share_entropy_bits: float
+    datasets: tuple[DatasetRow, ...]
+    decision_cost_usd: float
+    selected: Mapping[str, int] | None
+    frontier: Mapping[str, Floats]
+    operating_points: float
+    verdict: str
+
+    @property
+    def is_baseline(self) -> bool:
+        """Whether this is a baseline that is reported like a router."""
+        return self.name.startswith("baseline:")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Results:
+    """The outcome of ``evaluate``. ``document()`` is what results.json holds.
+
+    Attributes:
+        priced: whether costs were evaluated.
+        baselines: best_single, cheapest, oracle, random, zero_router and every single model.
+        folds: the choices themselves, one entry per seed, for choices.parquet.
+        prompt_ids: of all prompts, by row number.
+    """
+
+    table: str
+    n_prompts: int
+    models: tuple[str, ...]
+    split: str
+    seeds: int
+    priced: bool
+    replicates: int
+    baselines: Mapping[str, Any]
+    routers: tuple[RouterRow, ...]
+    fold_labels: tuple[str, ...]
+    notes: tuple[str, ...]
+    timing: Mapping[str, float]
+    shares: Floats
+    folds: tuple[FoldResult, ...] = field(repr=False)
+    prompt_ids: Strings = field(repr=False)
+
+    def router(self, name: str) -> RouterRow:
+        """The row of one router by name."""
+        return next(row for row in self.routers if row.name == name)
+
+    def verdicts(self) -> list[str]:
+        """One line per router, baselines left out."""
+        return [f"{row.name}: {row.verdict}" for row in self.routers if not row.is_baseline]
+
+    def document(self) -> dict[str, Any]:
+        """Everything but the choices, as JSON types and arrays; NaN and infinity become null when written."""
+        return {
+            "table": self.table,
+            "n_prompts": self.n_prompts,
+            "models": list(self.models),
+            "split": self.split,
+            "seeds": self.seeds,
+            "cost": self.priced,
+            "baselines": dict(self.baselines),
+            "routers": [_plain_row(row) for row in self.routers],
+            "folds": list(self.fold_labels),
+            "bootstrap_replicates": self.replicates,
+            "frontier_cost_shares": self.shares,
+            "timing": dict(self.timing),
+            "notes": list(self.notes),
+        }
+
+
+def _plain_row(row: RouterRow) -> dict[str, Any]:
+    out = asdict(row)
+    # An unknown interval is null, not a pair of nulls.
+    for key, value in out.items():
+        if isinstance(value, Interval) and value.low != value.low:
+            out[key] = None
+    if row.reliability is not None:
+        out["reliability"] = row.reliability._asdict()
+    return out

@@ -1,0 +1,169 @@
+"""Scores of one fold, for the sample and for every bootstrap replicate at once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from equipoise.evaluation import metrics
+from equipoise.evaluation.fold import FoldResult, Method, Study
+from equipoise.evaluation.frontier import choose, walk, weight_grid
+from equipoise.types import Floats, Ints
+
+BAND_REPLICATES = 200
+# Costs of the drawn frontier, as shares of the best single model's cost.
+SHARES: Floats = np.geomspace(0.01, 2.0, 47)
+
+
+class Point(NamedTuple):
+    """Mean cost and mean quality on the test rows."""
+
+    cost_usd: float
+    quality: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """One method in one fold. Arrays of shape (1 + replicates,) start with the sample itself.
+
+    Attributes:
+        costs, qualities: of the operating points on the sample, the router's own bill included.
+        nested_aiq: with the operating points on the hull of the calibration rows only.
+        gain: quality at the first operating point minus the best single model's.
+        saving, kept: share of the best single model's cost saved at the point chosen to match it, and the
+            quality gained or lost there. Without such a point the best single model is used: both zero.
+        band: heights of the hull at ``SHARES``, shape (r, g).
+    """
+
+    costs: Floats
+    qualities: Floats
+    aiq: Floats
+    nested_aiq: Floats
+    gain: Floats
+    saving: Floats
+    kept: Floats
+    apgr: Floats | None
+    band: Floats
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoldScore:
+    """All methods in one fold, with what they are compared to."""
+
+    singles: tuple[Point, ...]
+    zero_aiq: Floats
+    zero_band: Floats
+    oracle: Point
+    oracle_aiq: float
+    methods: dict[str, Score]
+
+
+def score_fold(study: Study, fold: FoldResult, weights: Floats, bills: dict[str, float]) -> FoldScore:
+    """Score every method of a fold on its test rows.
+
+    Args:
+        study: the table and what was evaluated.
+        fold: the choices.
+        weights: shape (1 + replicates, n_test), from ``Resamples.of``.
+        bills: what one decision of a method costs, in USD.
+    """
+    table = _TestTable(study, fold, weights)
+    oracle, oracle_aiq = table.oracle()
+    zero = table.heights(table.single_cost[:, fold.zero], table.single_quality[:, fold.zero])
+    return FoldScore(
+        singles=tuple(
+            Point(float(c), float(q))
+            for c, q in zip(table.single_cost[0], table.single_quality[0], strict=True)
+        ),
+        zero_aiq=zero[0],
+        zero_band=zero[1],
+        oracle=oracle,
+        oracle_aiq=oracle_aiq,
+        methods={name: table.score(method, bills.get(name, 0.0)) for name, method in fold.methods.items()},
+    )
+
+
+class _TestTable:
+    def __init__(self, study: Study, fold: FoldResult, weights: Floats) -> None:
+        test = fold.split.test
+        self.study, self.fold, self.weights = study, fold, weights
+        self.quality = study.outcomes.quality[test]
+        cost = study.outcomes.cost_usd
+        self.cost = cost[test] if cost is not None else np.zeros_like(self.quality)
+        self.single_quality, self.single_cost = weights @ self.quality, weights @ self.cost
+        self.cheap = np.argmin(self.single_cost, axis=1)[:, None]
+        self.low, self.high = self.single_cost.min(axis=1), self.single_cost.max(axis=1)
+
+    def best(self, values: Floats) -> Floats:
+        return values[:, self.fold.best_single]
+
+    def heights(self, costs: Floats, qualities: Floats) -> tuple[Floats, Floats]:
+        """AIQ of every replicate, and the hull's heights for drawing, of the first few."""
+        if not self.study.priced:
+            return np.full(len(costs), np.nan), np.full((1, len(SHARES)), np.nan)
+        upper = metrics.hull(*self.with_cheapest(costs, qualities))
+        few = metrics.Hull(upper.cost[: BAND_REPLICATES + 1], upper.quality[: BAND_REPLICATES + 1])
+        at = SHARES * self.best(self.single_cost)[: BAND_REPLICATES + 1, None]
+        return metrics.mean_height(upper, self.low, self.high), metrics.height(few, at)
+
+    def with_cheapest(self, costs: Floats, qualities: Floats) -> tuple[Floats, Floats]:
+        """The curve with the cheapest single model's point, with which any method can mix."""
+        cheap = self.cheap[: len(costs)]
+        c, q = (np.take_along_axis(v[: len(costs)], cheap, 1) for v in (self.single_cost, self.single_quality))
+        return np.hstack([costs, c]), np.hstack([qualities, q])
+
+    def score(self, method: Method, bill: float) -> Score:
+        rows = np.arange(len(self.quality))
+        picked = method.choices.astype(np.int64)
+        qualities = self.weights @ self.quality[rows, picked].T
+        costs = self.weights @ self.cost[rows, picked].T + bill
+        aiq, band = self.heights(costs, qualities)
+        nested, _ = self.heights(costs[:, method.nested], qualities[:, method.nested])
+        best_quality, best_cost = self.best(self.single_quality), self.best(self.single_cost)
+        saving, kept = np.zeros(len(costs)), np.zeros(len(costs))
+        if method.at_best is not None:
+            saving = 1 - costs[:, method.at_best] / np.where(best_cost > 0, best_cost, np.nan)
+            kept = qualities[:, method.at_best] - best_quality
+        sample_c, sample_q = self.with_cheapest(costs[:1], qualities[:1])
+        return Score(
+            costs=sample_c[0] if self.study.priced else costs[0],
+            qualities=sample_q[0] if self.study.priced else qualities[0],
+            aiq=aiq,
+            nested_aiq=nested,
+            gain=qualities[:, 0] - best_quality,
+            saving=saving,
+            kept=kept,
+            apgr=None
+            if method.score is None
+            else metrics.apgr(method.score, self.strong_gain(), self.weights),
+            band=band,
+        )
+
+    def strong_gain(self) -> Floats:
+        """Quality of the strong minus the weak model on every test row."""
+        strong = self.fold.strong
+        gain: Floats = self.quality[:, strong] - self.quality[:, 1 - strong]
+        return gain
+
+    def oracle(self) -> tuple[Point, float]:
+        """Best model for every prompt, the cheapest of equals, at its true cost; and the best curve there is."""
+        walked = walk(self.quality, self.cost)
+        choices = choose(walked, weight_grid(walked)).astype(np.int64)
+        rows = np.arange(len(self.quality))
+        q, c = self.quality[rows, choices].mean(axis=1), self.cost[rows, choices].mean(axis=1)
+        if not self.study.priced:
+            return Point(float("nan"), float(q[0])), float("nan")
+        cheap = int(self.cheap[0, 0])
+        c = np.append(c, self.single_cost[0, cheap])
+        q = np.append(q, self.single_quality[0, cheap])
+        return Point(float(c[0]), float(q[0])), float(metrics.aiq(c, q, self.low[0], self.high[0]))
+
+
+def headline(fold: FoldResult, method: Method, *, priced: bool) -> Ints:
+    """Choices at the point that a user would take: matching the best single model, or highest quality without prices."""
+    if priced and method.at_best is None:
+        return np.full(method.choices.shape[1], fold.best_single, dtype=np.int64)
+    point: Ints = method.choices[method.at_best or 0].astype(np.int64)
+    return point

@@ -1,0 +1,68 @@
+"""From intervals to plain words. A claim is made only where its whole interval supports it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from equipoise.evaluation.bootstrap import Interval
+from equipoise.evaluation.results import AtBest
+
+MARGIN = 0.01
+
+
+class Evidence(NamedTuple):
+    """What a verdict rests on. Names are of the best single model and of the router itself."""
+
+    best_single: str
+    priced: bool
+    gain: float
+    gain_ci: Interval
+    delta_aiq_ci: Interval
+    p_holm: float
+    over_control: Interval | None
+    at_best: AtBest | None
+
+
+def verdict(e: Evidence) -> str:
+    """One sentence on what a router is worth."""
+    if not e.priced:
+        return _on_quality(e)
+    if not (e.delta_aiq_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm)):
+        worse = e.delta_aiq_ci.high < 0
+        return f"{'worse' if worse else 'no better'} than mixing single models by a coin, such as always using {e.best_single}"
+    if e.over_control is not None and not e.over_control.low > 0:
+        return "no better than control: the same router fitted on shuffled qualities does as well"
+    said = [_saving(e)]
+    if e.gain_ci.low > 0:
+        said.append(
+            f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than {e.best_single} when cost does not matter"
+        )
+    return "; ".join(said)
+
+
+def _saving(e: Evidence) -> str:
+    at = e.at_best
+    if at is None or at.reached < 0.5 or not at.saving_ci.low > 0:
+        return f"a better trade-off than any mix of single models, but no cheaper way to the quality of {e.best_single}"
+    saving = f"saves {at.saving:.0%} [{at.saving_ci.low * 100:.0f}, {at.saving_ci.high * 100:.0f}]"
+    if at.quality_change_ci.low >= -MARGIN:
+        return f"{saving} at the quality of {e.best_single}, the best single model"
+    change = f"{_points(at.quality_change)} {_points_ci(at.quality_change_ci)}"
+    if at.quality_change_ci.high < -MARGIN:
+        return f"{saving} against {e.best_single}, but loses quality: {change}"
+    return f"{saving} at about the quality of {e.best_single} (difference {change})"
+
+
+def _on_quality(e: Evidence) -> str:
+    if e.gain_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm):
+        return f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than always using {e.best_single}"
+    worse = e.gain_ci.high < 0
+    return f"{'worse' if worse else 'no better'} than always using {e.best_single}"
+
+
+def _points(value: float) -> str:
+    return f"{value * 100:+.1f} points"
+
+
+def _points_ci(ci: Interval) -> str:
+    return f"[{ci.low * 100:+.1f}, {ci.high * 100:+.1f}]"

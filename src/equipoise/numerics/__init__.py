@@ -1,0 +1,1 @@
+"""Arithmetic that several routers share: ridge regression, folds, frontiers, shrinkage."""

@@ -1,0 +1,215 @@
+"""Three ways to look at a prompt, each as a linear model of every model's quality.
+
+A view turns features into a matrix (dense or sparse) with a transformation fitted on training rows,
+then predicts the deviation of each model's quality from its mean by ridge regression.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_matrix, diags_array
+
+from equipoise.numerics.ridge import dense_path, sparse_weights
+from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles, SparseRows
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class View(ABC):
+    """One linear view. ``fit_basis`` learns the transformation, ``solve`` the weights for every penalty."""
+
+    name: ClassVar[str]
+    feature: ClassVar[str]
+    penalties: ClassVar[Sequence[float]]
+
+    @abstractmethod
+    def fit_basis(self, batch: FeatureBatch) -> Self:
+        """Learn the transformation from training rows."""
+
+    @abstractmethod
+    def matrix(self, batch: FeatureBatch) -> Any:
+        """The transformed rows, shape (n, d)."""
+
+    @abstractmethod
+    def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
+        """Weights for every penalty, shape (p, d, m)."""
+
+    @abstractmethod
+    def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:
+        """Predicted deviations, shape (n, m)."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """The learned transformation."""
+
+    @abstractmethod
+    def restore(self, arrays: Arrays) -> Self:
+        """The inverse of ``arrays``."""
+
+
+class _Dense(View):
+    """A dense view: standardised columns, and products with them as plain matrices."""
+
+    def __init__(self) -> None:
+        self.centre: Floats = np.zeros(0)
+        self.scale: Floats = np.ones(0)
+
+    @abstractmethod
+    def raw(self, batch: FeatureBatch) -> Floats:
+        """The columns before standardisation."""
+
+    def fit_basis(self, batch: FeatureBatch) -> Self:
+        raw = self.raw(batch)
+        self.centre = raw.mean(axis=0)
+        spread = raw.std(axis=0)
+        self.scale = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0) / np.sqrt(raw.shape[1])
+        return self
+
+    def matrix(self, batch: FeatureBatch) -> Floats:
+        scaled = (self.raw(batch) - self.centre) * self.scale
+        return np.clip(scaled, -1.0, 1.0, out=scaled)
+
+    def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
+        return dense_path(x, y, observed, self.penalties)
+
+    def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:
+        out: Floats = self.matrix(batch) @ weights
+        return out
+
+    def arrays(self) -> Arrays:
+        return {"centre": self.centre, "scale": self.scale}
+
+    def restore(self, arrays: Arrays) -> Self:
+        self.centre, self.scale = arrays["centre"], arrays["scale"]
+        return self
+
+
+class Semantic(_Dense):
+    """The embedding."""
+
+    name = "embedding"
+    feature = "embedding"
+    penalties = (3.0, 10.0, 30.0, 100.0, 300.0)
+
+    def raw(self, batch: FeatureBatch) -> Floats:
+        assert batch.embedding is not None
+        return batch.embedding.astype(np.float64)
+
+
+class Structural(_Dense):
+    """Hand features, each expanded by hinges at its quantiles so that a linear model can bend."""
+
+    name = "structure"
+    feature = "structure"
+    penalties = (0.3, 1.0, 3.0, 10.0, 30.0)
+    quantiles: ClassVar[Sequence[float]] = (0.1, 0.25, 0.5, 0.75, 0.9)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.column: Ints = np.zeros(0, dtype=np.int64)
+        self.knot: Floats = np.zeros(0)
+
+    def fit_basis(self, batch: FeatureBatch) -> Self:
+        assert batch.structure is not None
+        columns: list[int] = []
+        knots: list[float] = []
+        for j in range(batch.structure.shape[1]):
+            values = batch.structure[:, j].astype(np.float64)
+            for knot in np.unique(np.quantile(values, self.quantiles)):
+                if values.min() < knot < values.max():
+                    columns.append(j)
+                    knots.append(float(knot))
+        self.column, self.knot = np.array(columns, dtype=np.int64), np.array(knots)
+        return super().fit_basis(batch)
+
+    def raw(self, batch: FeatureBatch) -> Floats:
+        assert batch.structure is not None
+        base = batch.structure.astype(np.float64)
+        hinges = np.maximum(base[:, self.column] - self.knot, 0.0)
+        return np.concatenate([base, hinges], axis=1)
+
+    def arrays(self) -> Arrays:
+        return {**super().arrays(), "column": self.column, "knot": self.knot}
+
+    def restore(self, arrays: Arrays) -> Self:
+        self.column, self.knot = arrays["column"], arrays["knot"]
+        return super().restore(arrays)
+
+
+class Lexical(View):
+    """Words and word pairs, weighted by inverse document frequency, rows of unit length."""
+
+    name = "lexical"
+    feature = "lexical"
+    penalties = (1.0, 3.0, 10.0)
+    min_documents: ClassVar[int] = 2
+
+    def __init__(self) -> None:
+        self.column: Ints = np.zeros(0, dtype=np.int64)
+        self.idf: Floats = np.zeros(0)
+
+    def fit_basis(self, batch: FeatureBatch) -> Self:
+        assert batch.lexical is not None
+        documents = np.bincount(batch.lexical.indices, minlength=batch.lexical.width)
+        kept = documents >= min(self.min_documents, max(len(batch) // 2, 1))
+        self.column = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
+        self.idf = np.log((1 + len(batch)) / (1 + documents[kept])) + 1.0
+        return self
+
+    def _weighted(self, rows: SparseRows) -> tuple[Ints, Floats, Ints]:
+        columns = self.column[rows.indices]
+        known = columns >= 0
+        counts = np.zeros(len(rows.indices) + 1, dtype=np.int64)
+        np.cumsum(known, out=counts[1:])
+        columns = columns[known]
+        return columns, rows.values[known] * self.idf[columns], counts[rows.indptr]
+
+    def matrix(self, batch: FeatureBatch) -> csr_matrix:
+        assert batch.lexical is not None
+        columns, values, indptr = self._weighted(batch.lexical)
+        x = csr_matrix((values, columns, indptr), shape=(len(batch), len(self.idf)))
+        norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)).ravel())
+        return (diags_array(1.0 / np.maximum(norms, 1e-9)) @ x).tocsr()
+
+    def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
+        start: Floats | None = None
+        found = []
+        for penalty in reversed(self.penalties):
+            start = sparse_weights(x, y, observed, penalty, start=start)
+            found.append(start)
+        return np.stack(found[::-1])
+
+    def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:
+        assert batch.lexical is not None
+        if len(batch) > 1:
+            out: Floats = self.matrix(batch) @ weights
+            return out
+        columns, values, _ = self._weighted(batch.lexical)
+        norm = float(np.sqrt(values @ values))
+        single: Floats = (values @ weights[columns])[None] / max(norm, 1e-9)
+        return single
+
+    def arrays(self) -> Arrays:
+        return {"column": self.column, "idf": self.idf}
+
+    def restore(self, arrays: Arrays) -> Self:
+        self.column, self.idf = arrays["column"], arrays["idf"]
+        return self
+
+
+VIEWS: Mapping[str, type[View]] = {v.name: v for v in (Semantic, Lexical, Structural)}
+
+
+@dataclass(slots=True)
+class FittedView:
+    """A view with its transformation and weights of shape (d, m)."""
+
+    view: View
+    weights: Singles
+    penalty: float

@@ -1,0 +1,1 @@
+"""Policies: one file each. They turn estimates into a probability for every alternative."""

@@ -1,0 +1,88 @@
+"""The best quality at a promised mean cost."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+
+from equipoise.contracts import Choice, Policy, Situation
+from equipoise.errors import ConfigError, NotEnoughData
+from equipoise.policy.choice import certain
+from equipoise.types import Floats, State
+
+
+@dataclass(kw_only=True)
+class Budget(Policy):
+    """Chooses by quality - multiplier x cost, the multiplier set on calibration data.
+
+    The mean cost falls in steps as the multiplier rises, so two neighbouring multipliers are mixed at
+    random such that the promised mean is met exactly on the calibration data (arXiv 2410.10347).
+
+    Args:
+        mean_cost_usd: the promised mean cost of a request.
+    """
+
+    name = "budget"
+
+    mean_cost_usd: float
+
+    _dearer: float = field(default=-1.0, init=False, repr=False, compare=False)
+    _cheaper: float = field(default=-1.0, init=False, repr=False, compare=False)
+    _share: float = field(default=1.0, init=False, repr=False, compare=False)
+
+    def calibrate(self, situation: Situation, paid_usd: Floats) -> Self:
+        """Find the two multipliers and their mix by bisection on what the choices really cost.
+
+        Raises:
+            ConfigError: the budget is below what the cheapest choices cost.
+        """
+        rows = np.arange(len(paid_usd))
+
+        def spent(multiplier: float) -> float:
+            pick = np.argmax(_utility(situation, multiplier), axis=1)
+            return float(paid_usd[rows, pick].mean())
+
+        low, high = 0.0, 1.0 / max(float(np.nanmax(situation.cost_usd)), 1e-12)
+        if spent(low) <= self.mean_cost_usd:
+            self._dearer, self._cheaper, self._share = low, low, 1.0
+            return self
+        while spent(high) > self.mean_cost_usd:
+            high *= 4.0
+            if high > 1e18:
+                raise ConfigError(
+                    f"policy 'budget': mean_cost_usd {self.mean_cost_usd:g} is below {spent(high):.3g}, "
+                    "what the cheapest choices cost; raise it"
+                )
+        for _ in range(80):
+            middle = 0.5 * (low + high)
+            low, high = (middle, high) if spent(middle) > self.mean_cost_usd else (low, middle)
+        dear, cheap = spent(low), spent(high)
+        self._dearer, self._cheaper = low, high
+        self._share = 0.0 if dear <= cheap else (self.mean_cost_usd - cheap) / (dear - cheap)
+        return self
+
+    def choose(self, situation: Situation) -> Choice:
+        """The mix of the two calibrated choices."""
+        if self._dearer < 0:
+            raise NotEnoughData("policy 'budget' is not calibrated; run: equipoise train with policy budget")
+        dear, cheap = _utility(situation, self._dearer), _utility(situation, self._cheaper)
+        probability = self._share * certain(dear) + (1.0 - self._share) * certain(cheap)
+        return Choice(probability, dear, probability.max(axis=1))
+
+    def state(self) -> State:
+        """The two multipliers and the share of the dearer one."""
+        return State({}, {"dearer": self._dearer, "cheaper": self._cheaper, "share": self._share})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        meta = state.meta
+        self._dearer, self._cheaper, self._share = meta["dearer"], meta["cheaper"], meta["share"]
+        return self
+
+
+def _utility(situation: Situation, multiplier: float) -> Floats:
+    """Refused models at minus infinity."""
+    utility: Floats = situation.quality - multiplier * situation.cost_usd
+    return np.where(situation.allowed, utility, -np.inf)

@@ -1,0 +1,50 @@
+"""The best value for money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from equipoise.contracts import Choice, Policy, Situation
+from equipoise.policy.choice import certain
+
+
+@dataclass(kw_only=True)
+class CostAware(Policy):
+    """Weighs quality against cost.
+
+    ``ratio``: quality / (cost_weight x cost + latency / 10 s).
+    ``linear``: quality - cost_weight x cost; the Lagrangian form whose weights sweep the whole frontier.
+
+    Args:
+        cost_weight: for ``ratio`` a factor; for ``linear`` the quality that one USD must buy.
+        form: which of the two.
+    """
+
+    name = "cost_aware"
+
+    cost_weight: float = 1.0
+    form: Literal["ratio", "linear"] = "ratio"
+
+    def choose(self, situation: Situation) -> Choice:
+        """The allowed model of highest utility; confidence grows with its lead over the next."""
+        quality, cost = situation.quality, situation.cost_usd
+        if self.form == "ratio":
+            latency = np.nan_to_num(situation.latency_s, nan=0.0) / 10.0
+            utility = quality / (self.cost_weight * cost + latency + 1e-6)
+        else:
+            utility = quality - self.cost_weight * cost
+        utility = np.where(situation.allowed, utility, np.nan)
+        return Choice(certain(utility), utility, _confidence(utility))
+
+
+def _confidence(utility: np.ndarray) -> np.ndarray:
+    """min(0.95, 0.5 + half the utility gap to the runner-up); 0.8 where there is no runner-up."""
+    if utility.shape[1] < 2:
+        return np.full(len(utility), 0.8)
+    ranked = -np.sort(-np.where(np.isnan(utility), -np.inf, utility), axis=1)
+    with np.errstate(invalid="ignore"):
+        gap = ranked[:, 0] - ranked[:, 1]
+    return np.where(np.isfinite(ranked[:, 1]), np.minimum(0.95, 0.5 + 0.5 * gap), 0.8)

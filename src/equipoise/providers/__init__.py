@@ -1,0 +1,45 @@
+"""Talking to models: one file per wire format, and the table that finds it by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from equipoise.contracts import Provider
+from equipoise.errors import UnknownName
+from equipoise.providers.gguf import Gguf
+from equipoise.providers.openai_compatible import OpenAICompatible, Secret
+from equipoise.types import Deployment
+
+
+def make_provider(deployment: Deployment, *, secret: Secret) -> Provider:
+    """A provider for one deployment. ``secret`` turns the name of an environment variable into its value.
+
+    Raises:
+        UnknownName: no provider of that name.
+        ConfigError: the deployment lacks what the provider needs.
+        MissingExtra: the provider needs an optional dependency that is not installed.
+    """
+    if deployment.provider not in PROVIDERS:
+        raise UnknownName("provider", deployment.provider, PROVIDERS)
+    return PROVIDERS[deployment.provider](deployment, secret)
+
+
+def _openai_compatible(deployment: Deployment, secret: Secret) -> Provider:
+    return OpenAICompatible(deployment, secret=secret)
+
+
+def _gguf(deployment: Deployment, secret: Secret) -> Provider:
+    del secret
+    return Gguf(deployment)
+
+
+PROVIDERS: Mapping[str, Callable[[Deployment, Secret], Provider]] = MappingProxyType(
+    {
+        "openai_compatible": _openai_compatible,
+        "openai": _openai_compatible,
+        "gguf": _gguf,
+    }
+)
+
+__all__ = ["PROVIDERS", "Secret", "make_provider"]

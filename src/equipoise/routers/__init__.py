@@ -1,0 +1,1 @@
+"""Routers: one file each, every one a quality estimator. The registry finds whatever stands here."""

@@ -1,0 +1,173 @@
+"""Calibrated ridge regression per model, the mean of three views: embedding, words, structure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+import numpy as np
+
+from equipoise.contracts import Router
+from equipoise.errors import NotEnoughData
+from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.frontier import routed_area
+from equipoise.numerics.views import VIEWS, FittedView, View
+from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
+
+_BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+
+@dataclass(kw_only=True)
+class Linear(Router):
+    """The plug-in rule of CARROT (arXiv 2502.03261) with three linear views.
+
+    A prediction is ``mean of the model + common x (what all models share) + specific x (what is the
+    model's own)``. ``common`` is fitted by least squares and ``specific`` by the frontier area that
+    routing reaches, both out of fold; ``specific`` = 0 is the guard: it leaves the single models.
+
+    Args:
+        views: which views to average.
+        folds: number of grouped folds for out-of-fold predictions.
+        min_rows: fewest prompts to fit on.
+    """
+
+    name = "linear"
+    needs = frozenset({"embedding", "lexical", "structure"})
+
+    views: tuple[str, ...] = ("embedding", "lexical", "structure")
+    folds: int = 4
+    min_rows: int = 20
+
+    _models: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _mean: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _spread: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _common: float = field(default=0.0, init=False, repr=False, compare=False)
+    _specific: float = field(default=0.0, init=False, repr=False, compare=False)
+    _views: list[FittedView] = field(default_factory=list, init=False, repr=False, compare=False)
+    _online: Floats = field(default_factory=lambda: np.zeros((2, 0)), init=False, repr=False, compare=False)
+
+    def fit(self, outcomes: Outcomes) -> Self:
+        """Fit views out of fold, choose penalties and shrinkage, refit on all rows."""
+        if len(outcomes) < self.min_rows:
+            raise NotEnoughData(f"router 'linear' needs at least {self.min_rows} prompts, got {len(outcomes)}")
+        observed = ~np.isnan(outcomes.quality)
+        self._models = {m: j for j, m in enumerate(outcomes.models)}
+        self._mean = _column_means(outcomes.quality)
+        self._online = np.zeros((2, len(self._models)))
+        y = np.where(observed, outcomes.quality - self._mean, 0.0)
+        folds = grouped_folds(outcomes.groups, self.folds)
+        self._views, held_out = [], []
+        for name in self.views:
+            fitted, predicted = _fit_view(VIEWS[name](), outcomes.features, y, observed, folds)
+            self._views.append(fitted)
+            held_out.append(predicted)
+        raw = np.mean(held_out, axis=0)
+        self._common, self._specific = self._blend(raw, y, observed, outcomes)
+        residual = np.where(observed, y - self._shrunk(raw), np.nan)
+        self._spread = np.sqrt(np.nan_to_num(np.nanmean(np.square(residual), axis=0), nan=0.25))
+        return self
+
+    def _blend(self, raw: Floats, y: Floats, observed: Bools, outcomes: Outcomes) -> tuple[float, float]:
+        """Shrinkage of the common and of the specific part, from out-of-fold predictions."""
+        shared = raw.mean(axis=1, keepdims=True)
+        own = raw - shared
+        common = _slope(np.broadcast_to(shared, raw.shape)[observed], y[observed])
+        if raw.shape[1] < 2:
+            return common, 0.0
+        if outcomes.cost_usd is None or not observed.all():
+            return common, _slope(own[observed], (y - common * shared)[observed])
+        expected = np.broadcast_to(outcomes.cost_usd.mean(axis=0), raw.shape)
+        base = self._mean + common * shared
+        areas = [routed_area(base + b * own, expected, outcomes.quality, outcomes.cost_usd) for b in _BLENDS]
+        return common, _BLENDS[int(np.argmax(areas))]
+
+    def _shrunk(self, raw: Floats) -> Floats:
+        shared = raw.mean(axis=1, keepdims=True)
+        return self._specific * raw + (self._common - self._specific) * shared
+
+    def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
+        """Quality estimates, shape (n, m)."""
+        n = len(batch)
+        mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
+        columns = [self._models.get(m.name, -1) for m in models]
+        if not self._views or max(columns, default=-1) < 0:
+            return Estimates(mean, std)
+        raw = sum(f.view.apply(batch, f.weights) for f in self._views) / len(self._views)
+        every = np.clip(self._mean + self._shrunk(raw) + self._offset(), 0.0, 1.0)
+        known = [j for j, c in enumerate(columns) if c >= 0]
+        picked = [columns[j] for j in known]
+        mean[:, known], std[:, known] = every[:, picked], self._spread[picked]
+        return Estimates(mean, std)
+
+    def _offset(self) -> Floats:
+        """What single observations since the fit have added to each model's level, shrunk by 20 pseudo-rows."""
+        return self._online[0] / (self._online[1] + 20.0)
+
+    def learn(self, features: Features, model: str, reward: float) -> None:
+        """Move the model's level towards the observation. New models start from their first observation."""
+        if model not in self._models:
+            self._models = {**self._models, model: len(self._models)}
+            self._mean, self._spread = np.append(self._mean, 0.5), np.append(self._spread, 0.5)
+            self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
+            for fitted in self._views:
+                empty = np.zeros((len(fitted.weights), 1), dtype=np.float32)
+                fitted.weights = np.concatenate([fitted.weights, empty], axis=1)
+        j = self._models[model]
+        estimate = self._mean[j]
+        if self._views:
+            raw = sum(f.view.apply(FeatureBatch.one(features), f.weights) for f in self._views) / len(self._views)
+            estimate = estimate + self._shrunk(raw)[0, j]
+        self._online[:, j] += (reward - estimate, 1.0)
+
+    def state(self) -> State:
+        """Weights, transformations and shrinkage."""
+        arrays: dict[str, Any] = {"mean": self._mean, "spread": self._spread, "online": self._online}
+        for f in self._views:
+            arrays[f"{f.view.name}/weights"] = f.weights
+            arrays.update({f"{f.view.name}/{k}": v for k, v in f.view.arrays().items()})
+        meta = {
+            "models": list(self._models),
+            "common": self._common,
+            "specific": self._specific,
+            "penalties": {f.view.name: f.penalty for f in self._views},
+        }
+        return State(arrays, meta)
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        a, meta = state.arrays, state.meta
+        self._models = {m: j for j, m in enumerate(meta["models"])}
+        self._mean, self._spread, self._online = a["mean"], a["spread"], a["online"].copy()
+        self._common, self._specific = float(meta["common"]), float(meta["specific"])
+        self._views = []
+        for name, penalty in meta["penalties"].items():
+            own = {k.split("/", 1)[1]: v for k, v in a.items() if k.startswith(name + "/")}
+            self._views.append(FittedView(VIEWS[name]().restore(own), own["weights"], penalty))
+        return self
+
+
+def _column_means(quality: Floats) -> Floats:
+    counts = (~np.isnan(quality)).sum(axis=0)
+    total: Floats = np.nansum(quality, axis=0) / np.maximum(counts, 1)
+    return np.where(counts > 0, total, np.nan)
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    power = float(x @ x)
+    return float(np.clip((x @ y) / power, 0.0, 2.0)) if power > 1e-12 else 0.0
+
+
+def _fit_view(view: View, batch: FeatureBatch, y: Floats, observed: Bools, folds: Ints) -> tuple[FittedView, Floats]:
+    """The view fitted on all rows, and its out-of-fold predictions, at the penalty that predicts best."""
+    x = view.fit_basis(batch).matrix(batch)
+    predicted = np.zeros((len(view.penalties), *y.shape))
+    for fold in range(int(folds.max()) + 1):
+        inside, outside = folds != fold, folds == fold
+        weights = view.solve(x[inside], y[inside], observed[inside])
+        for i in range(len(view.penalties)):
+            predicted[i][outside] = x[outside] @ weights[i]
+    errors = [float((np.square(p - y) * observed).sum()) for p in predicted]
+    best = int(np.argmin(errors))
+    weights = view.solve(x, y, observed)[best].astype(np.float32)
+    return FittedView(view, weights, view.penalties[best]), predicted[best]

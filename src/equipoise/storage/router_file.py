@@ -1,0 +1,65 @@
+"""Router files: one .npz of arrays with a JSON document of everything else. No pickle."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equipoise.errors import StateError
+from equipoise.storage.atomic import write_whole
+from equipoise.types import State
+
+FORMAT = 1
+_HEADER = "equipoise.json"
+_MOST_BYTES = 4 << 30
+
+
+def save_states(path: Path, states: Mapping[str, State], meta: Mapping[str, Any]) -> None:
+    """Write named states and a JSON-able ``meta``. Atomic."""
+    arrays = {f"{part}:{key}": value for part, state in states.items() for key, value in state.arrays.items()}
+    header = {"format": FORMAT, "meta": dict(meta), "parts": {p: dict(s.meta) for p, s in states.items()}}
+    arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+    write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+
+
+def load_states(path: Path) -> tuple[dict[str, State], dict[str, Any]]:
+    """The inverse of ``save_states``.
+
+    Raises:
+        StateError: the file is missing, corrupt, no router file, or saved by a newer version.
+    """
+    header, arrays = _read(path)
+    if header.get("format", 0) > FORMAT:
+        raise StateError(
+            f"{path}: saved by a newer version of equipoise (file format {header['format']}, this one reads "
+            f"{FORMAT}); upgrade equipoise or train again"
+        )
+    states = {}
+    for part, meta in header["parts"].items():
+        own = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith(part + ":")}
+        states[part] = State(own, meta)
+    return states, header["meta"]
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    if not path.is_file():
+        raise StateError(
+            f"{path}: no such router file; make one with: equipoise train TABLE --router SPEC --out {path}"
+        )
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(i.file_size for i in archive.infolist()) > _MOST_BYTES:
+                raise StateError(f"{path}: unpacks to more than 4 GiB; not a router file made by equipoise")
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {k: file[k] for k in file.files}
+        header = json.loads(arrays.pop(_HEADER).tobytes())
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise StateError(f"{path}: not a readable router file ({type(error).__name__}); train it again") from None
+    if not isinstance(header, dict) or "parts" not in header or "meta" not in header:
+        raise StateError(f"{path}: not a readable router file (no header); train it again")
+    return header, arrays

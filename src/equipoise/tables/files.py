@@ -1,0 +1,127 @@
+"""Outcome tables as files: parquet, CSV or JSON lines. Reading is strict, writing is atomic."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+
+from equipoise.errors import TableError
+from equipoise.tables.rows import KNOWN, NUMBERS, TEXT, Rows, rows_from_columns
+from equipoise.tables.sources import csv_columns, jsonl_columns, kind_of, parquet_columns
+from equipoise.tables.table import OutcomeTable
+from equipoise.types import Floats
+
+BATCH = 4096
+
+
+def read_table(path: str | os.PathLike[str]) -> OutcomeTable:
+    """Read and check an outcome table. What kind of file it is, its content says.
+
+    Raises:
+        TableError: naming the file, the first row that cannot be used, and how to mend it.
+    """
+    rows = read_rows(path).checked()
+    return OutcomeTable(**{**rows.matrices(), "name": Path(path).stem})
+
+
+def read_rows(path: str | os.PathLike[str]) -> Rows:
+    """The rows of a file, with the right columns and types but not checked any further."""
+    file = Path(path)
+    kind = kind_of(file)
+    if kind == "json":
+        raise TableError(f"{file}: this is one JSON array; write one object per line (jq -c '.[]' FILE)")
+    if kind == "parquet":
+        columns = parquet_columns(file, KNOWN, TEXT)
+    elif kind == "csv":
+        columns = csv_columns(file, KNOWN)
+    else:
+        columns = jsonl_columns(file, TEXT, NUMBERS)
+    return rows_from_columns(columns, name=str(file))
+
+
+def write_table(table: OutcomeTable, path: str | os.PathLike[str]) -> None:
+    """Write a table: CSV or JSON lines by the file's ending, else parquet. Nothing half-written is left."""
+    file = Path(path)
+    ending = file.suffix.lower()
+    arrow = to_arrow(table)
+    if ending == ".csv":
+        write_atomic(file, lambda partial: _write_csv(arrow, partial))
+    elif ending in (".jsonl", ".ndjson", ".json"):
+        write_atomic(file, lambda partial: _write_jsonl(arrow, partial))
+    else:
+        # Without Arrow's own schema every reader sees plain strings, though they are stored as dictionaries.
+        write_atomic(
+            file, lambda partial: pq.write_table(arrow, partial, compression="zstd", store_schema=False)
+        )
+
+
+def to_arrow(table: OutcomeTable) -> pa.Table:
+    """The table in long form, measured cells only, prompt by prompt; text columns are dictionary-coded.
+
+    Whole token counts become integers.
+    """
+    where, which = np.nonzero(table.measured)
+    columns: dict[str, Any] = {
+        "prompt_id": _texts(table.prompt_ids, where),
+        "prompt": _texts(table.prompts, where),
+        "dataset": _texts(table.datasets, where),
+        "model": _texts(np.array(table.models, dtype=object), which),
+    }
+    for name in NUMBERS:
+        columns[name] = _cells(getattr(table, name)[where, which], whole=name.endswith("_tokens"))
+    if table.has_groups:
+        columns["group"] = _texts(table.groups, where)
+    if table.split is not None:
+        columns["split"] = _texts(table.split, where)
+    return pa.table(columns)
+
+
+def _texts(values: Any, rows: Any) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array(rows, pa.int32()), pa.array(values, pa.string()))
+
+
+def _cells(values: Floats, *, whole: bool) -> pa.Array:
+    cells = pa.array(values, mask=np.isnan(values))
+    known = values[~np.isnan(values)]
+    return cells.cast(pa.int64()) if whole and bool(np.all(known == np.floor(known))) else cells
+
+
+def _write_csv(arrow: pa.Table, partial: Path) -> None:
+    schema = pa.schema(
+        [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in arrow.schema]
+    )
+    with pacsv.CSVWriter(partial, schema) as writer:
+        for batch in arrow.to_batches(max_chunksize=BATCH):
+            writer.write_batch(batch.cast(schema))
+
+
+def _write_jsonl(arrow: pa.Table, partial: Path) -> None:
+    with partial.open("w", encoding="utf-8") as file:
+        for batch in arrow.to_batches(max_chunksize=BATCH):
+            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in batch.to_pylist())
+
+
+def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
+    """Let ``write`` fill a file beside ``path``, then put it in place in one step.
+
+    Raises:
+        TableError: when the folder is missing or cannot be written.
+    """
+    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
+    try:
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise TableError(
+            f"{path}: cannot be written ({error.strerror or error}); check the folder"
+        ) from error
+    finally:
+        partial.unlink(missing_ok=True)

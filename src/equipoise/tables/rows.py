@@ -1,0 +1,299 @@
+"""Long-form rows, as a file holds them: one per prompt and model. Every check on a table is here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from equipoise.errors import TableError
+from equipoise.tables.columns import Coded, coded, number_column, numbers, quoted, text_column
+from equipoise.types import Bools, Floats, Ints, Strings
+
+REQUIRED = ("prompt_id", "prompt", "dataset", "model", "quality")
+OPTIONAL_TEXT = ("group", "split")
+OPTIONAL_NUMBERS = ("cost_usd", "input_tokens", "output_tokens", "latency_s")
+TEXT = ("prompt_id", "prompt", "dataset", "model", *OPTIONAL_TEXT)
+NUMBERS = ("quality", *OPTIONAL_NUMBERS)
+KNOWN = (*REQUIRED, *OPTIONAL_NUMBERS, *OPTIONAL_TEXT)
+MAX_PROMPT_BYTES = 1_000_000
+MAX_CELLS = 50_000_000
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Problem:
+    """One thing that is wrong with a table: where (row numbers from 0), what, and how to mend it."""
+
+    code: str
+    rows: Ints
+    text: Callable[[int], str]
+    mend: str
+
+    def message(self, row: int) -> str:
+        """What is wrong in one row."""
+        return f"row {row + 1}: {self.text(row)}; {self.mend}"
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Rows:
+    """Columns of a long-form table, not yet known to be sound."""
+
+    name: str
+    prompt_id: Coded
+    prompt: Coded
+    dataset: Coded
+    model: Coded
+    group: Coded | None
+    split: Coded | None
+    quality: Floats
+    cost_usd: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+    latency_s: Floats
+
+    def __len__(self) -> int:
+        return len(self.prompt_id)
+
+    def take(self, rows: Ints) -> Rows:
+        """The given rows."""
+        chosen: dict[str, Any] = {}
+        for column in TEXT:
+            value = getattr(self, column)
+            chosen[column] = None if value is None else value.take(rows)
+        return replace(self, **chosen, **{column: getattr(self, column)[rows] for column in NUMBERS})
+
+    def checked(self) -> Rows:
+        """These rows, if they are a sound table.
+
+        Raises:
+            TableError: naming the file, the first row that cannot be used, and how to mend it.
+        """
+        if not len(self):
+            raise TableError(f"{self.name}: no rows; give at least one row of {', '.join(REQUIRED)}")
+        for problem in self.problems():
+            more = f" ({len(problem.rows):,} such rows)" if len(problem.rows) > 1 else ""
+            raise TableError(f"{self.name}, {problem.message(int(problem.rows[0]))}{more}")
+        cells = len(self.prompt_id.values) * len(self.model.values)
+        if cells > MAX_CELLS:
+            raise TableError(
+                f"{self.name}: {len(self.prompt_id.values):,} prompts x {len(self.model.values):,} models "
+                f"is more than {MAX_CELLS:,} cells; check the model column, or split the table"
+            )
+        return self
+
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong, one problem per kind, the most basic first."""
+        for check in (_empty_cells, _long_prompts, _bad_quality, _bad_numbers, _conflicts, _duplicates):
+            for problem in check(self):
+                if len(problem.rows):
+                    yield problem
+
+    def matrices(self) -> dict[str, Any]:
+        """The fields of an ``OutcomeTable``. The rows must be checked."""
+        n, m = len(self.prompt_id.values), len(self.model.values)
+        cells = self.prompt_id.codes * m + self.model.codes
+        first = _first_rows(self.prompt_id)
+        fields: dict[str, Any] = {
+            "prompt_ids": self.prompt_id.values,
+            "prompts": self.prompt.values[self.prompt.codes[first]],
+            "datasets": self.dataset.values[self.dataset.codes[first]],
+            "groups": _labels(self.group, first, self.prompt_id.values),
+            "split": None if self.split is None else _labels(self.split, first, np.full(n, "", dtype=object)),
+            "models": tuple(str(model) for model in self.model.values),
+        }
+        for column in NUMBERS:
+            matrix = np.full(n * m, np.nan)
+            matrix[cells] = getattr(self, column)
+            fields[column] = matrix.reshape(n, m)
+        return fields
+
+
+def rows_from_columns(columns: Mapping[str, Any], *, name: str) -> Rows:
+    """Rows from columns by name: Arrow columns or Python sequences. Unknown columns are ignored.
+
+    Raises:
+        TableError: for a missing column, columns of unequal length or cells of the wrong type.
+    """
+    _require(list(columns), name)
+    lengths = {len(columns[c]) for c in KNOWN if c in columns}
+    if len(lengths) > 1:
+        raise TableError(
+            f"{name}: columns have {' and '.join(map(str, sorted(lengths)))} entries; make them equal"
+        )
+    n = lengths.pop()
+    fields: dict[str, Any] = {}
+    for column in TEXT:
+        given = columns.get(column)
+        fields[column] = (
+            None if given is None else coded(_arrow(given, column, name, text_column), column, name)
+        )
+    for column in NUMBERS:
+        given = columns.get(column)
+        if given is None:
+            fields[column] = np.full(n, np.nan)
+            continue
+        cells = _arrow(given, column, name, number_column)
+        fields[column] = numbers(cells, column, name, booleans=column == "quality")
+    for column in OPTIONAL_TEXT:
+        if fields[column] is not None and not len(fields[column].values):
+            fields[column] = None
+    return Rows(name=name, **fields)
+
+
+def _arrow(given: Any, column: str, name: str, make: Callable[[Sequence[Any], str, str], Any]) -> Any:
+    return given if hasattr(given, "num_chunks") else make(given, column, name)
+
+
+def _require(present: Sequence[str], name: str) -> None:
+    missing = [column for column in REQUIRED if column not in present]
+    if not missing:
+        return
+    spare = {str(c).strip().lower(): str(c) for c in present if c not in KNOWN}
+    hints = [
+        f"rename '{spare[near[0]]}' to '{column}'"
+        for column in missing
+        if (near := difflib.get_close_matches(column, spare, n=1, cutoff=0.7))
+    ]
+    if {"model", "quality"} <= set(missing) and not hints:
+        hints = ["a table with one column per model is read by: equipoise table convert"]
+    found = ", ".join(map(str, list(present)[:12])) or "none"
+    mend = "; ".join(hints) or f"found: {found}"
+    plural = "s" if len(missing) > 1 else ""
+    names = ", ".join(f"'{column}'" for column in missing)
+    raise TableError(f"{name}: missing column{plural} {names}; {mend}")
+
+
+def _first_rows(column: Coded) -> Ints:
+    """For every value the first row that holds it."""
+    first = np.zeros(len(column.values), dtype=np.int64)
+    used = np.flatnonzero(column.codes >= 0)[::-1]
+    first[column.codes[used]] = used
+    return first
+
+
+def _labels(column: Coded | None, first: Ints, fallback: Strings) -> Strings:
+    """One label per prompt; the fallback where there is none."""
+    if column is None:
+        return fallback
+    codes = column.codes[first]
+    out = fallback.copy()
+    out[codes >= 0] = column.values[codes[codes >= 0]]
+    return out
+
+
+# ---------------------------------------------------------------- checks
+
+
+def _where(mask: Bools) -> Ints:
+    return np.flatnonzero(mask)
+
+
+def _empty_cells(rows: Rows) -> Iterator[Problem]:
+    mends = {
+        "prompt_id": "give every prompt an id of its own",
+        "prompt": "write the text that the router will see, or remove the row",
+        "dataset": "name the task or source, 'all' if there is only one",
+        "model": "name the model",
+    }
+    for column, mend in mends.items():
+        value: Coded = getattr(rows, column)
+        blank = np.array([not str(text).strip() for text in value.values] + [True], dtype=bool)
+        yield Problem("empty_cell", _where(blank[value.codes]), partial(_is_empty, column), mend)
+
+
+def _long_prompts(rows: Rows) -> Iterator[Problem]:
+    """Length in UTF-8 bytes; only texts that could be too long are encoded."""
+    long = [
+        len(text) * 4 > MAX_PROMPT_BYTES and len(text.encode("utf-8", "replace")) > MAX_PROMPT_BYTES
+        for text in rows.prompt.values
+    ]
+    mask = np.array([*long, False], dtype=bool)[rows.prompt.codes]
+    yield Problem(
+        "long_prompt",
+        _where(mask),
+        lambda row: f"the prompt of {quoted(rows.prompt_id.at(row))} is longer than 1 MB",
+        "shorten it or remove the row",
+    )
+
+
+def _bad_quality(rows: Rows) -> Iterator[Problem]:
+    q = rows.quality
+    yield Problem(
+        "no_quality",
+        _where(np.isnan(q)),
+        lambda row: f"quality is empty ({_cell(rows, row)})",
+        "grade the answer, or remove the row if the model was not run",
+    )
+    with np.errstate(invalid="ignore"):
+        outside = (q < 0) | (q > 1)
+    yield Problem(
+        "quality_range",
+        _where(outside),
+        lambda row: f"quality {q[row]:g} is outside 0 to 1 ({_cell(rows, row)})",
+        "divide by the highest possible score",
+    )
+
+
+def _bad_numbers(rows: Rows) -> Iterator[Problem]:
+    for column in OPTIONAL_NUMBERS:
+        values: Floats = getattr(rows, column)
+        with np.errstate(invalid="ignore"):
+            bad = (values < 0) | np.isinf(values)
+        yield Problem(
+            "impossible_number",
+            _where(bad),
+            partial(_impossible, rows, column),
+            "write a finite number of zero or more, or leave it empty",
+        )
+
+
+def _conflicts(rows: Rows) -> Iterator[Problem]:
+    first = _first_rows(rows.prompt_id)
+    for column in ("prompt", "dataset", *OPTIONAL_TEXT):
+        value: Coded | None = getattr(rows, column)
+        if value is None:
+            continue
+        known = rows.prompt_id.codes >= 0
+        differs = value.codes != value.codes[first[rows.prompt_id.codes]]
+        yield Problem(
+            "conflict",
+            _where(differs & known),
+            partial(_conflicting, rows, column, first),
+            "use one prompt_id per prompt",
+        )
+
+
+def _duplicates(rows: Rows) -> Iterator[Problem]:
+    """Rows whose prompt and model stood in an earlier row."""
+    pair = rows.prompt_id.codes * (len(rows.model.values) + 1) + rows.model.codes
+    _, first, place = np.unique(pair, return_index=True, return_inverse=True)
+    earlier = first[place]
+    known = (rows.prompt_id.codes >= 0) & (rows.model.codes >= 0)
+    yield Problem(
+        "duplicate",
+        _where((earlier != np.arange(len(rows))) & known),
+        lambda row: f"{_cell(rows, row)} already stands in row {earlier[row] + 1}",
+        "keep one row per prompt and model (the mean of repeated runs, say)",
+    )
+
+
+def _is_empty(column: str, row: int) -> str:
+    del row
+    return f"{column} is empty"
+
+
+def _impossible(rows: Rows, column: str, row: int) -> str:
+    return f"{column} is {getattr(rows, column)[row]:g} ({_cell(rows, row)})"
+
+
+def _conflicting(rows: Rows, column: str, first: Ints, row: int) -> str:
+    earlier = first[rows.prompt_id.codes[row]] + 1
+    return f"prompt_id {quoted(rows.prompt_id.at(row))} has another {column} than in row {earlier}"
+
+
+def _cell(rows: Rows, row: int) -> str:
+    return f"prompt_id {quoted(rows.prompt_id.at(row))}, model {quoted(rows.model.at(row))}"

@@ -1,0 +1,117 @@
+"""The outcome table: n prompts by m models, as columns and matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from equipoise.errors import TableError, UnknownName
+from equipoise.tables.rows import rows_from_columns
+from equipoise.types import Bools, Floats, Ints, Strings
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class OutcomeTable:
+    """What every model did on every prompt. Matrices are (prompts, models); NaN means not measured.
+
+    Prompts and models stand in order of first appearance. ``groups`` names the prompts that must stay
+    on one side of a split; a prompt without a group of its own is named by its ``prompt_id``.
+    """
+
+    name: str
+    prompt_ids: Strings
+    prompts: Strings
+    datasets: Strings
+    groups: Strings
+    models: tuple[str, ...]
+    quality: Floats
+    cost_usd: Floats
+    input_tokens: Floats
+    output_tokens: Floats
+    latency_s: Floats
+    split: Strings | None = None
+
+    def __post_init__(self) -> None:
+        shape = (len(self.prompt_ids), len(self.models))
+        for column in MATRICES:
+            if getattr(self, column).shape != shape:
+                raise TableError(
+                    f"{self.name}: {column} has shape {getattr(self, column).shape}, not {shape}"
+                )
+        for column in ("prompts", "datasets", "groups", "split"):
+            value = getattr(self, column)
+            if value is not None and len(value) != shape[0]:
+                raise TableError(f"{self.name}: {column} has {len(value)} entries for {shape[0]} prompts")
+
+    def __len__(self) -> int:
+        return len(self.prompt_ids)
+
+    def __repr__(self) -> str:
+        return f"OutcomeTable({self.name!r}, {len(self)} prompts, {len(self.models)} models)"
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether any prompt was given a group."""
+        return bool(np.any(self.groups != self.prompt_ids))
+
+    @property
+    def measured(self) -> Bools:
+        """Which cells hold an outcome, shape (n, m)."""
+        return np.asarray(~np.isnan(self.quality))
+
+    def take(self, rows: Ints | Bools | Sequence[int]) -> OutcomeTable:
+        """The given prompts, in that order."""
+        index = np.asarray(rows)
+        if not index.size:
+            index = index.astype(np.int64)
+        chosen = {name: getattr(self, name)[index] for name in (*TEXTS, *MATRICES)}
+        return replace(self, **chosen, split=None if self.split is None else self.split[index])
+
+    def only(self, models: Iterable[str]) -> OutcomeTable:
+        """The given models, in that order; every prompt stays.
+
+        Raises:
+            UnknownName: for a model that the table does not hold.
+        """
+        wanted = tuple(dict.fromkeys(models))
+        place = {model: j for j, model in enumerate(self.models)}
+        for model in wanted:
+            if model not in place:
+                raise UnknownName(f"model in table {self.name}", model, self.models)
+        columns = np.array([place[m] for m in wanted], dtype=np.int64)
+        return replace(self, models=wanted, **{name: getattr(self, name)[:, columns] for name in MATRICES})
+
+    def coverage(self) -> dict[str, float]:
+        """For every model the share of prompts that it was measured on."""
+        shares = self.measured.mean(axis=0) if len(self) else np.zeros(len(self.models))
+        return {model: float(share) for model, share in zip(self.models, shares, strict=True)}
+
+    def complete_models(self) -> tuple[str, ...]:
+        """The models that were measured on every prompt."""
+        full = np.atleast_1d(self.measured.all(axis=0))
+        return tuple(model for model, ok in zip(self.models, full, strict=True) if ok)
+
+    @classmethod
+    def from_columns(
+        cls, columns: Mapping[str, Sequence[Any] | Floats], *, name: str = "table"
+    ) -> OutcomeTable:
+        """A table from long-form columns, one entry per prompt and model, checked like a file.
+
+        Raises:
+            TableError: naming the first row that cannot be used.
+        """
+        return cls(name=name, **rows_from_columns(columns, name=name).checked().matrices())
+
+    @classmethod
+    def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, name: str = "table") -> OutcomeTable:
+        """A table from records, one per prompt and model. Keys that a record lacks are missing values."""
+        records = list(rows)
+        keys = dict.fromkeys(key for record in records for key in record)
+        return cls.from_columns({key: [record.get(key) for record in records] for key in keys}, name=name)
+
+
+TEXTS = ("prompt_ids", "prompts", "datasets", "groups")
+MATRICES = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s")
