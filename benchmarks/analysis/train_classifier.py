@@ -188,7 +188,17 @@ def report(held: Sequence[dict[str, str]], classifier: Classifier, accuracy: dic
     return lines + tables
 
 
-OOD = {"math": "reasoning", "physics": "reasoning", "gsm8k": "reasoning", "grade-school-math": "reasoning"}
+OOD = {
+    "agentverse-logicgrid": "reasoning",
+    "agentverse-mgsm": "reasoning",
+    "gsm8k": "reasoning",
+    "human_eval": "code",
+    "math": "reasoning",
+    "mbpp": "code",
+    "natural_qa": "general",
+    "physics": "reasoning",
+    "trivia_qa": "general",
+}
 
 
 def out_of_distribution(paths: Sequence[Path], classifier: Classifier) -> list[str]:

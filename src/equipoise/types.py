@@ -158,7 +158,7 @@ class Features:
 
     text: str
     words: int = 0
-    input_tokens: int = 0
+    input_tokens: float = 0
     output_tokens: float = 0.0
     domain: str = "general"
     task_type: str = "general"

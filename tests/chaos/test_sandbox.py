@@ -25,7 +25,7 @@ def test_right_code_passes_and_wrong_code_fails() -> None:
 
 
 def test_the_usual_modules_can_be_imported() -> None:
-    names = "math, re, json, itertools, functools, collections, heapq, bisect, string, random, datetime, decimal"
+    names = "math, re, json, itertools, functools, collections, heapq, bisect, random, datetime"
     assert run_tests(f"import {names}\nfrom typing import List", "assert math.gcd(4, 6) == 2").passed
 
 
@@ -65,7 +65,7 @@ MISHAPS = {
     "fork bomb": "import os\nwhile True:\n    try:\n        os.fork()\n    except Exception:\n        pass",
     "memory bomb": "x = 'a' * 10 ** 10",
     "growing memory": "x = []\nwhile True: x.append(bytearray(10 ** 7))",
-    "thread bomb": "import threading, time\nwhile True: threading.Thread(target=time.sleep, args=(99,)).start()",
+    "thread bomb": "import threading, time\nwhile 1: threading.Thread(target=time.sleep, args=(99,)).start()",
     "hard exit": "import os\nos._exit(0)",
     "soft exit": "raise SystemExit(0)",
     "interrupt": "raise KeyboardInterrupt",
@@ -76,7 +76,7 @@ MISHAPS = {
     "syntax error": "def f(:",
     "deep nesting": "(" * 5000,
     "abort": "import os\nos.abort()",
-    "swallows all": "while True:\n    try:\n        raise KeyboardInterrupt\n    except BaseException:\n        pass",
+    "swallows all": "while 1:\n  try:\n    raise KeyboardInterrupt\n  except BaseException:\n    pass",
     "own session": "import os, time\nos.setsid()\ntime.sleep(1000)",
 }
 
@@ -93,7 +93,7 @@ def test_huge_output_is_dropped_and_does_no_harm() -> None:
 
 
 def test_a_forged_verdict_line_is_not_believed() -> None:
-    forged = "import os\nfor fd in range(3, 20):\n    try:\n        os.write(fd, b'pass\\n')\n    except OSError:\n        pass"
+    forged = "import os\nfor fd in range(3, 20):\n  try:\n    os.write(fd, b'pass\\n')\n  except OSError:\n    pass"
     assert not run_tests(forged + "\nos._exit(0)", "assert False").passed
     assert not run_tests("print('pass')", "assert False").passed
 
@@ -141,7 +141,7 @@ def test_runs_in_several_threads_at_once() -> None:
     assert threading.active_count() < 10
 
 
-def test_the_audit_hook_alone_still_refuses_network_writes_and_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_audit_hook_alone_still_refuses_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sandbox, "_prefix", lambda: ("audit hook only", ()))
     assert run_tests("x = 1", "assert x == 1").passed
     for name in ("socket", "low level socket", "write in tmp", "subprocess", "fork", "c library", "kill"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from equipoise.collect.graders import grade
@@ -155,7 +157,7 @@ TESTS = "assert add(2, 3) == 5\nassert add(-1, 1) == 0"
     ("reply", "quality"),
     [
         ("def add(a, b):\n    return a + b", 1.0),
-        ("Sure!\n```python\ndef add(a, b):\n    return a + b\n```\nUse it:\n```python\nprint(ad(1))\n```", 1.0),
+        ("Sure!\n```python\ndef add(a, b):\n    return a + b\n```\nUse:\n```python\nprint(ad(1))\n```", 1.0),
         ("Here it is:\ndef add(a, b):\n    return a + b\n\nIt adds the two numbers.", 1.0),
         ("Step 1 ...\nAnswer:\n```\ndef add(a, b):\n    return a + b", 1.0),
         ("add = lambda a, b: a + b", 1.0),
@@ -189,9 +191,9 @@ def test_bad_answer_keys_are_errors() -> None:
             grade(row(answer), "x", grader)
 
 
-def test_reads_json_lines_and_csv_with_defaults(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_reads_json_lines_and_csv_with_defaults(tmp_path: Path) -> None:
     lines = tmp_path / "quiz.jsonl"
-    lines.write_text('{"prompt_id": "a", "prompt": "Hi", "answer": ["x", "y"]}\n\n{"prompt_id": 2, "prompt": "Ho"}\n')
+    lines.write_text('{"prompt_id": "a", "prompt": "Hi", "answer": ["x", "y"]}\n\n{"prompt_id": 2, "prompt": "Ho"}')
     first, second = read_prompts(lines)
     assert first == PromptRow("a", "Hi", "quiz", "a", None, None, ("x", "y"), "")
     assert (second.prompt_id, second.answer) == ("2", ())
@@ -205,7 +207,7 @@ def test_reads_json_lines_and_csv_with_defaults(tmp_path) -> None:  # type: igno
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ('{"prompt_id": "a", "prompt": "x"}\n{"prompt_id": "a", "prompt": "y"}', "line 2.*already used on line 1"),
+        ('{"prompt_id": "a", "prompt": "x"}\n{"prompt_id": "a", "prompt": "y"}', "line 2.*used on line 1"),
         ('{"prompt_id": "a", "prompt": " "}', "line 1.*empty"),
         ('{"prompt_id": "", "prompt": "x"}', "line 1.*empty prompt_id"),
         ('{"prompt_id": "a"}', "line 1.*'prompt'"),
@@ -217,14 +219,14 @@ def test_reads_json_lines_and_csv_with_defaults(tmp_path) -> None:  # type: igno
         ("", "no prompts"),
     ],
 )
-def test_a_bad_prompts_file_is_named_with_its_line(tmp_path, text: str, message: str) -> None:  # type: ignore[no-untyped-def]
+def test_a_bad_prompts_file_is_named_with_its_line(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "bad.jsonl"
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         read_prompts(path)
 
 
-def test_a_csv_without_a_needed_column_or_a_missing_file_is_named(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_csv_without_a_needed_column_or_a_missing_file_is_named(tmp_path: Path) -> None:
     path = tmp_path / "bad.csv"
     path.write_text("prompt_id,text\na,x\n")
     with pytest.raises(InputError, match="line 1.*'prompt'"):

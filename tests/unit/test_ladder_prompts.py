@@ -75,8 +75,11 @@ def test_every_reference_passes_its_own_tests(family: str) -> None:
 
 def test_wrong_answers_score_zero() -> None:
     for row in QUICK:
-        for reply in ("", "zzz", "I do not know.", f"It is not {row.answer[0]} that I would say, zzz"):
-            assert grade(row, reply, row.grader or "") == 0.0 or row.grader == "json", (row, reply)
+        wrong = ["", "zzz", "I do not know."]
+        if row.grader in ("exact", "regex"):
+            wrong += [f"It is not {row.answer[0]}", f"{row.answer[0]} zzz", f"Perhaps it is {row.answer[0]}"]
+        for reply in wrong:
+            assert grade(row, reply, row.grader or "") == 0.0, (row, reply)
 
 
 def wrong_code(row: PromptRow) -> str:
@@ -85,7 +88,7 @@ def wrong_code(row: PromptRow) -> str:
 
 def test_wrong_code_and_disobedient_replies_score_zero() -> None:
     for row in SLOW[::5]:
-        reply = wrong_code(row) if row.grader == "python" else "Ünrelated 77 remark; é that/no rule. allows"
+        reply = wrong_code(row) if row.grader == "python" else "zqxoiueas"
         assert grade(row, reply, row.grader or "") == 0.0, row
 
 

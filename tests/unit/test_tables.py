@@ -196,6 +196,15 @@ def test_a_large_parquet_with_many_row_groups_keeps_its_order(tmp_path):
     assert (table.quality == [0.0, 0.5, 1.0]).all()
 
 
+def test_arrow_dictionaries_with_repeats_and_nulls_are_understood():
+    models = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2]), pa.array(["a", "a", None]))
+    columns = {"prompt_id": ["1", "2", "3"], "prompt": ["x", "y", "z"], "dataset": ["d"] * 3, "quality": [1.0] * 3}
+    with pytest.raises(TableError, match="row 3: model is empty"):
+        OutcomeTable.from_columns({**columns, "model": pa.chunked_array([models])})
+    columns = {name: values[:2] for name, values in columns.items()}
+    assert OutcomeTable.from_columns({**columns, "model": pa.chunked_array([models[:2]])}).models == ("a",)
+
+
 # ---------------------------------------------------------------- refusing
 
 BAD_CELLS = [

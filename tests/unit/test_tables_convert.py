@@ -63,8 +63,8 @@ def test_routellm_in_one_file_and_in_a_folder(tmp_path):
 def test_llmrouter_json_lines(tmp_path):
     path = tmp_path / "default_routing_train_data.jsonl"
     records = [
-        {"task_name": "gsm8k", "query": q, "ground_truth": "2", "metric": "GSM8K", "model_name": m,
-         "performance": s, "input_tokens": 9, "output_tokens": 4, "token_num": 13, "response_time": 1.5, "embedding_id": 3}
+        {"task_name": "gsm8k", "query": q, "ground_truth": "2", "metric": "EM", "model_name": m,
+         "performance": s, "input_tokens": 9, "output_tokens": 4, "token_num": 13, "response_time": 1.5}
         for q in ("1+1?", "4-2?") for m, s in (("a", 1.0), ("b", 0.5))
     ]  # fmt: skip
     path.write_text("".join(json.dumps(r) + "\n" for r in records))
@@ -139,14 +139,10 @@ def test_a_wide_column_that_is_no_model_is_named(tmp_path):
 
 
 def test_an_outcome_table_is_recognised_and_others_are_refused(tmp_path):
-    table = OutcomeTable.from_rows(
-        [{"prompt_id": "1", "prompt": "x", "dataset": "d", "model": "m", "quality": 1.0}]
-    )
+    table = OutcomeTable.from_rows([{"prompt_id": "1", "prompt": "x", "dataset": "d", "model": "m", "quality": 1.0}])
     for ending in ("parquet", "csv", "jsonl"):
         write_table(table, tmp_path / f"t.{ending}")
-        assert (
-            detect_format(tmp_path / f"t.{ending}") == "long" and len(convert(tmp_path / f"t.{ending}")) == 1
-        )
+        assert detect_format(tmp_path / f"t.{ending}") == "long" and len(convert(tmp_path / f"t.{ending}")) == 1
     with pytest.raises(TableError, match="no known format"):
         detect_format(write_csv(tmp_path / "x.csv", ["a", "b"], [1, 2]))
     with pytest.raises(UnknownName, match="did you mean 'wide'"):

@@ -29,9 +29,9 @@ def count_tokens(text: str) -> int:
     return round(counted * len(text) / sum(map(len, slices)))
 
 
-def guess_tokens(words: int) -> int:
+def guess_tokens(words: int) -> float:
     """The rule of thumb: 1.3 tokens per word."""
-    return round(words * TOKENS_PER_WORD)
+    return words * TOKENS_PER_WORD
 
 
 @cache

@@ -8,7 +8,7 @@ from pathlib import Path
 from equipoise import config
 from equipoise.cli.output import emit_json, note, say
 from equipoise.datasets import public
-from equipoise.datasets.registry import DATASETS
+from equipoise.datasets.registry import DATASETS, PublicDataset
 from equipoise.tables.files import read_table
 
 NAME = "datasets"
@@ -18,9 +18,7 @@ HELP = "public outcome tables by name: list, get, path"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     commands = parser.add_subparsers(dest="action", metavar="list|get|path", required=True)
-    listing = commands.add_parser(
-        "list", help="every known data set, its licence, and where it lies if it is here"
-    )
+    listing = commands.add_parser("list", help="every known data set, its licence, and where it lies if it is here")
     get = commands.add_parser("get", help="download a data set, check it, and convert it to an outcome table")
     get.add_argument("name", metavar="NAME")
     get.add_argument("--out", metavar="FOLDER", type=Path, help="where to put it (default: the cache folder)")
@@ -70,12 +68,14 @@ def _list(as_json: bool) -> int:
         )
         return 0
     for known, file in found:
-        here = (
-            str(file)
-            if file
-            else "not here; see 'path'"
-            if known.by_hand or known.ships
-            else "not here; 'get' downloads it"
-        )
-        say(f"{known.name}\n    {known.about}\n    {known.licence}; {known.source}\n    {here}")
+        say(f"{known.name}\n    {known.about}\n    {known.licence}; {known.source}\n    {_here(known, file, places)}")
     return 0
+
+
+def _here(known: PublicDataset, file: Path | None, places: tuple[Path, ...]) -> str:
+    if file is not None:
+        return str(file)
+    larger = public.whole(known.name, places)
+    if larger is not None:
+        return f"part of {larger}"
+    return "not here; see 'path'" if known.by_hand or known.ships else "not here; 'get' downloads it"

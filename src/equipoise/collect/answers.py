@@ -11,12 +11,13 @@ _MARK = re.compile(r"\banswer\b[\s*_]*[:：][\s*_]*", re.IGNORECASE)
 _BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _CODE_START = re.compile(r"^(?:(?:async )?def |class |import |from \w[\w.]* import |@\w|\w+ *= *lambda\b)")
+_DEFINITION = re.compile(r"^\s*(?:async )?def |=\s*lambda\b", re.MULTILINE)
 _ARTICLES = frozenset(("a", "an", "the"))
 _SHORT = 25
 # A sentence that holds one of these may name an answer in order to reject it.
 _DOUBT = frozenset(
     ("not", "never", "no", "if", "whether", "or", "but", "nor", "neither", "cannot", "unless", "instead")
-    + ("wrong", "incorrect", "maybe", "perhaps", "isnt", "dont", "doesnt", "cant", "wasnt", "arent", "arguably")
+    + ("wrong", "incorrect", "maybe", "perhaps", "isnt", "dont", "doesnt", "cant", "wasnt", "arent")
 )
 _COPULAS = ("is", "are", "was", "were", "becomes", "equals", "means")
 _TRUTH = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
@@ -108,7 +109,7 @@ def python_code(reply: str) -> str:
     text = reply[:_CODE_LIMIT].replace("\0", "")
     blocks = [textwrap.dedent(block) for block in _FENCE.findall(text)]
     # Usage examples stand in blocks of their own; several blocks of definitions belong together.
-    wanted = [block for block in blocks if re.search(r"^\s*(?:async )?def |=\s*lambda\b", block, re.MULTILINE)]
+    wanted = [block for block in blocks if _DEFINITION.search(block)]
     parsed = [block for block in wanted if _parses(block)]
     if parsed:
         return "\n".join(parsed)

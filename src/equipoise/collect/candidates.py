@@ -118,7 +118,9 @@ _SECTIONS: Mapping[str, type[_Strict]] = {"deployment": _Deployment, "price": _P
 
 
 def _first_problem(error: ValidationError, document: Mapping[str, Any]) -> str:
-    first = error.errors(include_url=False, include_context=False)[0]
+    problems = error.errors(include_url=False, include_context=False)
+    # A misspelt key also shows as a missing one: the spelling is what helps.
+    first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
     where = first["loc"]
     if first["type"] == "extra_forbidden":
         key = str(where[-1])

@@ -69,12 +69,14 @@ def _number(row: PromptRow, reply: str) -> bool:
     expected = [_last_number(answer) for answer in _answers(row)]
     wanted = [value for value in expected if value is not None]
     if len(wanted) < len(expected):
-        raise InputError(f"prompt '{row.prompt_id}': its answer holds no number; mend it or use the grader 'exact'")
+        raise InputError(f"prompt '{row.prompt_id}': its answer holds no number; use the grader 'exact'")
     # After a mark the first number line counts; without one, the last: a closing remark has no number.
     lines = body(reply).splitlines()
     lines = lines if marked(reply) else lines[::-1]
     found = next((value for line in lines if (value := _last_number(line)) is not None), None)
-    return found is not None and any(math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-6) for value in wanted)
+    if found is None:
+        return False
+    return any(math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-6) for value in wanted)
 
 
 def _last_number(text: str) -> float | None:
@@ -104,13 +106,15 @@ def _value(match: re.Match[str]) -> float:
 
 
 def _regex(row: PromptRow, reply: str) -> bool:
-    texts = [form for text in candidates(reply) for form in dict.fromkeys((plain(text), plain(text).rstrip(".! ")))]
+    # With and without its full stop, which may stand inside or outside of quotes.
+    found = candidates(reply)
+    texts = [form for text in found for form in (plain(text), plain(text).rstrip(".! "), plain(text.rstrip(".! ")))]
     for pattern in _answers(row):
         search = pattern.startswith("search:")
         try:
             compiled = re.compile(pattern.removeprefix("search:"))
         except re.error as error:
-            raise InputError(f"prompt '{row.prompt_id}': bad pattern {pattern!r} ({error}); mend it") from error
+            raise InputError(f"prompt '{row.prompt_id}': bad pattern {pattern!r}: {error}") from error
         matches = compiled.search if search else compiled.fullmatch
         if any(matches(form) for form in texts):
             return True

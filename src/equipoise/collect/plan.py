@@ -99,7 +99,7 @@ class AskedModel:
         )
 
     def most_usd(self, prompt: str) -> float | None:
-        """The most that one call can cost: every byte a token, the longest answer, compute until the deadline."""
+        """The most that one call can cost: every byte a token, longest answer, compute until the deadline."""
         text = "".join(m["content"] for m in self.messages(prompt))
         tokens = len(text.encode()) + _TEMPLATE_TOKENS
         deadline_s = float(self.deployment.options.get("timeout_s", DEFAULT_TIMEOUT_S))

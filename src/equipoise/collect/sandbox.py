@@ -1,6 +1,6 @@
 """Runs untrusted test code in a limited process of its own.
 
-Limits: 2 s of CPU, 5 s of wall time, 512 MB, no network, no file writes, no new processes, an empty directory.
+Limits: 2 s of CPU, 5 s of wall time, 512 MB, no network, no file writes, no processes, an empty directory.
 Where the machine allows it the process has its own network and process namespaces; an audit hook refuses
 sockets, processes and writes in any case. `isolation()` says which of the two is in force.
 """
@@ -57,7 +57,7 @@ def _prefix() -> tuple[str, tuple[str, ...]]:
         # Root is exempt from the limit on processes, so the code runs as nobody; it may still read the
         # standard library, which can lie below a directory closed to others.
         caps = "-all,+dac_read_search"
-        drop = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", f"--inh-caps={caps}")
+        drop: tuple[str, ...] = (f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups", f"--inh-caps={caps}")
         drop += (f"--ambient-caps={caps}", f"--bounding-set={caps}", "--no-new-privs", "--pdeathsig=KILL")
         ways.append(("namespaces, user nobody", (unshare, *_NAMESPACES, setpriv, *drop, "--")))
     if unshare:

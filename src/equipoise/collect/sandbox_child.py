@@ -1,7 +1,7 @@
-"""The inner side of the sandbox, run by `sandbox` as `python -I -S sandbox_child.py`; imports nothing of ours.
+"""The inner side of the sandbox, run by `sandbox` as `python -I -S sandbox_child.py`; stands on its own.
 
-It sets its own limits first, then runs the code and the tests, and writes one line with the verdict. It guards
-against what models write by mistake, not against code made to read the verdict's token out of memory.
+It sets its own limits first, then runs the code and the tests, and writes one line with the verdict. It
+guards against what models write by mistake, not against code made to read the verdict's token in memory.
 """
 
 from __future__ import annotations
@@ -15,18 +15,24 @@ MEMORY_BYTES = 512 * 1024 * 1024
 PROCESSES = 64
 OPEN_FILES = 64
 
-DENIED = (
-    "socket.", "subprocess.", "ctypes.", "pty.", "shutil.", "tempfile.", "fcntl.", "syslog.", "resource.",
-    "os.fork", "os.posix_spawn", "os.spawn", "os.exec", "os.system", "os.startfile", "os.kill", "signal.pthread_kill",
-    "os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.link", "os.symlink", "os.truncate", "os.chmod", "os.chown",
-    "os.utime", "os.setxattr", "os.removexattr", "os.chdir", "os.fchdir", "os.putenv", "os.lockf", "os.mkfifo",
-)  # fmt: skip
+DENIED = tuple(
+    """
+    socket. subprocess. ctypes. pty. shutil. tempfile. fcntl. syslog. resource.
+    os.fork os.posix_spawn os.spawn os.exec os.system os.startfile os.kill signal.pthread_kill
+    os.remove os.rename os.rmdir os.mkdir os.mkfifo os.link os.symlink os.truncate os.chmod os.chown
+    os.utime os.setxattr os.removexattr os.chdir os.fchdir os.putenv os.lockf
+    """.split()
+)
 # Both start processes or call C without an audit event of their own.
 DENIED_MODULES = frozenset(("_posixsubprocess", "_ctypes", "_testcapi", "_testinternalcapi"))
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
-READABLE = tuple(
-    os.path.realpath(place) + "/" for place in {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
-) + ("/usr/share/zoneinfo/", "/dev/null", "/dev/urandom")  # fmt: skip
+_PLACES = {sys.prefix, sys.base_prefix, sys.exec_prefix, os.path.dirname(os.__file__)}
+READABLE = (
+    *(os.path.realpath(place) + "/" for place in _PLACES),
+    "/usr/share/zoneinfo/",
+    "/dev/null",
+    "/dev/urandom",
+)
 
 
 def _limit() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -111,7 +112,9 @@ async def _with_signals(collection: Collection, report: Callable[[str], None]) -
         report("stopping: calls in flight may end; interrupt again to drop them")
         collection.stop("interrupted")
 
-    for number in _SIGNALS:
+    # Elsewhere Python hands out no signals, and who runs a loop there has other ways to stop it.
+    handled = _SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    for number in handled:
         loop.add_signal_handler(number, interrupted)
     try:
         return await run
@@ -120,7 +123,7 @@ async def _with_signals(collection: Collection, report: Callable[[str], None]) -
             raise
         return collection.tally
     finally:
-        for number in _SIGNALS:
+        for number in handled:
             loop.remove_signal_handler(number)
 
 

@@ -78,19 +78,31 @@ def path(name: str, folders: Sequence[Path]) -> Path:
     """
     found = find(name, folders)
     if found is None:
-        known = dataset(name)
-        whole = _in_folders(known.part_of[:1], folders) if known.part_of else None
-        if whole is not None:
-            raise InputError(
-                f"the data set '{name}' is here only as part of {whole}; use that file, or download {name} "
-                f"alone with: equipoise datasets get {name}"
-            )
-        how = known.by_hand or f"download it with: equipoise datasets get {name}"
-        raise InputError(
-            f"the data set '{name}' is not on this machine; {how}, or put {name}.parquet into a folder that "
-            "EQUIPOISE_DATA names"
-        )
+        raise InputError(_how_to_get(name, folders))
     return found
+
+
+def _how_to_get(name: str, folders: Sequence[Path]) -> str:
+    known = dataset(name)
+    if known.ships:
+        return f"the data set '{name}' is missing from this installation; install the package again"
+    larger = whole(name, folders)
+    if larger is not None:
+        return (
+            f"the data set '{name}' is here only as part of {larger}; use that file, or download it alone with: "
+            f"equipoise datasets get {name}"
+        )
+    how = known.by_hand or f"download it with: equipoise datasets get {name}"
+    return (
+        f"the data set '{name}' is not on this machine; {how}, or put {name}.parquet into a folder that "
+        "EQUIPOISE_DATA names"
+    )
+
+
+def whole(name: str, folders: Sequence[Path]) -> Path | None:
+    """The file of a larger data set that this one is part of, if there is one."""
+    part_of = dataset(name).part_of
+    return None if part_of is None else _in_folders(part_of[:1], folders)
 
 
 def load(name: str, folders: Sequence[Path]) -> OutcomeTable:
@@ -101,9 +113,9 @@ def load(name: str, folders: Sequence[Path]) -> OutcomeTable:
     """
     known = dataset(name)
     if known.part_of is not None and find(name, folders) is None:
-        whole = _in_folders(known.part_of[:1], folders)
-        if whole is not None:
-            table = read_table(whole)
+        larger = whole(name, folders)
+        if larger is not None:
+            table = read_table(larger)
             rows = [i for i, label in enumerate(table.datasets) if str(label).startswith(known.part_of[1])]
             return table.take(np.array(rows, dtype=np.int64))
     return read_table(path(name, folders))
@@ -141,9 +153,7 @@ def download(known: PublicDataset, dest: Path, fetch: Fetch, *, notice: Notice =
         dest.mkdir(parents=True, exist_ok=True)
         scratch = Path(tempfile.mkdtemp(prefix=f"{known.name}.tmp-{os.getpid()}-", dir=dest))
     except OSError as error:
-        raise InputError(
-            f"{dest}: cannot be written ({error.strerror}); choose another folder with --out"
-        ) from error
+        raise InputError(f"{dest}: cannot be written ({error.strerror}); choose another folder with --out") from error
     try:
         raw = scratch / known.name
         raw.mkdir()
@@ -151,9 +161,7 @@ def download(known: PublicDataset, dest: Path, fetch: Fetch, *, notice: Notice =
         sums = {}
         for i, remote in enumerate(known.files):
             notice(f"{known.name}: file {i + 1} of {len(known.files)}: {remote.filename}")
-            sums[remote.url] = _one_file(
-                remote, raw / remote.filename, fetch, recorded.get(remote.url), notice
-            )
+            sums[remote.url] = _one_file(remote, raw / remote.filename, fetch, recorded.get(remote.url), notice)
         only = raw / known.files[0].filename
         table = convert(raw if len(known.files) > 1 else only, format=known.format)
         target = dest / f"{known.name}.parquet"
@@ -190,9 +198,7 @@ def _one_file(remote: Remote, target: Path, fetch: Fetch, recorded: str | None, 
         for block in fetch(remote.url):
             size += len(block)
             if size > MAX_DOWNLOAD_BYTES:
-                raise InputError(
-                    f"{remote.url}: more than {MAX_DOWNLOAD_BYTES // 1_000_000} MB; not what was expected"
-                )
+                raise InputError(f"{remote.url}: more than {MAX_DOWNLOAD_BYTES // 1_000_000} MB; not what was expected")
             digest.update(block)
             file.write(block)
     found = digest.hexdigest()
@@ -236,14 +242,10 @@ def fetch_https(url: str) -> Iterator[bytes]:
                 yield block
     except urllib.error.HTTPError as error:
         error.close()
-        raise InputError(
-            f"{url}: the server answered {error.code} {error.reason}; try again later"
-        ) from error
+        raise InputError(f"{url}: the server answered {error.code} {error.reason}; try again later") from error
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", None) or error
-        raise InputError(
-            f"{url}: cannot be downloaded ({reason}); check the network and try again"
-        ) from error
+        raise InputError(f"{url}: cannot be downloaded ({reason}); check the network and try again") from error
     if left is not None and left.isdigit() and int(left) != count:
         raise InputError(f"{url}: {count:,} of {int(left):,} bytes came; try again")
 

@@ -16,6 +16,7 @@ from scipy import stats
 from equipoise.types import Floats, Ints
 
 LEVEL = 0.95
+LEAST_SEEDS = 5
 
 
 class Resamples:
@@ -74,9 +75,11 @@ def corrected_t(differences: Floats, test_share: float, level: float = LEVEL) ->
     Args:
         differences: one per seed.
         test_share: test size over training size; training sets overlap, so seeds are not independent.
+
+    With fewer than five seeds the spread between them cannot be judged: unknown.
     """
     j = len(differences)
-    if j < 2 or not np.isfinite(differences).all():
+    if j < LEAST_SEEDS or not np.isfinite(differences).all():
         return UNKNOWN, float("nan")
     mean = float(np.mean(differences))
     spread = float(np.sqrt(np.var(differences, ddof=1) * (1 / j + test_share)))

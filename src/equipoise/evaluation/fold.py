@@ -13,7 +13,7 @@ from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.evaluation import metrics
 from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label
-from equipoise.evaluation.frontier import Choices, choose, distinct, walk, weight_grid
+from equipoise.evaluation.frontier import Choices, Walk, choose, distinct, walk, weight_grid
 from equipoise.evaluation.splits import Split
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
 
@@ -131,9 +131,7 @@ def run_fold(study: Study, split: Split) -> FoldResult:
             skipped[name] = str(error)
     if len(methods) > 1:
         winner = max(methods, key=lambda name: methods[name].area)
-        methods["auto"] = replace(
-            methods[winner], fit_s=sum(m.fit_s for m in methods.values()), selected=winner
-        )
+        methods["auto"] = replace(methods[winner], fit_s=sum(m.fit_s for m in methods.values()), selected=winner)
     methods |= fold.baselines()
     return FoldResult(
         split=split,
@@ -214,9 +212,7 @@ class _Fold:
             "dataset_label": by_label(self.study.datasets, fit, quality, cost),
             "prompt_length": by_label(lengths, fit, quality, cost),
         }
-        named = {
-            PREFIX + k: self._apply(Guess(g.quality[self.rows], g.cost[self.rows])) for k, g in made.items()
-        }
+        named = {PREFIX + k: self._apply(Guess(g.quality[self.rows], g.cost[self.rows])) for k, g in made.items()}
         named[PREFIX + "random"] = self._apply(by_chance(self.cost_hat, self.rng))
         if self.study.routers:
             shuffled = self._shuffled()
@@ -287,7 +283,7 @@ class _Fold:
         k = len(self.split.calibrate)
         walked = walk(guess.quality, guess.cost)
         if self.study.priced or self.study.calls:
-            seen = walk(guess.quality[:k], guess.cost[:k])
+            seen = Walk(walked.model[:k], walked.until[:k])
             weights = weight_grid(seen, also=self.regret_weights)
         else:
             weights = np.zeros(1)
@@ -305,9 +301,7 @@ class _Fold:
             area=area,
             at_best=self._at_best(cal_cost, cal_quality),
             budgets=self._budgets(cal_cost, cal_quality),
-            regret_points=tuple(
-                int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights
-            ),
+            regret_points=tuple(int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights),
             score=score,
             fit_s=fit_s,
         )
@@ -371,9 +365,7 @@ def _hide(outcomes: Outcomes, split: Split) -> Outcomes:
 
     return replace(
         fit,
-        quality=np.where(
-            unseen[:, None] & (np.arange(fit.quality.shape[1]) == split.hidden), np.nan, fit.quality
-        ),
+        quality=np.where(unseen[:, None] & (np.arange(fit.quality.shape[1]) == split.hidden), np.nan, fit.quality),
         cost_usd=blank(fit.cost_usd),
         input_tokens=blank(fit.input_tokens),
         output_tokens=blank(fit.output_tokens),

@@ -68,9 +68,9 @@ def choose(walked: Walk, weights: Floats) -> Choices:
     """The chosen model of every prompt at every weight, shape (t, n). ``weights`` must rise."""
     n = len(walked.model)
     passed = np.searchsorted(weights, walked.until, side="right")
-    step = np.zeros((len(weights) + 1, n), dtype=np.int16)
-    np.add.at(step, (passed, np.arange(n)[:, None]), 1)
-    place = np.cumsum(step[:-1], axis=0, dtype=np.int16)
+    cells = passed * n + np.arange(n)[:, None]
+    step = np.bincount(cells.ravel(), minlength=(len(weights) + 1) * n).reshape(-1, n)
+    place = np.cumsum(step[:-1], axis=0)
     return walked.model[np.arange(n), place].astype(np.uint8)
 
 

@@ -10,8 +10,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from equipoise.types import Bools, Floats, Ints
+
+# Sums in another order differ by less than this; it decides no comparison of qualities.
+ROUNDING = 1e-12
 
 
 class Hull(NamedTuple):
@@ -101,7 +105,7 @@ def _slopes(upper: Hull) -> Floats:
 def hull_cost(costs: Floats, qualities: Floats, quality: float) -> float:
     """Least cost at which one curve's hull has the given quality; infinite if it never has."""
     c, q = hull(costs, qualities)
-    if quality > q[-1]:
+    if quality > q[-1] + ROUNDING:
         return float("inf")
     if quality <= q[0]:
         return float(c[0])
@@ -109,9 +113,7 @@ def hull_cost(costs: Floats, qualities: Floats, quality: float) -> float:
     return float(np.interp(quality, q[keep], c[keep]))
 
 
-def cost_at_quality_share(
-    costs: Floats, qualities: Floats, best: tuple[float, float], share: float = 1.0
-) -> float:
+def cost_at_quality_share(costs: Floats, qualities: Floats, best: tuple[float, float], share: float = 1.0) -> float:
     """Cost, as a share of the best single model's, at which the hull has ``share`` of its quality.
 
     ``best`` is that model's (cost, quality). Infinite if never reached.
@@ -124,7 +126,7 @@ def qnc(costs: Floats, qualities: Floats, best: tuple[float, float]) -> float:
 
     ``best`` is that model's (cost, quality). Operating points only, no mixing. Infinite if never reached.
     """
-    reached = np.asarray(qualities) >= best[1]
+    reached = np.asarray(qualities) >= best[1] - ROUNDING
     return float(np.min(np.asarray(costs)[reached]) / best[0]) if reached.any() else float("inf")
 
 
@@ -231,11 +233,7 @@ def reliability(estimated: Floats, observed: Floats, bins: int = 10) -> Reliabil
 def ece(estimated: Floats, observed: Floats, bins: int = 10) -> float:
     """Expected calibration error: mean distance of estimate and outcome over bins, weighted by count."""
     r = reliability(estimated, observed, bins)
-    return (
-        float(np.sum(np.abs(r.estimated - r.observed) * r.cases) / r.cases.sum())
-        if len(r.cases)
-        else float("nan")
-    )
+    return float(np.sum(np.abs(r.estimated - r.observed) * r.cases) / r.cases.sum()) if len(r.cases) else float("nan")
 
 
 def brier(estimated: Floats, observed: Floats) -> float:
@@ -251,17 +249,21 @@ def interval_coverage(mean: Floats, std: Floats, observed: Floats, cells: Ints, 
     spread, taken as shared by the cell, with the sampling spread of the observed mean. Cells with fewer
     than ``least`` prompts are left out; NaN if none is left.
     """
-    inside: list[bool] = []
+    k = int(cells.max()) + 1
+    inside: list[npt.NDArray[np.bool_]] = []
     for j in range(mean.shape[1]):
         known = ~(np.isnan(mean[:, j]) | np.isnan(observed[:, j]))
-        for cell in np.unique(cells[known]):
-            rows = known & (cells == cell)
-            k = int(rows.sum())
-            if k >= least:
-                spread = np.nanmean(std[rows, j]) ** 2 + np.var(observed[rows, j]) / k
-                gap = abs(np.mean(mean[rows, j]) - np.mean(observed[rows, j]))
-                inside.append(bool(gap <= 1.6448536269514722 * np.sqrt(spread)))
-    return float(np.mean(inside)) if inside else float("nan")
+        where, seen = cells[known], observed[known, j]
+        count = np.bincount(where, minlength=k)
+        full = count >= least
+        n = count[full]
+        estimated, spread, found, squares = (
+            np.bincount(where, weights=v, minlength=k)[full] / n for v in (mean[known, j], std[known, j], seen, seen**2)
+        )
+        variance = spread**2 + np.maximum(squares - found**2, 0.0) / n
+        inside.append(np.abs(estimated - found) <= 1.6448536269514722 * np.sqrt(variance))
+    every = np.concatenate(inside)
+    return float(every.mean()) if len(every) else float("nan")
 
 
 def share_entropy(shares: Floats) -> float:

@@ -17,7 +17,7 @@ from equipoise.analysis import Analyzer
 from equipoise.contracts import Router
 from equipoise.errors import InputError, NotEnoughData, PriceError, UnknownName
 from equipoise.estimates import CostModel
-from equipoise.evaluation.bootstrap import Resamples
+from equipoise.evaluation.bootstrap import LEAST_SEEDS, Resamples
 from equipoise.evaluation.fold import CONTROL, CostEstimator, FoldResult, Spec, Study
 from equipoise.evaluation.results import Results
 from equipoise.evaluation.scoring import SHARES, score_fold
@@ -212,9 +212,7 @@ def _usable(table: OutcomeTable, settings: Settings, notes: list[str]) -> Outcom
         )
     covered = np.flatnonzero(table.measured.all(axis=1))
     if len(covered) < len(table):
-        notes.append(
-            f"{len(table) - len(covered)} prompts are left out: not all models were measured on them"
-        )
+        notes.append(f"{len(table) - len(covered)} prompts are left out: not all models were measured on them")
         table = table.take(covered)
     if len(table) < LEAST_PROMPTS:
         raise NotEnoughData(
@@ -227,9 +225,7 @@ def _usable(table: OutcomeTable, settings: Settings, notes: list[str]) -> Outcom
     return table
 
 
-def _analyse(
-    table: OutcomeTable, analyzer: TextAnalyzer, routers: Sequence[Router]
-) -> tuple[FeatureBatch, float]:
+def _analyse(table: OutcomeTable, analyzer: TextAnalyzer, routers: Sequence[Router]) -> tuple[FeatureBatch, float]:
     """Features of the whole table, and the median seconds that one prompt takes by itself."""
     needs = frozenset(COST_FEATURES).union(*(r.needs for r in routers))
     features = analyzer.analyze_batch(list(table.prompts), needs)
@@ -326,9 +322,7 @@ def _common_names(study: Study, folds: Sequence[FoldResult]) -> tuple[str, ...]:
     names = [n for n in folds[0].methods if all(n in f.methods for f in folds)]
     if not any(name in dict(study.routers) for name in names):
         reasons = {name: text for f in folds for name, text in f.skipped.items()}
-        raise NotEnoughData(
-            "no router could be fitted: " + "; ".join(f"{n}: {t}" for n, t in reasons.items())
-        )
+        raise NotEnoughData("no router could be fitted: " + "; ".join(f"{n}: {t}" for n, t in reasons.items()))
     return tuple(names)
 
 
@@ -337,6 +331,11 @@ def _note_skipped(evaluated: Evaluated, notes: list[str]) -> None:
     for fold in evaluated.folds:
         reasons |= fold.skipped
     notes.extend(f"router {name} is left out: {text}" for name, text in reasons.items())
+    if len(evaluated.folds) < LEAST_SEEDS:
+        notes.append(
+            f"{len(evaluated.folds)} seeds: intervals tell which prompts were tested, not which were trained on; "
+            f"that takes {LEAST_SEEDS} or more"
+        )
     if CONTROL not in evaluated.names:
         notes.append("there is no control: the first router could not be fitted on shuffled qualities")
 

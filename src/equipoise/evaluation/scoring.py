@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from equipoise.evaluation import metrics
 from equipoise.evaluation.fold import FoldResult, Method, Study
@@ -74,8 +75,7 @@ def score_fold(study: Study, fold: FoldResult, weights: Floats, bills: dict[str,
     zero = table.heights(table.single_cost[:, fold.zero], table.single_quality[:, fold.zero])
     return FoldScore(
         singles=tuple(
-            Point(float(c), float(q))
-            for c, q in zip(table.single_cost[0], table.single_quality[0], strict=True)
+            Point(float(c), float(q)) for c, q in zip(table.single_cost[0], table.single_quality[0], strict=True)
         ),
         zero_aiq=zero[0],
         zero_band=zero[1],
@@ -94,6 +94,7 @@ class _TestTable:
         self.cost = cost[test] if cost is not None else np.zeros_like(self.quality)
         self.single_quality, self.single_cost = weights @ self.quality, weights @ self.cost
         self.cheap = np.argmin(self.single_cost, axis=1)[:, None]
+        self.by_prompt = np.ascontiguousarray(weights.T)
         self.low, self.high = self.single_cost.min(axis=1), self.single_cost.max(axis=1)
 
     def best(self, values: Floats) -> Floats:
@@ -117,8 +118,8 @@ class _TestTable:
     def score(self, method: Method, bill: float) -> Score:
         rows = np.arange(len(self.quality))
         picked = method.choices.astype(np.int64)
-        qualities = self.weights @ self.quality[rows, picked].T
-        costs = self.weights @ self.cost[rows, picked].T + bill
+        qualities = self.means(picked, self.quality[rows, picked])
+        costs = self.means(picked, self.cost[rows, picked]) + bill
         aiq, band = self.heights(costs, qualities)
         nested, _ = self.heights(costs[:, method.nested], qualities[:, method.nested])
         best_quality, best_cost = self.best(self.single_quality), self.best(self.single_cost)
@@ -135,11 +136,23 @@ class _TestTable:
             gain=qualities[:, 0] - best_quality,
             saving=saving,
             kept=kept,
-            apgr=None
-            if method.score is None
-            else metrics.apgr(method.score, self.strong_gain(), self.weights),
+            apgr=None if method.score is None else metrics.apgr(method.score, self.strong_gain(), self.weights),
             band=band,
         )
+
+    def means(self, picked: Ints, values: Floats) -> Floats:
+        """Weighted means over the prompts at every operating point, shape (1 + replicates, t).
+
+        From one point to the next few prompts change their model, so only the changes are weighed. The
+        sample's own means are taken directly, so that they are exact.
+        """
+        changed = np.concatenate([[np.ones(picked.shape[1], dtype=bool)], picked[1:] != picked[:-1]])
+        change = np.diff(values, axis=0, prepend=0.0)
+        point, prompt = np.nonzero(changed)
+        sparse = csr_array((change[changed], (point, prompt)), shape=changed.shape)
+        means: Floats = np.cumsum(sparse @ self.by_prompt, axis=0).T
+        means[0] = values.mean(axis=1)
+        return means
 
     def strong_gain(self) -> Floats:
         """Quality of the strong minus the weak model on every test row."""

@@ -110,9 +110,7 @@ def table_split(split: Strings | None, groups: Ints, seed: int) -> Split:
         TableError: there is no split column, or it lacks test or training rows.
     """
     if split is None:
-        raise TableError(
-            "the table has no 'split' column; add one with train and test, or use --split random"
-        )
+        raise TableError("the table has no 'split' column; add one with train and test, or use --split random")
     names = np.array([str(s).strip().lower() for s in split], dtype=object)
     test = np.flatnonzero(names == "test")
     named = np.flatnonzero(np.isin(names, sorted(_CALIBRATION_NAMES)))

@@ -52,7 +52,7 @@ class Evaluated:
 def router_rows(evaluated: Evaluated) -> tuple[RouterRow, ...]:
     """One row per router, then per baseline, with Holm's correction over the routers."""
     rows = [_Row(evaluated, name).row() for name in evaluated.names]
-    own = [i for i, row in enumerate(rows) if not row.is_baseline]
+    own = [i for i, row in enumerate(rows) if not row.is_baseline and row.name != "auto"]
     corrected = dict(zip(own, holm([rows[i].p_value for i in own]), strict=True))
     rows = [replace(row, p_holm=corrected.get(i, NAN)) for i, row in enumerate(rows)]
     return tuple(replace(row, verdict=_verdict(evaluated, row)) for row in rows)
@@ -164,9 +164,7 @@ class _Row:
             cpt50=self.cpt(0.5),
             cpt80=self.cpt(0.8),
             regret=self.regret(),
-            decide_us_p50=float(np.median([m.decide_s for m in self.methods])) * 1e6
-            if first.decide_s
-            else None,
+            decide_us_p50=float(np.median([m.decide_s for m in self.methods])) * 1e6 if first.decide_s else None,
             fit_s=self.mean(m.fit_s for m in self.methods) if first.fit_s else None,
             at_best_quality=self.at_best(),
             budgets=self.budgets(),
@@ -202,9 +200,7 @@ class _Row:
         zero = [s.zero_aiq for s in self.e.scores]
         every = self.judge([s.aiq - z for s, z in zip(self.scores, zero, strict=True)])
         nested = self.judge([s.nested_aiq - z for s, z in zip(self.scores, zero, strict=True)])
-        return every._replace(
-            interval=every.interval.join(nested.interval), p=float(np.fmax(every.p, nested.p))
-        )
+        return every._replace(interval=every.interval.join(nested.interval), p=float(np.fmax(every.p, nested.p)))
 
     def over_control(self) -> Difference | None:
         """Against the control: in frontier area, or in quality without prices."""
@@ -216,14 +212,10 @@ class _Row:
 
     def curve_measures(self) -> dict[str, Any]:
         bests = [s.singles[f.best_single] for f, s in zip(self.e.folds, self.e.scores, strict=True)]
-        gain = self.mean(
-            metrics.perf_gain(s.qualities, b.quality) for s, b in zip(self.scores, bests, strict=True)
-        )
+        gain = self.mean(metrics.perf_gain(s.qualities, b.quality) for s, b in zip(self.scores, bests, strict=True))
         if not self.study.priced:
             return {"perf_gain": gain, "qnc": NAN, "cost_share_at_best_quality": NAN, "cost_share_at_95": NAN}
-        curves = [
-            (s.costs, s.qualities, (b.cost_usd, b.quality)) for s, b in zip(self.scores, bests, strict=True)
-        ]
+        curves = [(s.costs, s.qualities, (b.cost_usd, b.quality)) for s, b in zip(self.scores, bests, strict=True)]
         return {
             "perf_gain": gain,
             "qnc": self.mean(metrics.qnc(*c) for c in curves),
@@ -257,9 +249,7 @@ class _Row:
                     chosen = method.choices[method.regret_points[k]].astype(np.int64)
                     quality = self.study.outcomes.quality[test]
                     weight = fold.regret_weights[k]
-                    values.append(
-                        metrics.regret(quality, None if cost is None else cost[test], chosen, weight)
-                    )
+                    values.append(metrics.regret(quality, None if cost is None else cost[test], chosen, weight))
             out[f"{share:g}"] = self.mean(values)
         return out
 
@@ -317,9 +307,7 @@ class _Row:
         if not self.e.by_dataset:
             return None
         if self.study.priced:
-            values = [
-                float(s.aiq[0] - w.zero_aiq[0]) for s, w in zip(self.scores, self.e.scores, strict=True)
-            ]
+            values = [float(s.aiq[0] - w.zero_aiq[0]) for s, w in zip(self.scores, self.e.scores, strict=True)]
         else:
             values = [float(s.gain[0]) for s in self.scores]
         return dict(over_datasets(np.array(values))._asdict())
@@ -332,9 +320,7 @@ class _Row:
         where = np.clip((pooled[0] * 10).astype(int), 0, 9)
         count = np.bincount(where, weights=pooled[2], minlength=10)
         full = count > 0
-        means = [
-            np.bincount(where, weights=v * pooled[2], minlength=10)[full] / count[full] for v in pooled[:2]
-        ]
+        means = [np.bincount(where, weights=v * pooled[2], minlength=10)[full] / count[full] for v in pooled[:2]]
         return {
             "ece": self.mean(h.ece for h in found),
             "brier": self.mean(h.brier for h in found),

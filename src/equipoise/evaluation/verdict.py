@@ -34,9 +34,7 @@ def verdict(e: Evidence) -> str:
         return "no better than control: the same router fitted on shuffled qualities does as well"
     said = [_saving(e)]
     if e.gain_ci.low > 0:
-        said.append(
-            f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than {e.best_single} when cost does not matter"
-        )
+        said.append(f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than {e.best_single} when cost does not matter")
     return "; ".join(said)
 
 

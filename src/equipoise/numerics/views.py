@@ -147,8 +147,8 @@ class Lexical(View):
 
     name = "lexical"
     feature = "lexical"
-    penalties = (1.0, 3.0, 10.0)
-    min_documents: ClassVar[int] = 2
+    penalties = (1.0, 4.0)
+    min_documents: ClassVar[int] = 3
 
     def __init__(self) -> None:
         self.column: Ints = np.zeros(0, dtype=np.int64)
@@ -175,14 +175,14 @@ class Lexical(View):
         columns, values, indptr = self._weighted(batch.lexical)
         x = csr_matrix((values, columns, indptr), shape=(len(batch), len(self.idf)))
         norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)).ravel())
-        return (diags_array(1.0 / np.maximum(norms, 1e-9)) @ x).tocsr()
+        return (diags_array(1.0 / np.maximum(norms, 1e-9)) @ x).tocsr().astype(np.float32)
 
     def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
-        start: Floats | None = None
+        dual: Floats | None = None
         found = []
         for penalty in reversed(self.penalties):
-            start = sparse_weights(x, y, observed, penalty, start=start)
-            found.append(start)
+            weights, dual = sparse_weights(x, y.astype(np.float32), observed, penalty, start=dual)
+            found.append(weights)
         return np.stack(found[::-1])
 
     def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:

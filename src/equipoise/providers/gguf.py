@@ -24,7 +24,7 @@ _MOST_STARTS = 4
 
 
 class Gguf:
-    """Chat completions from a local model file. The worker starts at the first call, and ends with its parent.
+    """Chat completions from a local model file. The worker starts at the first call and ends with us.
 
     Deployment options: ``path`` of the file; ``slots`` (calls at once, default 1), ``threads`` (default:
     llama.cpp's choice), ``context`` (tokens of one call, default 2048), ``sha256`` (the file must have it),

@@ -1,7 +1,7 @@
 """The worker process of the ``gguf`` provider: serves one model file on loopback until its parent is gone.
 
 Run as a script by ``providers.gguf``, so it imports nothing of Equipoise. One line of JSON settings comes in
-on standard input, one line of JSON goes out on standard output; then the end of standard input ends the process.
+on standard input, one line of JSON goes out on standard output; the end of standard input ends the process.
 """
 
 from __future__ import annotations

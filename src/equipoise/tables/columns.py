@@ -54,7 +54,9 @@ def coded(column: pa.ChunkedArray, name: str, where: str) -> Coded:
         if isinstance(whole, pa.ChunkedArray):  # no rows: nothing to combine
             return Coded(np.empty(0, dtype=np.int64), np.empty(0, dtype=object))
         codes = whole.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
-        return _in_order(codes, _texts(whole.dictionary))
+        distinct = whole.dictionary.dictionary_encode()  # a foreign writer's may repeat values, or hold a null
+        again = np.append(distinct.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64), -1)
+        return _in_order(again[codes], _texts(distinct.dictionary))
     parts = column.dictionary_encode()
     if parts.num_chunks == 0:
         return Coded(np.empty(0, dtype=np.int64), np.empty(0, dtype=object))
@@ -146,18 +148,13 @@ def _is_number(value: str | None) -> bool:
 def quoted(text: str) -> str:
     """A cell's text for a one-line message: shortened, control characters escaped."""
     short = text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
-    return (
-        "'" + short.encode("unicode_escape").decode("ascii") + "'"
-        if not short.isprintable()
-        else f"'{short}'"
-    )
+    return "'" + short.encode("unicode_escape").decode("ascii") + "'" if not short.isprintable() else f"'{short}'"
 
 
 def text_column(values: Sequence[Any], name: str, where: str) -> pa.ChunkedArray:
     """Python values as an Arrow text column; numbers become their text."""
     texts = [
-        None if v is None or (isinstance(v, float) and v != v) else v if isinstance(v, str) else str(v)
-        for v in values
+        None if v is None or (isinstance(v, float) and v != v) else v if isinstance(v, str) else str(v) for v in values
     ]
     try:
         return pa.chunked_array([pa.array(texts, pa.large_string())])

@@ -11,7 +11,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -203,9 +203,7 @@ def _routellm(path: Path) -> OutcomeTable:
         columns = csv_columns(part)
         models = [name for name in columns if name != "prompt" and not name.endswith("_response")]
         if "prompt" not in columns or not models:
-            raise TableError(
-                f"{part}: no column 'prompt' and a column per model; is this a RouteLLM response file?"
-            )
+            raise TableError(f"{part}: no column 'prompt' and a column per model; is this a RouteLLM response file?")
         prompts = _texts(columns["prompt"], "prompt", part)
         name = part.stem.removesuffix("_responses")
         long = {
@@ -217,9 +215,7 @@ def _routellm(path: Path) -> OutcomeTable:
     return _joined(path, tables)
 
 
-def _melt(
-    path: Path, long: Mapping[str, Strings], models: Sequence[str], cells: Mapping[Any, Any]
-) -> OutcomeTable:
+def _melt(path: Path, long: Mapping[str, Strings], models: Sequence[str], cells: Mapping[Any, Any]) -> OutcomeTable:
     return _joined(path, [_melted(path, long, models, cells)])
 
 
@@ -241,9 +237,7 @@ def _melted(
     return columns | {name: cell[keep] for name, cell in values.items()}
 
 
-def _number_cells(
-    cells: Mapping[tuple[str, str], Any], model: str, column: str, n: int, path: Path
-) -> Floats:
+def _number_cells(cells: Mapping[tuple[str, str], Any], model: str, column: str, n: int, path: Path) -> Floats:
     given = cells.get((model, column))
     if given is None:
         return np.full(n, np.nan)
@@ -252,9 +246,7 @@ def _number_cells(
     try:
         return numbers(given, model, str(path), booleans=True)
     except TableError as error:
-        raise TableError(
-            f"{error} (every column but {', '.join(WIDE_TEXT)} is taken as a model's quality)"
-        ) from None
+        raise TableError(f"{error} (every column but {', '.join(WIDE_TEXT)} is taken as a model's quality)") from None
 
 
 def _joined(path: Path, parts: Sequence[Mapping[str, Any]]) -> OutcomeTable:
@@ -263,8 +255,7 @@ def _joined(path: Path, parts: Sequence[Mapping[str, Any]]) -> OutcomeTable:
         name: np.concatenate([_filled(part, name) for part in parts]) if len(parts) > 1 else parts[0][name]
         for name in names
     }
-    table = OutcomeTable.from_columns(columns, name=str(path))
-    return OutcomeTable(**{**{f: getattr(table, f) for f in table.__slots__}, "name": path.stem})
+    return replace(OutcomeTable.from_columns(columns, name=str(path)), name=path.stem)
 
 
 def _filled(part: Mapping[str, Any], name: str) -> Any:
@@ -298,23 +289,19 @@ def _llmrouter(path: Path) -> OutcomeTable:
             records.extend(_scored(part, split))
         else:
             records.extend(_performances(part, split, queries))
-    return _renamed(OutcomeTable.from_rows(records, name=str(path)), path)
+    return replace(OutcomeTable.from_rows(records, name=str(path)), name=path.stem)
 
 
 def _scored(path: Path, split: str) -> Iterator[dict[str, Any]]:
     for i, record in enumerate(_array(path)):
         scores = record.get("scores")
         if not isinstance(record.get("question"), str) or not isinstance(scores, dict):
-            raise TableError(
-                f"{path}, record {i + 1}: no 'question' and 'scores'; is this an LLMRouter file?"
-            )
+            raise TableError(f"{path}, record {i + 1}: no 'question' and 'scores'; is this an LLMRouter file?")
         cluster = record.get("cluster_id")
         shared = {
             "prompt_id": f"{path.stem}-{i}",
             "prompt": record["question"],
-            "dataset": str(
-                record.get("task_name") or (path.stem if cluster is None else f"cluster-{cluster}")
-            ),
+            "dataset": str(record.get("task_name") or (path.stem if cluster is None else f"cluster-{cluster}")),
             "split": split or None,
         }
         yield from ({**shared, "model": model, "quality": score} for model, score in scores.items())
@@ -348,9 +335,7 @@ def _mmlu_pro(path: Path) -> OutcomeTable:
         for i, record in enumerate(_array(part)):
             missing = [key for key in ("question_id", "question", "options", "answer") if key not in record]
             if missing:
-                raise TableError(
-                    f"{part}, record {i + 1}: no '{missing[0]}'; is this an MMLU-Pro result file?"
-                )
+                raise TableError(f"{part}, record {i + 1}: no '{missing[0]}'; is this an MMLU-Pro result file?")
             options = zip(LETTERS, record["options"], strict=False)
             records.append(
                 {
@@ -361,7 +346,7 @@ def _mmlu_pro(path: Path) -> OutcomeTable:
                     "quality": float(record.get("pred") == record["answer"]),
                 }
             )
-    return _renamed(OutcomeTable.from_rows(_one_wording(records), name=str(path)), path)
+    return replace(OutcomeTable.from_rows(_one_wording(records), name=str(path)), name=path.stem)
 
 
 def _one_wording(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
@@ -370,10 +355,6 @@ def _one_wording(records: Sequence[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     for record in records:
         known = first.setdefault(record["prompt_id"], record)
         yield {**record, "prompt": known["prompt"], "dataset": known["dataset"]}
-
-
-def _renamed(table: OutcomeTable, path: Path) -> OutcomeTable:
-    return OutcomeTable(**{**{f: getattr(table, f) for f in table.__slots__}, "name": path.stem})
 
 
 def _array(path: Path) -> Iterator[dict[str, Any]]:
@@ -401,9 +382,7 @@ def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
             with archive.open(entry) as file:
                 raw = file.read(MAX_JSON_BYTES + 1)
             if len(raw) > MAX_JSON_BYTES:
-                raise TableError(
-                    f"{path}: {entry.filename} unpacks to more than {MAX_JSON_BYTES // 1_000_000} MB"
-                )
+                raise TableError(f"{path}: {entry.filename} unpacks to more than {MAX_JSON_BYTES // 1_000_000} MB")
             yield f"{path}:{entry.filename}", raw
 
 

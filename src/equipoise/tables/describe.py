@@ -100,9 +100,7 @@ def _oracle(table: OutcomeTable) -> dict[str, Any]:
     if not len(table):
         return {"quality": None, "cost_usd": None, "unsolved": 0}
     top = table.quality.max(axis=1)
-    cost = np.where(table.quality == top[:, None], table.cost_usd, np.inf).min(
-        axis=1
-    )  # NaN where one is unknown
+    cost = np.where(table.quality == top[:, None], table.cost_usd, np.inf).min(axis=1)  # NaN where one is unknown
     return {
         "quality": float(top.mean()),
         "cost_usd": None if np.isnan(cost).any() else float(cost.mean()),
@@ -128,8 +126,7 @@ def describe_text(summary: dict[str, Any]) -> str:
     ]
     if summary["splits"]:
         lines.append(
-            "splits: "
-            + ", ".join(f"{name or '(none)'} {count:,}" for name, count in summary["splits"].items())
+            "splits: " + ", ".join(f"{name or '(none)'} {count:,}" for name, count in summary["splits"].items())
         )
     if summary["n_groups"]:
         lines.append(f"groups: {summary['n_groups']:,}")
@@ -165,8 +162,7 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
         return [*lines, "no prompt was answered by every model: nothing can be compared"]
     if compared["models"] < summary["n_models"] or compared["prompts"] < summary["n_prompts"]:
         lines.append(
-            f"compared: the {compared['models']} models with nearly full coverage, "
-            f"on {compared['prompts']:,} prompts"
+            f"compared: the {compared['models']} models with nearly full coverage, on {compared['prompts']:,} prompts"
         )
     lines.append(f"best single model: {best['model']}, quality {best['quality']:.4f}{_per_1k(best)}")
     lines.append(

@@ -27,9 +27,7 @@ _PUNCTUATION = re.compile(r"(?<=[^\W\d_])-(?=[^\W\d_])|[^\w+*/=<>^%$-]+|_+")
 _NUMBER = re.compile(r"\d+")
 
 
-def near_duplicate_groups(
-    prompts: Sequence[str] | npt.NDArray[np.object_], *, similarity: float = 0.9
-) -> Ints:
+def near_duplicate_groups(prompts: Sequence[str] | npt.NDArray[np.object_], *, similarity: float = 0.9) -> Ints:
     """For every prompt the number of its group, counted from 0 in order of first appearance.
 
     Args:
@@ -38,16 +36,12 @@ def near_duplicate_groups(
     """
     folded = [fold(text) for text in prompts]
     place: dict[str, int] = {}
-    same = np.fromiter(
-        (place.setdefault(text, len(place)) for text in folded), dtype=np.int64, count=len(folded)
-    )
+    same = np.fromiter((place.setdefault(text, len(place)) for text in folded), dtype=np.int64, count=len(folded))
     texts = list(place)
     if len(texts) < 2:
         return same
     pairs = _similar_pairs(texts, similarity)
-    graph = coo_array(
-        (np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(texts),) * 2
-    )
+    graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(texts),) * 2)
     _, label = connected_components(graph, directed=False)
     return _renumbered(label.astype(np.int64)[same])
 
@@ -97,9 +91,7 @@ def _shingles(texts: Sequence[str], known: dict[str, int]) -> tuple[Hashes, Ints
     words: list[str] = []
     counts = np.empty(len(texts), dtype=np.int64)
     for i, text in enumerate(texts):
-        window = (
-            text if len(text) <= HEAD_CHARS + TAIL_CHARS else text[:HEAD_CHARS] + " " + text[-TAIL_CHARS:]
-        )
+        window = text if len(text) <= HEAD_CHARS + TAIL_CHARS else text[:HEAD_CHARS] + " " + text[-TAIL_CHARS:]
         found = window.split() or [window]
         counts[i] = len(found)
         words.extend(found)

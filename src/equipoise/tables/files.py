@@ -58,9 +58,7 @@ def write_table(table: OutcomeTable, path: str | os.PathLike[str]) -> None:
         write_atomic(file, lambda partial: _write_jsonl(arrow, partial))
     else:
         # Without Arrow's own schema every reader sees plain strings, though they are stored as dictionaries.
-        write_atomic(
-            file, lambda partial: pq.write_table(arrow, partial, compression="zstd", store_schema=False)
-        )
+        write_atomic(file, lambda partial: pq.write_table(arrow, partial, compression="zstd", store_schema=False))
 
 
 def to_arrow(table: OutcomeTable) -> pa.Table:
@@ -95,9 +93,7 @@ def _cells(values: Floats, *, whole: bool) -> pa.Array:
 
 
 def _write_csv(arrow: pa.Table, partial: Path) -> None:
-    schema = pa.schema(
-        [(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in arrow.schema]
-    )
+    schema = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in arrow.schema])
     with pacsv.CSVWriter(partial, schema) as writer:
         for batch in arrow.to_batches(max_chunksize=BATCH):
             writer.write_batch(batch.cast(schema))
@@ -120,8 +116,6 @@ def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
         write(partial)
         partial.replace(path)
     except OSError as error:
-        raise TableError(
-            f"{path}: cannot be written ({error.strerror or error}); check the folder"
-        ) from error
+        raise TableError(f"{path}: cannot be written ({error.strerror or error}); check the folder") from error
     finally:
         partial.unlink(missing_ok=True)

@@ -120,7 +120,7 @@ def _missing_costs(table: OutcomeTable) -> Iterator[Finding]:
         (
             True,
             "cost_unknown",
-            "cost_usd and token counts are missing: only a usd_per_call price or --cost none helps",
+            "cost_usd is missing, and so are token counts: only a usd_per_call price or --cost none helps",
         ),
     ):
         cells = gaps & (~tokens if hopeless else tokens)
@@ -140,9 +140,7 @@ def _zero_costs(table: OutcomeTable) -> Iterator[Finding]:
 def _unit_costs(table: OutcomeTable) -> Iterator[Finding]:
     """Cost per token that varies a hundredfold within a model: no price list does that."""
     tokens = np.nan_to_num(table.input_tokens) + np.nan_to_num(table.output_tokens)
-    known = (
-        ~np.isnan(table.input_tokens) & ~np.isnan(table.output_tokens) & (tokens > 0) & (table.cost_usd > 0)
-    )
+    known = ~np.isnan(table.input_tokens) & ~np.isnan(table.output_tokens) & (tokens > 0) & (table.cost_usd > 0)
     unit = np.where(known, table.cost_usd, np.nan) / np.where(known, tokens, np.nan)
     for j, model in enumerate(table.models):
         values = unit[known[:, j], j]
@@ -189,9 +187,7 @@ def _made_up_tokens(table: OutcomeTable) -> Iterator[Finding]:
                 if known.sum() >= MIN_ROWS and _straight(length[known], cells[known, j]):
                     hits.setdefault(unit, []).append(model)
         for unit, models in hits.items():
-            text = (
-                f"{column} is a straight line over the number of {unit} of the prompt: estimated, not counted"
-            )
+            text = f"{column} is a straight line over the number of {unit} of the prompt: estimated, not counted"
             yield Finding("warning", "made_up_tokens", text, len(models), tuple(models[:EXAMPLES]))
 
 

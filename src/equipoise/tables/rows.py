@@ -121,16 +121,12 @@ def rows_from_columns(columns: Mapping[str, Any], *, name: str) -> Rows:
     _require(list(columns), name)
     lengths = {len(columns[c]) for c in KNOWN if c in columns}
     if len(lengths) > 1:
-        raise TableError(
-            f"{name}: columns have {' and '.join(map(str, sorted(lengths)))} entries; make them equal"
-        )
+        raise TableError(f"{name}: columns have {' and '.join(map(str, sorted(lengths)))} entries; make them equal")
     n = lengths.pop()
     fields: dict[str, Any] = {}
     for column in TEXT:
         given = columns.get(column)
-        fields[column] = (
-            None if given is None else coded(_arrow(given, column, name, text_column), column, name)
-        )
+        fields[column] = None if given is None else coded(_arrow(given, column, name, text_column), column, name)
     for column in NUMBERS:
         given = columns.get(column)
         if given is None:
@@ -158,10 +154,12 @@ def _require(present: Sequence[str], name: str) -> None:
         for column in missing
         if (near := difflib.get_close_matches(column, spare, n=1, cutoff=0.7))
     ]
-    if {"model", "quality"} <= set(missing) and not hints:
+    found = ", ".join(quoted(str(column)) for column in list(present)[:8]) or "none"
+    if missing == list(REQUIRED) and not hints:
+        hints = [f"is this an outcome table? columns found: {found}"]
+    elif {"model", "quality"} <= set(missing) and not hints:
         hints = ["a table with one column per model is read by: equipoise table convert"]
-    found = ", ".join(map(str, list(present)[:12])) or "none"
-    mend = "; ".join(hints) or f"found: {found}"
+    mend = "; ".join(hints) or f"columns found: {found}"
     plural = "s" if len(missing) > 1 else ""
     names = ", ".join(f"'{column}'" for column in missing)
     raise TableError(f"{name}: missing column{plural} {names}; {mend}")

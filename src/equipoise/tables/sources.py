@@ -73,9 +73,7 @@ def _head(path: Path) -> bytes:
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
     if size > MAX_FILE_BYTES:
-        raise TableError(
-            f"{path}: {size / 1e9:.1f} GB is more than {MAX_FILE_BYTES / 1e9:.0f} GB; split the table"
-        )
+        raise TableError(f"{path}: {size / 1e9:.1f} GB is more than {MAX_FILE_BYTES / 1e9:.0f} GB; split the table")
     if not head.removeprefix(b"\xef\xbb\xbf").strip():
         raise TableError(f"{path}: the file is empty; write the table again")
     return head
@@ -90,17 +88,13 @@ def parquet_columns(path: Path, wanted: Sequence[str], text: Sequence[str]) -> C
         with pq.ParquetFile(path) as file:
             present = [name for name in file.schema_arrow.names if name in wanted]
             if file.metadata.num_rows > MAX_ROWS:
-                raise TableError(
-                    f"{path}: {file.metadata.num_rows:,} rows are more than {MAX_ROWS:,}; split it"
-                )
+                raise TableError(f"{path}: {file.metadata.num_rows:,} rows are more than {MAX_ROWS:,}; split it")
             others = [name for name in file.schema_arrow.names if name not in wanted]
             coded = [name for name in present if name in text and is_text(file.schema_arrow.field(name).type)]
         with pq.ParquetFile(path, read_dictionary=coded) as file:
             table = file.read(columns=present, use_threads=False)
     except (pa.ArrowException, OSError) as error:
-        raise TableError(
-            f"{path}: a damaged parquet file ({one_line(error)}); write or download it again"
-        ) from error
+        raise TableError(f"{path}: a damaged parquet file ({one_line(error)}); write or download it again") from error
     columns: Columns = {name: table.column(name) for name in present}
     return columns | {name: _ABSENT for name in others}
 
@@ -126,9 +120,7 @@ def csv_header(path: Path) -> tuple[list[str], str]:
     try:
         names = next(csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter))
     except csv.Error as error:
-        raise TableError(
-            f"{path}: the header cannot be read ({error}); write column names in line 1"
-        ) from error
+        raise TableError(f"{path}: the header cannot be read ({error}); write column names in line 1") from error
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"{path}: column '{twice[0]}' stands twice in the header; rename or remove one")
@@ -153,9 +145,7 @@ def csv_columns(path: Path, wanted: Sequence[str] | None = None) -> Columns:
         table = pacsv.read_csv(
             path,
             read_options=pacsv.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
-            parse_options=pacsv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse
-            ),
+            parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
             convert_options=pacsv.ConvertOptions(
                 include_columns=present,
                 column_types={name: kind for name in present},
@@ -190,9 +180,7 @@ def _csv_error(path: Path, error: Exception, refused: Sequence[Any]) -> str:
 
 def jsonl_columns(path: Path, text: Sequence[str], numbers: Sequence[str]) -> Columns:
     """The wanted columns of a JSON lines file, line by line where types vary or a line is bad."""
-    schema = pa.schema(
-        [(name, pa.large_string()) for name in text] + [(name, pa.float64()) for name in numbers]
-    )
+    schema = pa.schema([(name, pa.large_string()) for name in text] + [(name, pa.float64()) for name in numbers])
     try:
         table = pajson.read_json(
             path,
@@ -252,9 +240,7 @@ def _json_object(raw: bytes, path: Path, line: int) -> Mapping[str, Any]:
     except UnicodeDecodeError as error:
         raise TableError(f"{path}, line {line}: not UTF-8 text; save it as UTF-8") from error
     except (json.JSONDecodeError, RecursionError) as error:
-        raise TableError(
-            f"{path}, line {line}: not JSON ({one_line(error)}); write one object per line"
-        ) from error
+        raise TableError(f"{path}, line {line}: not JSON ({one_line(error)}); write one object per line") from error
     if not isinstance(record, dict):
         raise TableError(f"{path}, line {line}: not a JSON object; write one object per line")
     return record

@@ -38,9 +38,7 @@ class OutcomeTable:
         shape = (len(self.prompt_ids), len(self.models))
         for column in MATRICES:
             if getattr(self, column).shape != shape:
-                raise TableError(
-                    f"{self.name}: {column} has shape {getattr(self, column).shape}, not {shape}"
-                )
+                raise TableError(f"{self.name}: {column} has shape {getattr(self, column).shape}, not {shape}")
         for column in ("prompts", "datasets", "groups", "split"):
             value = getattr(self, column)
             if value is not None and len(value) != shape[0]:
@@ -95,9 +93,7 @@ class OutcomeTable:
         return tuple(model for model, ok in zip(self.models, full, strict=True) if ok)
 
     @classmethod
-    def from_columns(
-        cls, columns: Mapping[str, Sequence[Any] | Floats], *, name: str = "table"
-    ) -> OutcomeTable:
+    def from_columns(cls, columns: Mapping[str, Sequence[Any] | Floats], *, name: str = "table") -> OutcomeTable:
         """A table from long-form columns, one entry per prompt and model, checked like a file.
 
         Raises:

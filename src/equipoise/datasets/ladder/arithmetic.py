@@ -52,9 +52,7 @@ def _level3(r: Chance) -> Iterator[Draft]:
         yield number(3, "percent", f"Find {p}% of {a * 100}.", p * a)
     for a, b in draws(r, 4, range(11, 79), range(11, 79)):
         total = a + b
-        yield number(
-            3, "decimal", f"{a // 10}.{a % 10} + {b // 10}.{b % 10} = ?", f"{total // 10}.{total % 10}"
-        )
+        yield number(3, "decimal", f"{a // 10}.{a % 10} + {b // 10}.{b % 10} = ?", f"{total // 10}.{total % 10}")
     for a, b in draws(r, 4, range(25, 70), range(4, 9)):
         yield number(3, "remainder", f"What is the remainder when {a} is divided by {b}?", a % b)
 

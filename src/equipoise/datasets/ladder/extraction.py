@@ -26,17 +26,13 @@ def drafts(rng: Chance) -> Iterator[Draft]:
 
 def _level1(r: Chance) -> Iterator[Draft]:
     for name in r.sample(PEOPLE, 5):
-        yield record(
-            1, "name", f'Fill in this JSON: {{"name": ...}} from "My name is {name}."', {"name": name}
-        )
+        yield record(1, "name", f'Fill in this JSON: {{"name": ...}} from "My name is {name}."', {"name": name})
     for city in r.sample(CITIES, 4):
         yield record(1, "city", f'Return JSON with the key "city": "I live in {city}."', {"city": city})
     for (age,) in draws(r, 4, range(20, 70)):
         yield record(1, "age", f'Give JSON {{"age": number}} for: "I am {age} years old."', {"age": age})
     for colour in ("red", "green", "white", "black"):
-        yield record(
-            1, "colour", f'Output JSON with key "color". Text: "The car is {colour}."', {"color": colour}
-        )
+        yield record(1, "colour", f'Output JSON with key "color". Text: "The car is {colour}."', {"color": colour})
     for day in r.sample(DAYS, 4):
         yield record(1, "day", f'JSON with the key "day" please: "We meet on {day}."', {"day": day})
 
@@ -56,16 +52,14 @@ def _level2(r: Chance) -> Iterator[Draft]:
         yield record(2, "job", prompt, {"name": name, "job": job})
     for name in r.sample(PEOPLE, 4):
         mail = f"{name.lower()}@example.com"
-        yield record(
-            2, "mail", f'Give JSON {{"email": ...}}: "Write to {name} at {mail} today."', {"email": mail}
-        )
+        yield record(2, "mail", f'Give JSON {{"email": ...}}: "Write to {name} at {mail} today."', {"email": mail})
 
 
 def _level3(r: Chance) -> Iterator[Draft]:
     for a, b in zip(r.sample(PEOPLE, 5), r.sample(CITIES, 5), strict=True):
-        day = r.choice(DAYS)
-        prompt = f'JSON with "who", "where", "when": "On {day}, {a} will fly to {b}."'
-        yield record(3, "trip", prompt, {"who": a, "where": b, "when": day})
+        weekday = r.choice(DAYS)
+        prompt = f'JSON with "who", "where", "when": "On {weekday}, {a} will fly to {b}."'
+        yield record(3, "trip", prompt, {"who": a, "where": b, "when": weekday})
     for _ in range(4):
         names = r.sample(PEOPLE, 3)
         prompt = f'List the people as JSON {{"people": [...]}}: "{names[0]} met {names[1]} and {names[2]} at lunch."'
@@ -73,27 +67,21 @@ def _level3(r: Chance) -> Iterator[Draft]:
     for item, (count, price) in zip(r.sample(ITEMS, 4), draws(r, 4, range(2, 12), range(5, 40)), strict=True):
         prompt = f'Keys "item" (singular), "quantity", "unit_price" as JSON: "{count} {item}s at {price} dollars each."'
         yield record(3, "order", prompt, {"item": item, "quantity": count, "unit_price": price})
-    for month, (day, year) in zip(
-        r.sample(MONTHS, 4), draws(r, 4, range(1, 28), range(1950, 2020)), strict=True
-    ):
+    for month, (day, year) in zip(r.sample(MONTHS, 4), draws(r, 4, range(1, 28), range(1950, 2020)), strict=True):
         prompt = f'Turn "{month} {day}, {year}" into JSON with "year", "month" (name) and "day".'
         yield record(3, "date", prompt, {"year": year, "month": month, "day": day})
-    for h, name in zip(range(7, 11), r.sample(PEOPLE, 4), strict=True):
-        prompt = f'Extract JSON {{"guest": ..., "table": number}}: "Table {h} is booked for Dr {name} Stone." (full name, no title)'
-        yield record(3, "table", prompt, {"guest": f"{name} Stone", "table": h})
+    for place, name in zip(range(7, 11), r.sample(PEOPLE, 4), strict=True):
+        prompt = f'Extract JSON {{"guest": ..., "table": number}}: "Table {place} is booked for Dr {name} Stone." (full name, no title)'
+        yield record(3, "table", prompt, {"guest": f"{name} Stone", "table": place})
 
 
 def _level4(r: Chance) -> Iterator[Draft]:
-    for name, (a, b) in zip(r.sample(PEOPLE, 5), draws(r, 5, range(2, 9), range(2, 9)), strict=True):
-        prompt = f'JSON with "name" and "total": "{name} ate {a} plums in the morning and {b} at night."'
-        yield record(4, "total", prompt, {"name": name, "total": a + b})
-    for month, (day, year) in zip(
-        r.sample(MONTHS, 4), draws(r, 4, range(10, 28), range(1960, 2020)), strict=True
-    ):
+    for name, (m, n) in zip(r.sample(PEOPLE, 5), draws(r, 5, range(2, 9), range(2, 9)), strict=True):
+        prompt = f'JSON with "name" and "total": "{name} ate {m} plums in the morning and {n} at night."'
+        yield record(4, "total", prompt, {"name": name, "total": m + n})
+    for month, (day, year) in zip(r.sample(MONTHS, 4), draws(r, 4, range(10, 28), range(1960, 2020)), strict=True):
         iso = f"{year}-{MONTHS.index(month) + 1:02d}-{day}"
-        yield record(
-            4, "iso", f'Give JSON {{"date": "YYYY-MM-DD"}} for "{day} {month} {year}".', {"date": iso}
-        )
+        yield record(4, "iso", f'Give JSON {{"date": "YYYY-MM-DD"}} for "{day} {month} {year}".', {"date": iso})
     for a, b in zip(r.sample(PEOPLE, 4), r.sample(JOBS, 4), strict=True):
         prompt = f'JSON keys "name", "job", "employed" (true/false): "{a} lost the job as a {b} last week."'
         yield record(4, "employed", prompt, {"name": a, "job": b, "employed": False})
@@ -111,9 +99,7 @@ def _level4(r: Chance) -> Iterator[Draft]:
 def _level5(r: Chance) -> Iterator[Draft]:
     for item, (count, price) in zip(r.sample(ITEMS, 4), draws(r, 4, range(3, 9), range(6, 30)), strict=True):
         prompt = f'JSON with "item" (singular), "count", "total_price": "{count} {item}s at ${price} each, with $5 off the total."'
-        yield record(
-            5, "total-price", prompt, {"item": item, "count": count, "total_price": count * price - 5}
-        )
+        yield record(5, "total-price", prompt, {"item": item, "count": count, "total_price": count * price - 5})
     for _ in range(4):
         a, b, c = r.sample(PEOPLE, 3)
         x = r.randrange(20, 60)
@@ -138,11 +124,15 @@ def _level5(r: Chance) -> Iterator[Draft]:
             f'JSON with "ranking" (list, best first) and "last": "{text}"',
             {"ranking": [a, b, c], "last": c},
         )
+    yield from _nested(r)
+
+
+def _nested(r: Chance) -> Iterator[Draft]:
     for _ in range(3):
         a, b = r.sample(PEOPLE, 2)
-        x, y = r.sample(CITIES, 2)
-        text = f"{a} of {x} and {b} of {y} are twins."
-        people = [{"name": a, "city": x}, {"name": b, "city": y}]
+        one, two = r.sample(CITIES, 2)
+        text = f"{a} of {one} and {b} of {two} are twins."
+        people = [{"name": a, "city": one}, {"name": b, "city": two}]
         yield record(
             5,
             "nested",

@@ -142,6 +142,10 @@ def _level4() -> Iterator[Task]:
             example,
             f"len(lines) == {n} and all(len(x.split()) <= 5 for x in lines)",
         )
+    yield from _formats()
+
+
+def _formats() -> Iterator[Task]:
     for words in (
         ("cow", "ant", "bee"),
         ("tin", "iron", "gold"),
@@ -212,6 +216,10 @@ def _level5() -> Iterator[Task]:
             example,
             f"reply.strip() == {example!r}",
         )
+    yield from _forms()
+
+
+def _forms() -> Iterator[Task]:
     for banned, topic, example in (("e", "a cat", "A cat sits on a warm mat, and its tail twitch slow."), ("a", "the moon", "The moon glows in the night, high over the silent fields."),
                                    ("s", "a river", "A river runs down through the green land to meet the ocean. ")):  # fmt: skip
         yield (

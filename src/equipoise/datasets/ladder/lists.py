@@ -44,9 +44,9 @@ def _level1(r: Chance) -> Iterator[Draft]:
         yield number(1, "max3", f"Which is the biggest number: {_show(values)}?", max(values))
     for (a,) in draws(r, 4, range(1, 12)):
         yield number(1, "continue", f"Which number comes next? {a}, {a + 1}, {a + 2}, {a + 3}", a + 4)
-    for odd, words in (("dog", "red, blue, dog, green"), ("car", "apple, pear, car, plum"),
+    for odd, shown in (("dog", "red, blue, dog, green"), ("car", "apple, pear, car, plum"),
                        ("seven", "cat, cow, seven, horse"), ("piano", "Monday, Friday, piano, Sunday")):  # fmt: skip
-        yield exact(1, "odd-one-out", f"Which word does not belong? {words}", odd)
+        yield exact(1, "odd-one-out", f"Which word does not belong? {shown}", odd)
 
 
 def _level2(r: Chance) -> Iterator[Draft]:
@@ -94,9 +94,7 @@ def _level3(r: Chance) -> Iterator[Draft]:
 def _level4(r: Chance) -> Iterator[Draft]:
     for _ in range(5):
         values = _numbers(r, 5, 90)
-        yield listing(
-            4, "sort-down", f"Arrange in descending order: {_show(values)}", sorted(values, reverse=True)
-        )
+        yield listing(4, "sort-down", f"Arrange in descending order: {_show(values)}", sorted(values, reverse=True))
     for _ in range(4):
         fruit = r.sample(FRUIT, 7)
         left, right = r.sample(fruit[:4], 4), r.sample(fruit[3:], 4)
@@ -108,16 +106,12 @@ def _level4(r: Chance) -> Iterator[Draft]:
     for _ in range(4):
         values = r.sample(range(1, 9), 4)
         repeated = [*values[:3], values[0], values[3], values[1]]
-        yield listing(
-            4, "unique", f"Remove repeated numbers, keeping the first of each: {_show(repeated)}", values
-        )
+        yield listing(4, "unique", f"Remove repeated numbers, keeping the first of each: {_show(repeated)}", values)
     for _ in range(4):
         values = _numbers(r, 5, 60)
         limit = sorted(values)[2]
         kept = [v for v in values if v > limit]
-        yield listing(
-            4, "greater", f"From {_show(values)} keep the numbers greater than {limit}, in order.", kept
-        )
+        yield listing(4, "greater", f"From {_show(values)} keep the numbers greater than {limit}, in order.", kept)
 
 
 def _level5(r: Chance) -> Iterator[Draft]:
@@ -126,9 +120,7 @@ def _level5(r: Chance) -> Iterator[Draft]:
         yield listing(5, "sort7", f"Sort ascending: {_show(values)}", sorted(values))
     for _ in range(4):
         values = _numbers(r, 6, 60)
-        prompt = (
-            f"What is the difference between the second largest and the second smallest of {_show(values)}?"
-        )
+        prompt = f"What is the difference between the second largest and the second smallest of {_show(values)}?"
         ranked = sorted(values)
         yield number(5, "second-gap", prompt, ranked[-2] - ranked[1])
     for _ in range(3):
@@ -142,9 +134,7 @@ def _level5(r: Chance) -> Iterator[Draft]:
     for _ in range(4):
         values = _numbers(r, 6, 40)
         k = r.randrange(2, 4)
-        yield listing(
-            5, "rotate", f"Rotate the list [{_show(values)}] left by {k} positions.", values[k:] + values[:k]
-        )
+        yield listing(5, "rotate", f"Rotate the list [{_show(values)}] left by {k} positions.", values[k:] + values[:k])
     for _ in range(3):
         values = r.sample(range(2, 10), 4)
         other = r.sample(range(2, 10), 4)

@@ -50,8 +50,8 @@ def _yes(value: bool) -> str:
 def _level1(r: Chance) -> Iterator[Draft]:
     for a, b, _ in _trios(r, NAMES, 5):
         yield exact(1, "taller2", f"{a} is taller than {b}. Who is taller?", a)
-    for a, b in draws(r, 4, range(1, 50), range(1, 50)):
-        yield exact(1, "greater", f"Is {a} greater than {b}? Yes or no?", _yes(a > b))
+    for m, n in draws(r, 4, range(1, 50), range(1, 50)):
+        yield exact(1, "greater", f"Is {m} greater than {n}? Yes or no?", _yes(m > n))
     for hot, answer in (
         ("Is fire hot", "yes"),
         ("Is ice warm", "no"),
@@ -97,20 +97,14 @@ def _level2(r: Chance) -> Iterator[Draft]:
         yield exact(2, "analogy", f"{first} is to {second} as {third} is to what?", *answer.split("|"))
     for rain, ground in (("it rains", "the grass is wet"), ("the bell rings", "class ends"), ("the lamp is on", "the room is bright"),
                          ("Max is ill", "Max stays home")):  # fmt: skip
-        yield exact(
-            2, "modus", f"If {rain}, then {ground}. Now {rain}. Is it true that {ground}? Yes or no?", "yes"
-        )
+        yield exact(2, "modus", f"If {rain}, then {ground}. Now {rain}. Is it true that {ground}? Yes or no?", "yes")
     for a, b, c in _trios(r, NAMES, 4):
-        yield exact(
-            2, "before", f"In a queue {a} stands before {b} and {b} before {c}. Who is in the middle?", b
-        )
+        yield exact(2, "before", f"In a queue {a} stands before {b} and {b} before {c}. Who is in the middle?", b)
 
 
 def _level3(r: Chance) -> Iterator[Draft]:
     for a, b, c in _trios(r, NAMES, 5):
-        yield exact(
-            3, "shortest", f"{a} is taller than {b}. {c} is shorter than {b}. Who is the shortest?", c
-        )
+        yield exact(3, "shortest", f"{a} is taller than {b}. {c} is shorter than {b}. Who is the shortest?", c)
     for left, right, op in (
         (True, False, "and"),
         (True, False, "or"),
@@ -122,9 +116,9 @@ def _level3(r: Chance) -> Iterator[Draft]:
         yield exact(3, "boolean", prompt, str(value).lower())
     for a, b, c in _trios(r, NONSENSE, 4):
         yield exact(3, "none", f"No {a} are {b}. All {c} are {a}. Can any {c} be {b}? Yes or no?", "no")
-    for a, k in draws(r, 4, range(1, 6), (2, 3)):
-        shown = ", ".join(str(a * k**i) for i in range(4))
-        yield number(3, "geometric", f"Find the next number of the pattern {shown}.", a * k**4)
+    for m, k in draws(r, 4, range(1, 6), (2, 3)):
+        shown = ", ".join(str(m * k**i) for i in range(4))
+        yield number(3, "geometric", f"Find the next number of the pattern {shown}.", m * k**4)
     for a, b, c in _trios(r, NAMES, 4):
         prompt = f"{a}, {b} and {c} own a cat, a dog and a fish, one each. {a} owns the cat. {b} has no fish. Who owns the fish?"
         yield exact(3, "pets", prompt, c)
@@ -137,17 +131,15 @@ def _level4(r: Chance) -> Iterator[Draft]:
         yield exact(4, "second", prompt, b)
     for spot, (a, b, c) in enumerate(_trios(r, NONSENSE, 4)):
         first, second, answer = ("Some", "All", "yes") if spot % 2 else ("All", "Some", "no")
-        prompt = (
-            f"{first} {a} are {b}. {second} {b} are {c}. Does it follow that some {a} are {c}? Yes or no?"
-        )
+        prompt = f"{first} {a} are {b}. {second} {b} are {c}. Does it follow that some {a} are {c}? Yes or no?"
         yield exact(4, "some", prompt, answer)
     for p, q in (("it snows", "the bus is late"), ("the cake is done", "the timer rings"), ("Zoe is at work", "her car is away"),
                  ("the king speaks", "all are silent")):  # fmt: skip
         prompt = f"If {p}, then {q}. We know that {q}. Can we be sure that {p}? Yes or no?"
         yield exact(4, "converse", prompt, "no")
-    for (a,) in draws(r, 4, range(2, 9)):
-        terms = [a, a + 1, a + 3, a + 6, a + 10]
-        yield number(4, "growing", f"What comes next: {', '.join(map(str, terms))}?", a + 15)
+    for (m,) in draws(r, 4, range(2, 9)):
+        terms = [m, m + 1, m + 3, m + 6, m + 10]
+        yield number(4, "growing", f"What comes next: {', '.join(map(str, terms))}?", m + 15)
     for x, y, z in ((True, False, True), (False, True, False), (True, True, False), (False, False, True)):
         value = (x or y) and not z
         yield exact(4, "boolean3", f"True or false: ({x} or {y}) and not {z}", str(value).lower())
@@ -155,7 +147,9 @@ def _level4(r: Chance) -> Iterator[Draft]:
 
 def _level5(r: Chance) -> Iterator[Draft]:
     for a, b, _ in _trios(r, NAMES, 4):
-        prompt = f'Knights always tell the truth, knaves always lie. {a} says: "{b} and I are both knaves." What is {b}?'
+        prompt = (
+            f'Knights always tell the truth, knaves always lie. {a} says: "{b} and I are both knaves." What is {b}?'
+        )
         yield exact(5, "knaves", prompt, "knight")
     for a, b, c in _trios(r, NAMES, 4):
         prompt = f'One of {a}, {b}, {c} broke a cup; only one of them tells the truth. {a}: "It was {b}." {b}: "It was not me." {c}: "It was not me." Who did it?'
@@ -179,13 +173,11 @@ def _level5(r: Chance) -> Iterator[Draft]:
         noun = p.split()[1]
         prompt = f"If {p}, then {q}. This {noun} is not {q.split()[-1]}. Is it {p.split()[-1]}? Yes or no?"
         yield exact(5, "contrapositive", prompt, "no")
-    for a, b in draws(r, 4, range(1, 5), range(2, 6)):
-        terms = [a, b]
+    for m, n in draws(r, 4, range(1, 5), range(2, 6)):
+        terms = [m, n]
         while len(terms) < 6:
             terms.append(terms[-1] + terms[-2])
-        yield number(
-            5, "fibonacci", f"Which number continues {', '.join(map(str, terms))}?", terms[-1] + terms[-2]
-        )
+        yield number(5, "fibonacci", f"Which number continues {', '.join(map(str, terms))}?", terms[-1] + terms[-2])
     for a, b, c in _trios(r, NAMES, 3):
         d, e = [name for name in NAMES if name not in (a, b, c)][:2]
         prompt = f"Five sit in a row. {a} is in the middle, {b} at the left end, {c} next to {b}, {d} at the right end. Who sits between {a} and {d}: {e} or {c}?"

@@ -128,9 +128,7 @@ def _level4(r: Chance) -> Iterator[Draft]:
         ("committee", "t"),
         ("bookkeeper", "e"),
     ):
-        yield number(
-            4, "count-letter", f'How many times does "{letter}" occur in "{word}"?', word.count(letter)
-        )
+        yield number(4, "count-letter", f'How many times does "{letter}" occur in "{word}"?', word.count(letter))
     for word in r.sample(LONG, 4):
         yield number(
             4,
@@ -166,9 +164,7 @@ def _level5(r: Chance) -> Iterator[Draft]:
         back = " ".join(reversed(text.split()))
         yield exact(5, "reverse-words", f'Write the words of "{text}" in the opposite order.', back)
     for word in r.sample(MEDIUM, 3):
-        yield exact(
-            5, "sort-letters", f'Put the letters of "{word}" in alphabetical order.', "".join(sorted(word))
-        )
+        yield exact(5, "sort-letters", f'Put the letters of "{word}" in alphabetical order.', "".join(sorted(word)))
     for word in r.sample(LONG, 3):
         yield exact(
             5,

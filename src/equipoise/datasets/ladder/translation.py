@@ -19,7 +19,7 @@ SENTENCE_PROMPTS = (
     'Translate into {language}: "{text}"', 'Write in {language}: {text}', 'How would you say "{text}" in {language}?',
 )  # fmt: skip
 # A noun may be given with its article, without it, or with the indefinite one.
-ARTICLES = {
+ARTICLES: dict[str, dict[str, tuple[str, ...]]] = {
     "fr": {"le ": ("un ",), "la ": ("une ",), "l'": ("un ", "une ")},
     "es": {"el ": ("un ",), "la ": ("una ",)},
     "de": {"der ": ("ein ",), "die ": ("eine ",), "das ": ("ein ",)},

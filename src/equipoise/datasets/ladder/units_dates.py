@@ -74,9 +74,7 @@ def _level2(r: Chance) -> Iterator[Draft]:
     for (a,) in draws(r, 4, range(2, 8)):
         yield number(2, "weeks", f"How many days are {a} weeks?", 7 * a)
     for spot, k in draws(r, 4, range(7), (2, 3, 4)):
-        yield exact(
-            2, "days-on", f"If today is {DAYS[spot]}, what day is it in {k} days?", DAYS[(spot + k) % 7]
-        )
+        yield exact(2, "days-on", f"If today is {DAYS[spot]}, what day is it in {k} days?", DAYS[(spot + k) % 7])
     for spot in r.sample(range(12), 4):
         many = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)[spot]
         yield number(2, "month-days", f"How many days does {MONTHS[spot]} have in a normal year?", many)
@@ -118,9 +116,7 @@ def _level4(r: Chance) -> Iterator[Draft]:
         )
     for month, day, k in draws(r, 4, (1, 3, 4, 6, 9, 10), range(20, 29), range(12, 22)):
         then = date(2023, month, day) + timedelta(days=k)
-        yield exact(
-            4, "date-plus", f"What date is {k} days after {MONTHS[month - 1]} {day}?", *_day(then)[:5]
-        )
+        yield exact(4, "date-plus", f"What date is {k} days after {MONTHS[month - 1]} {day}?", *_day(then)[:5])
     for (k,) in draws(r, 4, (5, 10, 15, 20, 25, 30, 35)):
         yield number(4, "fahrenheit", f"Convert {k} degrees Celsius to Fahrenheit.", k * 9 // 5 + 32)
     for (k,) in draws(r, 4, (36, 54, 72, 90, 108, 126)):
@@ -133,7 +129,9 @@ def _level5(r: Chance) -> Iterator[Draft]:
     for year, month, day in draws(r, 4, (2023, 2024), (2, 3, 5, 8), range(3, 27)):
         then = date(year, month, day)
         first = date(year, month, 1)
-        text = f"{MONTHS[month - 1]} 1, {year} was a {DAYS[first.weekday()]}. What weekday was {MONTHS[month - 1]} {day}?"
+        text = (
+            f"{MONTHS[month - 1]} 1, {year} was a {DAYS[first.weekday()]}. What weekday was {MONTHS[month - 1]} {day}?"
+        )
         yield exact(5, "weekday", text, DAYS[then.weekday()])
     for month, k in draws(r, 3, (1, 3, 5, 7), range(40, 75)):
         then = date(2023, month, 15) + timedelta(days=k)

@@ -34,15 +34,11 @@ def drafts(rng: Chance) -> Iterator[Draft]:
 
 def _level1(r: Chance) -> Iterator[Draft]:
     for a, b in draws(r, 5, range(2, 10), range(2, 10)):
-        yield number(
-            1, "apples", f"{r.choice(NAMES)} has {a} apples and gets {b} more. How many apples now?", a + b
-        )
+        yield number(1, "apples", f"{r.choice(NAMES)} has {a} apples and gets {b} more. How many apples now?", a + b)
     for a, b in draws(r, 4, range(6, 12), range(1, 5)):
         yield number(1, "birds", f"{a} birds sit on a tree. {b} fly away. How many birds are left?", a - b)
     for a, b in draws(r, 4, range(2, 8), range(2, 8)):
-        yield number(
-            1, "balls", f"A box holds {a} red balls and {b} blue balls. How many balls in all?", a + b
-        )
+        yield number(1, "balls", f"A box holds {a} red balls and {b} blue balls. How many balls in all?", a + b)
     for (a,) in draws(r, 4, range(2, 9)):
         yield number(1, "shoes", f"How many shoes do {a} people wear if each wears 2?", 2 * a)
     for a, b in draws(r, 4, range(5, 12), range(1, 5)):
@@ -55,9 +51,7 @@ def _level2(r: Chance) -> Iterator[Draft]:
     for a, b in draws(r, 4, range(3, 8), range(3, 9)):
         yield number(2, "share", f"{a} friends share {a * b} sweets equally. How many does each get?", b)
     for a, b in draws(r, 4, range(21, 60), range(5, 20)):
-        yield number(
-            2, "pages", f"A book has {a + b} pages. {r.choice(NAMES)} read {b}. How many pages are left?", a
-        )
+        yield number(2, "pages", f"A book has {a + b} pages. {r.choice(NAMES)} read {b}. How many pages are left?", a)
     for a, b in draws(r, 4, range(6, 30), range(2, 9)):
         prompt = f"{r.choice(NAMES)} is {a} years old. Her brother is {b} years older. How old is he?"
         yield number(2, "older", prompt, a + b)
@@ -74,9 +68,7 @@ def _level3(r: Chance) -> Iterator[Draft]:
         prompt = f"You pay with a $50 bill for {a} books at ${b} each. How much change in dollars do you get?"
         yield number(3, "change", prompt, 50 - a * b)
     for a, b in draws(r, 4, range(40, 90, 5), range(2, 6)):
-        yield number(
-            3, "car", f"A car drives {a} km per hour. How far does it go in {b} hours, in km?", a * b
-        )
+        yield number(3, "car", f"A car drives {a} km per hour. How far does it go in {b} hours, in km?", a * b)
     for a, b, c in draws(r, 4, range(5, 20), range(2, 5), range(2, 9)):
         prompt = f"Sam has {a} coins. Lia has {b} times as many, plus {c}. How many coins does Lia have?"
         yield number(3, "times-as-many", prompt, a * b + c)
@@ -94,9 +86,7 @@ def _level4(r: Chance) -> Iterator[Draft]:
         prompt = f"A ${a} jacket is sold with {p}% off. What is the new price in dollars?"
         yield number(4, "discount", prompt, a * (100 - p) // 100)
     for a, b, c in draws(r, 4, range(3, 7), range(5, 9), range(2, 5)):
-        prompt = (
-            f"A farm has {a} goats and {b} times as many cows. {c} goats are sold. How many animals remain?"
-        )
+        prompt = f"A farm has {a} goats and {b} times as many cows. {c} goats are sold. How many animals remain?"
         yield number(4, "farm", prompt, a * b + a - c)
     for a, b, c in draws(r, 4, range(4, 10), range(11, 20), range(21, 30)):
         prompt = f"Three tests scored {3 * a}, {3 * b} and {3 * c}. What is the average score?"
@@ -105,9 +95,7 @@ def _level4(r: Chance) -> Iterator[Draft]:
         prompt = f"A tank loses {a} litres an hour for {b} hours and {d} litres are added. It had 150. How many now?"
         yield number(4, "tank", prompt, 150 - a * b + d)
     for a, b in draws(r, 4, range(5, 20), range(3, 15)):
-        prompt = (
-            f"Two numbers add up to {2 * a + b}. One is {b} more than the other. What is the smaller number?"
-        )
+        prompt = f"Two numbers add up to {2 * a + b}. One is {b} more than the other. What is the smaller number?"
         yield number(4, "sum-difference", prompt, a)
 
 

@@ -1,0 +1,116 @@
+"""The three files of an evaluation: results.json, choices.parquet and report.html.
+
+They are built in a directory beside the target and moved in one by one, so that an interrupted run
+leaves nothing half-written under the final names. results.json comes last: where it is, all is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from equipoise.errors import InputError
+from equipoise.evaluation.fold import FoldResult, Method
+from equipoise.evaluation.report import report_html
+from equipoise.evaluation.results import Results
+
+RESULTS, CHOICES, REPORT = "results.json", "choices.parquet", "report.html"
+_TEXT = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    [
+        ("router", _TEXT),
+        ("seed", pa.int32()),
+        ("operating_point", pa.int32()),
+        ("prompt_id", _TEXT),
+        ("model", _TEXT),
+    ]
+)
+
+
+def write_evaluation(results: Results, out: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
+    """Write results.json, choices.parquet and report.html into the directory ``out``.
+
+    Raises:
+        InputError: ``out`` cannot be a directory.
+    """
+    with staged(out, (CHOICES, REPORT, RESULTS)) as stage:
+        write_choices(results, stage / CHOICES)
+        (stage / REPORT).write_text(report_html(results), encoding="utf-8")
+        document = json.dumps(json_ready(results.document()), indent=1, ensure_ascii=False, allow_nan=False)
+        (stage / RESULTS).write_text(document + "\n", encoding="utf-8")
+    target = Path(out)
+    return target / RESULTS, target / CHOICES, target / REPORT
+
+
+@contextmanager
+def staged(out: str | os.PathLike[str], names: tuple[str, ...]) -> Iterator[Path]:
+    """A directory beside ``out``; when the block ends well, the named files in it are moved to ``out``, in order."""
+    target = Path(out)
+    if target.exists() and not target.is_dir():
+        raise InputError(f"{target} is a file; --out needs a directory")
+    stage = target.resolve().parent / f"{target.resolve().name}.tmp-{os.getpid()}"
+    try:
+        stage.mkdir(parents=True)
+        yield stage
+        target.mkdir(exist_ok=True)
+        for name in names:
+            os.replace(stage / name, target / name)
+    finally:
+        shutil.rmtree(stage, ignore_errors=True)
+
+
+def write_choices(results: Results, path: Path) -> None:
+    """Every choice on every test prompt at every operating point, one row group per router and seed.
+
+    Operating points are numbered by rising weight of cost, from 0, the highest estimated quality. Rows stand
+    by prompt, then operating point: runs of one model compress well.
+    """
+    models = pa.array(results.models, pa.string())
+    routers = pa.array([row.name for row in results.routers], pa.string())
+    with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=True) as writer:
+        for code, row in enumerate(results.routers):
+            for seed, fold in enumerate(results.folds):
+                ids = pa.array(results.prompt_ids[fold.split.test].tolist(), pa.string())
+                part = _rows(fold.methods[row.name], fold, seed, (routers, code), (ids, models))
+                writer.write_table(part, row_group_size=len(part))
+
+
+def _rows(
+    method: Method, fold: FoldResult, seed: int, router: tuple[pa.Array, int], names: tuple[pa.Array, pa.Array]
+) -> pa.Table:
+    points, prompts = method.choices.shape
+    size = points * prompts
+    routers, code = router
+    ids, models = names
+    return pa.table(
+        [
+            pa.DictionaryArray.from_arrays(np.full(size, code, dtype=np.int32), routers),
+            np.full(size, seed, dtype=np.int32),
+            np.tile(np.arange(points, dtype=np.int32), prompts),
+            pa.DictionaryArray.from_arrays(np.repeat(np.arange(prompts, dtype=np.int32), points), ids),
+            pa.DictionaryArray.from_arrays(method.choices.T.ravel().astype(np.int32), models),
+        ],
+        schema=SCHEMA,
+    )
+
+
+def json_ready(value: Any) -> Any:
+    """The value as JSON types: arrays and tuples become lists, NaN and infinity null."""
+    if isinstance(value, dict):
+        return {str(k): json_ready(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_ready(v) for v in value]
+    if isinstance(value, (np.ndarray, np.generic)):
+        return json_ready(value.tolist())
+    if isinstance(value, float) and not np.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,130 @@
+"""Plots of an evaluation as inline SVG that is readable on light and dark pages."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+
+from equipoise.evaluation.results import Results, RouterRow
+
+# Mid tones that stand out on white and on black (after Okabe and Ito).
+COLOURS = ("#0a84c6", "#e07b00", "#119e75", "#cc6699", "#8c6bd1", "#b39700", "#d5493a", "#5b8ba8")
+GREY = "#8a8a8a"
+# Stands for the page's text colour; replaced by currentColor in the SVG.
+INK = "#010203"
+
+
+def frontier_plot(results: Results) -> str:
+    """Quality against relative cost: every router with its band, the zero router, the label and the single models."""
+    fig, ax = _figure(8.6, 4.8)
+    x = results.shares * 100
+    zero = results.baselines["zero_router"]["frontier"]
+    ax.fill_between(x, zero["low"], zero["high"], color=GREY, alpha=0.15, linewidth=0)
+    ax.plot(x, zero["quality"], color=GREY, linestyle="--", label="zero router (mix of single models)")
+    label = next((r for r in results.routers if r.name == "baseline:dataset_label"), None)
+    if label is not None:
+        ax.plot(x, label.frontier["quality"], color=GREY, linestyle=":", label="data set label")
+    for row, colour in zip(shown(results), COLOURS * 9, strict=False):
+        ax.fill_between(x, row.frontier["low"], row.frontier["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(x, row.frontier["quality"], color=colour, label=row.name)
+    best = results.baselines["best_single"]
+    for single in results.baselines["single_models"]:
+        share = 100 * single["cost_usd"] / best["cost_usd"]
+        ax.plot(share, single["quality"], "o", color=INK, markersize=3.5)
+        ax.annotate(single["model"], (share, single["quality"]), xytext=(4, -9), textcoords="offset points", fontsize=7)
+    ax.axhline(best["quality"], color=INK, linewidth=0.6, alpha=0.5)
+    ax.set_xscale("log")
+    ax.set_xticks(
+        [1, 2, 5, 10, 20, 50, 100, 200], labels=["1 %", "2 %", "5 %", "10 %", "20 %", "50 %", "100 %", "200 %"]
+    )
+    ax.set_xlabel("mean cost, as a share of the best single model's (logarithmic)")
+    ax.set_ylabel("mean quality")
+    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    return _svg(fig, "Quality against cost", "frontier")
+
+
+def gain_plot(results: Results) -> str:
+    """Quality gained over the best single model, with intervals: what there is to show without prices."""
+    rows = [r for r in results.routers if r.name != "baseline:random"]
+    fig, ax = _figure(8.6, 0.9 + 0.33 * len(rows))
+    at = np.arange(len(rows))[::-1]
+    for y, row in zip(at, rows, strict=True):
+        colour = GREY if row.is_baseline else COLOURS[0]
+        low, high = row.quality_gain_ci
+        ax.plot([low * 100, high * 100], [y, y], color=colour, linewidth=2)
+        ax.plot(row.quality_gain * 100, y, "o", color=colour)
+    ax.axvline(0, color=INK, linewidth=0.6)
+    ax.set_yticks(at, labels=[r.name for r in rows])
+    ax.set_xlabel("quality gained over the best single model, points, with 95 % interval")
+    return _svg(fig, "Quality gained over the best single model", "gain")
+
+
+def calibration_plot(results: Results) -> str:
+    """Observed against estimated quality."""
+    fig, ax = _figure(4.6, 4.2)
+    ax.plot([0, 1], [0, 1], color=GREY, linestyle="--", linewidth=1)
+    for row, colour in zip(shown(results), COLOURS * 9, strict=False):
+        if row.reliability is not None:
+            ax.plot(
+                row.reliability.estimated, row.reliability.observed, "o-", color=colour, markersize=4, label=row.name
+            )
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="estimated quality", ylabel="observed quality")
+    ax.legend(fontsize=8, frameon=False)
+    return _svg(fig, "Calibration of quality estimates", "calibration")
+
+
+def shares_plot(results: Results) -> str:
+    """Who gets the prompts, per router."""
+    rows = [*shown(results), *(r for r in results.routers if r.name == "baseline:dataset_label")]
+    fig, ax = _figure(8.6, 1.1 + 0.4 * len(rows))
+    at = np.arange(len(rows))[::-1]
+    left = np.zeros(len(rows))
+    tones = COLOURS * (1 + len(results.models) // len(COLOURS))
+    for k, model in enumerate(results.models):
+        share = np.array([r.model_shares[model] for r in rows]) * 100
+        if share.max() > 0:
+            faded = 1.0 if k < len(COLOURS) else 0.55
+            ax.barh(at, share, left=left, color=tones[k], alpha=faded, label=model, height=0.7)
+        left += share
+    ax.set_yticks(at, labels=[r.name for r in rows])
+    ax.set(xlim=(0, 100), xlabel="share of prompts, %")
+    ax.legend(fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    return _svg(fig, "Model shares", "shares")
+
+
+def shown(results: Results) -> list[RouterRow]:
+    """The routers that are drawn: not the baselines, and not the automatic choice, which equals one of them."""
+    return [r for r in results.routers if not r.is_baseline and r.name != "auto"]
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    fig = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasSVG(fig)
+    ax = fig.add_subplot()
+    fig.patch.set_alpha(0)
+    ax.patch.set_alpha(0)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(color=GREY, alpha=0.25, linewidth=0.5)
+    return fig, ax
+
+
+def _svg(fig: Figure, title: str, salt: str) -> str:
+    settings: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt}
+    for artist in fig.findobj(mpl.text.Text):
+        artist.set_color(INK)
+    for ax in fig.axes:
+        ax.tick_params(color=INK, labelcolor=INK)
+        for spine in ax.spines.values():
+            spine.set_edgecolor(INK)
+    out = io.StringIO()
+    with mpl.rc_context(settings):
+        fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    text = out.getvalue()
+    body = text[text.index("<svg") :].replace(INK, "currentColor")
+    return body.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

@@ -1,0 +1,237 @@
+"""report.html: one file that opens offline and says in words and pictures what was found."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+from equipoise.evaluation.bootstrap import Interval
+from equipoise.evaluation.plots import calibration_plot, frontier_plot, gain_plot, shares_plot, shown
+from equipoise.evaluation.results import Results, RouterRow
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8885; --soft: #8882; --good: #0a7d4f; }
+@media (prefers-color-scheme: dark) { :root { --good: #41c48c; } }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; font-size: .88rem; width: 100%; font-variant-numeric: tabular-nums; }
+th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+th:first-child, td:first-child { text-align: left; } td.words { text-align: left; }
+tr.baseline { opacity: .75; } .wide { overflow-x: auto; }
+.verdict { background: var(--soft); border-left: 4px solid var(--good); padding: .6rem 1rem; }
+.verdict li { margin: .2rem 0; } svg { max-width: 100%; height: auto; } small { opacity: .8; }
+"""
+
+TERMS = (
+    ("quality", "mean quality on test prompts when cost does not matter (operating point 0)"),
+    ("gain", "that quality minus the best single model's, with a 95 % interval"),
+    (
+        "AIQ",
+        "mean height of the upper concave hull of (mean cost, mean quality) between the cheapest and the dearest "
+        "single model, flat to the right. The cheapest single model's point is part of every curve: any router "
+        "can be mixed with it by a coin",
+    ),
+    ("over zero", "AIQ minus that of the zero router: the hull of the single models, chosen on training prompts"),
+    ("QNC", "least cost of an operating point as good as the best single model, over that model's cost"),
+    ("saving", "cost saved at the cheapest operating point that matched the best single model on calibration prompts"),
+    ("95 %", "cost of 95 % of the best single model's quality, over that model's cost"),
+    ("APGR", "two models: share of the quality gap recovered, averaged over all shares of strong calls; chance is 0.5"),
+    ("CPT", "two models: share of strong calls that recovers 50 or 80 % of the gap"),
+)
+
+
+def report_html(results: Results) -> str:
+    """The whole report as one HTML document without outside references."""
+    e = html.escape
+    parts = [
+        f"<h1>Routing on {e(results.table)}</h1>",
+        f"<p>{results.n_prompts:,} prompts, {len(results.models)} models, {_folds(results)}.</p>",
+        _verdicts(results),
+        "<h2>Frontier</h2>" if results.priced else "<h2>Quality</h2>",
+        frontier_plot(results) if results.priced else gain_plot(results),
+        "<h2>Routers and baselines</h2>",
+        _routers(results),
+        "<h2>Single models and limits</h2>",
+        _singles(results),
+        "<h2>Who gets the prompts</h2>",
+        f"<p>{_headline_words(results)}</p>",
+        shares_plot(results),
+        "<h2>Data sets</h2>",
+        _datasets(results),
+        "<h2>Can the estimates be believed?</h2>",
+        calibration_plot(results),
+        _honesty(results),
+        _budgets(results),
+        "<h2>How this was computed</h2>",
+        _method(results),
+    ]
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Routing on {e(results.table)}</title><style>{STYLE}</style></head>\n<body>\n"
+        + "\n".join(p for p in parts if p)
+        + "\n</body></html>\n"
+    )
+
+
+def _verdicts(results: Results) -> str:
+    rows = [r for r in results.routers if not r.is_baseline]
+    items = "".join(f"<li><b>{html.escape(r.name)}</b>: {html.escape(r.verdict)}.</li>" for r in rows)
+    return f'<div class="verdict"><ul>{items}</ul></div>'
+
+
+def _folds(results: Results) -> str:
+    many = results.seeds
+    return {
+        "random": f"{many} random splits",
+        "dataset": f"{many} data sets, each left out once",
+        "model": f"{many} models, each held out once",
+        "table": f"the table's own split, {many} seeds",
+    }[results.split]
+
+
+def _headline_words(results: Results) -> str:
+    if results.priced:
+        return "At the operating point chosen to match the best single model on calibration prompts."
+    return "At the operating point of highest estimated quality."
+
+
+def _routers(results: Results) -> str:
+    head = ["", "quality", "gain"]
+    if results.priced:
+        head += ["AIQ", "over zero", "QNC", "95 %", "saving"]
+    if len(results.models) == 2:
+        head += ["APGR", "CPT 50", "CPT 80"]
+    head += ["decision, µs", "fit, s"]
+    body = [_row([r.name, *_cells(r, results)], "baseline" if r.is_baseline else "") for r in results.routers]
+    terms = "; ".join(f"<b>{a}</b> {b}" for a, b in TERMS)
+    return _table(head, body) + f"<p><small>{terms}.</small></p>"
+
+
+def _cells(row: RouterRow, results: Results) -> list[str]:
+    cells = [_n(row.quality), _ci(row.quality_gain, row.quality_gain_ci)]
+    if results.priced:
+        at = row.at_best_quality
+        saving = _percent_ci(at.saving, at.saving_ci) if at is not None and at.reached > 0 else "–"
+        cells += [_n(row.aiq), _ci(row.delta_aiq, row.delta_aiq_ci), _n(row.qnc), _n(row.cost_share_at_95), saving]
+    if len(results.models) == 2:
+        cells += [_n(row.apgr), _n(row.cpt50), _n(row.cpt80)]
+    return [*cells, _n(row.decide_us_p50, 0), _n(row.fit_s, 2)]
+
+
+def _singles(results: Results) -> str:
+    named = [(s["model"], s) for s in results.baselines["single_models"]]
+    others = [("oracle (best model for every prompt)", results.baselines["oracle"])]
+    others.append(("a model at random", results.baselines["random"]))
+    body = [
+        _row([name, _n(s["quality"]), _money(s.get("cost_usd"))])
+        for name, s in sorted(named, key=lambda item: -item[1]["quality"]) + others
+    ]
+    return _table(["", "quality", "cost per prompt, USD"], body)
+
+
+def _datasets(results: Results) -> str:
+    rows = shown(results)
+    first = rows[0].datasets
+    head = ["", "test prompts", "best single", *(r.name for r in rows)]
+    by_name = [{d.dataset: d for d in r.datasets} for r in rows]
+    body = [
+        _row(
+            [
+                d.dataset,
+                f"{d.prompts:,}",
+                _n(d.best_single_quality),
+                *(_with_share(b[d.dataset].quality, b[d.dataset].cost_share) for b in by_name),
+            ]
+        )
+        for d in first
+    ]
+    worst = [min(r.datasets, key=lambda d: d.quality - d.best_single_quality) for r in rows]
+    lines = "; ".join(
+        f"{html.escape(r.name)}: {html.escape(w.dataset)} ({(w.quality - w.best_single_quality) * 100:+.1f} points)"
+        for r, w in zip(rows, worst, strict=True)
+    )
+    share = " (in brackets: cost as a share of the best single model's)" if results.priced else ""
+    return _table(head, body) + f"<p><small>Quality{share}, test prompts of all seeds. Worst: {lines}.</small></p>"
+
+
+def _with_share(quality: float, share: float) -> str:
+    return _n(quality) if share != share else f"{_n(quality)} ({share:.0%})"
+
+
+def _honesty(results: Results) -> str:
+    body = [
+        _row([r.name, _n(r.ece), _n(r.brier), _percent(r.coverage), _n(r.share_entropy_bits, 2)])
+        for r in shown(results)
+    ]
+    words = (
+        "Calibration error and Brier score of quality estimates; coverage of their 90 % intervals over data sets "
+        "and models; entropy of the model shares in bits (0: one model gets everything)."
+    )
+    return _table(["", "ECE", "Brier", "coverage", "share entropy"], body) + f"<p><small>{words}</small></p>"
+
+
+def _budgets(results: Results) -> str:
+    body = [
+        _row([r.name, _percent(b.share_of_best), *(_money(v) for v in (b.budget_usd, b.promised_usd, b.realised_usd))])
+        for r in shown(results)
+        for b in r.budgets
+    ]
+    head = ["", "budget, of best single", "budget, USD", "promised on calibration", "realised on test"]
+    return "<h2>Budgets: promised and kept</h2>" + _table(head, body) if body else ""
+
+
+def _method(results: Results) -> str:
+    usd = results.timing["usd_per_core_hour"]
+    lines = [
+        "Prompts that share a group or are near duplicates stay on one side of every split. Routers are fitted on "
+        "fit prompts, operating points are chosen on calibration prompts, and test prompts are looked at once.",
+        "An operating point is a weight of cost: the model with the highest estimated quality minus weight times "
+        "estimated cost is chosen; at most 100 weights, from 0 to infinity. Quality and cost shown are the measured "
+        "ones of the chosen models.",
+        "The best single model is the one with the highest mean quality on training prompts.",
+        f"A router's own time, analysis included, is billed at {usd:g} USD per core-hour.",
+        f"Intervals are 95 % and hold both a paired bootstrap over groups of prompts ({results.replicates:,} replicates, "
+        "hulls rebuilt in each) and, from five seeds on, the corrected resampled t over seeds. The interval of AIQ over "
+        "the zero router also holds that of the frontier whose points were chosen on calibration prompts. "
+        "p-values are corrected over routers by Holm's method; a verdict needs interval and p-value.",
+        "The control is the first router fitted on qualities dealt to the wrong prompts. <b>auto</b> is the router with "
+        "the best calibration frontier in each seed.",
+        "choices.parquet holds every choice, so that all of this can be computed again with other code.",
+    ]
+    items = "".join(f"<li>{line}</li>" for line in [*lines, *(html.escape(n) for n in results.notes)])
+    return f"<ul>{items}</ul>"
+
+
+# ---------------------------------------------------------------- cells
+
+
+def _table(head: Sequence[str], body: Sequence[str]) -> str:
+    cells = "".join(f"<th>{html.escape(h)}</th>" for h in head)
+    return f'<div class="wide"><table><thead><tr>{cells}</tr></thead><tbody>{"".join(body)}</tbody></table></div>'
+
+
+def _row(cells: Sequence[str], css: str = "") -> str:
+    return f'<tr class="{css}">' + "".join(f"<td>{html.escape(c)}</td>" for c in cells) + "</tr>"
+
+
+def _n(value: float | None, digits: int = 3) -> str:
+    return "–" if value is None or value != value or value in (float("inf"), float("-inf")) else f"{value:,.{digits}f}"
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.0%}"
+
+
+def _money(value: float | None) -> str:
+    return "–" if value is None or value != value else f"{value:.3g}"
+
+
+def _ci(value: float, ci: Interval) -> str:
+    if value != value:
+        return "–"
+    return f"{value:+.3f} [{ci.low:+.3f}, {ci.high:+.3f}]" if ci.low == ci.low else f"{value:+.3f}"
+
+
+def _percent_ci(value: float, ci: Interval) -> str:
+    return f"{value:.0%} [{ci.low * 100:.0f}, {ci.high * 100:.0f}]" if ci.low == ci.low else f"{value:.0%}"

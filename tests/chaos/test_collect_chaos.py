@@ -1,0 +1,147 @@
+"""Collections that are killed, throttled, hung up on and lied to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from equipoise.collect.journal import Journal, journal_path
+from equipoise.tables import read_table
+from equipoise.testing import FakeOpenAIServer, Misbehaviour
+
+
+class Setting:
+    """A folder with prompts and candidates that point at a server."""
+
+    def __init__(self, folder: Path, server: FakeOpenAIServer, *, prompts: int, timeout_s: float = 30.0) -> None:
+        self.folder, self.out, self.prompts = folder, folder / "t.parquet", prompts
+        rows = [{"prompt_id": f"p{i}", "prompt": f"say {i}", "answer": f"SAY {i}"} for i in range(prompts)]
+        (folder / "p.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        place = f'provider: openai_compatible, base_url: "{server.base_url}", options: {{timeout_s: {timeout_s}}}'
+        (folder / "c.yaml").write_text(
+            "candidates:\n"
+            f"  - {{name: a, deployment: {{{place}, model_id: a}}, price: {{usd_per_call: 1.0}}, samples: 1}}\n"
+            f"  - {{name: b, deployment: {{{place}, model_id: b}}, price: {{usd_per_call: 1.0}}}}\n"
+        )
+
+    async def start(self, *more: object) -> asyncio.subprocess.Process:
+        arguments = [self.folder / "p.jsonl", "--candidates", self.folder / "c.yaml", "--out", self.out, *more]
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "equipoise.cli.main",
+            "collect",
+            *map(str, ["--grader", "exact", "--parallel", 3, *arguments]),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+
+    async def run(self, *more: object) -> tuple[int, str]:
+        process = await self.start(*more)
+        _, err = await process.communicate()
+        return process.returncode or 0, err.decode()
+
+    def journaled(self) -> list[dict[str, Any]]:
+        lines = journal_path(self.out).read_text().splitlines()
+        return [line for line in map(json.loads, lines) if line["type"] == "answer"]
+
+
+async def answered(server: FakeOpenAIServer, at_least: int) -> None:
+    async with asyncio.timeout(20):
+        while sum(server.answered.values()) < at_least:
+            await asyncio.sleep(0.005)
+
+
+async def test_kill_9_in_the_middle_and_resume_pays_nothing_twice_that_was_journaled(tmp_path: Path) -> None:
+    async with FakeOpenAIServer(str.upper, delay_s=0.02) as server:
+        setting = Setting(tmp_path, server, prompts=25)
+        kept: set[tuple[str, str, int]] = set()
+        for target in (15, 40):
+            process = await setting.start()
+            await answered(server, target)
+            process.kill()
+            await process.communicate()
+            text = journal_path(setting.out).read_bytes()
+            # As a crash of the whole machine would leave it: torn in the last line.
+            journal_path(setting.out).write_bytes(text + b'{"type": "answer", "prompt_id": "p')
+            with Journal(journal_path(setting.out)) as journal:
+                kept = set(journal.answers)
+        before = sum(server.answered.values())
+        status, err = await setting.run()
+        assert status == 0, err
+        assert sum(server.answered.values()) - before == 75 - len(kept)
+        # What was in flight at a kill (at most 3 per deployment) is all that was ever asked twice.
+        assert before - len(kept) <= 2 * 6
+    keys = [(line["prompt_id"], line["candidate"], line["sample"]) for line in setting.journaled()]
+    assert len(keys) == len(set(keys)) == 75
+    assert read_table(setting.out).quality.tolist() == [[1.0, 1.0]] * 25
+
+
+async def test_sigterm_lets_calls_in_flight_end_and_says_how_to_go_on(tmp_path: Path) -> None:
+    async with FakeOpenAIServer(str.upper, delay_s=0.02) as server:
+        setting = Setting(tmp_path, server, prompts=40)
+        process = await setting.start()
+        await answered(server, 8)
+        process.send_signal(signal.SIGTERM)
+        _, err = await process.communicate()
+        assert process.returncode == 130
+        assert b"interrupted" in err and b"run the same command again" in err
+        # Nothing that the server answered was lost.
+        assert len(setting.journaled()) == sum(server.answered.values())
+    assert not setting.out.exists()
+
+
+async def test_a_second_collection_on_the_same_journal_is_refused_while_the_first_runs(tmp_path: Path) -> None:
+    async with FakeOpenAIServer(str.upper, delay_s=0.05) as server:
+        setting = Setting(tmp_path, server, prompts=30)
+        first = await setting.start()
+        await answered(server, 2)
+        status, err = await setting.run()
+        assert status == 2 and "in use by another collection" in err
+        first.send_signal(signal.SIGINT)
+        await first.communicate()
+        assert first.returncode == 130
+
+
+async def test_storms_of_errors_half_answers_hangs_and_drops_are_survived(tmp_path: Path) -> None:
+    rng = random.Random(7)
+    kinds = [
+        Misbehaviour(status=429, headers=(("Retry-After", "0"),)),
+        Misbehaviour(status=500),
+        Misbehaviour(status=503, body="<html>busy</html>"),
+        Misbehaviour(body='{"choices": [{"message": {"content": "SA'),
+        Misbehaviour(drop=True),
+        Misbehaviour(hang_s=3.0),
+    ]
+    storm = [rng.choice(kinds) if rng.random() < 0.25 else None for _ in range(400)]
+
+    def misbehave(number: int, body: Mapping[str, Any]) -> Misbehaviour | None:
+        return storm[number] if number < len(storm) else None
+
+    async with FakeOpenAIServer(str.upper, misbehave=misbehave) as server:
+        setting = Setting(tmp_path, server, prompts=12, timeout_s=0.5)
+        for _ in range(3):
+            status, err = await setting.run("--attempts", 4)
+            if status == 0:
+                break
+        assert status == 0, err
+        assert max(server.answered.values()) <= 2  # draw 0 and the one sample
+    assert read_table(setting.out).quality.tolist() == [[1.0, 1.0]] * 12
+
+
+async def test_the_spend_cap_holds_against_the_server_itself(tmp_path: Path) -> None:
+    async with FakeOpenAIServer(str.upper, delay_s=0.01) as server:
+        setting = Setting(tmp_path, server, prompts=30)
+        status, err = await setting.run("--max-cost-usd", 10.5)
+        assert status == 0 and "the spend cap is reached" in err
+        assert sum(server.answered.values()) == 10
+        status, err = await setting.run("--max-cost-usd", 20, "--partial")
+        assert sum(server.answered.values()) == 20
+    # Breadth first: what the money went into is whole rows.
+    assert len(read_table(setting.out)) >= 7

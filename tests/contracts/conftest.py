@@ -1,0 +1,90 @@
+"""A small world with known structure, made of arrays only: two kinds of prompts, three models."""
+
+import numpy as np
+import pytest
+
+from equipoise.types import FeatureBatch, Model, Outcomes, SparseRows
+
+KINDS = ("sum", "poem")
+
+
+def make_batch(kinds, seed=0, *, width=64, d=16):
+    """Features whose embedding, words and structure all tell the kind, with noise."""
+    rng = np.random.default_rng(seed)
+    n = len(kinds)
+    kinds = np.asarray(kinds)
+    vectors = rng.normal(size=(n, d)) * 0.4
+    vectors[np.arange(n), kinds] += 1.5
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    words = np.sort(np.stack([kinds * 8 + rng.integers(0, 8, n), 16 + rng.integers(0, width - 16, n)], axis=1), axis=1)
+    length = np.where(kinds == 0, 10.0, 40.0) + rng.integers(0, 5, n)
+    structure = np.stack([np.log1p(length), rng.random(n)], axis=1).astype(np.float32)
+
+    def text(values):
+        out = np.empty(n, dtype=object)
+        out[:] = values
+        return out
+
+    return FeatureBatch(
+        text=text([KINDS[k] for k in kinds]),
+        words=length,
+        input_tokens=length * 1.3,
+        output_tokens=length * 2.0,
+        domain=text(["reasoning" if k == 0 else "creative" for k in kinds]),
+        task_type=text(["general"] * n),
+        complexity=np.full(n, 0.2),
+        difficulty=np.full(n, 0.3),
+        quality_requirement=text(["medium"] * n),
+        urgency=text(["normal"] * n),
+        linguistic=rng.random((n, 10)),
+        structure=structure,
+        embedding=vectors.astype(np.float32),
+        lexical=SparseRows(
+            np.arange(0, 2 * n + 1, 2, dtype=np.int64), words.ravel().astype(np.int64), np.ones(2 * n, np.float32), width
+        ),
+    )
+
+
+LEVELS = np.array([[0.9, 0.2, 0.6], [0.2, 0.9, 0.6]])
+MODELS = tuple(Model(name=f"m{j}", quality={"reasoning": q[0], "creative": q[1]}) for j, q in enumerate(LEVELS.T))
+
+
+def make_world(n=240, seed=1, *, missing=0.0):
+    rng = np.random.default_rng(seed)
+    kinds = rng.integers(0, 2, n)
+    quality = (rng.random((n, 3)) < LEVELS[kinds]).astype(float)
+    quality[rng.random(quality.shape) < missing] = np.nan
+    return Outcomes(
+        features=make_batch(kinds, seed),
+        models=tuple(m.name for m in MODELS),
+        quality=quality,
+        groups=np.arange(n),
+        cost_usd=np.broadcast_to([0.001, 0.002, 0.0005], (n, 3)).copy(),
+    )
+
+
+@pytest.fixture
+def world():
+    return make_world()
+
+
+def one_row(batch, i=0):
+    from equipoise.types import Features
+
+    rows = batch.take(np.array([i]))
+    return Features(
+        text=rows.text[0],
+        words=int(rows.words[0]),
+        input_tokens=int(rows.input_tokens[0]),
+        output_tokens=float(rows.output_tokens[0]),
+        domain=rows.domain[0],
+        task_type=rows.task_type[0],
+        complexity=float(rows.complexity[0]),
+        difficulty=float(rows.difficulty[0]),
+        quality_requirement=rows.quality_requirement[0],
+        urgency=rows.urgency[0],
+        linguistic=rows.linguistic[0],
+        structure=rows.structure[0],
+        embedding=rows.embedding[0],
+        lexical=rows.lexical,
+    )

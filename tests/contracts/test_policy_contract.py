@@ -1,0 +1,63 @@
+"""What every registered policy promises."""
+
+import numpy as np
+import pytest
+
+from equipoise import registry
+from equipoise.contracts import Situation
+
+REQUIRED = {"budget": "budget:mean_cost_usd=0.0011"}
+POLICIES = sorted(registry.policies())
+
+
+def situation(n=40, seed=0, *, allowed=None):
+    rng = np.random.default_rng(seed)
+    quality = rng.random((n, 4))
+    cost = np.broadcast_to([0.0005, 0.001, 0.002, 0.004], (n, 4)) * rng.uniform(0.9, 1.1, (n, 4))
+    mask = np.ones((n, 4), dtype=bool) if allowed is None else allowed
+    return Situation(quality, np.full((n, 4), 0.1), cost, np.full((n, 4), 1.0), mask, ["medium"] * n)
+
+
+def made(name):
+    policy = registry.make_policy(REQUIRED.get(name, name))
+    world = situation(200, 7)
+    return policy.calibrate(world, world.cost_usd)
+
+
+@pytest.mark.parametrize("name", POLICIES)
+class TestEveryPolicy:
+    def test_probabilities_sum_to_one_and_refused_models_get_none(self, name):
+        rng = np.random.default_rng(1)
+        allowed = rng.random((40, 4)) < 0.5
+        allowed[:, 0] |= ~allowed.any(axis=1)
+        choice = made(name).choose(situation(allowed=allowed))
+        assert choice.probability.sum(axis=1) == pytest.approx(1.0)
+        assert np.all(choice.probability[~allowed] == 0)
+
+    def test_choosing_is_pure(self, name):
+        policy = made(name)
+        first, second = policy.choose(situation()), policy.choose(situation())
+        assert np.array_equal(first.probability, second.probability)
+
+    def test_confidence_is_a_share(self, name):
+        confidence = made(name).choose(situation()).confidence
+        assert confidence.shape == (40,) and np.all((confidence >= 0) & (confidence <= 1))
+
+    def test_a_single_model_is_chosen(self, name):
+        allowed = np.zeros((40, 4), dtype=bool)
+        allowed[:, 3] = True
+        assert np.all(made(name).choose(situation(allowed=allowed)).probability[:, 3] == 1)
+
+    def test_calibration_survives_state(self, name):
+        policy = made(name)
+        restored = registry.make_policy(registry.spec_of(policy)).restore(policy.state())
+        assert np.array_equal(policy.choose(situation()).probability, restored.choose(situation()).probability)
+
+
+@pytest.mark.parametrize("target", [0.0006, 0.001, 0.0017, 0.003])
+def test_a_budget_is_met_exactly_on_calibration_data(target):
+    world = situation(300, 3)
+    policy = registry.make_policy({"type": "budget", "mean_cost_usd": target}).calibrate(world, world.cost_usd)
+    spent = (policy.choose(world).probability * world.cost_usd).sum(axis=1).mean()
+    free = np.take_along_axis(world.cost_usd, world.quality.argmax(axis=1)[:, None], axis=1).mean()
+    assert spent == pytest.approx(min(target, free), rel=1e-9)

@@ -1,0 +1,151 @@
+"""What every registered router promises. A new router is found by the registry and checked here."""
+
+import dataclasses
+import inspect
+
+import numpy as np
+import pytest
+from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
+
+from equipoise import registry
+from equipoise.contracts import Router
+from equipoise.errors import ConfigError, NotEnoughData, UnknownName
+from equipoise.storage.router_file import load_states, save_states
+from equipoise.types import Model
+
+ROUTERS = sorted(registry.routers())
+pytestmark = pytest.mark.parametrize("name", ROUTERS)
+
+
+def fitted(name, **world):
+    return registry.make_router(name).fit(make_world(**world))
+
+
+def same(a, b):
+    return np.array_equal(a.mean, b.mean, equal_nan=True) and np.array_equal(a.std, b.std, equal_nan=True)
+
+
+def test_its_parameters_are_keyword_only_stored_and_documented(name):
+    cls = registry.routers()[name]
+    assert dataclasses.is_dataclass(cls)
+    for parameter in list(inspect.signature(cls).parameters.values()):
+        assert parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        assert f"{parameter.name}:" in (cls.__doc__ or ""), f"{parameter.name} is not documented"
+        assert getattr(cls(), parameter.name) == parameter.default
+
+
+def test_an_unfitted_router_predicts_without_failing(name):
+    estimates = registry.make_router(name).predict_batch(make_batch([0, 1, 0]), MODELS)
+    assert estimates.mean.shape == estimates.std.shape == (3, 3)
+
+
+def test_it_finds_the_better_model_for_each_kind_of_prompt(name):
+    estimates = fitted(name, n=600).predict_batch(make_batch([0] * 50 + [1] * 50, seed=9), MODELS)
+    right = np.concatenate([estimates.mean[:50].argmax(axis=1) == 0, estimates.mean[50:].argmax(axis=1) == 1])
+    assert right.mean() > 0.8
+
+
+def test_estimates_are_qualities_with_a_positive_spread(name):
+    estimates = fitted(name).predict_batch(make_batch([0, 1] * 20, seed=3), MODELS)
+    assert np.all((estimates.mean >= 0) & (estimates.mean <= 1))
+    assert np.all(estimates.std > 0) and np.all(estimates.std < 1)
+
+
+def test_predicting_is_pure(name):
+    router, batch = fitted(name), make_batch([0, 1, 1], seed=4)
+    first = router.predict_batch(batch, MODELS)
+    assert same(first, router.predict_batch(batch, MODELS))
+
+
+def test_one_prompt_gets_the_same_estimate_alone_and_in_a_batch(name):
+    router, batch = fitted(name), make_batch([0, 1, 1, 0], seed=5)
+    together = router.predict_batch(batch, MODELS)
+    for i in range(4):
+        alone = router.predict(one_row(batch, i), MODELS)
+        assert [alone[m.name].mean for m in MODELS] == pytest.approx(together.mean[i], abs=1e-5)
+
+
+def test_the_order_of_models_does_not_matter(name):
+    router, batch = fitted(name), make_batch([0, 1], seed=6)
+    forward, backward = router.predict_batch(batch, MODELS), router.predict_batch(batch, MODELS[::-1])
+    assert np.allclose(forward.mean, backward.mean[:, ::-1])
+
+
+def test_models_it_knows_nothing_of_are_left_out(name):
+    router, batch = fitted(name), make_batch([0], seed=7)
+    known = router.predict(one_row(batch), [*MODELS, Model(name="stranger")])
+    assert set(known) == {m.name for m in MODELS}
+
+
+def test_state_survives_a_file_bit_for_bit(name, tmp_path):
+    router, batch = fitted(name), make_batch([0, 1, 1], seed=8)
+    save_states(tmp_path / "r.npz", {"router": router.state()}, {})
+    states, _ = load_states(tmp_path / "r.npz")
+    restored = registry.make_router(registry.spec_of(router)).restore(states["router"])
+    assert same(router.predict_batch(batch, MODELS), restored.predict_batch(batch, MODELS))
+
+
+def test_a_restored_router_goes_on_learning_without_touching_the_first(name):
+    router, batch = fitted(name), make_batch([0], seed=8)
+    before = router.predict_batch(batch, MODELS)
+    restored = registry.make_router(name).restore(router.state())
+    for _ in range(30):
+        restored.learn(one_row(batch), "m0", 0.0)
+    assert same(before, router.predict_batch(batch, MODELS))
+
+
+def test_observations_move_the_estimate_towards_what_was_seen(name):
+    router, batch = fitted(name), make_batch([0] * 60, seed=10)
+    before = router.predict_batch(batch, MODELS).mean[:, 0].mean()
+    for i in range(60):
+        router.learn(one_row(batch, i), "m0", 0.0)
+    assert router.predict_batch(batch, MODELS).mean[:, 0].mean() < before
+
+
+def test_learning_works_before_any_fit_and_for_a_new_model(name):
+    router, batch = registry.make_router(name), make_batch([0, 1] * 5, seed=11)
+    for i in range(10):
+        router.learn(one_row(batch, i), "newcomer", 1.0)
+    fresh = fitted(name)
+    for i in range(10):
+        fresh.learn(one_row(batch, i), "newcomer", 1.0)
+    assert fresh.predict_batch(batch, [Model(name="newcomer")]).mean.shape == (10, 1)
+
+
+def test_missing_cells_are_not_read_as_failures(name):
+    whole, holed = fitted(name, n=600), fitted(name, n=600, missing=0.3)
+    batch = make_batch([0, 1] * 30, seed=12)
+    gap = whole.predict_batch(batch, MODELS).mean.mean() - holed.predict_batch(batch, MODELS).mean.mean()
+    assert abs(gap) < 0.06
+
+
+def test_fitting_again_replaces_what_was_learned(name):
+    batch = make_batch([0, 1, 0], seed=13)
+    twice = fitted(name, seed=2).fit(make_world(seed=1))
+    assert same(fitted(name, seed=1).predict_batch(batch, MODELS), twice.predict_batch(batch, MODELS))
+
+
+def test_too_few_rows_are_named_or_fitted(name):
+    world = make_world()
+    try:
+        router = registry.make_router(name).fit(world.take(np.arange(1)))
+    except NotEnoughData as error:
+        assert name in str(error)
+    else:
+        assert np.all(np.isfinite(router.predict_batch(make_batch([0]), MODELS[:1]).mean))
+
+
+def test_a_model_that_always_fails_and_one_that_always_succeeds_do_no_harm(name):
+    world = make_world()
+    world.quality[:, 0], world.quality[:, 1] = 0.0, 1.0
+    estimates = registry.make_router(name).fit(world).predict_batch(make_batch([0, 1], seed=14), MODELS)
+    assert np.all(np.isfinite(estimates.mean)) and np.all(estimates.mean[:, 1] > estimates.mean[:, 0])
+
+
+def test_a_misspelled_parameter_is_refused_with_the_near_name(name):
+    cls: type[Router] = registry.routers()[name]
+    parameter = next(iter(registry.parameters(cls)))
+    with pytest.raises(ConfigError, match=f"did you mean '{parameter}'"):
+        registry.make_router({"type": name, parameter + "x": 1})
+    with pytest.raises(UnknownName, match=f"did you mean '{name}'"):
+        registry.make_router(name + "x")

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from equipoise.cli.main import main
+from equipoise.tables import read_table
+from equipoise.testing import FakeOpenAIServer
+
+
+def write_prompts(folder: Path, n: int) -> Path:
+    path = folder / "prompts.jsonl"
+    lines = [{"prompt_id": f"p{i}", "prompt": f"say {i}", "answer": f"SAY {i}", "dataset": "say"} for i in range(n)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+async def command(*arguments: Any) -> tuple[int, str, str]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "equipoise.cli.main",
+        "collect",
+        *map(str, arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def test_collect_builds_a_table_from_prompts_and_an_endpoint(tmp_path: Path) -> None:
+    prompts, out = write_prompts(tmp_path, 4), tmp_path / "t.parquet"
+    prices = tmp_path / "prices.csv"
+    prices.write_text("model,usd_per_1m_input,usd_per_1m_output\na,1000000,2000000\nb,1,1\n")
+    async with FakeOpenAIServer(lambda prompt: prompt.split("\n")[0].upper()) as server:
+        endpoint = ["--base-url", server.base_url, "--models", "a,b", "--prices", prices, "--samples", 1]
+        limits = ["--parallel", 2, "--max-cost-usd", 100000]
+        status, stdout, stderr = await command(prompts, *endpoint, *limits, "--grader", "exact", "--out", out, "--json")
+    assert status == 0, stderr
+    summary = json.loads(stdout)
+    assert summary["answered"] == 16 and summary["mean_quality"] == {"a": 1.0, "b": 1.0}
+    assert summary["spent_usd"] == pytest.approx(8 * 6.0, rel=0.01)
+    table = read_table(out)
+    assert list(table.models) == ["a", "b"] and table.quality.tolist() == [[1.0, 1.0]] * 4
+    assert table.cost_usd[:, 0].tolist() == [6.0] * 4
+    draws = pq.read_table(tmp_path / "t.answers.parquet").to_pylist()
+    assert len(draws) == 16 and draws[0]["answer"] == "SAY 0"
+    assert {(d["sample"], d["temperature"]) for d in draws} == {(0, 0.0), (1, 0.8)}
+    assert {r["temperature"] for r in server.requests} == {0.0, 0.8}
+
+
+async def test_a_candidates_file_says_how_each_is_asked(tmp_path: Path) -> None:
+    prompts, out = write_prompts(tmp_path, 2), tmp_path / "t.csv"
+    async with FakeOpenAIServer(lambda prompt: prompt.split("\n")[0].upper(), timings=True) as server:
+        candidates = tmp_path / "c.yaml"
+        candidates.write_text(
+            "price_note: measured\n"
+            "candidates:\n"
+            "  - name: direct\n"
+            f'    deployment: {{provider: openai_compatible, base_url: "{server.base_url}", model_id: one}}\n'
+            "    price: {usd_per_compute_s: 2.0}\n"
+            "    suffix: Answer only.\n"
+            "    stop: [END]\n"
+            "    max_tokens: 24\n"
+        )
+        status, stdout, stderr = await command(prompts, "--candidates", candidates, "--grader", "exact", "--out", out)
+    assert status == 0, stderr
+    assert "2 prompts x 1 models" in stdout
+    assert server.requests[0]["messages"][-1]["content"] == "say 0\n\nAnswer only."
+    assert (server.requests[0]["max_tokens"], server.requests[0]["stop"]) == (24, ["END"])
+    assert read_table(out).cost_usd.tolist() == [[pytest.approx(2 * 0.024)]] * 2
+    note = pq.read_schema(tmp_path / "t.answers.parquet").metadata[b"price_note"]
+    assert note == b"measured"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "no models to ask"),
+        (["--models", "a"], "no place to ask"),
+        (["--models", "a,a", "--base-url", "http://127.0.0.1:1"], "once"),
+        (["--candidates", "no.yaml"], "No such file"),
+        (["--models", "a", "--base-url", "http://127.0.0.1:1", "--max-cost-usd", "1"], "has no price"),
+        (["--models", "a", "--base-url", "http://127.0.0.1:1", "--grader", "judge:"], ""),
+    ],
+)
+def test_bad_usage_is_one_line_and_status_2(
+    tmp_path: Path, arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = write_prompts(tmp_path, 1)
+    given = [*arguments] if "--grader" in arguments else [*arguments, "--grader", "exact"]
+    assert main(["collect", str(prompts), "--out", str(tmp_path / "t.parquet"), *given]) == 2
+    message = capsys.readouterr().err
+    assert says in message and message.count("\n") == 1
+
+
+def test_the_api_key_never_reaches_the_output(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-hidden")
+    prompts = write_prompts(tmp_path, 1)
+    endpoint = ["--base-url", "http://127.0.0.1:9", "--api-key-env", "SOME_KEY", "--models", "a", "--attempts", "1"]
+    assert main(["collect", str(prompts), "--out", str(tmp_path / "t.parquet"), *endpoint, "--grader", "exact"]) == 1
+    written = "".join(p.read_text() for p in tmp_path.glob("t.parquet*"))
+    told = capsys.readouterr()
+    assert "sk-hidden" not in told.out + told.err + written
+    assert "cannot connect" in told.err
