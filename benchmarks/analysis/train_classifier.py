@@ -30,10 +30,10 @@ from equipoise.analysis.classifier import LEXICAL_WIDTH, Classifier, folded, loa
 from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.keywords import find_keywords
 from equipoise.analysis.lexical import lexical_row
-from equipoise.analysis.structure import structure_features
+from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import count_tokens
 from equipoise.analysis.vocabulary import bundled_vocabulary
-from equipoise.analysis.window import count_words, window
+from equipoise.analysis.window import count_words, window, word_tokens
 from equipoise.types import DOMAINS, TASKS
 
 HERE = Path(__file__).parent
@@ -55,8 +55,8 @@ class Head:
 
 
 HEADS = (
-    Head(name="domain", classes=DOMAINS, shape_weight=0.1, lexical_weight=0.3, inverse_penalty=10.0),
-    Head(name="task", classes=TASKS, shape_weight=0.1, lexical_weight=1.0, inverse_penalty=3.0),
+    Head(name="domain", classes=DOMAINS, shape_weight=0.15, lexical_weight=1.5, inverse_penalty=1.0),
+    Head(name="task", classes=TASKS, shape_weight=0.15, lexical_weight=1.5, inverse_penalty=1.0),
 )
 
 
@@ -75,16 +75,21 @@ def read_prompts(path: Path) -> list[dict[str, str]]:
 def views(texts: Sequence[str]) -> Views:
     vocabulary = bundled_vocabulary()
     parts = [window(t) for t in texts]
+    words = [word_tokens(p) for p in parts]
     shape = [
-        np.concatenate([structure_features(p, count_words(t), len(t), count_tokens(t)), vocabulary.cues(p)])
-        for t, p in zip(texts, parts, strict=True)
+        np.concatenate([structure_features(p, w, sizes(t)), vocabulary.cues(w)])
+        for t, p, w in zip(texts, parts, words, strict=True)
     ]
     lexical = sparse.lil_matrix((len(texts), LEXICAL_WIDTH))
-    for row, part in enumerate(parts):
-        columns = folded(lexical_row(part))
-        if len(columns):
-            lexical[row, columns] = 1.0 / len(columns) ** 0.5
+    for row, w in enumerate(words):
+        columns = folded(lexical_row(w))
+        for column in columns:
+            lexical[row, column] += 1.0 / len(columns) ** 0.5
     return Views(static_embedder().embed(parts), np.stack(shape), lexical.tocsr())
+
+
+def sizes(text: str) -> Sizes:
+    return Sizes(count_words(text), len(text), count_tokens(text))
 
 
 def design(v: Views, rows: Any, head: Head, mean: Any, scale: Any) -> sparse.csr_matrix:
@@ -114,25 +119,24 @@ def cross_validated(v: Views, y: Any, head: Head) -> float:
 def train(prompts: Sequence[dict[str, str]]) -> tuple[bytes, dict[str, float]]:
     v = views([p["prompt"] for p in prompts])
     every = np.arange(len(prompts))
-    dense, lexical, bias, accuracy = [], [], [], {}
+    semantic, shape, lexical, bias, accuracy = [], [], [], [], {}
     mean, scale = standard(v, every)
-    split = v.embedding.shape[1] + v.shape.shape[1]
+    first, split = v.embedding.shape[1], v.embedding.shape[1] + v.shape.shape[1]
     for head in HEADS:
         y = np.array([head.classes.index(p[head.name]) for p in prompts])
         accuracy[head.name] = cross_validated(v, y, head)
         model, _, _ = fit(v, y, every, head)
-        weights = model.coef_.T.copy()
-        weights[v.embedding.shape[1] : split] *= head.shape_weight
-        weights[split:] *= head.lexical_weight
-        dense.append(weights[:split])
-        lexical.append(weights[split:])
-        bias.append(model.intercept_)
+        # Standardisation is folded into the weights, so that a request pays for none.
+        of_shape = model.coef_.T[first:split] * head.shape_weight / scale[:, None]
+        semantic.append(model.coef_.T[:first])
+        shape.append(of_shape)
+        lexical.append(model.coef_.T[split:] * head.lexical_weight)
+        bias.append(model.intercept_ - mean @ of_shape)
     arrays = {
-        "dense": np.hstack(dense).astype(np.float32),
+        "semantic": np.hstack(semantic).astype(np.float32),
+        "shape": np.hstack(shape).astype(np.float32),
         "lexical": np.hstack(lexical).astype(np.float32),
         "bias": np.concatenate(bias).astype(np.float32),
-        "mean": mean.astype(np.float32),
-        "scale": scale.astype(np.float32),
         "embedder": np.str_(static_embedder().version),
     }
     buffer = io.BytesIO()
@@ -144,8 +148,9 @@ def label(classifier: Classifier, texts: Sequence[str]) -> list[tuple[str, str]]
     out = []
     for text in texts:
         part = window(text)
-        structure = structure_features(part, count_words(text), len(text), count_tokens(text))
-        out.append(classifier.label(part, static_embedder().embed_one(part), structure, lexical_row(part)))
+        words = word_tokens(part)
+        structure = structure_features(part, words, sizes(text))
+        out.append(classifier.label(words, static_embedder().embed_one(part), structure, lexical_row(words)))
     return out
 
 
@@ -172,7 +177,7 @@ def confusion(true: Sequence[str], said: Sequence[str], classes: Sequence[str]) 
 
 def report(held: Sequence[dict[str, str]], classifier: Classifier, accuracy: dict[str, float], n: int) -> list[str]:
     learned = label(classifier, [p["prompt"] for p in held])
-    found = [find_keywords(p["prompt"]) for p in held]
+    found = [find_keywords(word_tokens(p["prompt"])) for p in held]
     keyword = [(k.domain, k.task_type) for k in found]
     lines = [f"{n} training prompts, {len(held)} held-out prompts. Share right, with Wilson's 95 % interval.", ""]
     lines += ["| label | classifier, held out | keywords, held out | classifier, cross-validated on training |"]
@@ -209,7 +214,7 @@ def out_of_distribution(paths: Sequence[Path], classifier: Classifier) -> list[s
         for name in sorted({r["dataset"] for r in rows} & set(OOD)):
             texts = sorted({r["prompt"] for r in rows if r["dataset"] == name})
             hits = sum(d == OOD[name] for d, _ in label(classifier, texts))
-            words = sum(find_keywords(window(t)).domain == OOD[name] for t in texts)
+            words = sum(find_keywords(word_tokens(window(t))).domain == OOD[name] for t in texts)
             lines.append(f"| {path.stem} | {name} | {OOD[name]} | {share(hits, len(texts))} | {words / len(texts):.1%} |")
     return lines
 

@@ -115,9 +115,7 @@ class FlakyProvider:
 
     name = "flaky"
 
-    def __init__(
-        self, inner: Provider, *, failing: Callable[[int], bool], retry_after_s: float | None = None
-    ) -> None:
+    def __init__(self, inner: Provider, *, failing: Callable[[int], bool], retry_after_s: float | None = None) -> None:
         self._inner, self._failing, self._retry_after_s = inner, failing, retry_after_s
         self.calls = 0
 
@@ -244,9 +242,7 @@ class FakeOpenAIServer:
             "id": "chatcmpl-fake",
             "object": "chat.completion",
             "model": body["model"],
-            "choices": [
-                {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-            ],
+            "choices": [{"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}],
             "usage": {
                 "prompt_tokens": inputs,
                 "completion_tokens": outputs,
@@ -270,9 +266,7 @@ async def _misbehaved(request: web.Request, wrong: Misbehaviour) -> web.Response
         request.transport.abort()
     error = json.dumps({"error": {"message": "told to misbehave", "type": "fake", "code": "fake"}})
     body = error if wrong.body is None else wrong.body
-    return web.Response(
-        status=wrong.status, text=body, headers=dict(wrong.headers), content_type="application/json"
-    )
+    return web.Response(status=wrong.status, text=body, headers=dict(wrong.headers), content_type="application/json")
 
 
 __all__ = [

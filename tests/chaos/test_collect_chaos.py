@@ -11,7 +11,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pytest
+
+from equipoise.cli.main import main
+from equipoise.collect.candidates import read_candidates
+from equipoise.collect.graders import grade
+from equipoise.collect.grading import ThreadedGrading
+from equipoise.collect.job import Job, Limits
 from equipoise.collect.journal import Journal, journal_path
+from equipoise.collect.prompts import read_prompts
+from equipoise.collect.session import collect
+from equipoise.providers import make_provider
 from equipoise.tables import read_table
 from equipoise.testing import FakeOpenAIServer, Misbehaviour
 
@@ -31,7 +42,14 @@ class Setting:
         )
 
     async def start(self, *more: object) -> asyncio.subprocess.Process:
-        arguments = [self.folder / "p.jsonl", "--candidates", self.folder / "c.yaml", "--out", self.out, *more]
+        arguments = [
+            self.folder / "p.jsonl",
+            "--candidates",
+            self.folder / "c.yaml",
+            "--out",
+            self.out,
+            *more,
+        ]
         return await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -42,13 +60,21 @@ class Setting:
             stderr=asyncio.subprocess.PIPE,
         )
 
-    async def run(self, *more: object) -> tuple[int, str]:
-        process = await self.start(*more)
-        _, err = await process.communicate()
-        return process.returncode or 0, err.decode()
+    async def run(self, *more: object) -> int:
+        """The command in a thread of this process, which has paid for the imports already."""
+        arguments = [
+            self.folder / "p.jsonl",
+            "--candidates",
+            self.folder / "c.yaml",
+            "--out",
+            self.out,
+            *more,
+        ]
+        given = ["collect", *map(str, ["--grader", "exact", "--parallel", 3, *arguments])]
+        return await asyncio.to_thread(main, given)
 
-    def journaled(self) -> list[dict[str, Any]]:
-        lines = journal_path(self.out).read_text().splitlines()
+    def journaled(self, *, torn: bool = False) -> list[dict[str, Any]]:
+        lines = journal_path(self.out).read_text().splitlines()[: -1 if torn else None]
         return [line for line in map(json.loads, lines) if line["type"] == "answer"]
 
 
@@ -59,28 +85,23 @@ async def answered(server: FakeOpenAIServer, at_least: int) -> None:
 
 
 async def test_kill_9_in_the_middle_and_resume_pays_nothing_twice_that_was_journaled(tmp_path: Path) -> None:
-    async with FakeOpenAIServer(str.upper, delay_s=0.02) as server:
-        setting = Setting(tmp_path, server, prompts=25)
-        kept: set[tuple[str, str, int]] = set()
-        for target in (15, 40):
-            process = await setting.start()
-            await answered(server, target)
-            process.kill()
-            await process.communicate()
-            text = journal_path(setting.out).read_bytes()
-            # As a crash of the whole machine would leave it: torn in the last line.
-            journal_path(setting.out).write_bytes(text + b'{"type": "answer", "prompt_id": "p')
-            with Journal(journal_path(setting.out)) as journal:
-                kept = set(journal.answers)
-        before = sum(server.answered.values())
-        status, err = await setting.run()
-        assert status == 0, err
-        assert sum(server.answered.values()) - before == 75 - len(kept)
-        # What was in flight at a kill (at most 3 per deployment) is all that was ever asked twice.
-        assert before - len(kept) <= 2 * 6
+    async with FakeOpenAIServer(str.upper, delay_s=0.01) as server:
+        setting = Setting(tmp_path, server, prompts=15)
+        process = await setting.start()
+        await answered(server, 12)
+        process.kill()
+        await process.communicate()
+        text = journal_path(setting.out).read_bytes()
+        # As a crash of the whole machine would leave it: torn in the last line.
+        journal_path(setting.out).write_bytes(text + b'{"type": "answer", "prompt_id": "p')
+        kept, before = len(setting.journaled(torn=True)), sum(server.answered.values())
+        # What was in flight at the kill (at most 3 for each of 2 deployments) is all that is asked twice.
+        assert 0 < kept < 45 and before - kept <= 6
+        assert await setting.run() == 0
+        assert sum(server.answered.values()) - before == 45 - kept
     keys = [(line["prompt_id"], line["candidate"], line["sample"]) for line in setting.journaled()]
-    assert len(keys) == len(set(keys)) == 75
-    assert read_table(setting.out).quality.tolist() == [[1.0, 1.0]] * 25
+    assert len(keys) == len(set(keys)) == 45
+    assert read_table(setting.out).quality.tolist() == [[1.0, 1.0]] * 15
 
 
 async def test_sigterm_lets_calls_in_flight_end_and_says_how_to_go_on(tmp_path: Path) -> None:
@@ -97,16 +118,15 @@ async def test_sigterm_lets_calls_in_flight_end_and_says_how_to_go_on(tmp_path: 
     assert not setting.out.exists()
 
 
-async def test_a_second_collection_on_the_same_journal_is_refused_while_the_first_runs(tmp_path: Path) -> None:
-    async with FakeOpenAIServer(str.upper, delay_s=0.05) as server:
-        setting = Setting(tmp_path, server, prompts=30)
-        first = await setting.start()
-        await answered(server, 2)
-        status, err = await setting.run()
-        assert status == 2 and "in use by another collection" in err
-        first.send_signal(signal.SIGINT)
-        await first.communicate()
-        assert first.returncode == 130
+async def test_a_second_collection_on_the_same_journal_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with FakeOpenAIServer(str.upper) as server:
+        setting = Setting(tmp_path, server, prompts=3)
+        with Journal(journal_path(setting.out)):
+            assert await setting.run() == 2
+        assert "in use by another collection" in capsys.readouterr().err
+        assert not server.requests
 
 
 async def test_storms_of_errors_half_answers_hangs_and_drops_are_survived(tmp_path: Path) -> None:
@@ -125,23 +145,37 @@ async def test_storms_of_errors_half_answers_hangs_and_drops_are_survived(tmp_pa
         return storm[number] if number < len(storm) else None
 
     async with FakeOpenAIServer(str.upper, misbehave=misbehave) as server:
-        setting = Setting(tmp_path, server, prompts=12, timeout_s=0.5)
-        for _ in range(3):
-            status, err = await setting.run("--attempts", 4)
-            if status == 0:
-                break
-        assert status == 0, err
-        assert max(server.answered.values()) <= 2  # draw 0 and the one sample
+        setting = Setting(tmp_path, server, prompts=12, timeout_s=0.2)
+        job = Job(
+            prompts=read_prompts(tmp_path / "p.jsonl"),
+            candidates=read_candidates(tmp_path / "c.yaml").candidates,
+            out=setting.out,
+            grader="exact",
+            limits=Limits(parallel=3, attempts=12, first_wait_s=0.01, max_wait_s=0.05),
+        )
+        grading = ThreadedGrading(grade)
+        done = await collect(
+            job,
+            make_provider=lambda d: make_provider(d, secret=str),
+            grading=grading,
+            report=lambda line: None,
+            rng=np.random.default_rng(0),
+        )
+        grading.close()
+        assert done.tally.failures == {}
+        assert set(server.answered.values()) == {1, 2}  # draw 0 of both, and the one sample of one
     assert read_table(setting.out).quality.tolist() == [[1.0, 1.0]] * 12
 
 
-async def test_the_spend_cap_holds_against_the_server_itself(tmp_path: Path) -> None:
+async def test_the_spend_cap_holds_against_the_server_itself(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     async with FakeOpenAIServer(str.upper, delay_s=0.01) as server:
         setting = Setting(tmp_path, server, prompts=30)
-        status, err = await setting.run("--max-cost-usd", 10.5)
-        assert status == 0 and "the spend cap is reached" in err
+        assert await setting.run("--max-cost-usd", 10.5) == 0
+        assert "the spend cap is reached" in capsys.readouterr().err
         assert sum(server.answered.values()) == 10
-        status, err = await setting.run("--max-cost-usd", 20, "--partial")
+        assert await setting.run("--max-cost-usd", 20, "--partial") == 0
         assert sum(server.answered.values()) == 20
     # Breadth first: what the money went into is whole rows.
     assert len(read_table(setting.out)) >= 7

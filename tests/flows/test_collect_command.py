@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,8 @@ from equipoise.cli.main import main
 from equipoise.tables import read_table
 from equipoise.testing import FakeOpenAIServer
 
+Command = Callable[..., Awaitable[tuple[int, str, str]]]
+
 
 def write_prompts(folder: Path, n: int) -> Path:
     path = folder / "prompts.jsonl"
@@ -21,21 +23,18 @@ def write_prompts(folder: Path, n: int) -> Path:
     return path
 
 
-async def command(*arguments: Any) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "equipoise.cli.main",
-        "collect",
-        *map(str, arguments),
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Command:
+    async def run(*arguments: Any) -> tuple[int, str, str]:
+        # In a thread, since the command runs an event loop of its own and the fake server lives in ours.
+        status = await asyncio.to_thread(main, ["collect", *map(str, arguments)])
+        told = capsys.readouterr()
+        return status, told.out, told.err
+
+    return run
 
 
-async def test_collect_builds_a_table_from_prompts_and_an_endpoint(tmp_path: Path) -> None:
+async def test_collect_builds_a_table_from_prompts_and_an_endpoint(tmp_path: Path, command: Command) -> None:
     prompts, out = write_prompts(tmp_path, 4), tmp_path / "t.parquet"
     prices = tmp_path / "prices.csv"
     prices.write_text("model,usd_per_1m_input,usd_per_1m_output\na,1000000,2000000\nb,1,1\n")
@@ -56,7 +55,7 @@ async def test_collect_builds_a_table_from_prompts_and_an_endpoint(tmp_path: Pat
     assert {r["temperature"] for r in server.requests} == {0.0, 0.8}
 
 
-async def test_a_candidates_file_says_how_each_is_asked(tmp_path: Path) -> None:
+async def test_a_candidates_file_says_how_each_is_asked(tmp_path: Path, command: Command) -> None:
     prompts, out = write_prompts(tmp_path, 2), tmp_path / "t.csv"
     async with FakeOpenAIServer(lambda prompt: prompt.split("\n")[0].upper(), timings=True) as server:
         candidates = tmp_path / "c.yaml"
@@ -88,7 +87,14 @@ async def test_a_candidates_file_says_how_each_is_asked(tmp_path: Path) -> None:
         (["--models", "a,a", "--base-url", "http://127.0.0.1:1"], "once"),
         (["--candidates", "no.yaml"], "No such file"),
         (["--models", "a", "--base-url", "http://127.0.0.1:1", "--max-cost-usd", "1"], "has no price"),
-        (["--models", "a", "--base-url", "http://127.0.0.1:1", "--grader", "judge:"], ""),
+        (
+            ["--models", "a", "--base-url", "http://127.0.0.1:1", "--grader", "exat"],
+            "unknown grader 'exat'; did you mean 'exact'?",
+        ),
+        (
+            ["--models", "a", "--base-url", "http://127.0.0.1:1", "--grader", "judge:"],
+            "unknown grader 'judge:'",
+        ),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(
@@ -106,7 +112,16 @@ def test_the_api_key_never_reaches_the_output(
 ) -> None:
     monkeypatch.setenv("SOME_KEY", "sk-hidden")
     prompts = write_prompts(tmp_path, 1)
-    endpoint = ["--base-url", "http://127.0.0.1:9", "--api-key-env", "SOME_KEY", "--models", "a", "--attempts", "1"]
+    endpoint = [
+        "--base-url",
+        "http://127.0.0.1:9",
+        "--api-key-env",
+        "SOME_KEY",
+        "--models",
+        "a",
+        "--attempts",
+        "1",
+    ]
     assert main(["collect", str(prompts), "--out", str(tmp_path / "t.parquet"), *endpoint, "--grader", "exact"]) == 1
     written = "".join(p.read_text() for p in tmp_path.glob("t.parquet*"))
     told = capsys.readouterr()

@@ -84,7 +84,10 @@ def test_a_broken_line_inside_is_an_error_that_names_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("first", "says"),
-    [('{"type": "other"}', "not a collection journal"), ('{"type": "journal", "format": "%s", "version": 2}', "upgrade")],
+    [
+        ('{"type": "other"}', "not a collection journal"),
+        ('{"type": "journal", "format": "%s", "version": 2}', "upgrade"),
+    ],
 )
 def test_files_that_are_no_journal_of_ours_are_left_alone(tmp_path: Path, first: str, says: str) -> None:
     path = tmp_path / "j"
@@ -106,7 +109,10 @@ def test_changed_settings_of_a_candidate_are_refused_by_name(tmp_path: Path) -> 
     with Journal(tmp_path / "j") as journal:
         journal.admit([MODEL], [ROW])
     changed = replace(MODEL, suffix="Briefly.", max_tokens=9)
-    with Journal(tmp_path / "j") as journal, pytest.raises(InputError, match="'m': max_tokens, suffix changed"):
+    with (
+        Journal(tmp_path / "j") as journal,
+        pytest.raises(InputError, match="'m': max_tokens, suffix changed"),
+    ):
         journal.admit([changed], [ROW])
 
 

@@ -30,12 +30,26 @@ def reply(inputs: int, outputs: int, *, compute_s: float | None = None, cached: 
 
 def test_greedy_draws_of_every_candidate_come_before_samples_and_prompt_by_prompt() -> None:
     order = [d.key for d in draws([row(0), row(1)], [asked("a", samples=1), asked("b")], order="samples-last")]
-    assert order == [("p0", "a", 0), ("p0", "b", 0), ("p1", "a", 0), ("p1", "b", 0), ("p0", "a", 1), ("p1", "a", 1)]
+    assert order == [
+        ("p0", "a", 0),
+        ("p0", "b", 0),
+        ("p1", "a", 0),
+        ("p1", "b", 0),
+        ("p0", "a", 1),
+        ("p1", "a", 1),
+    ]
 
 
 def test_order_prompts_finishes_each_prompt_first() -> None:
     order = [d.key for d in draws([row(0), row(1)], [asked("a", samples=1), asked("b")], order="prompts")]
-    assert order == [("p0", "a", 0), ("p0", "a", 1), ("p0", "b", 0), ("p1", "a", 0), ("p1", "a", 1), ("p1", "b", 0)]
+    assert order == [
+        ("p0", "a", 0),
+        ("p0", "a", 1),
+        ("p0", "b", 0),
+        ("p1", "a", 0),
+        ("p1", "a", 1),
+        ("p1", "b", 0),
+    ]
 
 
 def test_candidates_of_one_deployment_follow_one_another() -> None:
@@ -44,7 +58,9 @@ def test_candidates_of_one_deployment_follow_one_another() -> None:
 
 
 @given(
-    st.integers(1, 6), st.lists(st.integers(0, 3), min_size=1, max_size=4), st.sampled_from(["prompts", "samples-last"])
+    st.integers(1, 6),
+    st.lists(st.integers(0, 3), min_size=1, max_size=4),
+    st.sampled_from(["prompts", "samples-last"]),
 )
 def test_every_draw_comes_exactly_once_and_rows_never_go_back(n: int, samples: list[int], order: str) -> None:
     candidates = [asked(f"m{j}", samples=k) for j, k in enumerate(samples)]

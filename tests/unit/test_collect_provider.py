@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -47,7 +48,12 @@ async def test_a_reply_carries_usage_and_llama_cpp_compute_time(server: FakeOpen
     caller = provider(server.base_url)
     reply = await caller.complete(MODEL, HELLO, max_tokens=5, temperature=0.0, stop=["\n"])
     await caller.close()
-    assert (reply.text, reply.input_tokens, reply.output_tokens, reply.finish) == ("SAY HELLO NOW", 3, 3, "stop")
+    assert (reply.text, reply.input_tokens, reply.output_tokens, reply.finish) == (
+        "SAY HELLO NOW",
+        3,
+        3,
+        "stop",
+    )
     assert reply.compute_s == pytest.approx(0.033)
     assert reply.raw["timings"]["prompt_n"] == 3 and reply.latency_s > 0
     assert server.requests[0] == {
@@ -87,14 +93,21 @@ async def test_retry_after_is_carried() -> None:
 
 
 async def test_a_key_that_the_vendor_quotes_back_does_not_reach_the_message() -> None:
-    body = '{"error": {"message": "Incorrect API key provided: %s", "code": "invalid_api_key"}}' % KEY
+    body = json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}", "code": "invalid_api_key"}})
     error = await failure(Misbehaviour(status=401, body=body))
     assert KEY not in str(error) and "Incorrect API key" in str(error)
 
 
 @pytest.mark.parametrize(
     "body",
-    ['{"choices": [{"mess', "", "[]", "null", '{"choices": []}', '{"choices": [{"message": {"content": "x"}}]}'],
+    [
+        '{"choices": [{"mess',
+        "",
+        "[]",
+        "null",
+        '{"choices": []}',
+        '{"choices": [{"message": {"content": "x"}}]}',
+    ],
 )
 async def test_half_or_wrong_json_is_a_bad_response(body: str) -> None:
     error = await failure(Misbehaviour(body=body))
@@ -120,7 +133,8 @@ async def test_nobody_listening_is_a_connection_error() -> None:
 
 
 async def test_an_answer_without_content_is_an_empty_answer() -> None:
-    body = '{"choices": [{"message": {"content": null}, "finish_reason": "tool_calls"}], "usage": {"prompt_tokens": 1, "completion_tokens": 2}}'
+    choice = {"message": {"content": None}, "finish_reason": "tool_calls"}
+    body = json.dumps({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 2}})
     async with FakeOpenAIServer(str, misbehave=lambda n, b: Misbehaviour(body=body)) as server:
         caller = provider(server.base_url)
         reply = await caller.complete(MODEL, HELLO)

@@ -20,7 +20,13 @@ from equipoise.collect.session import Collected, collect
 from equipoise.contracts import Provider
 from equipoise.errors import ConfigError, InputError, ProviderError, UnknownName
 from equipoise.tables import read_table
-from equipoise.testing import FailingProvider, FlakyProvider, ScriptedProvider, SlowProvider, TruncatingProvider
+from equipoise.testing import (
+    FailingProvider,
+    FlakyProvider,
+    ScriptedProvider,
+    SlowProvider,
+    TruncatingProvider,
+)
 from equipoise.types import Deployment, Price
 
 QUICK = Limits(first_wait_s=0.001, max_wait_s=0.002, grace_s=0.2)
@@ -169,7 +175,10 @@ def test_calls_that_may_have_been_billed_count_to_the_cap(tmp_path: Path) -> Non
 
 def test_a_cap_needs_prices(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="candidate 'm' has no price"):
-        run(job(tmp_path, 1, asked("m"), limits=replace(QUICK, max_cost_usd=1.0)), {"m": ScriptedProvider(str)})
+        run(
+            job(tmp_path, 1, asked("m"), limits=replace(QUICK, max_cost_usd=1.0)),
+            {"m": ScriptedProvider(str)},
+        )
 
 
 def test_the_time_cap_stops_cleanly(tmp_path: Path) -> None:
@@ -228,7 +237,8 @@ def test_costs_in_the_table_follow_todays_prices(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "quality"), [('{"score": 7}', 0.7), ('Well... {"score": 10}', 1.0), ("great!", None), ('{"score": 11}', None)]
+    ("reply", "quality"),
+    [('{"score": 7}', 0.7), ('Well... {"score": 10}', 1.0), ("great!", None), ('{"score": 11}', None)],
 )
 def test_a_judge_grades_and_its_cost_counts(tmp_path: Path, reply: str, quality: float | None) -> None:
     judge = asked("judge", price=Price(usd_per_call=0.5))
@@ -249,7 +259,10 @@ def test_a_judge_that_fails_leaves_the_answer_ungraded(tmp_path: Path) -> None:
 
 def test_an_unknown_judge_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="unknown judge 'jugde'; did you mean 'judge'"):
-        run(job(tmp_path, 1, asked("m"), judges=[asked("judge")], grader="judge:jugde"), {"m": ScriptedProvider(str)})
+        run(
+            job(tmp_path, 1, asked("m"), judges=[asked("judge")], grader="judge:jugde"),
+            {"m": ScriptedProvider(str)},
+        )
 
 
 async def test_a_budget_waits_for_calls_in_flight_before_it_refuses() -> None:

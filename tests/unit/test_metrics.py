@@ -136,9 +136,7 @@ def test_interval_coverage_tells_honest_from_overconfident_estimates() -> None:
     centre = rng.normal(0, 0.1, 200)[cells][:, None]
     observed = 0.5 + centre + rng.normal(0, 0.1, (6000, 1))
     mean = np.full((6000, 1), 0.5)
-    assert metrics.interval_coverage(mean, np.full_like(mean, 0.1), observed, cells) == pytest.approx(
-        0.9, abs=0.06
-    )
+    assert metrics.interval_coverage(mean, np.full_like(mean, 0.1), observed, cells) == pytest.approx(0.9, abs=0.06)
     assert metrics.interval_coverage(mean, np.full_like(mean, 1e-6), observed, cells) < 0.5
 
 
@@ -183,9 +181,7 @@ def test_one_more_operating_point_never_lowers_aiq(
     c, q = arrays(points)
     more = arrays([*points, extra])
     assert (
-        metrics.aiq(*more, c.min(), 11.0) >= metrics.aiq(c, q, c.min(), 11.0) - 1e-12
-        if extra[0] >= c.min()
-        else True
+        metrics.aiq(*more, c.min(), 11.0) >= metrics.aiq(c, q, c.min(), 11.0) - 1e-12 if extra[0] >= c.min() else True
     )
 
 
@@ -209,15 +205,11 @@ def test_many_curves_at_once_equal_one_at_a_time(costs: np.ndarray, seed: int) -
     assert together.tolist() == pytest.approx(apart, abs=1e-12)
 
 
-SCORED = st.lists(
-    st.tuples(st.integers(0, 6), st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0])), min_size=2, max_size=30
-)
+SCORED = st.lists(st.tuples(st.integers(0, 6), st.sampled_from([-1.0, -0.5, 0.0, 0.5, 1.0])), min_size=2, max_size=30)
 
 
 @given(SCORED, st.integers(-5, 5))
-def test_apgr_ignores_shifts_of_the_score_and_reverses_with_it(
-    scored: list[tuple[int, float]], shift: int
-) -> None:
+def test_apgr_ignores_shifts_of_the_score_and_reverses_with_it(scored: list[tuple[int, float]], shift: int) -> None:
     score, gain = arrays([(float(s), g) for s, g in scored])
     value = metrics.apgr(score, gain)[0]
     if abs(gain.sum()) < 0.25:
@@ -233,6 +225,4 @@ def test_apgr_is_the_area_under_the_recovery_curve(scored: list[tuple[int, float
         return
     u, r = (row[0] for row in metrics.recovery(score, gain))
     grid = np.linspace(0, 1, 20001)
-    assert metrics.apgr(score, gain)[0] == pytest.approx(
-        float(np.trapezoid(np.interp(grid, u, r), grid)), abs=1e-3
-    )
+    assert metrics.apgr(score, gain)[0] == pytest.approx(float(np.trapezoid(np.interp(grid, u, r), grid)), abs=1e-3)

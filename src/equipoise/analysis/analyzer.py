@@ -14,9 +14,9 @@ from equipoise.analysis.embedders import embed_one, static_embedder
 from equipoise.analysis.lexical import lexical_row
 from equipoise.analysis.linguistic import linguistic_features
 from equipoise.analysis.output_length import bounded, bundled_output_length
-from equipoise.analysis.structure import structure_features
+from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import TOKENS_PER_WORD, count_tokens, guess_tokens
-from equipoise.analysis.window import clean, count_words, window
+from equipoise.analysis.window import clean, count_words, window, word_tokens
 from equipoise.contracts import Embedder
 from equipoise.errors import UnknownName
 from equipoise.types import FeatureBatch, Features, Request, Singles, SparseRows
@@ -91,28 +91,26 @@ class Analyzer:
 
     def _row(self, request: Request, needs: frozenset[str], vector: Singles | None) -> Features:
         text = clean(request.text)
-        view = _View(self, window(text), count_words(text), len(text), vector)
-        if self.tokens == "o200k":
-            view.tokens = count_tokens(text)
-        else:
-            view.tokens = guess_tokens(view.words)
-        found = keywords.find_keywords(view.text)
+        words = count_words(text)
+        tokens = count_tokens(text) if self.tokens == "o200k" else guess_tokens(words)
+        view = _View(self, window(text), Sizes(words, len(text), tokens), vector)
+        found = keywords.find_keywords(view.words)
         domain, task = found.domain, found.task_type
         if self.domain == "learned":
-            domain, task = bundled_classifier().label(view.text, view.static, view.structure, view.lexical)
-        complexity = keywords.complexity(found.complexity_points, view.words)
+            domain, task = bundled_classifier().label(view.words, view.static, view.structure, view.lexical)
+        complexity = keywords.complexity(found.complexity_points, words)
         return Features(
             text=view.text,
-            words=view.words,
-            input_tokens=view.tokens,
+            words=words,
+            input_tokens=tokens,
             output_tokens=self._output_tokens(request, view, task),
             domain=domain,
             task_type=task,
             complexity=complexity,
-            difficulty=keywords.difficulty(complexity, domain, view.words),
+            difficulty=keywords.difficulty(complexity, domain, words),
             quality_requirement=request.quality_requirement or found.quality_requirement,
             urgency=request.urgency or found.urgency,
-            linguistic=linguistic_features(view.text, view.words, len(text)) if "linguistic" in needs else None,
+            linguistic=linguistic_features(view.text, words, len(text)) if "linguistic" in needs else None,
             structure=view.structure if "structure" in needs else None,
             embedding=view.embedding if "embedding" in needs else None,
             lexical=view.lexical if "lexical" in needs else None,
@@ -123,9 +121,9 @@ class Analyzer:
         if model is not None:
             expected = model.predict(view.structure, view.static)
         elif self.tokens == "words":
-            expected = bounded(int(view.words * keywords.output_ratio(task)) * TOKENS_PER_WORD)
+            expected = bounded(int(view.size.words * keywords.output_ratio(task)) * TOKENS_PER_WORD)
         else:
-            expected = bounded(view.tokens * keywords.output_ratio(task))
+            expected = bounded(view.size.tokens * keywords.output_ratio(task))
         limit = request.max_output_tokens
         return expected if limit is None else min(expected, float(limit))
 
@@ -133,11 +131,11 @@ class Analyzer:
 class _View:
     """One prompt while it is analysed: each costly view of it is made at most once, when first asked for."""
 
-    __slots__ = ("_analyzer", "_embedding", "_lexical", "_static", "_structure", "characters", "text", "tokens", "words")
+    __slots__ = ("_analyzer", "_embedding", "_lexical", "_static", "_structure", "size", "text", "words")
 
-    def __init__(self, analyzer: Analyzer, text: str, words: int, characters: int, embedding: Singles | None) -> None:
-        self.text, self.words, self.characters = text, words, characters
-        self.tokens = 0
+    def __init__(self, analyzer: Analyzer, text: str, size: Sizes, embedding: Singles | None) -> None:
+        self.text, self.size = text, size
+        self.words = word_tokens(text)
         self._analyzer = analyzer
         self._embedding = embedding
         self._static: Singles | None = None
@@ -162,13 +160,13 @@ class _View:
     @property
     def structure(self) -> Singles:
         if self._structure is None:
-            self._structure = structure_features(self.text, self.words, self.characters, self.tokens)
+            self._structure = structure_features(self.text, self.words, self.size)
         return self._structure
 
     @property
     def lexical(self) -> SparseRows:
         if self._lexical is None:
-            self._lexical = lexical_row(self.text)
+            self._lexical = lexical_row(self.words)
         return self._lexical
 
 

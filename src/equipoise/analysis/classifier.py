@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -21,7 +21,7 @@ from equipoise.types import DOMAINS, TASKS, Singles, SparseRows
 
 WEIGHTS = "classifier.npz"
 LEXICAL_WIDTH = 4096
-_ARRAYS = ("dense", "lexical", "bias", "mean", "scale", "embedder")
+_WEIGHTS = ("semantic", "shape", "lexical", "bias")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -29,40 +29,39 @@ class Classifier:
     """Two multinomial logistic models, side by side: the columns are ``DOMAINS``, then ``TASKS``.
 
     Attributes:
-        dense: weights of embedding, structure and vocabulary cues, shape (d, 11).
+        semantic: weights of the embedding, shape (d, 11).
+        shape: weights of structure and vocabulary cues, shape (s, 11).
         lexical: weights of folded word and word-pair columns, shape (LEXICAL_WIDTH, 11).
         bias: shape (11,).
-        mean: what is subtracted from structure and cues.
-        scale: what they are then divided by.
         embedder: version of the embedder that the weights were trained on.
         vocabulary: the groups of cue words that the weights were trained on.
         version: hash of weights and vocabulary.
     """
 
-    dense: Singles
+    semantic: Singles
+    shape: Singles
     lexical: Singles
     bias: Singles
-    mean: Singles
-    scale: Singles
     embedder: str
     vocabulary: Vocabulary
     version: str
 
-    def label(self, text: str, embedding: Singles, structure: Singles, lexical: SparseRows) -> tuple[str, str]:
+    def label(
+        self, words: Sequence[str], embedding: Singles, structure: Singles, lexical: SparseRows
+    ) -> tuple[str, str]:
         """Domain and task of one text, from the views of it that analysis has made."""
-        shape = np.concatenate([structure, self.vocabulary.cues(text)])
-        x = np.concatenate([embedding, (shape - self.mean) / self.scale])
-        words = folded(lexical)
-        score = x @ self.dense + self.bias
-        if len(words):
-            score = score + np.add.reduce(self.lexical.take(words, axis=0), axis=0) / np.float32(len(words) ** 0.5)
+        shape = np.concatenate([structure, self.vocabulary.cues(words)])
+        columns = folded(lexical)
+        score = embedding @ self.semantic + shape @ self.shape + self.bias
+        if len(columns):
+            score += np.add.reduce(self.lexical.take(columns, axis=0), axis=0) / np.float32(len(columns) ** 0.5)
         n = len(DOMAINS)
         return DOMAINS[int(score[:n].argmax())], TASKS[int(score[n:].argmax())]
 
 
 def folded(lexical: SparseRows) -> npt.NDArray[np.int64]:
-    """The columns of one lexical row folded to ``LEXICAL_WIDTH``, presence only; a weight 1/sqrt(n) each."""
-    return np.array(sorted({c % LEXICAL_WIDTH for c in lexical.indices.tolist()}), dtype=np.int64)
+    """The columns of one lexical row, folded to ``LEXICAL_WIDTH``. The classifier weighs each 1/sqrt(number)."""
+    return lexical.indices & (LEXICAL_WIDTH - 1)
 
 
 @cache
@@ -78,20 +77,20 @@ def load_classifier(raw: bytes, vocabulary: Vocabulary, *, where: str) -> Classi
     Raises:
         StateError: the file is no npz, or arrays are missing or of the wrong shape.
     """
-    arrays = read_npz(raw, _ARRAYS, where=where)
+    arrays = read_npz(raw, (*_WEIGHTS, "embedder"), where=where)
     columns = len(DOMAINS) + len(TASKS)
     shape_inputs = len(STRUCTURE_NAMES) + 2 * len(vocabulary.names)
     shapes_agree = (
         arrays["lexical"].shape == (LEXICAL_WIDTH, columns)
-        and arrays["dense"].shape[1:] == (columns,)
+        and arrays["semantic"].shape[1:] == (columns,)
+        and arrays["shape"].shape == (shape_inputs, columns)
         and arrays["bias"].shape == (columns,)
-        and arrays["mean"].shape == arrays["scale"].shape == (shape_inputs,)
     )
     if not shapes_agree:
         raise StateError(f"{where}: weights have the wrong shape; train again with train_classifier.py")
-    dense = {name: arrays[name].astype(np.float32) for name in ("dense", "lexical", "bias", "mean", "scale")}
+    weights = {name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in _WEIGHTS}
     version = hashlib.sha256(raw + vocabulary.text.encode()).hexdigest()[:16]
-    return Classifier(**dense, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version)
+    return Classifier(**weights, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version)
 
 
 def read_npz(raw: bytes, names: tuple[str, ...], *, where: str) -> Mapping[str, npt.NDArray[Any]]:

@@ -8,8 +8,7 @@ A keyword matches whole words. It also matches its own inflections: the keyword 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
@@ -77,9 +76,6 @@ _OUTPUT_RATIO: Mapping[str, float] = MappingProxyType(
     }
 )
 
-_WORDS = re.compile(r"[^\W\d_]+")
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeywordFindings:
     """What the keyword rules say about one text."""
@@ -91,15 +87,12 @@ class KeywordFindings:
     urgency: str
 
 
-def find_keywords(text: str) -> KeywordFindings:
-    """Apply every rule to one text."""
+def find_keywords(words: Sequence[str]) -> KeywordFindings:
+    """Apply every rule to the words of one text, as ``word_tokens`` gives them."""
     rules = _rules()
-    words = _WORDS.findall(text.lower())
-    found: set[str] = set()
-    for word in words:
-        if word in rules.forms:
-            found.update(rules.forms[word])
-    if not rules.phrase_starts.isdisjoint(words):
+    distinct = set(words)
+    found = {keyword for form in rules.forms.keys() & distinct for keyword in rules.forms[form]}
+    if not rules.phrase_starts.isdisjoint(distinct):
         joined = f" {' '.join(words)} "
         found.update(p for p in rules.phrases if f" {p} " in joined)
     if not found:

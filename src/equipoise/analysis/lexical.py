@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+from collections import Counter
+from collections.abc import Sequence
 from math import log
 from zlib import crc32
 
@@ -13,35 +14,30 @@ from equipoise.types import SparseRows
 WIDTH = 1 << 18
 MAX_TERMS = 2000
 
-_WORD = re.compile(r"\w+")
-_HALF = MAX_TERMS // 4
+_MASK = WIDTH - 1
+_END_WORDS = MAX_TERMS // 4
 
 
-def lexical_row(text: str) -> SparseRows:
-    """One sparse row: ``1 + log(count)`` of every lowercase word and pair of neighbours, hashed by CRC-32.
+def lexical_row(words: Sequence[str]) -> SparseRows:
+    """One sparse row: ``1 + log(count)`` of every word and pair of neighbours, hashed by CRC-32.
 
-    At most ``MAX_TERMS`` terms: of a text with more, the first and the last 500 words count.
+    At most ``MAX_TERMS`` terms: of more words, the first and the last 500 count.
+
+    Args:
+        words: the words of the text, as ``word_tokens`` gives them.
     """
-    words = _WORD.findall(text.lower())
-    if len(words) > 2 * _HALF:
-        words = words[:_HALF] + words[-_HALF:]
-    counts: dict[int, int] = {}
-    previous = -1
-    for word in words:
-        code = word.encode()
-        term = crc32(code)
-        column = term & (WIDTH - 1)
-        counts[column] = counts.get(column, 0) + 1
-        if previous >= 0:
-            # The running checksum of "previous" continued by " word" is the checksum of the pair.
-            column = crc32(b" " + code, previous) & (WIDTH - 1)
-            counts[column] = counts.get(column, 0) + 1
-        previous = term
-    columns = sorted(counts)
-    values = [1.0 if counts[c] == 1 else 1.0 + log(counts[c]) for c in columns]
+    if len(words) > 2 * _END_WORDS:
+        words = [*words[:_END_WORDS], *words[-_END_WORDS:]]
+    codes = [word.encode() for word in words]
+    singles = list(map(crc32, codes))
+    # The checksum of a word, continued by a space and the next word, is the checksum of the pair.
+    pairs = map(crc32, [b" " + code for code in codes[1:]], singles)
+    terms = [term & _MASK for term in (*singles, *pairs)]
+    columns = sorted(set(terms))
+    values = np.ones(len(columns), dtype=np.float32)
+    if len(columns) < len(terms):
+        counts = Counter(terms)
+        values[:] = [1.0 + log(counts[c]) for c in columns]
     return SparseRows(
-        np.array([0, len(columns)], dtype=np.int64),
-        np.array(columns, dtype=np.int64),
-        np.array(values, dtype=np.float32),
-        WIDTH,
+        np.array([0, len(columns)], dtype=np.int64), np.array(columns, dtype=np.int64), values, WIDTH
     )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from math import log1p
+from typing import NamedTuple
 
 import numpy as np
 
@@ -51,6 +53,7 @@ STRUCTURE_NAMES = (
     "log_questions",
     "log_newlines",
     "code_fences",
+    "log_code_marks",
     "latex",
     "log_list_items",
     "log_options",
@@ -66,62 +69,72 @@ STRUCTURE_NAMES = (
 )
 
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]", re.MULTILINE)
-_OPTION = re.compile(r"(?:^|\n|[ \t])\(?[A-J][.):][ \t)]")
+_OPTION = re.compile(r"[A-J](?<![^\s(].)[.):][ \t)]")
+_CODE_MARK = re.compile(
+    r"\b(?:def|class|function|fn|func|import|from|return|const|let|var) \w+|#include|[=\-]>|[=!<>+\-*/]=|&&|\|\||</|/>|>>>|"
+    r"\w\(\)|\w\[\w|[;{]\s*(?:\n|$)"
+)
 _NUMBER = re.compile(r"\d+")
 _LATEX = re.compile(r"\\[a-zA-Z]{2,}|\$[^$\n]{1,200}\$")
-_STRIP = ".,;:!?\"'()[]{}*-"
 
 
-def structure_features(text: str, words: int, characters: int, tokens: int) -> Singles:
+class Sizes(NamedTuple):
+    """How big the whole prompt is, of which the analysed window may be a part."""
+
+    words: int
+    characters: int
+    tokens: int
+
+
+def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:
     """The features named by ``STRUCTURE_NAMES``.
 
     Args:
         text: the analysed window.
-        words: words of the whole prompt.
-        characters: characters of the whole prompt.
-        tokens: tokens of the whole prompt.
+        parts: its words, as ``word_tokens`` gives them.
+        size: sizes of the whole prompt.
     """
     code = text.encode()
     histogram = np.bincount(np.frombuffer(code, dtype=np.uint8), minlength=256)
     digit, upper, non_ascii, bracket, operator, quote, sentence, question, newline, comma = (
         _classes() @ histogram
     ).tolist()
-    size = max(len(code), 1)
-    parts = text.lower().split()
+    bytes_ = max(len(code), 1)
     n = max(len(parts), 1)
-    seen = {p.strip(_STRIP) for p in parts}
+    seen = set(parts)
     numbers = _NUMBER.findall(text) if digit else ()
     backslash_or_dollar = "\\" in text or "$" in text
     return np.array(
         (
-            log1p(words),
-            log1p(characters),
-            log1p(tokens),
-            tokens / max(words, 1),
+            log1p(size.words),
+            log1p(size.characters),
+            log1p(size.tokens),
+            size.tokens / max(size.words, 1),
             (len(text) - n + 1) / n,
             log1p(sentence),
             log1p(n / (sentence + 1)),
             len(seen) / n,
-            digit / size,
-            upper / size,
-            non_ascii / size,
-            bracket / size,
-            operator / size,
-            quote / size,
-            comma / size,
+            digit / bytes_,
+            upper / bytes_,
+            non_ascii / bytes_,
+            bracket / bytes_,
+            operator / bytes_,
+            quote / bytes_,
+            comma / bytes_,
             log1p(question),
             log1p(newline),
             log1p(text.count("```")),
+            log1p(len(_CODE_MARK.findall(text))) if bracket or operator else 0.0,
             log1p(len(_LATEX.findall(text))) if backslash_or_dollar else 0.0,
             log1p(len(_LIST_ITEM.findall(text))),
             log1p(len(_OPTION.findall(text))) if upper else 0.0,
             log1p(len(numbers)),
             min(max(map(len, numbers), default=0), 20),
-            "what" in seen or "what's" in seen,
+            "what" in seen,
             "why" in seen,
             "how" in seen,
             not seen.isdisjoint(_WH[3:]),
-            bool(parts) and parts[0].strip(_STRIP) in _IMPERATIVES,
+            bool(parts) and parts[0] in _IMPERATIVES,
             log1p(len(seen & _IMPERATIVES)),
             text.rstrip().endswith("?"),
         ),

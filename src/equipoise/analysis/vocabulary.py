@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -14,7 +13,8 @@ import numpy as np
 from equipoise.types import Singles
 
 _FILE = "vocabulary.txt"
-_WORD = re.compile(r"[^\W_][\w'/-]*")
+_MOST = 500
+_LOGS = tuple(log1p(c) for c in range(_MOST + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,25 +25,19 @@ class Vocabulary:
     groups: Mapping[str, tuple[int, ...]]
     text: str
 
-    def cues(self, text: str) -> Singles:
-        """``log(1 + distinct words)`` of every group, and the group of the first word (one-hot), shape (2g,)."""
+    def cues(self, words: Sequence[str]) -> Singles:
+        """``log(1 + distinct words)`` of every group, and the groups of the first word, shape (2g,)."""
         size = len(self.names)
-        words = _WORD.findall(text.lower())
+        out = np.zeros(2 * size, dtype=np.float32)
         counts = [0] * size
-        for word in set(words):
-            for group in self._of(word):
+        for word in self.groups.keys() & set(words):
+            for group in self.groups[word]:
                 counts[group] += 1
-        first = [0.0] * size
+        out[:size] = [_LOGS[min(c, _MOST)] for c in counts]
         if words:
-            for group in self._of(words[0]):
-                first[group] = 1.0
-        return np.array([log1p(c) for c in counts] + first, dtype=np.float32)
-
-    def _of(self, word: str) -> tuple[int, ...]:
-        found = self.groups.get(word)
-        if found is None:
-            found = self.groups.get(word[:-1], ()) if word[-1] == "s" and len(word) > 3 else ()
-        return found
+            for group in self.groups.get(words[0], ()):
+                out[size + group] = 1.0
+        return out
 
 
 @cache
@@ -57,6 +51,8 @@ def parse_vocabulary(text: str) -> Vocabulary:
     lines = [line.split(":", 1) for line in text.splitlines() if line.strip() and not line.startswith("#")]
     groups: dict[str, tuple[int, ...]] = {}
     for index, (_, words) in enumerate(lines):
-        for word in dict.fromkeys(words.split()):
+        singular = dict.fromkeys(words.split())
+        plural = (f"{word}s" for word in singular if len(word) > 2 and not word.endswith("s"))
+        for word in dict.fromkeys((*singular, *plural)):
             groups[word] = (*groups.get(word, ()), index)
     return Vocabulary(names=tuple(name.strip() for name, _ in lines), groups=groups, text=text)

@@ -1,8 +1,8 @@
 """What of a prompt is looked at: all of a short one, the two ends of a long one.
 
 Instructions stand at the start or the end of a prompt; what lies between is mostly material. So the
-analysed text is at most ``HEAD_CHARS + TAIL_CHARS`` characters, whatever the prompt's size. Counts of
-words and characters always cover the whole prompt.
+analysed text is at most ``HEAD_CHARS + TAIL_CHARS`` characters and about ``MAX_BYTES`` bytes of UTF-8,
+whatever the prompt's size. Counts of words and characters always cover the whole prompt.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ import numpy.typing as npt
 
 HEAD_CHARS = 2500
 TAIL_CHARS = 1500
+MAX_BYTES = 8000
 
+_WORD = re.compile(r"[^\W_]+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLIT_LIMIT = 20_000
 _LAST_SPACE = 0x3000
@@ -30,9 +32,21 @@ def clean(text: str) -> str:
 
 def window(text: str) -> str:
     """The part of a clean text that is analysed."""
-    if len(text) <= HEAD_CHARS + TAIL_CHARS:
-        return text
-    return text[:HEAD_CHARS] + "\n" + text[-(TAIL_CHARS - 1) :]
+    short = text if len(text) <= HEAD_CHARS + TAIL_CHARS else _ends(text, HEAD_CHARS, TAIL_CHARS)
+    if short.isascii() or (size := len(short.encode())) <= MAX_BYTES:
+        return short
+    # Tokens follow bytes: emoji and Chinese get fewer characters for the same time.
+    kept = MAX_BYTES / size
+    return _ends(short, int(len(short) * kept * 5 / 8), int(len(short) * kept * 3 / 8))
+
+
+def _ends(text: str, head: int, tail: int) -> str:
+    return text[:head] + "\n" + text[len(text) - tail + 1 :]
+
+
+def word_tokens(text: str) -> list[str]:
+    """The lowercase words of an analysed window, in order: runs of letters and digits."""
+    return _WORD.findall(text.lower())
 
 
 def count_words(text: str) -> int:
@@ -41,9 +55,10 @@ def count_words(text: str) -> int:
         return len(text.split())
     if text.isascii():
         codes: npt.NDArray[np.unsignedinteger] = np.frombuffer(text.encode("ascii"), dtype=np.uint8)
+        space = _spaces()[codes]
     else:
-        codes = np.minimum(np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32), _LAST_SPACE + 1)
-    space = _spaces()[codes]
+        codes = np.frombuffer(text.encode("utf-32-le"), dtype=np.uint32)
+        space = _spaces().take(codes, mode="clip")
     starts = np.count_nonzero(space[:-1] & ~space[1:])
     return int(starts) + int(not space[0])
 

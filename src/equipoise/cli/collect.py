@@ -12,12 +12,12 @@ import numpy as np
 from equipoise.catalog.models import Catalog
 from equipoise.cli.output import emit_json, note, say
 from equipoise.collect.candidates import CandidatesFile, read_candidates
-from equipoise.collect.graders import grade
+from equipoise.collect.graders import GRADERS, grade
 from equipoise.collect.grading import ThreadedGrading, judge_name
 from equipoise.collect.job import Job, Limits
 from equipoise.collect.journal import journal_path
 from equipoise.collect.plan import AskedModel
-from equipoise.collect.prompts import read_prompts
+from equipoise.collect.prompts import PromptRow, read_prompts
 from equipoise.collect.session import Collected, collect, summary
 from equipoise.config import secret
 from equipoise.errors import InputError, UnknownName
@@ -73,6 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Collect. 0: done, or stopped at a limit; 1: some answers could not be had; 130: interrupted."""
     prompts = read_prompts(args.prompts)
+    _refuse_unknown_graders(prompts, args)
     given = _candidates(args)
     job = Job(
         prompts=prompts,
@@ -111,6 +112,12 @@ def run(args: argparse.Namespace) -> int:
     return _status(collected)
 
 
+def _refuse_unknown_graders(prompts: Sequence[PromptRow], args: argparse.Namespace) -> None:
+    for name in dict.fromkeys([args.grader, *(p.grader for p in prompts)]):
+        if name and name not in GRADERS and judge_name(name) is None:
+            raise UnknownName("grader", name, [*GRADERS, "judge:MODEL"])
+
+
 def _candidates(args: argparse.Namespace) -> CandidatesFile:
     if args.candidates is not None:
         return _from_file(args)
@@ -127,9 +134,7 @@ def _candidates(args: argparse.Namespace) -> CandidatesFile:
 def _from_file(args: argparse.Namespace) -> CandidatesFile:
     for option in ("base_url", "api_key_env", "prices"):
         if getattr(args, option):
-            raise InputError(
-                f"--{option.replace('_', '-')} goes with --models alone; say it in {args.candidates}"
-            )
+            raise InputError(f"--{option.replace('_', '-')} goes with --models alone; say it in {args.candidates}")
     given = read_candidates(args.candidates)
     if not args.models:
         return given
@@ -167,10 +172,7 @@ def _tell(collected: Collected, args: argparse.Namespace, job: Job) -> None:
             (prompt_id, model, _), why = next(iter(problems.items()))
             note(f"{title} for {len(problems)} draws; the first: prompt '{prompt_id}', {model}: {why}")
     if collected.written is not None and not args.json:
-        say(
-            f"{job.out}: {collected.written} prompts x {len(job.candidates)} models; "
-            f"spent ${collected.spent_usd:.4g}"
-        )
+        say(f"{job.out}: {collected.written} prompts x {len(job.candidates)} models; spent ${collected.spent_usd:.4g}")
     if collected.missing:
         reason = "answers are not graded" if args.no_grade and tally.stopped is None else _WHY[tally.stopped]
         again = "the same command without --no-grade" if args.no_grade else "the same command"

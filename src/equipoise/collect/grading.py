@@ -96,9 +96,7 @@ def grader_of(row: PromptRow, default: str | None) -> str:
     """
     name = row.grader or default
     if not name:
-        raise InputError(
-            f"prompt '{row.prompt_id}' names no grader; give one with --grader, or in the prompts file"
-        )
+        raise InputError(f"prompt '{row.prompt_id}' names no grader; give one with --grader, or in the prompts file")
     return name
 
 

@@ -191,20 +191,14 @@ class Journal:
         where = f"{self.path}, line {number}"
         if number == 1:
             if kind != "journal" or line.get("format") != FORMAT:
-                raise TableError(
-                    f"{where}: not a collection journal; give another --out, or move this file away"
-                )
+                raise TableError(f"{where}: not a collection journal; give another --out, or move this file away")
             if line.get("version") != VERSION:
-                raise TableError(
-                    f"{where}: journal version {line.get('version')} is not read here; upgrade equipoise"
-                )
+                raise TableError(f"{where}: journal version {line.get('version')} is not read here; upgrade equipoise")
             return
         try:
             self._keep(kind, line)
         except (KeyError, TypeError):
-            raise TableError(
-                f"{where}: a broken '{kind}' line; restore the file, or delete that line"
-            ) from None
+            raise TableError(f"{where}: a broken '{kind}' line; restore the file, or delete that line") from None
 
     def _keep(self, kind: str | None, line: dict[str, Any]) -> None:
         if kind == "answer":
@@ -262,7 +256,5 @@ def _lock(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         os.close(handle)
-        raise InputError(
-            f"{path} is in use by another collection; wait for it, or give another --out"
-        ) from None
+        raise InputError(f"{path} is in use by another collection; wait for it, or give another --out") from None
     return handle

@@ -43,22 +43,16 @@ class Judge:
         ]
         for attempt in range(1, _ATTEMPTS + 1):
             try:
-                reply = await self.provider.complete(
-                    self.candidate.model, messages, **self.candidate.options(0)
-                )
+                reply = await self.provider.complete(self.candidate.model, messages, **self.candidate.options(0))
                 break
             except ProviderError as error:
                 if not error.retryable or attempt == _ATTEMPTS:
                     return Graded(None, problem=f"judge: {error}")
-                await asyncio.sleep(
-                    wait_s(attempt, error, first_s=self.first_wait_s, longest_s=30.0, rng=self.rng)
-                )
+                await asyncio.sleep(wait_s(attempt, error, first_s=self.first_wait_s, longest_s=30.0, rng=self.rng))
         cost = self.candidate.cost_usd(reply) or 0.0
         score = read_score(reply.text)
         if score is None:
-            return Graded(
-                None, cost, problem=f"judge {self.candidate.name} gave no score: {reply.text[:80]!r}"
-            )
+            return Graded(None, cost, problem=f"judge {self.candidate.name} gave no score: {reply.text[:80]!r}")
         return Graded(score / 10.0, cost)
 
     def most_usd(self, row: PromptRow, answer: str) -> float:

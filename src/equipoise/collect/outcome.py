@@ -45,9 +45,7 @@ def draw_rows(prompts: Iterable[PromptRow], candidates: Sequence[AskedModel], jo
     return rows
 
 
-def table_rows(
-    prompts: Iterable[PromptRow], candidates: Sequence[AskedModel], rows: Rows
-) -> list[dict[str, Any]]:
+def table_rows(prompts: Iterable[PromptRow], candidates: Sequence[AskedModel], rows: Rows) -> list[dict[str, Any]]:
     """Rows of the outcome table, prompt by prompt; a cell without a graded answer is left out."""
     table = []
     for prompt in prompts:

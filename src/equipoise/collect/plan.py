@@ -94,9 +94,7 @@ class AskedModel:
             return self.rates.compute_s(inputs, outputs) * self.rates.usd_per_compute_s
         if self.price is None or (self.price.usd_per_compute_s and compute_s is None):
             return None
-        return self.price.cost_usd(
-            inputs, outputs, cached_tokens=min(cached, inputs), compute_s=compute_s or 0.0
-        )
+        return self.price.cost_usd(inputs, outputs, cached_tokens=min(cached, inputs), compute_s=compute_s or 0.0)
 
     def most_usd(self, prompt: str) -> float | None:
         """The most that one call can cost: every byte a token, longest answer, compute until the deadline."""

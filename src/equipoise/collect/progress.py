@@ -84,12 +84,10 @@ class Tally:
             "answered": self.done,
             "answered_now": self.answered_now,
             "given_up": [
-                {"prompt_id": p, "model": m, "sample": s, "error": e}
-                for (p, m, s), e in self.failures.items()
+                {"prompt_id": p, "model": m, "sample": s, "error": e} for (p, m, s), e in self.failures.items()
             ],
             "ungraded": [
-                {"prompt_id": p, "model": m, "sample": s, "why": e}
-                for (p, m, s), e in self.ungradable.items()
+                {"prompt_id": p, "model": m, "sample": s, "why": e} for (p, m, s), e in self.ungradable.items()
             ],
             "mean_quality": self.mean_quality(),
             "spent_usd": spent_usd,

@@ -41,9 +41,7 @@ class Collection:
         self._journal, self._providers, self._grading = journal, providers, grading
         self._limits, self._report, self._rng, self._regrade = job.limits, report, rng, job.regrade
         self._prompts = {p.prompt_id: p for p in job.prompts}
-        self._graders = (
-            {} if grading is None else {p.prompt_id: grader_of(p, job.grader) for p in job.prompts}
-        )
+        self._graders = {} if grading is None else {p.prompt_id: grader_of(p, job.grader) for p in job.prompts}
         self._draws = list(draws(job.prompts, job.candidates, order=job.order))
         self._budget = Budget(job.limits.max_cost_usd, spent_usd=journal.spent_usd)
         self._grading_slots = asyncio.Semaphore(job.limits.grades_at_once)
@@ -99,9 +97,7 @@ class Collection:
     async def _may_start(self, draw: Draw, lane: _Lane) -> bool:
         async with self._moved:
             # A stop wakes nobody who waits here, so the wait is short.
-            while (
-                not self._stopped.is_set() and draw.row > next(iter(self._open_rows)) + self._limits.lookahead
-            ):
+            while not self._stopped.is_set() and draw.row > next(iter(self._open_rows)) + self._limits.lookahead:
                 await _wait(self._moved, 0.5)
         if lane.abandoned:
             self.tally.failed(draw.key, lane.abandoned)

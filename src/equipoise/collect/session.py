@@ -68,9 +68,7 @@ async def collect(
         if grading is not None:
             judges = [Judge(candidate=c, provider=provider_of(c), rng=rng) for c in _judges(job)]
             grading = JudgedGrading(grading, {j.candidate.name: j for j in judges})
-        collection = Collection(
-            job, journal=journal, providers=providers, grading=grading, report=report, rng=rng
-        )
+        collection = Collection(job, journal=journal, providers=providers, grading=grading, report=report, rng=rng)
         tally = await _with_signals(collection, report)
         return _hand_over(job, journal, tally)
 

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
+from equipoise.evaluation.metrics import ROUNDING
 from equipoise.types import Floats, Ints
 
 LEVEL = 0.95
@@ -101,6 +102,7 @@ class Difference(NamedTuple):
 
 def difference(by_seed: Floats, test_share: float) -> Difference:
     """Judge a difference given per seed and replicate, shape (seeds, 1 + replicates); column 0 is the sample."""
+    by_seed = np.where(np.abs(by_seed) < ROUNDING, 0.0, by_seed)
     over_seeds = by_seed.mean(axis=0)
     replicates = over_seeds[1:]
     boot = percentile_interval(replicates)
@@ -141,6 +143,7 @@ class OverDatasets(NamedTuple):
 
 def over_datasets(differences: Floats) -> OverDatasets:
     """Two-sided tests that the differences centre on zero, one difference per data set."""
+    differences = np.where(np.abs(differences) < ROUNDING, 0.0, differences)
     above, below = int(np.sum(differences > 0)), int(np.sum(differences < 0))
     if above + below == 0:
         return OverDatasets(1.0, 1.0, above, below)

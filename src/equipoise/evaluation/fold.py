@@ -23,7 +23,7 @@ BUDGET_SHARES = (0.25, 0.5)
 CONTROL = PREFIX + "shuffled"
 
 
-class CostEstimator(Protocol):
+class CostLearner(Protocol):
     """Learns what a call of every model costs on a prompt."""
 
     def fit(self, outcomes: Outcomes) -> Self:
@@ -50,7 +50,7 @@ class Study:
     routers: tuple[tuple[str, Spec], ...]
     priced: bool
     build: Callable[[Spec], Router]
-    cost_model: Callable[[], CostEstimator]
+    cost_model: Callable[[], CostLearner]
     regret_shares: tuple[float, ...] = (0.1, 1.0, 10.0)
 
     @property
@@ -166,12 +166,15 @@ class _Fold:
             calls = np.zeros(self.quality.shape)
             calls[:, self.strong] = 1.0
             return calls
-        cost = self.study.outcomes.cost_usd
-        return cost if self.study.priced and cost is not None else np.zeros(self.quality.shape)
+        cost: Floats | None = self.study.outcomes.cost_usd
+        if cost is None or not self.study.priced:
+            return np.zeros(self.quality.shape)
+        return cost
 
     def _estimated_cost(self) -> Floats:
         if not self.study.priced:
-            return self.cost[self.rows]
+            known: Floats = self.cost[self.rows]
+            return known
         learned = self.study.cost_model().fit(self.train)
         cost: Floats = learned.predict_batch(self.batch, self.study.models).cost_usd
         return cost

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -115,7 +114,6 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 
 def _svg(fig: Figure, title: str, salt: str) -> str:
-    settings: dict[str, Any] = {"svg.fonttype": "none", "svg.hashsalt": salt}
     for artist in fig.findobj(mpl.text.Text):
         artist.set_color(INK)
     for ax in fig.axes:
@@ -123,8 +121,8 @@ def _svg(fig: Figure, title: str, salt: str) -> str:
         for spine in ax.spines.values():
             spine.set_edgecolor(INK)
     out = io.StringIO()
-    with mpl.rc_context(settings):
-        fig.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+        fig.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     body = text[text.index("<svg") :].replace(INK, "currentColor")
     return body.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

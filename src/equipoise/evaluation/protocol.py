@@ -18,7 +18,7 @@ from equipoise.contracts import Router
 from equipoise.errors import InputError, NotEnoughData, PriceError, UnknownName
 from equipoise.estimates import CostModel
 from equipoise.evaluation.bootstrap import LEAST_SEEDS, Resamples
-from equipoise.evaluation.fold import CONTROL, CostEstimator, FoldResult, Spec, Study
+from equipoise.evaluation.fold import CONTROL, CostLearner, FoldResult, Spec, Study
 from equipoise.evaluation.results import Results
 from equipoise.evaluation.scoring import SHARES, score_fold
 from equipoise.evaluation.splits import (
@@ -65,7 +65,13 @@ class Options(TypedDict, total=False):
     replicates: int
     usd_per_core_hour: float
     build: Callable[[Spec], Router]
-    cost_model: Callable[[], CostEstimator]
+    cost_model: Callable[[], CostLearner]
+    analyzer: TextAnalyzer | None
+    on_progress: Callable[[str], None]
+
+
+def _silent(_: str) -> None:
+    pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +80,7 @@ class Settings:
 
     Attributes:
         models: the models to compare; None takes all that were measured on (nearly) all prompts.
-        split: ``random``, ``dataset`` (each left out once), ``model`` (each held out in turn) or ``table`` (its column).
+        split: ``random``, ``dataset`` (each left out once), ``model`` (each held out once) or ``table`` (its column).
         seeds: number of random splits, and at most so many held-out models.
         cost: False evaluates quality alone.
         jobs: processes that work on seeds side by side.
@@ -82,6 +88,8 @@ class Settings:
         usd_per_core_hour: price of the machine that routes; the router's own time is added to its bill.
         build: makes a router from its specification.
         cost_model: makes the estimator of costs.
+        analyzer: makes the features; the default one if None.
+        on_progress: is told what is being done.
     """
 
     models: Sequence[str] | None = None
@@ -92,7 +100,9 @@ class Settings:
     replicates: int = 1000
     usd_per_core_hour: float = 0.05
     build: Callable[[Spec], Router] = make_router
-    cost_model: Callable[[], CostEstimator] = CostModel
+    cost_model: Callable[[], CostLearner] = CostModel
+    analyzer: TextAnalyzer | None = None
+    on_progress: Callable[[str], None] = _silent
 
     def __post_init__(self) -> None:
         if self.split not in KINDS:
@@ -105,21 +115,12 @@ class Settings:
             raise InputError(f"jobs must be at least 1, not {self.jobs}")
 
 
-def evaluate(
-    table: OutcomeTable,
-    *,
-    routers: Sequence[Spec],
-    analyzer: TextAnalyzer | None = None,
-    on_progress: Callable[[str], None] = lambda _: None,
-    **options: Unpack[Options],
-) -> Results:
+def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[Options]) -> Results:
     """Evaluate routers on an outcome table against baselines, with intervals and a verdict for each.
 
     Args:
         table: outcomes with costs filled in (``equipoise.tables.with_costs``), unless ``cost=False``.
         routers: router specifications; the first one is also fitted on shuffled qualities, as a control.
-        analyzer: makes the features; the default one if not given.
-        on_progress: is told what is being done.
         **options: see ``Settings``.
 
     Raises:
@@ -131,16 +132,16 @@ def evaluate(
     named = _named(routers, settings)
     notes: list[str] = []
     table = _usable(table, settings, notes)
-    on_progress(f"analysing {len(table)} prompts")
+    settings.on_progress(f"analysing {len(table)} prompts")
     started = time.perf_counter()
-    features, analyze_s = _analyse(table, analyzer or Analyzer(), [settings.build(spec) for _, spec in named])
+    features, analyze_s = _analyse(table, settings.analyzer or Analyzer(), [settings.build(spec) for _, spec in named])
     analysed = time.perf_counter()
     groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
     study = _study(table, features, groups, named, settings)
     splits = _splits(table, groups, settings)
-    folds = _run(study, splits, settings, on_progress)
+    folds = _run(study, splits, settings)
     fitted = time.perf_counter()
-    on_progress("computing intervals")
+    settings.on_progress("computing intervals")
     evaluated = _scored(study, folds, groups, settings, analyze_s, sorted(set(table.datasets)))
     _note_skipped(evaluated, notes)
     rows, baselines = router_rows(evaluated), baseline_rows(evaluated)
@@ -279,13 +280,11 @@ def _splits(table: OutcomeTable, groups: Ints, settings: Settings) -> list[Split
     return [random_split(groups, seed) for seed in range(settings.seeds)]
 
 
-def _run(
-    study: Study, splits: Sequence[Split], settings: Settings, on_progress: Callable[[str], None]
-) -> list[FoldResult]:
+def _run(study: Study, splits: Sequence[Split], settings: Settings) -> list[FoldResult]:
     folds = []
     for k, fold in enumerate(run_folds(study, splits, jobs=settings.jobs), start=1):
         folds.append(fold)
-        on_progress(f"split {k} of {len(splits)} done")
+        settings.on_progress(f"split {k} of {len(splits)} done")
     return folds
 
 

@@ -184,19 +184,20 @@ def _budgets(results: Results) -> str:
 def _method(results: Results) -> str:
     usd = results.timing["usd_per_core_hour"]
     lines = [
-        "Prompts that share a group or are near duplicates stay on one side of every split. Routers are fitted on "
-        "fit prompts, operating points are chosen on calibration prompts, and test prompts are looked at once.",
+        "Prompts that share a group or are near duplicates stay on one side of every split. Routers are fitted "
+        "on fit prompts, operating points are chosen on calibration prompts, and test prompts are looked at once.",
         "An operating point is a weight of cost: the model with the highest estimated quality minus weight times "
         "estimated cost is chosen; at most 100 weights, from 0 to infinity. Quality and cost shown are the measured "
         "ones of the chosen models.",
         "The best single model is the one with the highest mean quality on training prompts.",
         f"A router's own time, analysis included, is billed at {usd:g} USD per core-hour.",
-        f"Intervals are 95 % and hold both a paired bootstrap over groups of prompts ({results.replicates:,} replicates, "
-        "hulls rebuilt in each) and, from five seeds on, the corrected resampled t over seeds. The interval of AIQ over "
-        "the zero router also holds that of the frontier whose points were chosen on calibration prompts. "
-        "p-values are corrected over routers by Holm's method; a verdict needs interval and p-value.",
-        "The control is the first router fitted on qualities dealt to the wrong prompts. <b>auto</b> is the router with "
-        "the best calibration frontier in each seed.",
+        f"Intervals are 95 % and hold both a paired bootstrap over groups of prompts ({results.replicates:,} "
+        "replicates, hulls rebuilt in each) and, from five seeds on, the corrected resampled t over seeds. The "
+        "interval of AIQ over the zero router also holds that of the frontier whose points were chosen on "
+        "calibration prompts. p-values are corrected over routers by Holm's method; a verdict needs interval and "
+        "p-value.",
+        "The control is the first router fitted on qualities dealt to the wrong prompts. <b>auto</b> is the router "
+        "with the best calibration frontier in each seed.",
         "choices.parquet holds every choice, so that all of this can be computed again with other code.",
     ]
     items = "".join(f"<li>{line}</li>" for line in [*lines, *(html.escape(n) for n in results.notes)])

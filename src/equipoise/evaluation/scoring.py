@@ -175,7 +175,7 @@ class _TestTable:
 
 
 def headline(fold: FoldResult, method: Method, *, priced: bool) -> Ints:
-    """Choices at the point that a user would take: matching the best single model, or highest quality without prices."""
+    """Choices at the point that matches the best single model, or, without prices, of highest quality."""
     if priced and method.at_best is None:
         return np.full(method.choices.shape[1], fold.best_single, dtype=np.int64)
     point: Ints = method.choices[method.at_best or 0].astype(np.int64)

@@ -114,7 +114,10 @@ def table_split(split: Strings | None, groups: Ints, seed: int) -> Split:
     names = np.array([str(s).strip().lower() for s in split], dtype=object)
     test = np.flatnonzero(names == "test")
     named = np.flatnonzero(np.isin(names, sorted(_CALIBRATION_NAMES)))
-    rest = np.flatnonzero(~np.isin(names, ["test", *sorted(_CALIBRATION_NAMES)]))
+    # A training prompt that is tied to a test prompt would leak it.
+    free = ~np.isin(groups, groups[test])
+    named = named[free[named]]
+    rest = np.flatnonzero(~np.isin(names, ["test", *sorted(_CALIBRATION_NAMES)]) & free)
     if not len(test) or not len(rest):
         seen = ", ".join(sorted(set(names))[:5])
         raise TableError(f"column 'split' needs rows named train and rows named test, found: {seen}")
@@ -133,9 +136,19 @@ def _deal(groups: Ints, rows: Ints, shares: tuple[float, ...], rng: np.random.Ge
     middle = (np.cumsum(size[order]) - size[order] / 2) / len(rows)
     part = np.empty(len(inside), dtype=np.int64)
     part[order] = np.searchsorted(np.cumsum(shares), middle, side="right")
+    _fill_empty(part, size, len(shares) + 1)
     parts = [rows[part[code] == k] for k in range(len(shares) + 1)]
     if min(len(p) for p in parts) == 0:
         raise NotEnoughData(
             f"{len(inside)} independent groups of prompts are too few to split into {len(parts)} parts; add prompts"
         )
     return parts
+
+
+def _fill_empty(part: Ints, size: Ints, parts: int) -> None:
+    """Give a part that one big group left empty the smallest group of the part that has most groups."""
+    for k in range(parts):
+        counts = np.bincount(part, minlength=parts)
+        if counts[k] == 0 and counts.max() > 1:
+            donors = np.flatnonzero(part == np.argmax(counts))
+            part[donors[np.argmin(size[donors])]] = k

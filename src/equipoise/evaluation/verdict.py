@@ -28,10 +28,10 @@ def verdict(e: Evidence) -> str:
     if not e.priced:
         return _on_quality(e)
     if not (e.delta_aiq_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm)):
-        worse = e.delta_aiq_ci.high < 0
-        return f"{'worse' if worse else 'no better'} than mixing single models by a coin, such as always using {e.best_single}"
+        how = "worse" if e.delta_aiq_ci.high < 0 else "no better"
+        return f"{how} than mixing single models by a coin, such as always using {e.best_single}"
     if e.over_control is not None and not e.over_control.low > 0:
-        return "no better than control: the same router fitted on shuffled qualities does as well"
+        return "no better than control: a router fitted on shuffled qualities does as well"
     said = [_saving(e)]
     if e.gain_ci.low > 0:
         said.append(f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than {e.best_single} when cost does not matter")
@@ -54,8 +54,8 @@ def _saving(e: Evidence) -> str:
 def _on_quality(e: Evidence) -> str:
     if e.gain_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm):
         return f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than always using {e.best_single}"
-    worse = e.gain_ci.high < 0
-    return f"{'worse' if worse else 'no better'} than always using {e.best_single}"
+    how = "worse" if e.gain_ci.high < 0 else "no better"
+    return f"{how} than always using {e.best_single}"
 
 
 def _points(value: float) -> str:

@@ -80,9 +80,7 @@ class Gguf:
                 return self._client
             await self.close()
             if self._starts >= _MOST_STARTS:
-                raise self._failed(
-                    model, f"the worker died {self._starts} times; not started again", retryable=False
-                )
+                raise self._failed(model, f"the worker died {self._starts} times; not started again", retryable=False)
             if self._starts == 0 and self._sha256 is not None:
                 await self._check_file()
             self._starts += 1
@@ -92,9 +90,7 @@ class Gguf:
     async def _check_file(self) -> None:
         found = await asyncio.to_thread(_sha256_of, self._path)
         if found != self._sha256:
-            raise ConfigError(
-                f"{self._path}: sha256 is {found}, expected {self._sha256}; fetch the file again"
-            )
+            raise ConfigError(f"{self._path}: sha256 is {found}, expected {self._sha256}; fetch the file again")
 
     async def _start(self, model: Model) -> OpenAICompatible:
         key = secrets.token_urlsafe(24)
@@ -113,9 +109,7 @@ class Gguf:
         answer = await self._answer(self._process, settings, model)
         if "url" not in answer:
             await self.close()
-            raise self._failed(
-                model, f"{self._path}: {answer.get('error', 'the worker died')}", retryable=False
-            )
+            raise self._failed(model, f"{self._path}: {answer.get('error', 'the worker died')}", retryable=False)
         local = Deployment(
             provider=self.name, base_url=f"{answer['url']}/v1", api_key_env="worker", options=self._passed
         )
@@ -143,9 +137,7 @@ class Gguf:
         return document if isinstance(document, dict) else {}
 
     def _failed(self, model: Model, message: str, *, retryable: bool) -> ProviderError:
-        return ProviderError(
-            message, provider=self.name, model=model.name, code="worker", retryable=retryable
-        )
+        return ProviderError(message, provider=self.name, model=model.name, code="worker", retryable=retryable)
 
 
 _COUNTS: Mapping[str, int] = {"slots": 1, "threads": 0, "context": 2048}

@@ -41,9 +41,7 @@ class OpenAICompatible:
 
     def __init__(self, deployment: Deployment, *, secret: Secret) -> None:
         if not deployment.base_url:
-            raise ConfigError(
-                f"provider '{self.name}': a deployment has no base_url; give one, such as http://HOST/v1"
-            )
+            raise ConfigError(f"provider '{self.name}': a deployment has no base_url; give one, such as http://HOST/v1")
         self._deployment = deployment
         self._secret = secret
         self._url = deployment.base_url.rstrip("/") + "/chat/completions"
@@ -85,9 +83,7 @@ class OpenAICompatible:
             await self._session.close()
             self._session = None
 
-    def _body(
-        self, model: Model, messages: Sequence[dict[str, Any]], options: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    def _body(self, model: Model, messages: Sequence[dict[str, Any]], options: Mapping[str, Any]) -> dict[str, Any]:
         body: dict[str, Any] = {"model": self._deployment.model_id or model.name, "messages": list(messages)}
         for key, value in options.items():
             if value is not None:
@@ -123,9 +119,7 @@ class OpenAICompatible:
     def _failed(self, model: Model, message: str, *, code: str, retryable: bool) -> ProviderError:
         return ProviderError(message, provider=self.name, model=model.name, code=code, retryable=retryable)
 
-    def _refused(
-        self, model: Model, status: int, headers: Mapping[str, str], payload: bytes
-    ) -> ProviderError:
+    def _refused(self, model: Model, status: int, headers: Mapping[str, str], payload: bytes) -> ProviderError:
         code, message = _vendor_error(payload)
         return ProviderError(
             f"HTTP {status}{': ' + self._without_secret(message) if message else ''}",

@@ -1,0 +1,113 @@
+"""scenarios.json and six plots of a scenario report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from equipoise.evaluation.files import json_ready, staged
+from equipoise.evaluation.plots import COLOURS
+from equipoise.evaluation.scenarios import TIERS, ScenarioReport
+
+Draw = Callable[[Axes, ScenarioReport], None]
+
+
+def write_scenarios(report: ScenarioReport, out: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Write scenarios.json and the six PNG plots into the directory ``out``, all or none."""
+    names = (*(f"{name}.png" for name in PLOTS), "scenarios.json")
+    with staged(out, names) as stage:
+        for name, draw in PLOTS.items():
+            fig = Figure(figsize=(7.2, 4.6), layout="constrained")
+            FigureCanvasAgg(fig)
+            draw(fig.add_subplot(), report)
+            fig.savefig(stage / f"{name}.png", dpi=110)
+        text = json.dumps(json_ready(report.document()), indent=1, ensure_ascii=False, allow_nan=False)
+        (stage / "scenarios.json").write_text(text + "\n", encoding="utf-8")
+    return tuple(Path(out) / name for name in names)
+
+
+def _cost_quality(ax: Axes, report: ScenarioReport) -> None:
+    rows = report.comparison
+    utility = [r.mean_utility for r in rows]
+    dots = ax.scatter([r.mean_cost_usd for r in rows], [r.mean_quality for r in rows], s=90, c=utility, cmap="viridis")
+    for r in rows:
+        ax.annotate(r.contender, (r.mean_cost_usd, r.mean_quality), xytext=(6, 5), textcoords="offset points", size=8)
+    ax.figure.colorbar(dots, ax=ax, label="mean utility")
+    ax.set(title="Cost against quality", xlabel="mean cost, USD", ylabel="mean quality")
+    ax.margins(0.15)
+
+
+def _tier_usage(ax: Axes, report: ScenarioReport) -> None:
+    rows = report.comparison
+    width = 0.8 / len(TIERS)
+    for k, tier in enumerate(TIERS):
+        at = np.arange(len(rows)) + (k - (len(TIERS) - 1) / 2) * width
+        ax.bar(at, [r.tiers[tier] for r in rows], width, color=COLOURS[k], label=tier)
+    _name_bars(ax, report)
+    ax.set(title="Tiers used", ylabel="requests")
+    ax.legend(frameon=False)
+
+
+def _violations(ax: Axes, report: ScenarioReport) -> None:
+    _bars(ax, report, [r.violation_rate for r in report.comparison], COLOURS[6])
+    ax.set(title="Constraint violations", ylabel="violations per request")
+
+
+def _utility(ax: Axes, report: ScenarioReport) -> None:
+    _bars(ax, report, [r.mean_utility for r in report.comparison], COLOURS[2])
+    ax.set(title="Utility: quality per thousandth of a dollar", ylabel="mean utility")
+
+
+def _by_kind(ax: Axes, report: ScenarioReport) -> None:
+    rows = report.comparison
+    kinds = list(rows[0].utility_by_kind)
+    values = np.array([[r.utility_by_kind[k] for r in rows] for k in kinds])
+    picture = ax.imshow(values, cmap="YlOrRd", aspect="auto")
+    middle = (values.min() + values.max()) / 2
+    for i in range(len(kinds)):
+        for j in range(len(rows)):
+            ink = "white" if values[i, j] > middle else "black"
+            ax.text(j, i, f"{values[i, j]:.3g}", ha="center", va="center", color=ink, size=8)
+    ax.figure.colorbar(picture, ax=ax)
+    _name_bars(ax, report)
+    ax.set_yticks(np.arange(len(kinds)), labels=kinds, size=8)
+    ax.set_title("Utility by kind of request")
+
+
+def _latency_cost(ax: Axes, report: ScenarioReport) -> None:
+    rows = report.comparison
+    quality = [r.mean_quality for r in rows]
+    dots = ax.scatter([r.mean_latency_s for r in rows], [r.mean_cost_usd for r in rows], s=90, c=quality, cmap="plasma")
+    for r in rows:
+        place = (r.mean_latency_s, r.mean_cost_usd)
+        ax.annotate(r.contender, place, xytext=(6, 5), textcoords="offset points", size=8)
+    ax.figure.colorbar(dots, ax=ax, label="mean quality")
+    ax.set(title="Latency against cost", xlabel="mean latency, s", ylabel="mean cost, USD")
+    ax.margins(0.15)
+
+
+def _bars(ax: Axes, report: ScenarioReport, values: list[float], colour: str) -> None:
+    ax.bar(np.arange(len(values)), values, color=colour)
+    _name_bars(ax, report)
+
+
+def _name_bars(ax: Axes, report: ScenarioReport) -> None:
+    names = [r.contender for r in report.comparison]
+    ax.set_xticks(np.arange(len(names)), labels=names, rotation=30, ha="right", size=8)
+
+
+PLOTS: dict[str, Draw] = {
+    "cost_quality": _cost_quality,
+    "tier_usage": _tier_usage,
+    "violations": _violations,
+    "utility": _utility,
+    "utility_by_kind": _by_kind,
+    "latency_cost": _latency_cost,
+}

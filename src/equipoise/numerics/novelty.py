@@ -1,0 +1,98 @@
+"""How far a prompt is from everything that was seen, and how far estimates are to be trusted there.
+
+Routers learn global trends and carry them to prompts where they do not hold: left alone they fall below
+the best single model on data sets they have not seen. Here a prompt's distance to the nearest cluster of
+known prompts (Mahalanobis, on embedding and structure) is compared with that of known prompts that the
+clusters have not seen. Beyond the usual distances the trust in what is specific to the prompt fades.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+from equipoise.types import FeatureBatch, Floats, State
+
+_MOST_CLUSTERS = 25
+_ROWS_PER_CLUSTER = 40
+_FEWEST_ROWS = 80
+_MOST_ROWS = 6000
+_RIDGE = 0.05
+
+
+@dataclass(slots=True)
+class Novelty:
+    """Fitted clusters, a whitening, and the sorted distances of held-out known prompts."""
+
+    middle: Floats
+    scale: Floats
+    whitening: Floats
+    centres: Floats
+    usual: Floats
+
+    @classmethod
+    def fit(cls, batch: FeatureBatch) -> Self | None:
+        """Learn what is usual; None for too few prompts to say."""
+        if len(batch) < _FEWEST_ROWS or batch.embedding is None:
+            return None
+        rng = np.random.default_rng(0)
+        rows = rng.permutation(len(batch))[:_MOST_ROWS]
+        held, seen = np.array_split(rows, [len(rows) // 4])
+        middle, scale = _standard(batch.take(seen))
+        x = _columns(batch.take(seen), middle, scale)
+        k = max(1, min(_MOST_CLUSTERS, len(seen) // _ROWS_PER_CLUSTER))
+        centres, label = kmeans2(x, k, iter=10, minit="++", rng=rng, missing="warn") if k > 1 else _one(x)
+        residual = x - centres[label]
+        spread = residual.T @ residual / len(x)
+        spread += _RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread)) + 1e-9 * np.eye(len(spread))
+        whitening = np.linalg.inv(np.linalg.cholesky(spread)).T
+        fitted = cls(middle, scale, whitening, centres @ whitening, np.zeros(0))
+        fitted.usual = np.sort(fitted.distance(batch.take(held)))
+        return fitted
+
+    def distance(self, batch: FeatureBatch) -> Floats:
+        """Squared distance to the nearest cluster, shape (n,)."""
+        x = _columns(batch, self.middle, self.scale) @ self.whitening
+        square = (x**2).sum(axis=1, keepdims=True) + (self.centres**2).sum(axis=1)
+        nearest: Floats = (square - 2.0 * x @ self.centres.T).min(axis=1)
+        return nearest
+
+    def trust(self, batch: FeatureBatch, start: float, end: float, least: float) -> Floats:
+        """Shape (n, 1): one up to quantile ``start`` of the usual distances, ``least`` from ``end`` on."""
+        quantile = np.searchsorted(self.usual, self.distance(batch)) / len(self.usual)
+        return np.clip((end - quantile) / (end - start), least, 1.0)[:, None]
+
+    def state(self) -> State:
+        """What was learned."""
+        return State({name: getattr(self, name) for name in _FIELDS}, {})
+
+    @classmethod
+    def restore(cls, state: State) -> Self | None:
+        """The inverse of ``state``; None where nothing was learned."""
+        return cls(*(state.arrays[name] for name in _FIELDS)) if "usual" in state.arrays else None
+
+
+_FIELDS = ("middle", "scale", "whitening", "centres", "usual")
+
+
+def _standard(batch: FeatureBatch) -> tuple[Floats, Floats]:
+    if batch.structure is None:
+        return np.zeros(0), np.ones(0)
+    raw = batch.structure.astype(np.float64)
+    return raw.mean(axis=0), raw.std(axis=0) + 1e-9
+
+
+def _columns(batch: FeatureBatch, middle: Floats, scale: Floats) -> Floats:
+    """Embedding at unit variance per column beside standardised structure."""
+    assert batch.embedding is not None
+    vectors = batch.embedding.astype(np.float64) * np.sqrt(batch.embedding.shape[1])
+    if batch.structure is None or not len(middle):
+        return vectors
+    return np.concatenate([vectors, np.clip((batch.structure - middle) / scale, -5.0, 5.0)], axis=1)
+
+
+def _one(x: Floats) -> tuple[Floats, np.ndarray]:
+    return x.mean(axis=0, keepdims=True), np.zeros(len(x), dtype=np.int64)

@@ -1,0 +1,108 @@
+"""Evaluations whose truth is known: what wins, what does not, and how often an interval is right."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from equipoise.evaluation import Results, bootstrap, evaluate
+from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table
+
+QUICK = {**OPTIONS, "analyzer": SubjectAnalyzer(), "replicates": 200}
+
+
+@pytest.fixture(scope="module")
+def structured() -> Results:
+    return evaluate(made_table(prompts=2000, structure=0.3), routers=["subject", "noise:0.1"], seeds=5, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def structureless() -> Results:
+    routers = ["subject:1", "subject:50", "noise:0.002", "noise:0.02", "noise:0.2"]
+    return evaluate(made_table(prompts=2000, structure=0.0, seed=3), routers=routers, seeds=5, **QUICK)
+
+
+def test_a_router_that_knows_the_structure_wins(structured: Results) -> None:
+    row = structured.router("subject")
+    assert row.delta_aiq_ci.low > 0.02
+    assert row.quality_gain_ci.low > 0
+    assert row.at_best_quality is not None and row.at_best_quality.saving_ci.low > 0
+    assert row.verdict.startswith("saves ")
+    assert row.delta_over_control is not None and row.delta_over_control > 0
+    assert structured.baselines["oracle"]["aiq"] > row.aiq > structured.baselines["zero_router"]["aiq"]
+
+
+def test_noise_does_not_win_where_there_is_structure(structured: Results) -> None:
+    assert structured.router("noise:0.1").delta_aiq_ci.low <= 0
+    assert structured.router("noise:0.1").verdict.startswith(("no better", "worse"))
+
+
+def test_the_choice_on_calibration_rows_finds_the_better_router(structured: Results) -> None:
+    assert structured.router("auto").selected == {"subject": 5}
+    assert structured.router("auto").aiq == structured.router("subject").aiq
+
+
+def test_without_structure_no_router_is_better(structureless: Results) -> None:
+    verdicts = {r.name: r.verdict for r in structureless.routers if not r.is_baseline}
+    assert all(v.startswith(("no better", "worse")) for v in verdicts.values()), verdicts
+
+
+def test_random_choice_is_below_the_zero_router(structured: Results) -> None:
+    assert structured.router("baseline:random").delta_aiq_ci.high < 0
+
+
+def test_without_structure_quality_alone_shows_no_gain() -> None:
+    table = made_table(prompts=1500, structure=0.0, seed=5)
+    results = evaluate(table, routers=["subject", "noise:0.05"], seeds=5, cost=False, **QUICK)
+    assert all(v.split(": ")[1].startswith(("no better", "worse")) for v in results.verdicts())
+
+
+def test_with_structure_quality_alone_shows_the_gain() -> None:
+    table = made_table(prompts=1500, structure=0.25, seed=5)
+    results = evaluate(table, routers=["subject"], seeds=5, cost=False, **QUICK)
+    row = results.router("subject")
+    assert row.quality_gain_ci.low > 0
+    assert "better than always using" in row.verdict
+    assert np.isnan(row.aiq) and results.baselines["zero_router"] is None
+
+
+def test_two_models_recover_the_gap_above_chance_only_with_structure() -> None:
+    for structure, expected in ((0.3, True), (0.0, False)):
+        table = made_table(prompts=1500, models=2, structure=structure, seed=2)
+        row = evaluate(table, routers=["subject"], seeds=5, cost=False, **QUICK).router("subject")
+        assert row.apgr is not None and row.apgr_ci is not None and row.cpt50 is not None
+        assert (row.apgr_ci.low > 0.5) is expected
+        assert (row.cpt50 < 0.4) is expected
+
+
+def test_holding_a_data_set_out_and_holding_a_model_out_keep_the_winner() -> None:
+    table = made_table(prompts=1500, structure=0.2)
+    by_dataset = evaluate(table, routers=["subject"], split="dataset", **QUICK)
+    assert by_dataset.fold_labels == ("east", "north", "west")
+    row = by_dataset.router("subject")
+    assert row.delta_aiq_ci.low > 0
+    assert row.over_datasets is not None and row.over_datasets["above"] == 3
+    by_model = evaluate(table, routers=["subject"], split="model", seeds=2, **QUICK)
+    assert len(by_model.fold_labels) == 2 and set(by_model.fold_labels) <= set(table.models)
+    assert by_model.router("subject").delta_aiq > 0
+
+
+def test_a_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    hits = 0
+    for trial in range(100):
+        groups = np.repeat(np.arange(60), 3)
+        values = (rng.normal(0.2, 1, 60))[groups] + rng.normal(0, 0.3, 180)
+        weights = bootstrap.Resamples(groups, replicates=200, seed=trial).of(np.arange(180))
+        interval = bootstrap.percentile_interval((weights @ values)[1:])
+        hits += interval.low <= 0.2 <= interval.high
+    assert 86 <= hits <= 99
+
+
+def test_resampling_single_prompts_instead_of_groups_would_be_overconfident() -> None:
+    rng = np.random.default_rng(1)
+    groups = np.repeat(np.arange(50), 6)
+    values = rng.normal(0, 1, 50)[groups]
+    rows = np.arange(300)
+    spread = [np.std((bootstrap.Resamples(g, replicates=300).of(rows) @ values)[1:]) for g in (groups, rows)]
+    assert spread[0] > 1.8 * spread[1]

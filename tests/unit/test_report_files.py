@@ -1,0 +1,214 @@
+"""What an evaluation writes: files that others can read and score again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from equipoise.errors import InputError, NotEnoughData, PriceError, UnknownName
+from equipoise.evaluation import Results, evaluate
+from equipoise.evaluation.files import staged, write_evaluation
+from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table
+
+QUICK = {**OPTIONS, "analyzer": SubjectAnalyzer(), "replicates": 50}
+TABLE = made_table(prompts=500, structure=0.25)
+
+
+@pytest.fixture(scope="module")
+def results() -> Results:
+    return evaluate(TABLE, routers=["subject", "noise:0.05"], seeds=3, **QUICK)
+
+
+@pytest.fixture(scope="module")
+def written(results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("evaluation") / "out"
+    write_evaluation(results, out)
+    return out
+
+
+def test_results_hold_every_promised_key(written: Path) -> None:
+    document = json.loads((written / "results.json").read_text())
+    assert {"table", "n_prompts", "models", "split", "seeds", "baselines", "routers"} <= set(document)
+    assert {"best_single", "cheapest", "oracle", "random", "zero_router"} <= set(document["baselines"])
+    names = {r["name"] for r in document["routers"]}
+    baselines = {"baseline:dataset_label", "baseline:prompt_length", "baseline:random", "baseline:shuffled"}
+    assert names == {"subject", "noise:0.05", "auto", *baselines}
+    keys = {"name", "quality", "quality_gain_ci", "aiq", "delta_aiq", "delta_aiq_ci", "perf_gain", "qnc", "apgr"}
+    keys |= {"cpt50", "cpt80", "regret", "decide_us_p50", "fit_s"}
+    for router in document["routers"]:
+        assert keys <= set(router)
+        assert len(router["delta_aiq_ci"]) == 2
+        assert router["apgr"] is None
+
+
+def rescored(written: Path) -> dict[str, dict[str, float]]:
+    """AIQ, QNC and quality from choices.parquet, in code that shares nothing with the project's."""
+    choices = pq.read_table(written / "choices.parquet").to_pylist()
+    bills = {r["name"]: r["decision_cost_usd"] for r in json.loads((written / "results.json").read_text())["routers"]}
+    row = {p: i for i, p in enumerate(TABLE.prompt_ids)}
+    column = {m: j for j, m in enumerate(TABLE.models)}
+    sums: dict[tuple[str, int, int], list[float]] = defaultdict(lambda: [0.0, 0.0, 0.0])
+    tested: dict[int, set[int]] = defaultdict(set)
+    for c in choices:
+        i, j = row[c["prompt_id"]], column[c["model"]]
+        s = sums[c["router"], c["seed"], c["operating_point"]]
+        s[0] += TABLE.cost_usd[i, j] + bills[c["router"]]
+        s[1] += TABLE.quality[i, j]
+        s[2] += 1
+        tested[c["seed"]].add(i)
+    scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for name in bills:
+        for seed, prompts in tested.items():
+            test, train = sorted(prompts), sorted(set(range(len(TABLE))) - prompts)
+            single_c, single_q = TABLE.cost_usd[test].mean(0), TABLE.quality[test].mean(0)
+            best = int(np.argmax(TABLE.quality[train].mean(0)))
+            points = {t: (s[0] / s[2], s[1] / s[2]) for (n, k, t), s in sums.items() if (n, k) == (name, seed)}
+            cheap = int(np.argmin(single_c))
+            curve = [*points.values(), (single_c[cheap], single_q[cheap])]
+            low, high = single_c.min(), single_c.max()
+
+            def reach(budget: float, curve: list[tuple[float, float]] = curve) -> float:
+                """Best quality of any mix of two points within a mean cost: the hull, by brute force."""
+                inside = [p for p in curve if p[0] <= budget]
+                above = [p for p in curve if p[0] > budget]
+                mixes = [a[1] + (b[1] - a[1]) * (budget - a[0]) / (b[0] - a[0]) for a in inside for b in above]
+                return max([p[1] for p in inside] + mixes)
+
+            corners = sorted({low, high, *(p[0] for p in curve if low < p[0] < high)})
+            areas = [(reach(a) + reach(b)) / 2 * (b - a) for a, b in zip(corners, corners[1:], strict=False)]
+            scores[name]["aiq"].append(sum(areas) / (high - low))
+            good = [c / single_c[best] for c, q in curve if q >= single_q[best] - 1e-12]
+            scores[name]["qnc"].append(min(good, default=math.inf))
+            scores[name]["quality"].append(points[0][1])
+            scores[name]["gain"].append(points[0][1] - single_q[best])
+    return {name: {k: float(np.mean(v)) for k, v in s.items()} for name, s in scores.items()}
+
+
+def test_scoring_the_choices_again_gives_the_same_numbers(written: Path) -> None:
+    again = rescored(written)
+    document = json.loads((written / "results.json").read_text())
+    for router in document["routers"]:
+        mine = again[router["name"]]
+        assert router["aiq"] == pytest.approx(mine["aiq"], abs=1e-9)
+        assert router["quality"] == pytest.approx(mine["quality"], abs=1e-9)
+        assert router["quality_gain"] == pytest.approx(mine["gain"], abs=1e-9)
+        if math.isfinite(mine["qnc"]):
+            assert router["qnc"] == pytest.approx(mine["qnc"], abs=1e-9)
+        else:
+            assert router["qnc"] is None
+
+
+def test_choices_hold_every_test_prompt_at_every_point_once(written: Path) -> None:
+    table = pq.read_table(written / "choices.parquet")
+    assert table.schema.names == ["router", "seed", "operating_point", "prompt_id", "model"]
+    rows = [tuple(r.values()) for r in table.select(["router", "seed", "operating_point", "prompt_id"]).to_pylist()]
+    assert len(rows) == len(set(rows))
+    points: dict[tuple[str, int], set[int]] = defaultdict(set)
+    count: dict[tuple[str, int], int] = defaultdict(int)
+    for router, seed, point, _ in rows:
+        points[router, seed].add(point)
+        count[router, seed] += 1
+    for key, used in points.items():
+        assert used == set(range(len(used))) and len(used) <= 100
+        assert count[key] == len(used) * 100
+
+
+def test_the_report_stands_alone(written: Path) -> None:
+    page = (written / "report.html").read_text()
+    assert page.count("<svg") == 3
+    assert "prefers-color-scheme" in page and "currentColor" in page
+    assert "src=" not in page and "<script" not in page and "<link" not in page and "@import" not in page
+    assert "saves " in page or "no better" in page
+
+
+def test_a_hostile_name_cannot_enter_the_report_as_markup(tmp_path: Path) -> None:
+    table = made_table(prompts=200, name="<script>alert(1)</script>")
+    write_evaluation(evaluate(table, routers=["subject"], seeds=1, **{**QUICK, "replicates": 5}), tmp_path / "o")
+    assert "<script" not in (tmp_path / "o" / "report.html").read_text()
+
+
+def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt), staged(out, ("a.txt",)) as stage:
+        (stage / "a.txt").write_text("half")
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_files_in_the_directory_stay(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine")
+    with staged(tmp_path / "out", ("a.txt",)) as stage:
+        (stage / "a.txt").write_text("new")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["a.txt", "notes.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="needs a directory"), staged(tmp_path / "out", ()):
+        pass
+
+
+def test_without_prices_there_is_one_point_and_no_curve(tmp_path: Path) -> None:
+    results = evaluate(TABLE, routers=["subject"], seeds=2, cost=False, **QUICK)
+    write_evaluation(results, tmp_path / "o")
+    document = json.loads((tmp_path / "o" / "results.json").read_text())
+    row = document["routers"][0]
+    assert row["aiq"] is None and row["delta_aiq_ci"] is None and row["qnc"] is None
+    assert len(row["quality_gain_ci"]) == 2
+    assert document["baselines"]["zero_router"] is None
+    assert set(pq.read_table(tmp_path / "o" / "choices.parquet")["operating_point"].to_pylist()) == {0}
+
+
+def test_two_models_without_prices_have_apgr_over_calls(tmp_path: Path) -> None:
+    table = made_table(prompts=400, models=2, structure=0.3)
+    results = evaluate(table, routers=["subject"], seeds=2, cost=False, **QUICK)
+    write_evaluation(results, tmp_path / "o")
+    row = json.loads((tmp_path / "o" / "results.json").read_text())["routers"][0]
+    assert 0.5 < row["apgr"] <= 1.5 and 0 <= row["cpt50"] <= row["cpt80"]
+
+
+def test_several_processes_find_what_one_finds() -> None:
+    alone, together = (
+        evaluate(TABLE, routers=["subject"], seeds=2, **{**QUICK, "replicates": 20, "jobs": jobs}) for jobs in (1, 2)
+    )
+    for a, b in zip(alone.folds, together.folds, strict=True):
+        assert a.methods["subject"].choices.tolist() == b.methods["subject"].choices.tolist()
+
+
+def test_incomplete_models_are_left_out_with_a_note_unless_named() -> None:
+    quality = TABLE.quality.copy()
+    quality[:100, 1] = np.nan
+    holed = type(TABLE)(**{n: getattr(TABLE, n) for n in TABLE.__slots__ if n != "quality"}, quality=quality)
+    left = evaluate(holed, routers=["subject"], seeds=1, **QUICK)
+    assert left.models == ("m0", "m2", "m3") and left.n_prompts == 500
+    assert any("model m1 is left out" in n and "80.0%" in n for n in left.notes)
+    named = evaluate(holed, routers=["subject"], seeds=1, models=["m0", "m1", "m3"], **QUICK)
+    assert named.models == ("m0", "m1", "m3") and named.n_prompts == 400
+
+
+def test_bad_input_is_named_before_any_work() -> None:
+    cost = TABLE.cost_usd.copy()
+    cost[3, 2] = np.nan
+    unpriced = type(TABLE)(**{n: getattr(TABLE, n) for n in TABLE.__slots__ if n != "cost_usd"}, cost_usd=cost)
+    with pytest.raises(PriceError, match="m2"):
+        evaluate(unpriced, routers=["subject"], **QUICK)
+    with pytest.raises(NotEnoughData, match="models"):
+        evaluate(TABLE, routers=["subject"], models=["m1"], **QUICK)
+    with pytest.raises(NotEnoughData, match="prompts"):
+        evaluate(TABLE.take(np.arange(20)), routers=["subject"], **QUICK)
+    with pytest.raises(UnknownName, match="m9"):
+        evaluate(TABLE, routers=["subject"], models=["m1", "m9"], **QUICK)
+    with pytest.raises(UnknownName, match="random"):
+        evaluate(TABLE, routers=["subject"], split="randm", **QUICK)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="twice"):
+        evaluate(TABLE, routers=["subject", "subject"], **QUICK)
+    with pytest.raises(InputError, match="seeds"):
+        evaluate(TABLE, routers=["subject"], seeds=0, **QUICK)
