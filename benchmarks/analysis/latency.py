@@ -35,7 +35,7 @@ def prompts(words: int, n: int) -> list[str]:
     """Prompts of one length, cut from a shuffled stream of real ones, all different."""
     texts = [json.loads(line)["prompt"] for line in DATA.read_text(encoding="utf-8").splitlines()]
     rng = random.Random(0)
-    out = []
+    out: list[str] = []
     while len(out) < n:
         rng.shuffle(texts)
         stream = " ".join(texts).split()

@@ -132,7 +132,7 @@ def train(prompts: Sequence[dict[str, str]]) -> tuple[bytes, dict[str, float]]:
         shape.append(of_shape)
         lexical.append(model.coef_.T[split:] * head.lexical_weight)
         bias.append(model.intercept_ - mean @ of_shape)
-    arrays = {
+    arrays: dict[str, Any] = {
         "semantic": np.hstack(semantic).astype(np.float32),
         "shape": np.hstack(shape).astype(np.float32),
         "lexical": np.hstack(lexical).astype(np.float32),
@@ -215,7 +215,8 @@ def out_of_distribution(paths: Sequence[Path], classifier: Classifier) -> list[s
             texts = sorted({r["prompt"] for r in rows if r["dataset"] == name})
             hits = sum(d == OOD[name] for d, _ in label(classifier, texts))
             words = sum(find_keywords(word_tokens(window(t))).domain == OOD[name] for t in texts)
-            lines.append(f"| {path.stem} | {name} | {OOD[name]} | {share(hits, len(texts))} | {words / len(texts):.1%} |")
+            cells = (path.stem, name, OOD[name], share(hits, len(texts)), f"{words / len(texts):.1%}")
+            lines.append(f"| {' | '.join(cells)} |")
     return lines
 
 

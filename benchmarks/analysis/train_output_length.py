@@ -23,7 +23,7 @@ from equipoise.analysis import Analyzer
 from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.keywords import output_ratio
 from equipoise.analysis.output_length import OutputLength, bounded, fit_output_length
-from equipoise.types import FeatureBatch, Floats
+from equipoise.types import Bools, FeatureBatch, Floats
 
 WEIGHTS = Path(__file__).parents[2] / "src/equipoise/analysis/data/output_length.npz"
 
@@ -38,14 +38,12 @@ def targets(paths: Sequence[Path]) -> dict[str, float]:
     return {prompt: float(np.exp(np.mean(values))) for prompt, values in logs.items()}
 
 
-def fit(batch: FeatureBatch, y: Floats, rows: Floats | slice) -> OutputLength:
+def fit(batch: FeatureBatch, y: Floats, rows: Bools) -> OutputLength:
     assert batch.structure is not None and batch.embedding is not None
-    return fit_output_length(
-        batch.structure[rows], batch.embedding[rows], y[rows], embedder=static_embedder().version
-    )
+    return fit_output_length(batch.structure[rows], batch.embedding[rows], y[rows], embedder=static_embedder().version)
 
 
-def measure(batch: FeatureBatch, y: Floats, test: Floats) -> None:
+def measure(batch: FeatureBatch, y: Floats, test: Bools) -> None:
     assert batch.structure is not None and batch.embedding is not None
     model = fit(batch, y, ~test)
     learned = np.array([model.predict(s, e) for s, e in zip(batch.structure[test], batch.embedding[test], strict=True)])
@@ -73,7 +71,7 @@ def main() -> None:
     measure(batch, y, test)
     if options.write:
         beside = WEIGHTS.with_name(f"{WEIGHTS.name}.tmp-{os.getpid()}")
-        beside.write_bytes(fit(batch, y, slice(None)).to_bytes())
+        beside.write_bytes(fit(batch, y, np.ones(len(y), dtype=bool)).to_bytes())
         os.replace(beside, WEIGHTS)
 
 

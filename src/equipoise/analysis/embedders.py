@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ Tokenize = Callable[[str], Sequence[int]]
 EMBEDDERS = ("static", "minilm", "endpoint")
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class StaticEmbedder:
     """Mean of the static vectors of a text's tokens, made unit length.
 
@@ -45,11 +46,7 @@ class StaticEmbedder:
     table: Singles
     tokenize: Tokenize
     version: str
-
-    @property
-    def dimension(self) -> int:
-        """Length of the vectors."""
-        return int(self.table.shape[1])
+    dimension: int
 
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, dimension)."""
@@ -114,7 +111,8 @@ def static_embedder() -> StaticEmbedder:
     table = np.ascontiguousarray(safetensors.numpy.load(raw)["embedding.weight"].astype(np.float32))
     table.setflags(write=False)
     digest = hashlib.sha256(raw + hashlib.sha256(rules).digest()).hexdigest()
-    return StaticEmbedder(table=table, tokenize=tokenize_by_word(tokenizer), version=f"static-l2_supercat_256-{digest[:16]}")
+    version = f"static-l2_supercat_256-{digest[:16]}"
+    return StaticEmbedder(table=table, tokenize=tokenize_by_word(tokenizer), version=version, dimension=table.shape[1])
 
 
 @cache
@@ -166,15 +164,25 @@ def embed_one(embedder: Embedder, text: str) -> Singles:
     return row
 
 
+_ENDPOINT: Mapping[str, tuple[type, ...]] = MappingProxyType(
+    {
+        "base_url": (str,),
+        "model": (str,),
+        "dimension": (int,),
+        "api_key": (str,),
+        "timeout_s": (int, float),
+        "batch_size": (int,),
+    }
+)
+
+
 def _endpoint(options: dict[str, Any]) -> EndpointEmbedder:
-    known = {"base_url": str, "model": str, "dimension": int, "api_key": str, "timeout_s": (int, float), "batch_size": int}
     for name, value in options.items():
-        if name not in known:
-            raise UnknownName("parameter of embedder 'endpoint'", name, known)
-        kind = known[name]
-        if isinstance(value, bool) or not isinstance(value, kind):  # type: ignore[arg-type]
+        if name not in _ENDPOINT:
+            raise UnknownName("parameter of embedder 'endpoint'", name, _ENDPOINT)
+        if isinstance(value, bool) or not isinstance(value, _ENDPOINT[name]):
             raise ConfigError(f"embedder 'endpoint': {name} has the wrong type {type(value).__name__}")
-        if not isinstance(value, str) and value <= 0:
+        if isinstance(value, int | float) and not value > 0:
             raise ConfigError(f"embedder 'endpoint': {name} must be positive, got {value}")
     missing = [name for name in ("base_url", "model", "dimension") if name not in options]
     if missing:

@@ -16,7 +16,7 @@ from equipoise.types import Singles
 _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class EndpointEmbedder:
     """An OpenAI-compatible ``/embeddings`` endpoint. For the workbench: one blocking call per batch."""
 
@@ -26,11 +26,11 @@ class EndpointEmbedder:
     api_key: str | None = field(default=None, repr=False)
     timeout_s: float = 30.0
     batch_size: int = 64
+    version: str = field(init=False)
 
-    @property
-    def version(self) -> str:
-        """Names endpoint and model; what the endpoint serves under that name is its owner's promise."""
-        return f"endpoint-{self.base_url}-{self.model}-{self.dimension}"
+    def __post_init__(self) -> None:
+        # What the endpoint serves under a model's name is its owner's promise.
+        self.version = f"endpoint-{self.base_url}-{self.model}-{self.dimension}"
 
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, dimension). A blank text is not sent; its vector is zero.

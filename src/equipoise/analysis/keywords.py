@@ -15,9 +15,7 @@ from types import MappingProxyType
 
 from equipoise.types import DOMAINS
 
-SUFFIXES = tuple(
-    "s es d ed ing ings er ers r rs est st ly al ally ic ity ities ion ions ation ations ful".split()
-)
+SUFFIXES = tuple("s es d ed ing ings er ers r rs est st ly al ally ic ity ities ion ions ation ations ful".split())
 _DOUBLED = ("ed", "ing", "er", "ers")
 # Words of their own that only look like inflections.
 NOT_INFLECTIONS = frozenset(
@@ -75,6 +73,7 @@ _OUTPUT_RATIO: Mapping[str, float] = MappingProxyType(
         "general": 1.8,
     }
 )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeywordFindings:

@@ -37,7 +37,5 @@ def lexical_row(words: Sequence[str]) -> SparseRows:
     values = np.ones(len(columns), dtype=np.float32)
     if len(columns) < len(terms):
         counts = Counter(terms)
-        values[:] = [1.0 + log(counts[c]) for c in columns]
-    return SparseRows(
-        np.array([0, len(columns)], dtype=np.int64), np.array(columns, dtype=np.int64), values, WIDTH
-    )
+        values[:] = [1.0 if (n := counts[c]) == 1 else 1.0 + log(n) for c in columns]
+    return SparseRows(np.array([0, len(columns)], dtype=np.int64), np.array(columns, dtype=np.int64), values, WIDTH)

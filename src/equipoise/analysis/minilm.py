@@ -20,7 +20,7 @@ _EPSILON = 1e-12
 Weights = Mapping[str, npt.NDArray[Any]]
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(eq=False, kw_only=True)
 class MiniLM:
     """Sentence vectors: mean of the last layer over a text's tokens, made unit length.
 

@@ -79,7 +79,7 @@ def fit_output_length(
     """
     usable = np.isfinite(output_tokens) & (output_tokens >= 1)
     if (n := int(usable.sum())) < MIN_ROWS:
-        raise NotEnoughData(f"output length needs {MIN_ROWS} prompts with measured output tokens, got {n}; collect more")
+        raise NotEnoughData(f"output length needs {MIN_ROWS} prompts with measured tokens, got {n}; collect more")
     x = np.concatenate([structure, embedding], axis=1).astype(np.float64)[usable]
     y = np.log(np.minimum(output_tokens[usable], LONGEST))
     mean, scale = x.mean(axis=0), np.ones(x.shape[1])

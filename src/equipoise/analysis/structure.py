@@ -26,12 +26,13 @@ _CLASSES = (
 )
 _WH = ("what", "why", "how", "which", "who", "when", "where", "whose", "whom")
 _IMPERATIVES = frozenset(
-    "add analyze analyse answer arrange brainstorm build calculate change check choose classify combine compare compose "
-    "compute convert correct count create debug decide define derive describe design determine develop discuss draft edit "
-    "estimate evaluate examine explain extract fill find fix format generate give identify imagine implement improve "
-    "infer interpret invent list make name optimize outline paraphrase plan predict produce proofread propose prove "
-    "provide rank refactor rephrase replace review rewrite run select show shorten simplify simulate solve sort state "
-    "suggest sum summarize summarise tell test transform translate turn update use verify write".split()
+    "add analyze analyse answer arrange brainstorm build calculate change check choose classify combine "
+    "compare compose compute convert correct count create debug decide define derive describe design "
+    "determine develop discuss draft edit estimate evaluate examine explain extract fill find fix format "
+    "generate give identify imagine implement improve infer interpret invent list make name optimize "
+    "outline paraphrase plan predict produce proofread propose prove provide rank refactor rephrase "
+    "replace review rewrite run select show shorten simplify simulate solve sort state suggest sum "
+    "summarize summarise tell test transform translate turn update use verify write".split()
 )
 
 STRUCTURE_NAMES = (
@@ -71,8 +72,8 @@ STRUCTURE_NAMES = (
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]", re.MULTILINE)
 _OPTION = re.compile(r"[A-J](?<![^\s(].)[.):][ \t)]")
 _CODE_MARK = re.compile(
-    r"\b(?:def|class|function|fn|func|import|from|return|const|let|var) \w+|#include|[=\-]>|[=!<>+\-*/]=|&&|\|\||</|/>|>>>|"
-    r"\w\(\)|\w\[\w|[;{]\s*(?:\n|$)"
+    r"\b(?:def|class|function|fn|func|import|from|return|const|let|var) \w+|#include|[=\-]>|[=!<>+\-*/]=|&&|\|\|"
+    r"|</|/>|>>>|\w\(\)|\w\[\w|[;{]\s*(?:\n|$)"
 )
 _NUMBER = re.compile(r"\d+")
 _LATEX = re.compile(r"\\[a-zA-Z]{2,}|\$[^$\n]{1,200}\$")
@@ -83,7 +84,7 @@ class Sizes(NamedTuple):
 
     words: int
     characters: int
-    tokens: int
+    tokens: float
 
 
 def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:

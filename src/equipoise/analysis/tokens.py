@@ -25,8 +25,8 @@ def count_tokens(text: str) -> int:
         text[middle - _SLICE_CHARS // 2 : middle + _SLICE_CHARS // 2],
         text[-_SLICE_CHARS:],
     )
-    counted = sum(_tokenizer().count(s) for s in slices)
-    return round(counted * len(text) / sum(map(len, slices)))
+    counted: int = sum(_tokenizer().count(s) for s in slices)
+    return round(int(counted) * len(text) / sum(map(len, slices)))
 
 
 def guess_tokens(words: int) -> float:

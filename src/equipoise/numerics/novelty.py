@@ -8,19 +8,39 @@ clusters have not seen. Beyond the usual distances the trust in what is specific
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from equipoise.types import FeatureBatch, Floats, State
+from equipoise.types import FeatureBatch, Floats
 
 _MOST_CLUSTERS = 25
 _ROWS_PER_CLUSTER = 40
 _FEWEST_ROWS = 80
 _MOST_ROWS = 6000
 _RIDGE = 0.05
+# Quantiles of the usual distance between which trust falls from one to zero.
+_FAMILIAR, _FOREIGN = 0.5, 0.8
+# Where there is no trust, a claimed lead over the overall best model becomes this share of the usual (negative) one.
+_USUAL_LEAD = 0.5
+
+
+def cautious(estimate: Floats, level: Floats, trust: Floats | None) -> Floats:
+    """Estimates (n, m) in which no untrusted claim lifts a model above the one that is best overall.
+
+    ``level`` (m,) are the models' overall means, ``trust`` (n, 1) is in [0, 1]. Only leads over the overall best
+    shrink: where a cheaper model is expected to be worse, and by how much, stays as estimated.
+    """
+    if trust is None or len(level) < 2:
+        return estimate
+    best = int(np.argmax(level))
+    lead = estimate - estimate[:, best : best + 1]
+    capped = trust * lead + (1.0 - trust) * _USUAL_LEAD * (level - level[best])
+    out: Floats = estimate[:, best : best + 1] + np.minimum(lead, capped)
+    return out
 
 
 @dataclass(slots=True)
@@ -60,19 +80,21 @@ class Novelty:
         nearest: Floats = (square - 2.0 * x @ self.centres.T).min(axis=1)
         return nearest
 
-    def trust(self, batch: FeatureBatch, start: float, end: float, least: float) -> Floats:
-        """Shape (n, 1): one up to quantile ``start`` of the usual distances, ``least`` from ``end`` on."""
+    def trust(self, batch: FeatureBatch) -> Floats:
+        """Shape (n, 1): one for the more usual half of prompts, falling to zero for the most unusual fifth."""
         quantile = np.searchsorted(self.usual, self.distance(batch)) / len(self.usual)
-        return np.clip((end - quantile) / (end - start), least, 1.0)[:, None]
-
-    def state(self) -> State:
-        """What was learned."""
-        return State({name: getattr(self, name) for name in _FIELDS}, {})
+        return np.clip((_FOREIGN - quantile) / (_FOREIGN - _FAMILIAR), 0.0, 1.0)[:, None]
 
     @classmethod
-    def restore(cls, state: State) -> Self | None:
-        """The inverse of ``state``; None where nothing was learned."""
-        return cls(*(state.arrays[name] for name in _FIELDS)) if "usual" in state.arrays else None
+    def restore(cls, arrays: Mapping[str, Any]) -> Self | None:
+        """The inverse of ``novelty_arrays``."""
+        named = [f"novelty/{name}" for name in _FIELDS]
+        return cls(*(arrays[name] for name in named)) if named[0] in arrays else None
+
+
+def novelty_arrays(novelty: Novelty | None) -> dict[str, Any]:
+    """What was learned, under names that stand beside a router's own arrays; nothing for None."""
+    return {} if novelty is None else {f"novelty/{name}": getattr(novelty, name) for name in _FIELDS}
 
 
 _FIELDS = ("middle", "scale", "whitening", "centres", "usual")

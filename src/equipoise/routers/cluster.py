@@ -11,6 +11,7 @@ from scipy.cluster.vq import kmeans2
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Model, Outcomes, Singles, State
 
 
@@ -30,7 +31,7 @@ class Cluster(Router):
     """
 
     name = "cluster"
-    needs = frozenset({"embedding"})
+    needs = frozenset({"embedding", "structure"})
 
     clusters: int = 40
     nearest: int = 4
@@ -40,6 +41,7 @@ class Cluster(Router):
     _centres: Singles = field(
         default_factory=lambda: np.zeros((0, 0), np.float32), init=False, repr=False, compare=False
     )
+    _novelty: Novelty | None = field(default=None, init=False, repr=False, compare=False)
     _sums: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
@@ -52,6 +54,7 @@ class Cluster(Router):
         sample = rng.permutation(len(outcomes))[: max(200 * k, 2000)]
         centres, _ = kmeans2(vectors[np.sort(sample)], k, iter=15, minit="++", rng=rng, missing="warn")
         self._centres = centres.astype(np.float32)
+        self._novelty = Novelty.fit(outcomes.features)
         self._sums = {}
         for j, model in enumerate(outcomes.models):
             self.add_model(model, outcomes.features, outcomes.quality[:, j])
@@ -84,6 +87,10 @@ class Cluster(Router):
         for j in known:
             level, spread = _shrunk(self._sums[models[j].name])
             mean[:, j], std[:, j] = member @ level, member @ spread
+        overall = np.array([self._sums[models[j].name][0].sum() for j in known])
+        overall /= np.maximum([self._sums[models[j].name][1].sum() for j in known], 1e-9)
+        trust = None if self._novelty is None else self._novelty.trust(batch)
+        mean[:, known] = np.clip(cautious(mean[:, known], overall, trust), 0.0, 1.0)
         return Estimates(mean, std)
 
     def learn(self, features: Features, model: str, reward: float) -> None:
@@ -98,12 +105,14 @@ class Cluster(Router):
         """Centres and every model's sums."""
         names = list(self._sums)
         stacked = np.stack([self._sums[n] for n in names]) if names else np.zeros((0, 3, len(self._centres)))
-        return State({"centres": self._centres, "sums": stacked}, {"models": names})
+        arrays = {"centres": self._centres, "sums": stacked, **novelty_arrays(self._novelty)}
+        return State(arrays, {"models": names})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
         self._centres = state.arrays["centres"].copy()
         self._sums = {n: state.arrays["sums"][i].copy() for i, n in enumerate(state.meta["models"])}
+        self._novelty = Novelty.restore(state.arrays)
         return self
 
 

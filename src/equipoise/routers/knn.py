@@ -10,6 +10,7 @@ import numpy as np
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
 _BLOCK = 512
@@ -26,7 +27,8 @@ class KNN(Router):
        answered. Unless that comparison differs from the overall one by ``guard`` standard errors, the
        overall comparison stands.
     3. Novelty floor: where even the nearest prompt is less similar than all but ``novelty`` of the known
-       prompts are to theirs, the overall means stand.
+       prompts are to theirs, the overall means stand; and on prompts that are far from all that was
+       fitted, no model is lifted above the overall best one (``numerics.novelty``).
 
     Grows one observation at a time; nothing is refitted.
 
@@ -39,7 +41,7 @@ class KNN(Router):
     """
 
     name = "knn"
-    needs = frozenset({"embedding"})
+    needs = frozenset({"embedding", "structure"})
 
     k: int = 80
     shrinkage: float = 20.0
@@ -56,6 +58,7 @@ class KNN(Router):
     )
     _size: int = field(default=0, init=False, repr=False, compare=False)
     _sums: Floats = field(default_factory=lambda: np.zeros((3, 0)), init=False, repr=False, compare=False)
+    _novelty: Novelty | None = field(default=None, init=False, repr=False, compare=False)
     _floor: float = field(default=-1.0, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
@@ -72,6 +75,7 @@ class KNN(Router):
         filled = np.where(observed, outcomes.quality, 0.0)
         self._sums = np.stack([filled.sum(axis=0), np.square(filled).sum(axis=0), observed.sum(axis=0)])
         self._floor = self._novelty_floor()
+        self._novelty = Novelty.fit(outcomes.features)
         return self
 
     def _novelty_floor(self) -> float:
@@ -96,6 +100,9 @@ class KNN(Router):
             rows = slice(start, min(start + _BLOCK, n))
             block_mean, block_std = self._predict(batch.embedding[rows], columns)
             mean[rows, here], std[rows, here] = block_mean, block_std
+        if self._novelty is not None:
+            level, _ = self._overall(columns)
+            mean[:, here] = np.clip(cautious(mean[:, here], level, self._novelty.trust(batch)), 0.0, 1.0)
         return Estimates(mean, std)
 
     def _neighbours(self, vectors: Singles) -> tuple[Ints, Floats]:
@@ -176,6 +183,7 @@ class KNN(Router):
             "vectors": self._vectors[: self._size],
             "quality": self._quality[: self._size],
             "sums": self._sums,
+            **novelty_arrays(self._novelty),
         }
         return State(arrays, {"models": list(self._models), "floor": self._floor})
 
@@ -185,6 +193,7 @@ class KNN(Router):
         self._vectors, self._quality = state.arrays["vectors"].copy(), state.arrays["quality"].copy()
         self._sums, self._size = state.arrays["sums"].copy(), len(state.arrays["vectors"])
         self._floor = float(state.meta["floor"])
+        self._novelty = Novelty.restore(state.arrays)
         return self
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -12,7 +12,7 @@ from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
-from equipoise.numerics.novelty import Novelty
+from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
 from equipoise.numerics.views import VIEWS, FittedView, View
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
@@ -30,9 +30,6 @@ class Linear(Router):
     Args:
         views: which views to average.
         folds: number of grouped folds for out-of-fold predictions.
-        familiar: quantile of the usual novelty up to which the specific part counts in full.
-        foreign: quantile from which it counts ``least_trust``.
-        least_trust: how much of the specific part is kept for the most novel prompts.
         min_rows: fewest prompts to fit on.
     """
 
@@ -41,9 +38,6 @@ class Linear(Router):
 
     views: tuple[str, ...] = ("embedding", "lexical", "structure")
     folds: int = 4
-    familiar: float = 0.5
-    foreign: float = 0.8
-    least_trust: float = 0.0
     min_rows: int = 20
 
     _models: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
@@ -91,14 +85,9 @@ class Linear(Router):
         areas = [routed_area(base + b * own, expected, outcomes.quality, outcomes.cost_usd) for b in _BLENDS]
         return common, _BLENDS[int(np.argmax(areas))]
 
-    def _shrunk(self, raw: Floats, trust: Floats | float = 1.0) -> Floats:
+    def _shrunk(self, raw: Floats) -> Floats:
         shared = raw.mean(axis=1, keepdims=True)
-        return self._common * shared + trust * self._specific * (raw - shared)
-
-    def _trust(self, batch: FeatureBatch) -> Floats | float:
-        if self._novelty is None:
-            return 1.0
-        return self._novelty.trust(batch, self.familiar, self.foreign, self.least_trust)
+        return self._specific * raw + (self._common - self._specific) * shared
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
@@ -108,8 +97,9 @@ class Linear(Router):
         if not self._views or max(columns, default=-1) < 0:
             return Estimates(mean, std)
         raw = sum(f.view.apply(batch, f.weights) for f in self._views) / len(self._views)
-        shrunk = self._shrunk(raw, self._trust(batch))
-        every = np.clip(self._mean + shrunk + self._offset(), 0.0, 1.0)
+        trust = None if self._novelty is None else self._novelty.trust(batch)
+        every = cautious(self._mean + self._shrunk(raw) + self._offset(), self._mean + self._offset(), trust)
+        every = np.clip(every, 0.0, 1.0)
         known = [j for j, c in enumerate(columns) if c >= 0]
         picked = [columns[j] for j in known]
         mean[:, known], std[:, known] = every[:, picked], self._spread[picked]
@@ -141,8 +131,7 @@ class Linear(Router):
         for f in self._views:
             arrays[f"{f.view.name}/weights"] = f.weights
             arrays.update({f"{f.view.name}/{k}": v for k, v in f.view.arrays().items()})
-        if self._novelty is not None:
-            arrays.update({f"novelty/{k}": v for k, v in self._novelty.state().arrays.items()})
+        arrays.update(novelty_arrays(self._novelty))
         meta = {
             "models": list(self._models),
             "common": self._common,
@@ -157,17 +146,12 @@ class Linear(Router):
         self._models = {m: j for j, m in enumerate(meta["models"])}
         self._mean, self._spread, self._online = a["mean"], a["spread"], a["online"].copy()
         self._common, self._specific = float(meta["common"]), float(meta["specific"])
-        self._novelty = Novelty.restore(State(part_of(a, "novelty"), {}))
+        self._novelty = Novelty.restore(a)
         self._views = []
         for name, penalty in meta["penalties"].items():
-            own = part_of(a, name)
+            own = {k.split("/", 1)[1]: v for k, v in a.items() if k.startswith(name + "/")}
             self._views.append(FittedView(VIEWS[name]().restore(own), own["weights"], penalty))
         return self
-
-
-def part_of(arrays: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """The arrays stored under ``name/``."""
-    return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(name + "/")}
 
 
 def _column_means(quality: Floats) -> Floats:
