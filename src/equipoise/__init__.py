@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from equipoise.version import __version__
 
 if TYPE_CHECKING:
     from equipoise.api import evaluate, load, train
@@ -40,6 +40,7 @@ _WHERE = {
 }
 
 __all__ = [
+    "__version__",
     "Catalog",
     "Constraints",
     "Decision",

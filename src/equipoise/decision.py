@@ -31,7 +31,7 @@ from equipoise.types import (
 WhenNoneFits = Literal["cheapest", "refuse"]
 
 
-def decide(
+def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by keyword)
     features: Features,
     constraints: Constraints,
     *,
@@ -72,7 +72,7 @@ def decide(
     picked = int(np.searchsorted(np.cumsum(choice.probability[0]), draw, side="right"))
     picked = min(picked, int(np.flatnonzero(choice.probability[0])[-1]))
     candidates = _candidates(models, quality, expected, choice, refused)
-    order = sorted((j for j in np.flatnonzero(allowed[0]) if j != picked), key=lambda j: -choice.utility[0, j])
+    order = sorted((int(j) for j in np.flatnonzero(allowed[0]) if j != picked), key=lambda j: -choice.utility[0, j])
     return Decision(
         id=decision_id,
         plan=Plan(model=models[picked].name, fallback=tuple(models[j].name for j in order)),

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from equipoise import __version__
 from equipoise.analysis import Analyzer
 from equipoise.contracts import Policy, Router, Situation
 from equipoise.decision import WhenNoneFits, decide
@@ -37,6 +36,7 @@ from equipoise.types import (
     Requirement,
     Urgency,
 )
+from equipoise.version import __version__
 
 MOST_CHARACTERS = 1_000_000
 

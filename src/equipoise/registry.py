@@ -47,12 +47,14 @@ def make_router(spec: Spec) -> Router:
         UnknownName: the name is not registered.
         ConfigError: a parameter is unknown or of the wrong type.
     """
-    return _build(spec, routers(), "router")
+    built: Router = _build(spec, routers(), "router")
+    return built
 
 
 def make_policy(spec: Spec) -> Policy:
     """A new policy from its specification. Raises as ``make_router``."""
-    return _build(spec, policies(), "policy")
+    built: Policy = _build(spec, policies(), "policy")
+    return built
 
 
 def spec_of(thing: Router | Policy) -> dict[str, Any]:
@@ -81,13 +83,14 @@ def split_specs(text: str, known: Mapping[str, Any]) -> list[str]:
 
 
 def _discover(package: str, base: type[Any], group: str) -> Mapping[str, type[Any]]:
-    found: dict[str, type[Any]] = {}
+    found: dict[str, Any] = {}
     module = importlib.import_module(package)
     for info in pkgutil.iter_modules(module.__path__):
         loaded = importlib.import_module(f"{package}.{info.name}")
         for _, cls in inspect.getmembers(loaded, inspect.isclass):
+            named: Any = cls
             if issubclass(cls, base) and cls.__module__ == loaded.__name__ and not inspect.isabstract(cls):
-                found[cls.name] = cls
+                found[named.name] = cls
     for point in entry_points(group=group):
         cls = point.load()
         found.setdefault(cls.name, cls)

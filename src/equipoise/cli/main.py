@@ -12,9 +12,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from equipoise import __version__
 from equipoise.cli.output import note
 from equipoise.errors import EquipoiseError, UnknownName
+from equipoise.version import __version__
 
 COMMANDS = {
     "init": "write a commented equipoise.yaml",

@@ -113,7 +113,9 @@ def _columns(batch: FeatureBatch, middle: Floats, scale: Floats) -> Floats:
     vectors = batch.embedding.astype(np.float64) * np.sqrt(batch.embedding.shape[1])
     if batch.structure is None or not len(middle):
         return vectors
-    return np.concatenate([vectors, np.clip((batch.structure - middle) / scale, -5.0, 5.0)], axis=1)
+    structure = np.clip((batch.structure.astype(np.float64) - middle) / scale, -5.0, 5.0)
+    beside: Floats = np.concatenate([vectors, structure], axis=1)
+    return beside
 
 
 def _one(x: Floats) -> tuple[Floats, np.ndarray]:

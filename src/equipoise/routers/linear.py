@@ -87,7 +87,8 @@ class Linear(Router):
 
     def _shrunk(self, raw: Floats) -> Floats:
         shared = raw.mean(axis=1, keepdims=True)
-        return self._specific * raw + (self._common - self._specific) * shared
+        shrunk: Floats = self._specific * raw + (self._common - self._specific) * shared
+        return shrunk
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
@@ -96,7 +97,7 @@ class Linear(Router):
         columns = [self._models.get(m.name, -1) for m in models]
         if not self._views or max(columns, default=-1) < 0:
             return Estimates(mean, std)
-        raw = sum(f.view.apply(batch, f.weights) for f in self._views) / len(self._views)
+        raw = self._raw(batch)
         trust = None if self._novelty is None else self._novelty.trust(batch)
         every = cautious(self._mean + self._shrunk(raw) + self._offset(), self._mean + self._offset(), trust)
         every = np.clip(every, 0.0, 1.0)
@@ -105,9 +106,17 @@ class Linear(Router):
         mean[:, known], std[:, known] = every[:, picked], self._spread[picked]
         return Estimates(mean, std)
 
+    def _raw(self, batch: FeatureBatch) -> Floats:
+        """Mean of what the views predict, before shrinkage, shape (n, m)."""
+        total = np.zeros((len(batch), len(self._mean)))
+        for fitted in self._views:
+            total += fitted.view.apply(batch, fitted.weights)
+        return total / len(self._views)
+
     def _offset(self) -> Floats:
         """What single observations since the fit have added to each model's level, shrunk by 20 pseudo-rows."""
-        return self._online[0] / (self._online[1] + 20.0)
+        offset: Floats = self._online[0] / (self._online[1] + 20.0)
+        return offset
 
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Move the model's level towards the observation. New models start from their first observation."""
@@ -121,8 +130,7 @@ class Linear(Router):
         j = self._models[model]
         estimate = self._mean[j]
         if self._views:
-            raw = sum(f.view.apply(FeatureBatch.one(features), f.weights) for f in self._views) / len(self._views)
-            estimate = estimate + self._shrunk(raw)[0, j]
+            estimate = estimate + self._shrunk(self._raw(FeatureBatch.one(features)))[0, j]
         self._online[:, j] += (reward - estimate, 1.0)
 
     def state(self) -> State:

@@ -10,7 +10,7 @@ from typing import BinaryIO
 from equipoise.errors import InputError
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside ``path``, then rename over it; an interrupted write leaves ``path`` as it was.
 
     Raises:

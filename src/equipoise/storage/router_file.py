@@ -21,7 +21,9 @@ _MOST_BYTES = 4 << 30
 
 def save_states(path: Path, states: Mapping[str, State], meta: Mapping[str, Any]) -> None:
     """Write named states and a JSON-able ``meta``. Atomic."""
-    arrays = {f"{part}:{key}": value for part, state in states.items() for key, value in state.arrays.items()}
+    arrays: dict[str, Any] = {
+        f"{part}:{key}": value for part, state in states.items() for key, value in state.arrays.items()
+    }
     header = {"format": FORMAT, "meta": dict(meta), "parts": {p: dict(s.meta) for p, s in states.items()}}
     arrays[_HEADER] = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
     write_whole(path, lambda file: np.savez_compressed(file, **arrays))

@@ -1,0 +1,1 @@
+"""From prompts to an outcome table: ask models, grade answers, keep a journal."""
