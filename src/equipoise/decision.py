@@ -29,6 +29,7 @@ from equipoise.types import (
 )
 
 WhenNoneFits = Literal["cheapest", "refuse"]
+_INFINITE = float("inf")
 
 
 def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by keyword)
@@ -69,10 +70,10 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
         quality.mean, quality.std, expected.cost_usd, expected.latency_s, allowed, (features.quality_requirement,)
     )
     choice = policy.choose(situation)
-    picked = int(np.searchsorted(np.cumsum(choice.probability[0]), draw, side="right"))
-    picked = min(picked, int(np.flatnonzero(choice.probability[0])[-1]))
+    picked = _pick(choice.probability[0].tolist(), draw)
     candidates = _candidates(models, quality, expected, choice, refused)
-    order = sorted((int(j) for j in np.flatnonzero(allowed[0]) if j != picked), key=lambda j: -choice.utility[0, j])
+    utility = choice.utility[0].tolist()
+    order = sorted((j for j, ok in enumerate(allowed[0].tolist()) if ok and j != picked), key=lambda j: -utility[j])
     return Decision(
         id=decision_id,
         plan=Plan(model=models[picked].name, fallback=tuple(models[j].name for j in order)),
@@ -85,6 +86,17 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
         draw=draw,
         versions=dict(versions or {}),
     )
+
+
+def _pick(probability: Sequence[float], draw: float) -> int:
+    """The model whose share of [0, 1) holds ``draw``; the last possible one where rounding leaves a gap."""
+    reached, last = 0.0, 0
+    for j, share in enumerate(probability):
+        if share > 0.0:
+            reached, last = reached + share, j
+            if draw < reached:
+                break
+    return last
 
 
 def _last_resort(
@@ -108,9 +120,9 @@ def _last_resort(
 
 
 def _require_costs(models: Sequence[Model], expected: Expected, allowed: Bools) -> None:
-    unknown = np.flatnonzero(allowed[0] & np.isnan(expected.cost_usd[0]))
-    if len(unknown):
-        raise PriceError(models[unknown[0]].name, "the policy weighs costs")
+    unknown = allowed[0] & (expected.cost_usd[0] != expected.cost_usd[0])
+    if unknown.any():
+        raise PriceError(models[int(np.argmax(unknown))].name, "the policy weighs costs")
 
 
 def _candidates(
@@ -132,19 +144,15 @@ def _candidates(
         Candidate(
             model=model.name,
             quality=Estimate(mean, std) if mean == mean else None,
-            cost_usd=_known(cost),
-            latency_s=_known(latency),
-            output_tokens=_known(output),
-            utility=_known(utility),
+            cost_usd=cost if cost == cost else None,
+            latency_s=latency if latency == latency else None,
+            output_tokens=output if output == output else None,
+            utility=utility if -_INFINITE < utility < _INFINITE else None,
             probability=probability,
             refused=reason,
         )
         for model, mean, std, cost, latency, output, utility, probability, reason in rows
     )
-
-
-def _known(value: float) -> float | None:
-    return value if value == value and abs(value) != float("inf") else None
 
 
 def _reasons(

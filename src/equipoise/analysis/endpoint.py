@@ -56,6 +56,7 @@ class EndpointEmbedder:
             with urlopen(Request(self._url, body, headers), timeout=self.timeout_s) as response:
                 answer: bytes = response.read(_MAX_BODY_BYTES)
         except HTTPError as error:
+            error.close()
             raise InputError(f"{self._url}: status {error.code}; check base_url, model and key") from error
         except TimeoutError as error:
             raise InputError(f"{self._url}: no answer in {self.timeout_s} s; raise timeout_s") from error

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 
-from equipoise.types import Expected, FeatureBatch, Floats, Model, Outcomes, State
+from equipoise.types import Expected, FeatureBatch, Floats, Model, Outcomes, Price, State
 
 _FLOOR = 1e-12
+# Predictions stay within exp(4), some fifty times, of a model's usual value.
+_FURTHEST = 4.0
+
+
+class Learned(NamedTuple):
+    """One regression per model: ``weights`` rows are slopes, level, and the most that is ever predicted."""
+
+    rows: dict[str, int]
+    weights: Floats
 
 
 @dataclass(kw_only=True)
@@ -27,9 +36,7 @@ class CostModel:
 
     penalty: float = 30.0
 
-    _cost: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _output: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
-    _latency: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _learned: dict[str, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
     _centre: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
@@ -37,67 +44,68 @@ class CostModel:
         x = _columns(outcomes.features)
         self._centre = x.mean(axis=0)
         x = x - self._centre
-        self._cost = self._regress(x, outcomes.models, outcomes.cost_usd)
-        self._output = self._regress(x, outcomes.models, outcomes.output_tokens)
-        self._latency = self._regress(x, outcomes.models, outcomes.latency_s)
+        measured = {"cost": outcomes.cost_usd, "output": outcomes.output_tokens, "latency": outcomes.latency_s}
+        self._learned = {kind: self._regress(x, outcomes.models, values) for kind, values in measured.items()}
         return self
 
-    def _regress(self, x: Floats, models: Sequence[str], values: Floats | None) -> dict[str, Floats]:
-        """Weights, then intercept, then the largest value seen (predictions never leave what was seen by far)."""
-        found: dict[str, Floats] = {}
-        if values is None:
-            return found
-        for j, model in enumerate(models):
-            rows = np.isfinite(values[:, j]) & (values[:, j] >= 0)
-            if not rows.any():
+    def _regress(self, x: Floats, models: Sequence[str], values: Floats | None) -> Learned:
+        rows: dict[str, int] = {}
+        weights: list[Floats] = []
+        for j, model in enumerate(models if values is not None else ()):
+            assert values is not None
+            seen = np.isfinite(values[:, j]) & (values[:, j] >= 0)
+            if not seen.any():
                 continue
-            part, y = x[rows], values[rows, j]
+            part, y = x[seen], values[seen, j]
             logs = np.log(np.maximum(y, _FLOOR))
             gram = part.T @ part + self.penalty * np.eye(part.shape[1])
-            weights = np.linalg.solve(gram, part.T @ (logs - logs.mean()))
-            shape = np.exp(np.clip(part @ weights, -4, 4))
-            found[model] = np.append(weights, [y.mean() / max(float(shape.mean()), _FLOOR), y.max() * 2])
-        return found
+            slopes = np.linalg.solve(gram, part.T @ (logs - logs.mean()))
+            shape = np.exp(np.clip(part @ slopes, -_FURTHEST, _FURTHEST))
+            rows[model] = len(weights)
+            weights.append(np.append(slopes, [y.mean() / max(float(shape.mean()), _FLOOR), y.max() * 2]))
+        return Learned(rows, np.stack(weights) if weights else np.zeros((0, x.shape[1] + 2)))
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Expected:
         """Expected cost in USD, latency in seconds and output tokens, shapes (n, m)."""
-        n, m = len(batch), len(models)
-        x = _columns(batch) - self._centre if len(self._centre) else np.zeros((n, 0))
-        cost, latency, output = np.full((n, m), np.nan), np.full((n, m), np.nan), np.empty((n, m))
+        x = _columns(batch) - self._centre if self._learned else np.zeros((len(batch), 0))
+        output = self._kind("output", x, models, [None] * len(models))
+        output = np.where(np.isnan(output), batch.output_tokens[:, None], output)
+        most = [m.max_output_tokens for m in models]
+        if any(most):
+            output = np.minimum(output, np.array([np.inf if limit is None else limit for limit in most]))
+        cost = self._kind("cost", x, models, [None] * len(models))
         for j, model in enumerate(models):
-            own = self._output.get(model.name)
-            output[:, j] = batch.output_tokens if own is None else _predicted(own, x)
-            if model.max_output_tokens is not None:
-                output[:, j] = np.minimum(output[:, j], model.max_output_tokens)
-            measured = self._cost.get(model.name)
-            if model.price is not None and not (model.price.usd_per_compute_s and measured is not None):
-                cost[:, j] = _priced(model, batch.input_tokens, output[:, j])
-            elif measured is not None:
-                cost[:, j] = _predicted(measured, x)
-            seen = self._latency.get(model.name)
-            if seen is not None:
-                latency[:, j] = _predicted(seen, x)
-            elif model.latency_s is not None:
-                latency[:, j] = model.latency_s
-        return Expected(cost, latency, output)
+            if model.price is not None and not (model.price.usd_per_compute_s and cost[0, j] == cost[0, j]):
+                cost[:, j] = _priced(model.price, batch.input_tokens, output[:, j])
+        return Expected(cost, self._kind("latency", x, models, [m.latency_s for m in models]), output)
+
+    def _kind(self, kind: str, x: Floats, models: Sequence[Model], otherwise: Sequence[float | None]) -> Floats:
+        """Learned predictions, shape (n, m); ``otherwise`` (NaN for None) where nothing was learned of a model."""
+        learned = self._learned.get(kind)
+        rows = [-1] * len(models) if learned is None else [learned.rows.get(m.name, -1) for m in models]
+        if learned is None or max(rows, default=-1) < 0:
+            plain = np.array([np.nan if v is None else v for v in otherwise], dtype=np.float64)
+            return np.repeat(plain[None], len(x), axis=0)
+        w = learned.weights[rows]
+        slope = np.minimum(np.maximum(x @ w[:, :-2].T, -_FURTHEST), _FURTHEST)
+        predicted: Floats = np.minimum(w[:, -2] * np.exp(slope), w[:, -1])
+        for j in (j for j, row in enumerate(rows) if row < 0):
+            known = otherwise[j]
+            predicted[:, j] = np.nan if known is None else known
+        return predicted
 
     def state(self) -> State:
         """Regression weights by model."""
-        kinds = {"cost": self._cost, "output": self._output, "latency": self._latency}
-        arrays = {"centre": self._centre}
-        for kind, table in kinds.items():
-            if table:
-                arrays[kind] = np.stack(list(table.values()))
-        return State(arrays, {kind: list(table) for kind, table in kinds.items()})
+        arrays = {"centre": self._centre, **{kind: learned.weights for kind, learned in self._learned.items()}}
+        return State(arrays, {kind: list(learned.rows) for kind, learned in self._learned.items()})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
-
-        def table(kind: str) -> dict[str, Floats]:
-            return {name: state.arrays[kind][i] for i, name in enumerate(state.meta[kind])}
-
         self._centre = state.arrays["centre"]
-        self._cost, self._output, self._latency = table("cost"), table("output"), table("latency")
+        self._learned = {
+            kind: Learned({name: i for i, name in enumerate(names)}, state.arrays[kind])
+            for kind, names in state.meta.items()
+        }
         return self
 
 
@@ -107,15 +115,7 @@ def _columns(batch: FeatureBatch) -> Floats:
     return length if batch.structure is None else np.concatenate([length, batch.structure], axis=1)
 
 
-def _predicted(learned: Floats, x: Floats) -> Floats:
-    weights, level, most = learned[:-2], learned[-2], learned[-1]
-    out: Floats = np.minimum(level * np.exp(np.clip(x @ weights, -4, 4)), most)
-    return out
-
-
-def _priced(model: Model, input_tokens: Floats, output_tokens: Floats) -> Floats:
-    price = model.price
-    assert price is not None
+def _priced(price: Price, input_tokens: Floats, output_tokens: Floats) -> Floats:
     tokens = input_tokens * price.usd_per_1m_input + output_tokens * price.usd_per_1m_output
     out: Floats = tokens / 1e6 + price.usd_per_call
     return out

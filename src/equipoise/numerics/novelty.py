@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 from scipy.cluster.vq import kmeans2
 
-from equipoise.types import FeatureBatch, Floats
+from equipoise.types import FeatureBatch, Floats, Singles
 
 _MOST_CLUSTERS = 25
 _ROWS_PER_CLUSTER = 40
@@ -49,8 +49,8 @@ class Novelty:
 
     middle: Floats
     scale: Floats
-    whitening: Floats
-    centres: Floats
+    whitening: Singles
+    centres: Singles
     usual: Floats
 
     @classmethod
@@ -69,21 +69,24 @@ class Novelty:
         spread = residual.T @ residual / len(x)
         spread += _RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread)) + 1e-9 * np.eye(len(spread))
         whitening = np.linalg.inv(np.linalg.cholesky(spread)).T
-        fitted = cls(middle, scale, whitening, centres @ whitening, np.zeros(0))
+        narrow = whitening.astype(np.float32)
+        fitted = cls(middle, scale, narrow, (centres @ whitening).astype(np.float32), np.zeros(0))
         fitted.usual = np.sort(fitted.distance(batch.take(held)))
         return fitted
 
     def distance(self, batch: FeatureBatch) -> Floats:
         """Squared distance to the nearest cluster, shape (n,)."""
-        x = _columns(batch, self.middle, self.scale) @ self.whitening
-        square = (x**2).sum(axis=1, keepdims=True) + (self.centres**2).sum(axis=1)
-        nearest: Floats = (square - 2.0 * x @ self.centres.T).min(axis=1)
+        x = _columns(batch, self.middle, self.scale).astype(np.float32) @ self.whitening
+        apart = (self.centres**2).sum(axis=1) - 2.0 * x @ self.centres.T
+        nearest: Floats = (apart.min(axis=1) + np.einsum("ij,ij->i", x, x)).astype(np.float64)
         return nearest
 
     def trust(self, batch: FeatureBatch) -> Floats:
         """Shape (n, 1): one for the more usual half of prompts, falling to zero for the most unusual fifth."""
         quantile = np.searchsorted(self.usual, self.distance(batch)) / len(self.usual)
-        return np.clip((_FOREIGN - quantile) / (_FOREIGN - _FAMILIAR), 0.0, 1.0)[:, None]
+        faded = (_FOREIGN - quantile) / (_FOREIGN - _FAMILIAR)
+        trust: Floats = np.minimum(np.maximum(faded, 0.0), 1.0)[:, None]
+        return trust
 
     @classmethod
     def restore(cls, arrays: Mapping[str, Any]) -> Self | None:
@@ -110,7 +113,7 @@ def _standard(batch: FeatureBatch) -> tuple[Floats, Floats]:
 def _columns(batch: FeatureBatch, middle: Floats, scale: Floats) -> Floats:
     """Embedding at unit variance per column beside standardised structure."""
     assert batch.embedding is not None
-    vectors = batch.embedding.astype(np.float64) * np.sqrt(batch.embedding.shape[1])
+    vectors: Floats = batch.embedding.astype(np.float64) * np.sqrt(batch.embedding.shape[1])
     if batch.structure is None or not len(middle):
         return vectors
     structure = np.clip((batch.structure.astype(np.float64) - middle) / scale, -5.0, 5.0)

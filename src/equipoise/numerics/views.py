@@ -73,7 +73,8 @@ class _Dense(View):
 
     def matrix(self, batch: FeatureBatch) -> Floats:
         scaled = (self.raw(batch) - self.centre) * self.scale
-        return np.clip(scaled, -1.0, 1.0, out=scaled)
+        np.minimum(scaled, 1.0, out=scaled)
+        return np.maximum(scaled, -1.0, out=scaled)
 
     def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
         return dense_path(x, y, observed, self.penalties)
@@ -131,8 +132,11 @@ class Structural(_Dense):
     def raw(self, batch: FeatureBatch) -> Floats:
         assert batch.structure is not None
         base = batch.structure.astype(np.float64)
-        hinges = np.maximum(base[:, self.column] - self.knot, 0.0)
-        return np.concatenate([base, hinges], axis=1)
+        width = base.shape[1]
+        raw = np.empty((len(base), width + len(self.column)))
+        raw[:, :width] = base
+        np.maximum(base.take(self.column, axis=1) - self.knot, 0.0, out=raw[:, width:])
+        return raw
 
     def arrays(self) -> Arrays:
         return {**super().arrays(), "column": self.column, "knot": self.knot}

@@ -18,24 +18,37 @@ def refusals(
 
     ``quality`` and ``expected`` hold one row. An unknown cost or latency does not meet a limit on it.
     """
-    return [_refusal(features, constraints, m, quality, expected, j) for j, m in enumerate(models)]
+    level, cost = quality.mean[0].tolist(), expected.cost_usd[0].tolist()
+    latency, output = expected.latency_s[0].tolist(), expected.output_tokens[0].tolist()
+    plain = constraints == _NONE
+    found: list[str | None] = []
+    for j, model in enumerate(models):
+        tokens = features.input_tokens + output[j]
+        reason = _unable(constraints, model, level[j], tokens)
+        if reason is None and not plain:
+            reason = _beyond(constraints, level[j], cost[j], latency[j])
+        found.append(reason)
+    return found
 
 
-def _refusal(
-    features: Features, limits: Constraints, model: Model, quality: Estimates, expected: Expected, j: int
-) -> str | None:
-    cost, latency = float(expected.cost_usd[0, j]), float(expected.latency_s[0, j])
-    level = float(quality.mean[0, j])
+_NONE = Constraints()
+
+
+def _unable(limits: Constraints, model: Model, level: float, tokens: float) -> str | None:
+    """Why the model cannot serve the request at all."""
     if level != level:
         return "no quality estimate: the router knows nothing of this model"
-    missing = limits.capabilities - model.capabilities
-    if missing:
-        return f"lacks {', '.join(sorted(missing))}"
-    needed = features.input_tokens + expected.output_tokens[0, j]
-    if model.context_window is not None and needed > model.context_window:
-        return f"needs about {needed:.0f} tokens, context window {model.context_window}"
+    if model.context_window is not None and tokens > model.context_window:
+        return f"needs about {tokens:.0f} tokens, context window {model.context_window}"
+    if limits.capabilities and not limits.capabilities <= model.capabilities:
+        return f"lacks {', '.join(sorted(limits.capabilities - model.capabilities))}"
     if limits.region is not None and all(d.region != limits.region for d in model.deployments):
         return f"no deployment in region {limits.region}"
+    return None
+
+
+def _beyond(limits: Constraints, level: float, cost: float, latency: float) -> str | None:
+    """Which limit on money, time or quality it breaks."""
     if limits.max_cost_usd is not None and not cost <= limits.max_cost_usd:
         return _over("cost", cost, limits.max_cost_usd, "USD")
     if limits.max_latency_s is not None and not latency <= limits.max_latency_s:

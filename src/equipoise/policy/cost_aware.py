@@ -10,6 +10,9 @@ import numpy as np
 from equipoise.contracts import Choice, Policy, Situation
 from equipoise.policy.choice import certain
 
+# Below any utility; subtracting two of them gives zero where infinities would give NaN.
+_FAR = 1e300
+
 
 @dataclass(kw_only=True)
 class CostAware(Policy):
@@ -32,7 +35,7 @@ class CostAware(Policy):
         """The allowed model of highest utility; confidence grows with its lead over the next."""
         quality, cost = situation.quality, situation.cost_usd
         if self.form == "ratio":
-            latency = np.nan_to_num(situation.latency_s, nan=0.0) / 10.0
+            latency = np.where(situation.latency_s == situation.latency_s, situation.latency_s, 0.0) / 10.0
             utility = quality / (self.cost_weight * cost + latency + 1e-6)
         else:
             utility = quality - self.cost_weight * cost
@@ -44,7 +47,6 @@ def _confidence(utility: np.ndarray) -> np.ndarray:
     """min(0.95, 0.5 + half the utility gap to the runner-up); 0.8 where there is no runner-up."""
     if utility.shape[1] < 2:
         return np.full(len(utility), 0.8)
-    ranked = -np.sort(-np.where(np.isnan(utility), -np.inf, utility), axis=1)
-    with np.errstate(invalid="ignore"):
-        gap = ranked[:, 0] - ranked[:, 1]
-    return np.where(np.isfinite(ranked[:, 1]), np.minimum(0.95, 0.5 + 0.5 * gap), 0.8)
+    known = np.where(utility == utility, utility, -_FAR)
+    top = np.partition(known, -2, axis=1)[:, -2:]
+    return np.where(top[:, 0] > -_FAR, np.minimum(0.95, 0.5 + 0.5 * (top[:, 1] - top[:, 0])), 0.8)

@@ -86,21 +86,24 @@ class Linear(Router):
         return common, _BLENDS[int(np.argmax(areas))]
 
     def _shrunk(self, raw: Floats) -> Floats:
-        shared = raw.mean(axis=1, keepdims=True)
+        shared = np.add.reduce(raw, axis=1, keepdims=True) / raw.shape[1]
         shrunk: Floats = self._specific * raw + (self._common - self._specific) * shared
         return shrunk
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
         n = len(batch)
-        mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
         columns = [self._models.get(m.name, -1) for m in models]
         if not self._views or max(columns, default=-1) < 0:
-            return Estimates(mean, std)
+            return Estimates(np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan))
         raw = self._raw(batch)
         trust = None if self._novelty is None else self._novelty.trust(batch)
-        every = cautious(self._mean + self._shrunk(raw) + self._offset(), self._mean + self._offset(), trust)
-        every = np.clip(every, 0.0, 1.0)
+        level = self._mean + self._offset()
+        every = cautious(level + self._shrunk(raw), level, trust)
+        every = np.minimum(np.maximum(every, 0.0), 1.0)
+        if columns == list(range(every.shape[1])):
+            return Estimates(every, np.broadcast_to(self._spread, every.shape))
+        mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
         known = [j for j, c in enumerate(columns) if c >= 0]
         picked = [columns[j] for j in known]
         mean[:, known], std[:, known] = every[:, picked], self._spread[picked]
@@ -108,9 +111,7 @@ class Linear(Router):
 
     def _raw(self, batch: FeatureBatch) -> Floats:
         """Mean of what the views predict, before shrinkage, shape (n, m)."""
-        total = np.zeros((len(batch), len(self._mean)))
-        for fitted in self._views:
-            total += fitted.view.apply(batch, fitted.weights)
+        total: Floats = np.add.reduce([f.view.apply(batch, f.weights) for f in self._views])
         return total / len(self._views)
 
     def _offset(self) -> Floats:

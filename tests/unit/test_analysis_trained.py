@@ -1,0 +1,97 @@
+"""The trained parts: classifier and output length."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equipoise.analysis import STRUCTURE_NAMES, Analyzer
+from equipoise.analysis.classifier import bundled_classifier, load_classifier
+from equipoise.analysis.embedders import static_embedder
+from equipoise.analysis.output_length import bounded, fit_output_length, load_output_length
+from equipoise.analysis.vocabulary import bundled_vocabulary, parse_vocabulary
+from equipoise.errors import NotEnoughData, StateError
+from equipoise.types import Request
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "task"),
+    [
+        ("Write a SQL query that lists the ten best customers", "code", "generation"),
+        ("Compose a poem about a lonely lighthouse", "creative", "generation"),
+        ("Solve 3x + 4 = 19 for x", "reasoning", "problem_solving"),
+        ("Evaluate the strengths and weaknesses of our market strategy", "analysis", "analysis"),
+        ("What is the capital of Norway?", "general", "explanation"),
+        ("Translate into French: good evening", "general", "transformation"),
+        ("hello, how are you", "general", "general"),
+    ],
+)
+def test_plain_prompts_get_their_labels(text: str, domain: str, task: str) -> None:
+    features = Analyzer().analyze(Request(text=text))
+    assert (features.domain, features.task_type) == (domain, task)
+
+
+def test_the_bundled_weights_belong_to_the_bundled_embedder() -> None:
+    assert bundled_classifier().embedder == static_embedder().version
+
+
+def test_a_broken_weights_file_is_refused() -> None:
+    vocabulary = bundled_vocabulary()
+    for raw in (b"", b"PK\x03\x04 not a zip", b"text"):
+        with pytest.raises(StateError, match="x.npz"):
+            load_classifier(raw, vocabulary, where="x.npz")
+    buffer = io.BytesIO()
+    np.savez(buffer, semantic=np.zeros(3))
+    with pytest.raises(StateError):
+        load_classifier(buffer.getvalue(), vocabulary, where="x.npz")
+
+
+def test_weights_of_another_vocabulary_are_refused() -> None:
+    c = bundled_classifier()
+    buffer = io.BytesIO()
+    np.savez(buffer, semantic=c.semantic, shape=c.shape, lexical=c.lexical, bias=c.bias, embedder=np.str_(c.embedder))
+    again = load_classifier(buffer.getvalue(), c.vocabulary, where="x")
+    assert np.array_equal(again.lexical, c.lexical)
+    with pytest.raises(StateError, match="wrong shape"):
+        load_classifier(buffer.getvalue(), parse_vocabulary("one: word"), where="x")
+
+
+def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    structure = rng.normal(size=(n, len(STRUCTURE_NAMES))).astype(np.float32)
+    embedding = rng.normal(size=(n, 8)).astype(np.float32) / 3
+    tokens = np.exp(4 + structure[:, 0] + embedding[:, 0] + 0.05 * rng.normal(size=n))
+    return structure, embedding, tokens
+
+
+def test_output_length_learns_what_is_there_to_learn() -> None:
+    structure, embedding, tokens = sample(800)
+    model = fit_output_length(structure[:600], embedding[:600], tokens[:600], embedder="e", penalty=1.0)
+    said = np.array([model.predict(s, e) for s, e in zip(structure[600:], embedding[600:], strict=True)])
+    assert np.median(np.abs(np.log(said / tokens[600:]))) < 0.1
+
+
+def test_output_length_survives_its_file_bit_for_bit() -> None:
+    structure, embedding, tokens = sample(200)
+    model = fit_output_length(structure, embedding, tokens, embedder="e")
+    again = load_output_length(model.to_bytes(), where="x")
+    assert again.predict(structure[0], embedding[0]) == model.predict(structure[0], embedding[0])
+    assert (again.version, again.embedder) == (model.version, "e")
+
+
+def test_output_length_needs_enough_known_rows() -> None:
+    structure, embedding, tokens = sample(100)
+    tokens[30:] = np.nan
+    with pytest.raises(NotEnoughData, match="got 30"):
+        fit_output_length(structure, embedding, tokens, embedder="e")
+    with pytest.raises(StateError):
+        load_output_length(b"junk", where="x")
+
+
+@given(st.floats(allow_nan=False))
+def test_a_predicted_length_is_always_within_bounds(tokens: float) -> None:
+    assert 1 <= bounded(tokens) <= 8192
