@@ -12,9 +12,13 @@ $(VENV)/.base: pyproject.toml
 	@$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.dev: $(VENV)/.base requirements-ci.txt
+# Exact versions first, so that the editable install finds its dependencies met.
+$(VENV)/.dev: pyproject.toml requirements-ci.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade pip
 	@$(BIN)/python -m pip install --quiet --requirement requirements-ci.txt
-	@touch $@
+	@$(BIN)/python -m pip install --quiet --editable .
+	@touch $@ $(VENV)/.base
 
 demo: $(VENV)/.base  ## train on the shipped table, evaluate, report, route a few prompts
 	@$(BIN)/python examples/demo.py

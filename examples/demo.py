@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 import equipoise
+from equipoise import Engine, OutcomeTable
 from equipoise.api import open_table
 from equipoise.evaluation.files import write_evaluation
 from equipoise.evaluation.results import Results
@@ -21,7 +22,7 @@ OUT = Path("demo-report")
 ROUTERS = ("linear", "knn", "cluster")
 
 
-def split_by_group(table: equipoise.OutcomeTable, share: float) -> tuple[equipoise.OutcomeTable, equipoise.OutcomeTable]:
+def split_by_group(table: OutcomeTable, share: float) -> tuple[OutcomeTable, OutcomeTable]:
     """A share of the prompts, and the rest. Prompts made from one template stay on one side."""
     names, group = np.unique(table.groups.astype(str), return_inverse=True)
     order = np.random.default_rng(0).permutation(len(names))
@@ -30,7 +31,7 @@ def split_by_group(table: equipoise.OutcomeTable, share: float) -> tuple[equipoi
     return table.take(first), table.take(~first)
 
 
-def show_table(table: equipoise.OutcomeTable) -> None:
+def show_table(table: OutcomeTable) -> None:
     print(f"The table '{table.name}': {len(table)} prompts, {len(set(table.datasets))} kinds of task, measured on")
     for j in np.argsort(table.cost_usd.mean(axis=0)):
         quality, cost = table.quality[:, j].mean(), table.cost_usd[:, j].mean()
@@ -49,7 +50,7 @@ def show_frontier(results: Results) -> None:
         print(f"  {share:>5.0%}   {coin:>10}" + "".join(f"{cell:>9}" for cell in routed))
 
 
-def show_decisions(engine: equipoise.Engine, held_out: equipoise.OutcomeTable) -> None:
+def show_decisions(engine: Engine, held_out: OutcomeTable) -> None:
     """Five prompts of different kinds: the choice, why, and what it would have been rather."""
     firsts = {str(kind): i for i, kind in reversed(list(enumerate(held_out.datasets)))}
     for i in sorted(firsts.values())[:5]:
@@ -64,7 +65,7 @@ def show_decisions(engine: equipoise.Engine, held_out: equipoise.OutcomeTable) -
                 print(f"       rather than {other.model}: {other.quality.mean:.3f} for {other.cost_usd:.3g} USD")
 
 
-def show_sums(engine: equipoise.Engine, held_out: equipoise.OutcomeTable) -> None:
+def show_sums(engine: Engine, held_out: OutcomeTable) -> None:
     """What all held-out choices came to, beside a coin between two models at the same cost."""
     chosen = [held_out.models.index(engine.decide(str(prompt)).model) for prompt in held_out.prompts]
     rows = np.arange(len(held_out))
@@ -85,7 +86,7 @@ def main() -> None:
 
     results = equipoise.evaluate(table, routers=ROUTERS, seeds=3, jobs=2)
     show_frontier(results)
-    print("\nVerdicts (a claim needs its whole 95 % interval; these are three quick seeds, a real run has ten or more):")
+    print("\nVerdicts (a claim needs its whole 95 % interval; these are 3 quick seeds, a real run has 10):")
     print(textwrap.indent("\n".join(results.verdicts()), "  "))
     written = write_evaluation(results, OUT)
 
@@ -95,8 +96,10 @@ def main() -> None:
     budget = 0.5 * float(costs.min() + costs[known.quality.mean(axis=0).argmax()])
     engine = equipoise.train(train, router="linear", policy={"type": "budget", "mean_cost_usd": budget})
     engine.calibrate(calibration)
-    print(f"\nRouter 'linear' on prompts it has not seen, at a promised mean of {1000 * budget:.4f} USD per 1,000 prompts,")
-    print("half-way between the cheapest and the best single model:")
+    print(
+        "\nRouter 'linear' on prompts that it has not seen. Promised mean cost: half-way between the cheapest and the"
+    )
+    print(f"best single model, {1000 * budget:.4f} USD per 1,000 prompts.")
     show_decisions(engine, held_out)
     show_sums(engine, held_out)
 

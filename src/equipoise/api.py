@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Unpack
 
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
-from equipoise.config import Config, ModelConfig, cache_folder, data_folders
+from equipoise.config import Config, ModelConfig, RouteConfig, cache_folder, data_folders
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
@@ -52,11 +52,11 @@ def _find(name: str) -> Model | None:
 def _read(source: str | Path) -> OutcomeTable:
     """A file where there is one, else a data set of that name."""
     path = Path(source)
+    if not path.exists() and str(source) in DATASETS:
+        return public.load(str(source), (*data_folders(), cache_folder()))
     if path.exists() or path.suffix or path.name != str(source):
         return read_table(path)
-    if str(source) not in DATASETS:
-        raise UnknownName("file or data set", str(source), DATASETS)
-    return public.load(str(source), (*data_folders(), cache_folder()))
+    raise UnknownName("file or data set", str(source), DATASETS)
 
 
 def train(
@@ -95,32 +95,52 @@ def engine_from(config: Config, route: str = "auto", *, folder: Path = Path()) -
     if route not in config.routes:
         raise UnknownName("route", route, config.routes)
     chosen = config.routes[route]
-    models = _models(config)
+    models = models_of(config)
     if not models:
         raise ConfigError("the configuration names no models; list them under 'models:', or write 'pool: notebook'")
     for name in chosen.fallback:
         if name not in {m.name for m in models}:
             raise UnknownName("model", name, [m.name for m in models])
-    engine = _engine(chosen.router, chosen.policy, models, folder)
+    # A router file keeps the policy that it was written with, unless the route names one.
+    policy = chosen.policy if "policy" in chosen.model_fields_set else None
+    engine = _engine(chosen, policy, models, folder)
     limits = chosen.constraints.model_dump()
     return engine, Constraints(**limits)
 
 
-def _engine(router: dict[str, Any], policy: dict[str, Any], models: list[Model], folder: Path) -> Engine:
-    spec = dict(router)
-    file, table = spec.pop("file", None), spec.pop("table", None)
+def _engine(chosen: RouteConfig, policy: Spec | None, models: list[Model], folder: Path) -> Engine:
+    spec = dict(chosen.router)
+    file, table = _named(spec, "file"), _named(spec, "table")
     if file is not None:
-        engine = Engine.load(folder / file)
-        known = {m.name: m for m in models}
-        return replace(engine, models=[known.get(m.name, m) for m in engine.models]).with_policy(policy)
+        if spec.keys() - {"type"}:
+            raise ConfigError(f"router: '{min(spec.keys() - {'type'})}' stands beside 'file', which holds it; drop one")
+        return _from_file(folder / file, policy, models)
     if table is not None:
-        source = open_table(folder / table)
-        engine = Engine.train(source.only([m.name for m in models]), router=spec, policy=policy, models=models)
-        return engine
-    return Engine.train_free(models=models, router=spec, policy=policy)
+        source = open_table(table if table in DATASETS and not (folder / table).exists() else folder / table)
+        trained = source.only([m.name for m in models])
+        return Engine.train(trained, router=spec, policy=chosen.policy, models=models)
+    return Engine.train_free(models=models, router=spec, policy=chosen.policy)
 
 
-def _models(config: Config) -> list[Model]:
+def _named(spec: dict[str, Any], key: str) -> str | None:
+    value = spec.pop(key, None)
+    if value is not None and not isinstance(value, str):
+        raise ConfigError(f"router: '{key}' should be the name of a file, not {value!r}")
+    return value
+
+
+def _from_file(file: Path, policy: Spec | None, models: list[Model]) -> Engine:
+    """The engine of a router file on the models of the configuration, which alone can be called."""
+    engine = Engine.load(file)
+    known = {m.name for m in engine.models}
+    if not any(m.name in known for m in models):
+        raise ConfigError(f"{file}: knows none of the configured models; it knows {', '.join(sorted(known))}")
+    engine = replace(engine, models=models)
+    return engine if policy is None else engine.with_policy(policy)
+
+
+def models_of(config: Config) -> list[Model]:
+    """The models of a configuration, with what the catalog knows of them."""
     if config.pool == "notebook":
         return list(notebook_pool().find())
     return [_model(m) for m in config.models]
@@ -137,9 +157,16 @@ def _model(given: ModelConfig) -> Model:
 
 
 def request_with(constraints: Constraints, text: str, **limits: Any) -> Request:
-    """A request under a route's standing constraints; a request may tighten or set what it names."""
-    given = {k: v for k, v in limits.items() if v is not None}
+    """A request under a route's standing constraints: it may set a limit or tighten one, never loosen it."""
+    given = {k: _tighter(k, getattr(constraints, k), v) for k, v in limits.items() if v is not None}
     return Request(text=text, constraints=replace(constraints, **given))
+
+
+def _tighter(name: str, standing: Any, asked: float) -> float:
+    # A number that is none passes, to be refused by name where the decision begins.
+    if standing is None or not asked >= 0:
+        return asked
+    return float(max(standing, asked) if name == "min_quality" else min(standing, asked))
 
 
 def evaluate(

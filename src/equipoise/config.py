@@ -128,23 +128,64 @@ def read_config(path: Path) -> Config:
         if path.stat().st_size > _MOST_BYTES:
             raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes, which no configuration is")
         text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text)
-        document = yaml.safe_load(text) or {}
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        document = yaml.safe_load(text)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; write one with: equipoise init") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except yaml.MarkedYAMLError as error:
+        line = 1 if error.problem_mark is None else error.problem_mark.line + 1
+        raise ConfigError(f"{path}:{line}: not YAML ({error.problem}); mend the line or the one before it") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
         raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
+    if document is None:
+        document = {}
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: not a mapping of settings; see: equipoise init")
+        raise ConfigError(f"{path}:1: not a mapping of settings; see: equipoise init")
+    _refuse_repeated(node, path)
     try:
-        return Config.model_validate(document)
+        config = Config.model_validate(document)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False)[0]
+        problems = error.errors(include_url=False, include_context=False)
+        # A misspelt key also shows as a missing one: the spelling is what helps.
+        first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
         where = f"{path}:{_line(node, first['loc'])}"
         raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {_said(first)}") from None
+    _check_models(config, node, path)
+    return config
+
+
+def _check_models(config: Config, node: yaml.Node | None, path: Path) -> None:
+    if config.pool is not None and config.models:
+        raise ConfigError(f"{path}:{_line(node, ('models',))}: models: given beside 'pool'; keep one of them")
+    names = [m.name for m in config.models]
+    for i, name in enumerate(names):
+        if name in names[:i]:
+            line = _line(node, ("models", i, "name"))
+            raise ConfigError(f"{path}:{line}: models.{i}.name: a second model '{name}'; give each its own name")
+
+
+def _refuse_repeated(root: yaml.Node | None, path: Path) -> None:
+    """YAML would silently keep the last of two equal keys."""
+    pending, seen = [root], set()
+    while pending:
+        node = pending.pop()
+        if id(node) in seen:
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            pending.extend(node.value)
+        if isinstance(node, yaml.MappingNode):
+            pending.extend(value for _, value in node.value)
+            names = [str(key.value) for key, _ in node.value]
+            for i, (key, _) in enumerate(node.value):
+                if names[i] in names[:i]:
+                    line = key.start_mark.line + 1
+                    raise ConfigError(f"{path}:{line}: {names[i]}: given twice; keep one of them")
 
 
 def _said(problem: Mapping[str, Any]) -> str:
+    if problem["type"] in ("model_type", "dict_type"):
+        return "should be a mapping of settings"
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"]).lower()
     known = _keys_at(problem["loc"][:-1])
@@ -153,7 +194,7 @@ def _said(problem: Mapping[str, Any]) -> str:
 
 
 def _keys_at(where: Sequence[int | str]) -> list[str]:
-    """The keys allowed at a place, found by walking the models by field name."""
+    """The keys allowed at a place. The names of routes and the numbers of list items are skipped."""
     kinds: dict[str, type[_Strict]] = {
         "models": ModelConfig,
         "routes": RouteConfig,
@@ -163,8 +204,11 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
         "storage": UrlConfig,
         "shared_state": UrlConfig,
     }
-    named = [p for p in where if p in kinds]
-    return list((kinds[str(named[-1])] if named else Config).model_fields)
+    # What follows a key of the top level is an item of a list or the name of a route.
+    inside = [str(p) for p in where if isinstance(p, str)]
+    if inside[:1] == ["routes"]:
+        del inside[1:2]
+    return list((kinds[inside[-1]] if inside else Config).model_fields)
 
 
 def _line(node: yaml.Node | None, where: Sequence[int | str]) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 from equipoise.analysis import Analyzer
 from equipoise.contracts import Policy, Router, Situation
 from equipoise.decision import WhenNoneFits, decide
-from equipoise.errors import InputError, StateError
+from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
 from equipoise.registry import Spec, make_policy, make_router, spec_of
 from equipoise.storage.router_file import load_states, save_states
@@ -110,13 +110,23 @@ class Engine:
         }
 
     def calibrate(self, table: OutcomeTable) -> Self:
-        """Calibrate the policy on rows that the router has not seen. Returns self."""
-        outcomes = outcomes_of(table, self.analyzer, self.router.needs | {"structure"})
-        columns = [table.models.index(m.name) for m in self.models]
+        """Calibrate the policy on rows that the router has not seen. Returns self.
+
+        Prompts on which a model was not measured, or at an unknown cost, are left out.
+
+        Raises:
+            InputError: the table holds no costs.
+            NotEnoughData: no prompt was measured with all models.
+        """
+        table = table.only([m.name for m in self.models])
+        if np.isnan(table.cost_usd[table.measured]).all():
+            raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
+        complete = np.flatnonzero((table.measured & ~np.isnan(table.cost_usd)).all(axis=1))
+        if not len(complete):
+            raise NotEnoughData(f"{table.name}: no prompt to calibrate on was measured, with its cost, on every model")
+        outcomes = outcomes_of(table.take(complete), self.analyzer, self.router.needs | {"structure"})
         expected = self.costs.predict_batch(outcomes.features, self.models)
         estimates = self.router.predict_batch(outcomes.features, self.models)
-        if outcomes.cost_usd is None:
-            raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
         situation = Situation(
             estimates.mean,
             estimates.std,
@@ -125,7 +135,7 @@ class Engine:
             estimates.mean == estimates.mean,
             list(outcomes.features.quality_requirement),
         )
-        self.policy.calibrate(situation, outcomes.cost_usd[:, columns])
+        self.policy.calibrate(situation, table.cost_usd[complete])
         return self
 
     def analyze(self, request: Request) -> Features:
@@ -156,7 +166,7 @@ class Engine:
         """Choose a model for one prompt.
 
         Raises:
-            InputError: the prompt is empty or too long.
+            InputError: the prompt is empty or too long, or a limit is negative or not a number.
             NoModel: no model can serve the request.
             PriceError: a needed price is missing.
         """
@@ -171,6 +181,7 @@ class Engine:
             request = Request(
                 text=request, constraints=limits, quality_requirement=quality_requirement, urgency=urgency
             )
+        _check_limits(request.constraints)
         return decide(
             self.analyze(request),
             request.constraints,
@@ -185,14 +196,24 @@ class Engine:
         )
 
     def learn(self, prompt: str, model: str, reward: float) -> None:
-        """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1]."""
+        """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1].
+
+        Raises:
+            InputError: the reward is out of range, or the prompt is empty or too long.
+            UnknownName: the engine has no such model.
+        """
+        if model not in {m.name for m in self.models}:
+            raise UnknownName("model", model, [m.name for m in self.models])
         if not 0.0 <= reward <= 1.0:
             raise InputError(f"reward {reward!r} is not in [0, 1]; scale it")
         self.router.learn(self.analyze(Request(text=prompt)), model, reward)
 
     def with_policy(self, policy: Spec) -> Self:
-        """The same engine under another policy."""
-        return replace(self, policy=make_policy(policy), versions={**self.versions})
+        """The same engine under another policy. One of the same specification keeps its calibration."""
+        other = make_policy(policy)
+        if spec_of(other) == spec_of(self.policy):
+            other.restore(self.policy.state())
+        return replace(self, policy=other, versions={**self.versions, "policy": other.name})
 
     def save(self, path: str | Path) -> None:
         """Write a router file. Atomic; no pickle."""
@@ -230,7 +251,9 @@ class Engine:
                 analyzer=analyzer,
                 versions=dict(meta["versions"]),
             )
-        except (KeyError, TypeError, IndexError) as error:
+        except (UnknownName, ConfigError) as error:
+            raise StateError(f"{path}: {error}") from None
+        except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             raise StateError(
                 f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
             ) from None
@@ -240,6 +263,14 @@ class Engine:
                 f"this is {analyzer.version}; train it again"
             )
         return engine
+
+
+def _check_limits(limits: Constraints) -> None:
+    for name, most in (("max_cost_usd", np.inf), ("max_latency_s", np.inf), ("min_quality", 1.0)):
+        value = getattr(limits, name)
+        if value is not None and not 0.0 <= value <= most:
+            span = "a quality in [0, 1]" if name == "min_quality" else "a number from 0 up"
+            raise InputError(f"{name} is {value!r}; give {span}")
 
 
 def _plain(model: Model) -> dict[str, Any]:

@@ -12,7 +12,9 @@ import dataclasses
 import difflib
 import importlib
 import inspect
+import math
 import pkgutil
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -26,6 +28,8 @@ from equipoise.contracts import Policy, Router
 from equipoise.errors import ConfigError, UnknownName
 
 Spec = str | Mapping[str, Any]
+# A comma that is not inside the brackets of a list.
+_COMMA = re.compile(r",(?![^\[\]]*\])")
 
 
 @cache
@@ -73,7 +77,7 @@ def parameters(cls: type[Any]) -> dict[str, tuple[Any, Any]]:
 def split_specs(text: str, known: Mapping[str, Any]) -> list[str]:
     """Split ``knn:k=5,shrinkage=2,linear`` at the commas before a registered name."""
     specs: list[str] = []
-    for part in (p.strip() for p in text.split(",") if p.strip()):
+    for part in (p.strip() for p in _COMMA.split(text) if p.strip()):
         starts_new = not specs or "=" not in part or part.split(":")[0] in known
         if starts_new:
             specs.append(part)
@@ -92,7 +96,14 @@ def _discover(package: str, base: type[Any], group: str) -> Mapping[str, type[An
             if issubclass(cls, base) and cls.__module__ == loaded.__name__ and not inspect.isabstract(cls):
                 found[named.name] = cls
     for point in entry_points(group=group):
-        cls = point.load()
+        try:
+            cls = point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"entry point '{point.name}' of {group} cannot be loaded ({error}); mend or uninstall its package"
+            ) from None
+        if not (inspect.isclass(cls) and issubclass(cls, base)):
+            raise ConfigError(f"entry point '{point.name}' of {group} is not a {base.__name__}; mend its package")
         found.setdefault(cls.name, cls)
     return MappingProxyType(dict(sorted(found.items())))
 
@@ -101,16 +112,25 @@ def _parse(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:
     if isinstance(spec, str):
         name, _, rest = spec.partition(":")
         given: dict[str, Any] = {}
-        for part in filter(None, rest.split(",")):
-            key, equals, value = part.partition("=")
+        for part in filter(None, map(str.strip, _COMMA.split(rest))):
+            key, equals, value = (p.strip() for p in part.partition("="))
             if not equals:
                 raise ConfigError(f"{kind} specification '{spec}': '{part}' is not of the form parameter=value")
-            given[key.strip()] = yaml.safe_load(value)
+            if key in given:
+                raise ConfigError(f"{kind} specification '{spec}' gives '{key}' twice; keep one")
+            given[key] = _value(value, f"{kind} specification '{spec}': '{part}'")
         return name.strip(), given
     given = dict(spec)
     if "type" not in given:
         raise ConfigError(f"{kind} specification {given!r} has no 'type'; write type: NAME")
     return str(given.pop("type")), given
+
+
+def _value(text: str, where: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{where} is not a value; write a number, a word, true, false or [a, b]") from None
 
 
 def _build(spec: Spec, known: Mapping[str, type[Any]], kind: str) -> Any:
@@ -125,11 +145,22 @@ def _build(spec: Spec, known: Mapping[str, type[Any]], kind: str) -> Any:
             hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(allowed) or 'none'}"
             raise ConfigError(f"{kind} '{name}' has no parameter '{key}'; {hint}")
         given[key] = _checked(f"{kind} '{name}', parameter '{key}'", allowed[key][0], value)
+    for key in allowed:
+        if key not in given and _required(cls, key):
+            raise ConfigError(f"{kind} '{name}' needs the parameter '{key}'; write {name}:{key}=...")
     return cls(**given)
+
+
+def _required(cls: type[Any], name: str) -> bool:
+    own = cls.__dataclass_fields__[name]
+    return own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING
 
 
 def _checked(where: str, annotation: Any, value: Any) -> Any:
     try:
-        return TypeAdapter(annotation, config=ConfigDict(strict=False)).validate_python(value)
+        checked = TypeAdapter(annotation, config=ConfigDict(strict=False)).validate_python(value)
     except ValidationError as error:
         raise ConfigError(f"{where}: {error.errors()[0]['msg'].lower()}, not {value!r}") from None
+    if isinstance(checked, float) and not math.isfinite(checked):
+        raise ConfigError(f"{where}: input should be a finite number, not {value!r}")
+    return checked

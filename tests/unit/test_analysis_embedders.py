@@ -52,7 +52,7 @@ def reference() -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(parts=st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=5)), max_size=12))
 def test_word_by_word_tokens_are_the_tokens_of_the_whole_text(reference: Tokenizer, parts: list[str]) -> None:
     text = "".join(parts)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.analysis import keywords
@@ -57,6 +57,7 @@ def test_keywords_match_whole_words_and_inflections(text: str, field: str, value
     assert getattr(findings(text), field) == value
 
 
+@settings(deadline=None)
 @given(st.sampled_from(EVERY_KEYWORD), st.text(max_size=12))
 def test_a_keyword_never_matches_where_a_substring_test_would_not(keyword: str, text: str) -> None:
     if not any(form in word_tokens(text) for form in forms_of(keyword)):
@@ -91,6 +92,7 @@ def test_complexity_and_difficulty_follow_their_formulas() -> None:
     assert difficulty(0.5, "code", 25) == pytest.approx(0.5 * 0.5 + 0.3 * 0.8 + 0.2 * 0.5)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=300))
 def test_any_text_gets_known_labels(text: str) -> None:
     found = findings(text)

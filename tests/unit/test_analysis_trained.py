@@ -6,7 +6,7 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.analysis import STRUCTURE_NAMES, Analyzer
@@ -92,6 +92,7 @@ def test_output_length_needs_enough_known_rows() -> None:
         load_output_length(b"junk", where="x")
 
 
+@settings(deadline=None)
 @given(st.floats(allow_nan=False))
 def test_a_predicted_length_is_always_within_bounds(tokens: float) -> None:
     assert 1 <= bounded(tokens) <= 8192

@@ -26,6 +26,7 @@ def structure(text: str) -> dict[str, float]:
     return dict(zip(STRUCTURE_NAMES, values.tolist(), strict=True))
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.sampled_from(["a", "é", "word", " ", "\n", "\u3000", "\u2003", "\x1c", "\x00", "中", "😀"]), max_size=60
@@ -49,6 +50,7 @@ def test_a_window_keeps_both_ends_and_is_bounded() -> None:
     assert len(window("中" * 4000).encode()) <= MAX_BYTES + 8
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec=None, exclude_categories=()), max_size=40))
 def test_a_clean_text_can_always_be_encoded(text: str) -> None:
     cleaned = clean(text)
@@ -92,6 +94,7 @@ def test_structure_sees_code_options_lists_and_questions() -> None:
     assert structure("What's up? ")["ends_with_question"] == 1
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_structure_is_finite_for_any_text(text: str) -> None:
     assert all(np.isfinite(list(structure(clean(text)).values())))
@@ -106,7 +109,7 @@ def test_a_lexical_row_holds_words_and_pairs_with_sublinear_counts() -> None:
     assert len(lexical_row([]).indices) == 0
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(min_value=0, max_value=5000))
 def test_a_lexical_row_is_bounded_and_sorted(n: int) -> None:
     row = lexical_row([f"w{i}" for i in range(n)])

@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from equipoise import api
-from equipoise.cli.output import emit_json, say
+from equipoise.cli.engines import inputs_of
+from equipoise.cli.numbers import amount
+from equipoise.cli.output import emit_json, note, say
+from equipoise.errors import NotEnoughData
+from equipoise.evaluation.splits import merge_groups
 from equipoise.numerics.folds import grouped_folds
+from equipoise.storage.atomic import check_target
 from equipoise.tables.duplicates import near_duplicate_groups
 
 NAME = "calibrate"
@@ -21,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("table", metavar="TABLE", help="outcome table, or the name of a public data set")
     parser.add_argument("--router", metavar="SPEC", required=True, help="such as linear or knn:k=50")
-    parser.add_argument("--budget-usd", metavar="X", type=float, required=True, help="promised mean cost of a request")
+    parser.add_argument("--budget-usd", metavar="X", type=amount, required=True, help="promised mean cost of a request")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write, policy included")
     parser.add_argument("--json", action="store_true", help="print a summary as one JSON document")
@@ -29,9 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0: router and calibrated policy are written. A quarter of the prompts calibrates, the rest trains."""
+    check_target(args.out, inputs=inputs_of(args))
     table = api.open_table(args.table, prices=args.prices)
-    folds = grouped_folds(near_duplicate_groups(table.prompts), _FOLDS)
+    folds = grouped_folds(merge_groups(table.groups, near_duplicate_groups(table.prompts)), _FOLDS)
     fit, held = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
+    if not len(fit) or not len(held):
+        raise NotEnoughData(f"{table.name}: {len(table)} prompts fall into too few groups to hold some out; add prompts")
+    note(f"learning '{args.router}' from {len(fit)} prompts, calibrating on {len(held)}")
     policy = {"type": "budget", "mean_cost_usd": args.budget_usd}
     engine = api.train(table.take(fit), router=args.router, policy=policy, cost=False)
     engine.calibrate(table.take(held))

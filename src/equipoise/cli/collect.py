@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from equipoise import api
 from equipoise.catalog.models import Catalog
+from equipoise.cli.numbers import amount, count, positive
 from equipoise.cli.output import emit_json, note, say
 from equipoise.collect.candidates import CandidatesFile, read_candidates
 from equipoise.collect.graders import GRADERS, grade
@@ -19,10 +21,10 @@ from equipoise.collect.journal import journal_path
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow, read_prompts
 from equipoise.collect.session import Collected, collect, summary
-from equipoise.config import secret
+from equipoise.config import DEFAULT_FILE, read_config, secret
 from equipoise.errors import InputError, UnknownName
 from equipoise.providers import make_provider
-from equipoise.types import Deployment
+from equipoise.types import Deployment, Model
 
 NAME = "collect"
 HELP = "build an outcome table from your own prompts"
@@ -44,29 +46,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print a summary as one JSON document")
     add = parser.add_argument_group("who is asked").add_argument
     add("--candidates", metavar="FILE", type=Path, help="YAML file of candidates")
-    add("--models", metavar="A,B", help="models of --base-url, or names in the candidates file")
+    add("--models", metavar="A,B", help="models of --base-url, or names in the candidates file or equipoise.yaml")
+    add("--config", metavar="F", type=Path, help="configuration with deployments of --models (default equipoise.yaml)")
     add("--base-url", metavar="URL", help="OpenAI-compatible endpoint that serves --models")
     add("--api-key-env", metavar="NAME", help="environment variable with the endpoint's key")
     add("--prices", metavar="FILE", type=Path, help="price file for --models (CSV)")
     add(
         "--samples",
         metavar="K",
-        type=_count,
+        type=count,
         default=0,
         help="sampled draws besides the greedy one (default 0)",
     )
-    add("--max-tokens", metavar="N", type=_positive, default=256, help="longest answer (default 256)")
+    add("--max-tokens", metavar="N", type=positive, default=256, help="longest answer (default 256)")
     add = parser.add_argument_group("limits").add_argument
     add(
         "--parallel",
         metavar="N",
-        type=_positive,
+        type=positive,
         default=1,
         help="calls in flight per deployment (default 1)",
     )
-    add("--max-cost-usd", metavar="X", type=_amount, help="most that the whole collection may cost")
-    add("--max-seconds", metavar="X", type=_amount, help="stop after this long")
-    add("--attempts", metavar="N", type=_positive, default=6, help="calls made for one answer (default 6)")
+    add("--max-cost-usd", metavar="X", type=amount, help="most that the whole collection may cost")
+    add("--max-seconds", metavar="X", type=amount, help="stop after this long")
+    add("--attempts", metavar="N", type=positive, default=6, help="calls made for one answer (default 6)")
     add("--order", choices=("samples-last", "prompts"), default="samples-last", help="default: samples-last")
 
 
@@ -124,7 +127,9 @@ def _candidates(args: argparse.Namespace) -> CandidatesFile:
     if not args.models:
         raise InputError("no models to ask; give --candidates FILE, or --models A,B with --base-url URL")
     if not args.base_url:
-        raise InputError("no place to ask --models at; give --base-url URL, or --candidates FILE")
+        return _from_config(args)
+    if args.config is not None:
+        raise InputError("--config and --base-url both say where to ask; keep one")
     prices = None if args.prices is None else Catalog.from_prices_file(args.prices)
     judge = judge_name(args.grader or "")
     judges = () if judge is None else (_endpoint(judge, args, prices),)
@@ -132,7 +137,7 @@ def _candidates(args: argparse.Namespace) -> CandidatesFile:
 
 
 def _from_file(args: argparse.Namespace) -> CandidatesFile:
-    for option in ("base_url", "api_key_env", "prices"):
+    for option in ("base_url", "api_key_env", "prices", "config"):
         if getattr(args, option):
             raise InputError(f"--{option.replace('_', '-')} goes with --models alone; say it in {args.candidates}")
     given = read_candidates(args.candidates)
@@ -144,6 +149,39 @@ def _from_file(args: argparse.Namespace) -> CandidatesFile:
         if name not in known:
             raise UnknownName("candidate", name, known)
     return given._replace(candidates=tuple(known[n] for n in names))
+
+
+def _from_config(args: argparse.Namespace) -> CandidatesFile:
+    """The models at their first deployment in the configuration, at its price or the catalog's."""
+    file = args.config or DEFAULT_FILE
+    if args.config is None and not file.exists():
+        raise InputError(f"no place to ask --models at; give --base-url URL, --candidates FILE, or write them to {file}")
+    if args.api_key_env:
+        raise InputError(f"--api-key-env goes with --base-url; say it in {file}")
+    known = {m.name: m for m in api.models_of(read_config(file))}
+    prices = None if args.prices is None else Catalog.from_prices_file(args.prices)
+
+    def asked(name: str) -> AskedModel:
+        if name not in known:
+            raise UnknownName(f"model of {file}", name, known)
+        return _deployed(known[name], args, file, prices)
+
+    judge = judge_name(args.grader or "")
+    judges = () if judge is None else (asked(judge),)
+    return CandidatesFile(tuple(asked(n) for n in _names(args.models)), judges=judges)
+
+
+def _deployed(model: Model, args: argparse.Namespace, file: Path, prices: Catalog | None) -> AskedModel:
+    if not model.deployments:
+        raise InputError(f"{file}: model '{model.name}' has no deployments; say there where it can be called")
+    given = prices.get(model.name).price if prices is not None and model.name in prices else model.price
+    return AskedModel(
+        name=model.name,
+        deployment=model.deployments[0],
+        price=given,
+        max_tokens=args.max_tokens,
+        samples=args.samples,
+    )
 
 
 def _endpoint(name: str, args: argparse.Namespace, prices: Catalog | None) -> AskedModel:
@@ -194,31 +232,3 @@ def _status(collected: Collected) -> int:
         return 130
     unsolved = collected.tally.failures or collected.tally.ungradable
     return 1 if unsolved and collected.written is None else 0
-
-
-def _count(text: str) -> int:
-    return _at_least(text, 0)
-
-
-def _positive(text: str) -> int:
-    return _at_least(text, 1)
-
-
-def _at_least(text: str, least: int) -> int:
-    try:
-        value = int(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a whole number") from None
-    if value < least:
-        raise argparse.ArgumentTypeError(f"{value} is less than {least}")
-    return value
-
-
-def _amount(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number") from None
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"'{text}' is not a positive number")
-    return value

@@ -12,6 +12,7 @@ from equipoise import api
 from equipoise.cli.output import note, say
 from equipoise.config import DEFAULT_FILE, read_config
 from equipoise.engine import Engine
+from equipoise.errors import ConfigError, InputError, UnknownName
 from equipoise.types import Candidate, Constraints, Decision
 
 
@@ -19,21 +20,38 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     """``--router-file``, ``--config`` and ``--route``."""
     parser.add_argument("--router-file", metavar="FILE", type=Path, help="a file that `equipoise train` wrote")
     parser.add_argument("--config", metavar="F", type=Path, help="configuration (default equipoise.yaml, if there)")
-    parser.add_argument("--route", metavar="NAME", default="auto", help="route of the configuration (default auto)")
+    parser.add_argument("--route", metavar="NAME", help="route of the configuration (default auto)")
     parser.add_argument("--policy", metavar="SPEC", help="policy to decide by, such as cost_aware:cost_weight=2")
 
 
 def engine_of(args: argparse.Namespace) -> tuple[Engine, Constraints]:
     """The engine that the options name; the built-in pool where they name none."""
     if args.router_file is not None:
+        for option in ("config", "route"):
+            if getattr(args, option) is not None:
+                raise InputError(f"--{option} does not go with --router-file, which says all; keep one")
         engine, limits = api.load(args.router_file), Constraints()
     elif args.config is not None or DEFAULT_FILE.exists():
-        file = args.config or DEFAULT_FILE
-        engine, limits = api.engine_from(read_config(file), args.route, folder=file.parent)
+        engine, limits = _configured(args.config or DEFAULT_FILE, args.route or "auto")
+    elif args.route not in (None, "auto"):
+        raise InputError(f"no {DEFAULT_FILE} here that could hold route '{args.route}'; give --config FILE")
     else:
         note("no equipoise.yaml here: using the built-in pool 'notebook' and its published priors")
         engine, limits = api.pool_engine(), Constraints()
     return (engine.with_policy(args.policy) if args.policy else engine), limits
+
+
+def _configured(file: Path, route: str) -> tuple[Engine, Constraints]:
+    config = read_config(file)
+    try:
+        return api.engine_from(config, route, folder=file.parent)
+    except (ConfigError, UnknownName) as error:
+        raise ConfigError(f"{file}: {error}") from None
+
+
+def inputs_of(args: argparse.Namespace) -> tuple[Path, ...]:
+    """The files that a learning command reads; its output must be none of them."""
+    return (Path(args.table), *([args.prices] if args.prices is not None else []))
 
 
 def as_document(decision: Decision) -> dict[str, Any]:

@@ -6,8 +6,10 @@ Exit status: 0 done, 1 the check failed, 2 bad usage or bad input, 130 interrupt
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -32,6 +34,16 @@ COMMANDS = {
 class _Parser(argparse.ArgumentParser):
     """Usage errors are one line that says what is wrong and where help is."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As the base class, but an unknown option is refused at once, with the nearest known one."""
+        found, rest = super().parse_known_args(args, namespace)
+        unknown = next((a.split("=")[0] for a in rest if a.startswith("--") and a != "--"), None)
+        if unknown is not None:
+            known = dict.fromkeys(re.findall(r"--[a-z][a-z-]*", self.format_help()))
+            near = difflib.get_close_matches(unknown, known, n=1)
+            self.error(f"unknown option {unknown}" + (f"; did you mean {near[0]}?" if near else ""))
+        return found, rest
+
     def error(self, message: str) -> NoReturn:
         note(f"{self.prog}: {message}; see: {self.prog} --help")
         raise SystemExit(2)
@@ -47,19 +59,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked is not None and asked not in COMMANDS:
         note(f"equipoise: {UnknownName('command', asked, COMMANDS)}; see: equipoise --help")
         return 2
-    chosen = _load(commands, asked)
-    args = parser.parse_args(arguments)
+    command = f"equipoise {asked}"
     try:
-        return int(chosen[args.command].run(args))
+        chosen = _load(commands, asked)
+        args = parser.parse_args(arguments)
+        status = int(chosen[args.command].run(args))
+        sys.stdout.flush()
+        return status
     except EquipoiseError as error:
-        note(f"equipoise {args.command}: {' '.join(str(error).split())}")
+        note(f"{command}: {' '.join(str(error).split())}")
         return 2
     except KeyboardInterrupt:
-        note(f"equipoise {args.command}: interrupted; nothing was written under a final name")
+        note(f"{command}: interrupted; nothing was written under a final name")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        note(f"{command}: {where}{error.strerror or error}")
+        return 2
 
 
 def _load(commands: Any, asked: str | None) -> dict[str, Any]:

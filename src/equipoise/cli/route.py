@@ -7,8 +7,10 @@ import sys
 
 from equipoise.api import request_with
 from equipoise.cli.engines import add_engine_arguments, as_document, engine_of, explain
+from equipoise.cli.numbers import limit, share
 from equipoise.cli.output import emit_json, say
 from equipoise.engine import MOST_CHARACTERS
+from equipoise.errors import InputError
 
 NAME = "route"
 HELP = "decide which model should answer a prompt"
@@ -18,16 +20,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("text", metavar="TEXT", help="the prompt; - reads standard input")
     add_engine_arguments(parser)
-    parser.add_argument("--max-cost-usd", metavar="X", type=float, help="refuse dearer models")
-    parser.add_argument("--max-latency-s", metavar="X", type=float, help="refuse slower models")
-    parser.add_argument("--min-quality", metavar="X", type=float, help="refuse models expected to be worse")
+    parser.add_argument("--max-cost-usd", metavar="X", type=limit, help="refuse dearer models")
+    parser.add_argument("--max-latency-s", metavar="X", type=limit, help="refuse slower models")
+    parser.add_argument("--min-quality", metavar="X", type=share, help="refuse models expected to be worse")
     parser.add_argument("--explain", action="store_true", help="show every model that was considered")
     parser.add_argument("--json", action="store_true", help="print the decision as one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
     """0: decided."""
-    text = sys.stdin.read(MOST_CHARACTERS + 1) if args.text == "-" else args.text
+    text = _standard_input() if args.text == "-" else args.text
     engine, limits = engine_of(args)
     request = request_with(
         limits,
@@ -44,3 +46,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         say(decision.model)
     return 0
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.read(MOST_CHARACTERS + 1)
+    except UnicodeDecodeError as error:
+        raise InputError(f"standard input is not {error.encoding} text ({error.reason}); convert it") from None

@@ -6,10 +6,13 @@ import argparse
 from pathlib import Path
 
 from equipoise import api
+from equipoise.cli.engines import inputs_of
 from equipoise.cli.output import emit_json, note, say
+from equipoise.storage.atomic import check_target
 
 NAME = "train"
 HELP = "learn a router from an outcome table"
+_POLICY = "cost_aware:form=linear,cost_weight=0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--router", metavar="SPEC", required=True, help="such as linear or knn:k=50; see: equipoise routers"
     )
-    parser.add_argument("--policy", metavar="SPEC", default="cost_aware:form=linear,cost_weight=0")
+    parser.add_argument(
+        "--policy", metavar="SPEC", help=f"policy to decide by (default {_POLICY}; quality_first with --cost none)"
+    )
     parser.add_argument("--models", metavar="A,B", help="only these models of the table")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--cost", choices=("table", "none"), default="table", help="none: costs are not needed")
@@ -28,11 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0: the router file is written."""
+    check_target(args.out, inputs=inputs_of(args))
+    policy = args.policy or ("quality_first" if args.cost == "none" else _POLICY)
     table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none")
     if args.models:
         table = table.only([m.strip() for m in args.models.split(",")])
     note(f"learning '{args.router}' from {len(table)} prompts and {len(table.models)} models")
-    engine = api.train(table, router=args.router, policy=args.policy, cost=False)
+    engine = api.train(table, router=args.router, policy=policy, cost=False)
     engine.save(args.out)
     if args.json:
         emit_json({"out": str(args.out), "prompts": len(table), "models": table.models, "versions": engine.versions})

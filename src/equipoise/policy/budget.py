@@ -66,7 +66,10 @@ class Budget(Policy):
     def choose(self, situation: Situation) -> Choice:
         """The mix of the two calibrated choices."""
         if self._dearer < 0:
-            raise NotEnoughData("policy 'budget' is not calibrated; run: equipoise train with policy budget")
+            raise NotEnoughData(
+                "policy 'budget' is not calibrated; write a router file with: "
+                "equipoise calibrate TABLE --router SPEC --budget-usd X --out FILE"
+            )
         dear, cheap = _utility(situation, self._dearer), _utility(situation, self._cheaper)
         probability = self._share * certain(dear) + (1.0 - self._share) * certain(cheap)
         return Choice(probability, dear, probability.max(axis=1))

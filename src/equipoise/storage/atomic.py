@@ -4,24 +4,57 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
 from equipoise.errors import InputError
 
 
+def check_target(path: Path, *, inputs: tuple[Path, ...] = ()) -> None:
+    """Find out before any long work whether ``path`` can be written.
+
+    Args:
+        inputs: files that are read; writing over one of them is refused.
+
+    Raises:
+        InputError: the folder does not exist, ``path`` is a folder or a device, or it is an input.
+    """
+    try:
+        _check(path, inputs)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a writable folder") from None
+
+
+def _check(path: Path, inputs: tuple[Path, ...]) -> None:
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: cannot be written (no folder {path.parent}); make the folder, or name another file")
+    # Renaming over a device such as /dev/null would replace it for the whole machine.
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: cannot be written (not a regular file); name a file")
+    for given in inputs:
+        if path.exists() and given.exists() and path.samefile(given):
+            raise InputError(f"{path}: is read by this command and would be overwritten; name another file")
+
+
 def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     """Write beside ``path``, then rename over it; an interrupted write leaves ``path`` as it was.
 
     Raises:
-        InputError: the folder does not exist or cannot be written.
+        InputError: the folder does not exist or cannot be written, or the disk is full.
     """
+    check_target(path)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
         with beside.open("wb") as file:
             write(file)
+            file.flush()
+            # Else a power cut could leave the new name with none of the data.
+            os.fsync(file.fileno())
         os.replace(beside, path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a writable folder") from None
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"{path}: cannot be written ({reason}); name a file in a writable folder") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,19 @@ from equipoise.types import State
 FORMAT = 1
 _HEADER = "equipoise.json"
 _MOST_BYTES = 4 << 30
+# All that reading a damaged archive, array or header raises.
+_UNREADABLE = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    EOFError,
+    MemoryError,
+    OverflowError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 def save_states(path: Path, states: Mapping[str, State], meta: Mapping[str, Any]) -> None:
@@ -36,11 +50,6 @@ def load_states(path: Path) -> tuple[dict[str, State], dict[str, Any]]:
         StateError: the file is missing, corrupt, no router file, or saved by a newer version.
     """
     header, arrays = _read(path)
-    if header.get("format", 0) > FORMAT:
-        raise StateError(
-            f"{path}: saved by a newer version of equipoise (file format {header['format']}, this one reads "
-            f"{FORMAT}); upgrade equipoise or train again"
-        )
     states = {}
     for part, meta in header["parts"].items():
         own = {k.split(":", 1)[1]: v for k, v in arrays.items() if k.startswith(part + ":")}
@@ -60,8 +69,21 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         with np.load(path, allow_pickle=False) as file:
             arrays = {k: file[k] for k in file.files}
         header = json.loads(arrays.pop(_HEADER).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise StateError(f"{path}: not a readable router file ({type(error).__name__}); train it again") from None
-    if not isinstance(header, dict) or "parts" not in header or "meta" not in header:
-        raise StateError(f"{path}: not a readable router file (no header); train it again")
+    _check_header(path, header)
     return header, arrays
+
+
+def _check_header(path: Path, header: Any) -> None:
+    if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+        raise StateError(f"{path}: not a readable router file (no header); train it again")
+    if header["format"] > FORMAT:
+        raise StateError(
+            f"{path}: saved by a newer version of equipoise (file format {header['format']}, this one reads "
+            f"{FORMAT}); upgrade equipoise or train again"
+        )
+    parts = header.get("parts")
+    whole = isinstance(parts, dict) and all(isinstance(m, dict) for m in parts.values())
+    if not whole or not isinstance(header.get("meta"), dict):
+        raise StateError(f"{path}: not a readable router file (header without parts); train it again")

@@ -1,0 +1,59 @@
+"""Draw the frontier of an evaluation as a picture: what the picture in README.md is made by.
+
+python examples/frontier.py REPORT/results.json frontier.png
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+COLOURS = ("#0a84c6", "#e07b00", "#119e75", "#cc6699", "#8c6bd1")
+
+
+def numbers(values: list[float | None]) -> np.ndarray:
+    """JSON has no NaN: unknown numbers are null."""
+    return np.array([np.nan if v is None else v for v in values])
+
+
+def draw(results: dict[str, Any], target: Path) -> None:
+    """Quality against cost: routers with their intervals, coin-flips between models, and the models themselves."""
+    figure = Figure(figsize=(8.6, 4.6), dpi=160, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    x = 100 * numbers(results["frontier_cost_shares"])
+    best, zero = results["baselines"]["best_single"], results["baselines"]["zero_router"]
+    axes.plot(x, numbers(zero["frontier"]["quality"]), "--", color="#8a8a8a", label="coin-flips between models")
+    shown = [r for r in results["routers"] if not r["name"].startswith("baseline:") and r["name"] != "auto"]
+    for router, colour in zip(shown, COLOURS * len(shown), strict=False):
+        band = {key: numbers(values) for key, values in router["frontier"].items()}
+        axes.fill_between(x, band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
+        axes.plot(x, band["quality"], color=colour, label=router["name"])
+    for model in results["baselines"]["single_models"]:
+        share = 100 * model["cost_usd"] / best["cost_usd"]
+        axes.plot(share, model["quality"], "o", color="#222222", markersize=4)
+        axes.annotate(model["model"], (share, model["quality"]), (4, -10), textcoords="offset points", fontsize=7)
+    axes.set_xscale("log")
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200) if t >= 0.9 * np.nanmin(x)]
+    axes.set_xticks(ticks, labels=[f"{t} %" for t in ticks])
+    axes.minorticks_off()
+    axes.set_xlabel(f"mean cost, as a share of that of {best['model']}, the best single model")
+    axes.set_ylabel("mean quality on held-out prompts")
+    axes.set_title(f"{results['table']}: {results['n_prompts']:,} prompts, {results['seeds']} splits", fontsize=10)
+    axes.legend(frameon=False, fontsize=8, loc="lower right")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python examples/frontier.py REPORT/results.json PICTURE.png")
+    mpl.rcParams["font.family"] = "DejaVu Sans"
+    draw(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8")), Path(sys.argv[2]))

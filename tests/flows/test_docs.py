@@ -1,0 +1,168 @@
+"""The documentation works: every block of code runs, generated parts are fresh, links lead somewhere."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shlex
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from equipoise import OutcomeTable, registry, write_table
+from equipoise.cli.main import main
+from equipoise.datasets import public
+from tests.contracts import test_router_contract as contract
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Made by a long measurement, not by hand; linked before they are there.
+MEASURED = {"docs/ladder.md", "docs/images/frontier.png"}
+FENCE = re.compile(r"(<!-- not run: .+? -->\n+)?^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+class Block(NamedTuple):
+    """One fenced block that is to be run."""
+
+    language: str
+    code: str
+    line: int
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for found in FENCE.finditer(text):
+        if found[1] is None and found[2] in ("python", "console", "sh"):
+            yield Block(found[2], found[3], text.count("\n", 0, found.start(3)) + 1)
+
+
+def made_up_table() -> OutcomeTable:
+    """Sums and capitals, answered by three models of which the cheap ones are good at one kind each."""
+    rng = np.random.default_rng(0)
+    countries = [f"{a}{b}" for a in ("Al", "Bor", "Cas", "Dor", "El") for b in ("avia", "onia", "istan", "mark", "land")]
+    rows = []
+    for i in range(160):
+        kind = "sums" if i % 2 else "capitals"
+        prompt = f"What is {i} * {i + 7}?" if i % 2 else f"Name the capital of {countries[i % 25]} in {1800 + i}."
+        chance = {"gpt-4o": 0.9, "gpt-4o-mini": 0.8 if i % 2 else 0.3, "claude-3-haiku": 0.2 if i % 2 else 0.8}
+        for model, usd in (("gpt-4o", 1e-3), ("gpt-4o-mini", 1e-4), ("claude-3-haiku", 1.5e-4)):
+            rows.append(
+                {
+                    "prompt_id": f"p{i}",
+                    "prompt": prompt,
+                    "dataset": kind,
+                    "model": model,
+                    "quality": float(rng.random() < chance[model]),
+                    "cost_usd": usd * (1 + len(prompt) / 100),
+                    "output_tokens": 10.0,
+                    "latency_s": usd * 1000,
+                }
+            )
+    return OutcomeTable.from_rows(rows, name="outcomes")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A reader's folder with an outcomes.parquet. The table that ships with the package is replaced by a small one."""
+    for name in ("outcomes", "ladder"):
+        write_table(made_up_table(), tmp_path / f"{name}.parquet")
+    monkeypatch.setattr(public, "find", lambda name, folders: tmp_path / "ladder.parquet" if name == "ladder" else None)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # worker processes would take longer to start than to work
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_python(block: Block, page: Path, module: types.ModuleType) -> None:
+    # Empty lines in front, so that a traceback names the line of the page.
+    code = compile("\n" * (block.line - 1) + block.code, str(page), "exec")
+    exec(code, module.__dict__)
+
+
+def run_commands(block: Block, page: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every ``equipoise`` command; in a console block what is shown below it must be its standard output."""
+    parts = re.split(r"^\$ ", block.code, flags=re.MULTILINE)[1:] if block.language == "console" else [block.code]
+    for part in parts:
+        command, _, shown = part.replace("\\\n", " ").partition("\n") if block.language == "console" else (part, "", "")
+        for line in command.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if not words or words[0] != "equipoise":
+                continue
+            capsys.readouterr()
+            status, said = main(words[1:]), capsys.readouterr()
+            assert status == 0, f"{page.name}:{block.line}: {line}: {said.err}"
+            if shown.strip():
+                assert squeezed(said.out) == squeezed(shown), f"{page.name}:{block.line}: {line} says something else"
+
+
+def squeezed(text: str) -> list[str]:
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+
+
+@pytest.mark.parametrize("page", [p for p in PAGES if any(blocks(p))], ids=lambda page: page.stem)
+def test_every_block_of_a_page_runs(
+    page: Path, folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    for block in blocks(page):
+        if block.language == "python":
+            run_python(block, page, module)
+        else:
+            run_commands(block, page, capsys)
+
+
+def test_generated_parts_are_fresh() -> None:
+    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+    assert spec is not None and spec.loader is not None
+    generate = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(generate)
+    pages = generate.pages()
+    assert len(pages) == 3
+    for page, text in pages.items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name} is out of date; run: python docs/generate.py"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if "://" in target:
+            continue
+        file, _, heading = target.partition("#")
+        path = (page.parent / file).resolve() if file else page
+        if path.relative_to(ROOT).as_posix() in MEASURED and not path.exists():
+            continue
+        assert path.exists(), f"{page.name} links to {target}"
+        if heading:
+            titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {anchor(title) for title in titles}, f"{page.name} links to {target}"
+
+
+def anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
+    listed = set(re.findall(r"(\w[\w-]*\.md)", nav))
+    assert {page.name for page in (ROOT / "docs").glob("*.md")} <= listed
+
+
+def test_the_router_that_the_docs_build_keeps_the_contract(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", module)
+    page = ROOT / "docs" / "adding-a-router.md"
+    run_python(next(blocks(page)), page, module)
+    name = module.DomainMean.name
+    with_it = {**registry.routers(), name: module.DomainMean}
+    monkeypatch.setattr(registry, "routers", lambda: with_it)
+    checks = [check for key, check in vars(contract).items() if key.startswith("test_")]
+    assert len(checks) > 10
+    for check in checks:
+        check(name, tmp_path) if "tmp_path" in check.__code__.co_varnames[:2] else check(name)
