@@ -158,7 +158,7 @@ def _model(given: ModelConfig) -> Model:
 
 def request_with(constraints: Constraints, text: str, **limits: Any) -> Request:
     """A request under a route's standing constraints: it may set a limit or tighten one, never loosen it."""
-    given = {k: _tighter(k, getattr(constraints, k), v) for k, v in limits.items() if v is not None}
+    given: dict[str, Any] = {k: _tighter(k, getattr(constraints, k), v) for k, v in limits.items() if v is not None}
     return Request(text=text, constraints=replace(constraints, **given))
 
 

@@ -144,12 +144,7 @@ class Engine:
         Raises:
             InputError: the prompt is empty or longer than a million characters.
         """
-        if not request.text.strip():
-            raise InputError("the prompt is empty; give some text to route")
-        if len(request.text) > MOST_CHARACTERS:
-            raise InputError(
-                f"the prompt has {len(request.text)} characters, at most {MOST_CHARACTERS} are taken; shorten it"
-            )
+        check_prompt(request.text)
         return self.analyzer.analyze(request, frozenset(self.router.needs | {"structure"}))
 
     def decide(
@@ -263,6 +258,18 @@ class Engine:
                 f"this is {analyzer.version}; train it again"
             )
         return engine
+
+
+def check_prompt(text: str) -> None:
+    """Refuse what cannot be routed.
+
+    Raises:
+        InputError: the prompt is empty or longer than a million characters.
+    """
+    if not text.strip():
+        raise InputError("the prompt is empty; give some text to route")
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"the prompt has more than {MOST_CHARACTERS} characters; shorten it")
 
 
 def _check_limits(limits: Constraints) -> None:

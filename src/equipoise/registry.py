@@ -17,7 +17,7 @@ import pkgutil
 import re
 from collections.abc import Mapping
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Any, get_type_hints
 
@@ -96,16 +96,20 @@ def _discover(package: str, base: type[Any], group: str) -> Mapping[str, type[An
             if issubclass(cls, base) and cls.__module__ == loaded.__name__ and not inspect.isabstract(cls):
                 found[named.name] = cls
     for point in entry_points(group=group):
-        try:
-            cls = point.load()
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"entry point '{point.name}' of {group} cannot be loaded ({error}); mend or uninstall its package"
-            ) from None
-        if not (inspect.isclass(cls) and issubclass(cls, base)):
-            raise ConfigError(f"entry point '{point.name}' of {group} is not a {base.__name__}; mend its package")
-        found.setdefault(cls.name, cls)
+        extra = _loaded(point, base)
+        found.setdefault(extra.name, extra)
     return MappingProxyType(dict(sorted(found.items())))
+
+
+def _loaded(point: EntryPoint, base: type[Any]) -> Any:
+    where = f"entry point '{point.name}' of {point.group}"
+    try:
+        cls = point.load()
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"{where} cannot be loaded ({error}); mend or uninstall its package") from None
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        raise ConfigError(f"{where} is not a {base.__name__}; mend or uninstall its package")
+    return cls
 
 
 def _parse(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:

@@ -40,7 +40,10 @@ def make_batch(kinds, seed=0, *, width=64, d=16):
         structure=structure,
         embedding=vectors.astype(np.float32),
         lexical=SparseRows(
-            np.arange(0, 2 * n + 1, 2, dtype=np.int64), words.ravel().astype(np.int64), np.ones(2 * n, np.float32), width
+            np.arange(0, 2 * n + 1, 2, dtype=np.int64),
+            words.ravel().astype(np.int64),
+            np.ones(2 * n, np.float32),
+            width,
         ),
     )
 

@@ -5,13 +5,13 @@ import inspect
 
 import numpy as np
 import pytest
-from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
 
 from equipoise import registry
 from equipoise.contracts import Router
 from equipoise.errors import ConfigError, NotEnoughData, UnknownName
 from equipoise.storage.router_file import load_states, save_states
 from equipoise.types import Model
+from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
 
 ROUTERS = sorted(registry.routers())
 pytestmark = pytest.mark.parametrize("name", ROUTERS)

@@ -93,10 +93,17 @@ def run_commands(block: Block, page: Path, capsys: pytest.CaptureFixture[str]) -
             if not words or words[0] != "equipoise":
                 continue
             capsys.readouterr()
-            status, said = main(words[1:]), capsys.readouterr()
+            status, said = exit_status(words[1:]), capsys.readouterr()
             assert status == 0, f"{page.name}:{block.line}: {line}: {said.err}"
             if shown.strip():
                 assert squeezed(said.out) == squeezed(shown), f"{page.name}:{block.line}: {line} says something else"
+
+
+def exit_status(arguments: list[str]) -> int:
+    try:
+        return main(arguments)
+    except SystemExit as end:  # argparse ends --version and --help in this way
+        return int(end.code or 0)
 
 
 def squeezed(text: str) -> list[str]:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from equipoise.evaluation import metrics
+from equipoise.numerics import hull as hulls
 
 COST = st.integers(1, 1000).map(lambda v: v / 100)
 QUALITY = st.integers(0, 100).map(lambda v: v / 100)
@@ -23,13 +24,13 @@ def arrays(points: list[tuple[float, float]]) -> tuple[np.ndarray, np.ndarray]:
 def test_the_hull_skips_dominated_and_concave_points() -> None:
     c = np.array([1.0, 2.0, 3.0, 4.0, 5.0])
     q = np.array([0.2, 0.3, 0.8, 0.7, 0.9])
-    upper = metrics.hull(c, q)
+    upper = hulls.hull(c, q)
     assert upper.cost.tolist() == [1.0, 3.0, 5.0]
     assert upper.quality.tolist() == [0.2, 0.8, 0.9]
 
 
 def test_of_equally_cheap_points_the_hull_starts_at_the_best() -> None:
-    upper = metrics.hull(np.array([1.0, 1.0, 2.0]), np.array([0.1, 0.5, 0.4]))
+    upper = hulls.hull(np.array([1.0, 1.0, 2.0]), np.array([0.1, 0.5, 0.4]))
     assert upper.cost.tolist() == [1.0]
     assert upper.quality.tolist() == [0.5]
 
@@ -37,26 +38,26 @@ def test_of_equally_cheap_points_the_hull_starts_at_the_best() -> None:
 def test_aiq_by_hand() -> None:
     # From (1, .2) straight to (3, .8), flat to 5: (2 * .5 + 2 * .8) / 4.
     c, q = np.array([1.0, 3.0, 2.0]), np.array([0.2, 0.8, 0.3])
-    assert metrics.aiq(c, q, 1.0, 5.0) == pytest.approx(0.65, abs=1e-15)
+    assert hulls.aiq(c, q, 1.0, 5.0) == pytest.approx(0.65, abs=1e-15)
 
 
 def test_aiq_cuts_the_curve_at_both_ends_of_the_range() -> None:
     # The line q = c / 10 over [2, 4].
-    assert metrics.aiq(np.array([0.0, 10.0]), np.array([0.0, 1.0]), 2.0, 4.0) == pytest.approx(0.3, abs=1e-15)
+    assert hulls.aiq(np.array([0.0, 10.0]), np.array([0.0, 1.0]), 2.0, 4.0) == pytest.approx(0.3, abs=1e-15)
 
 
 def test_a_constant_router_scores_its_quality_wherever_the_range_starts() -> None:
     for c_min in (0.01, 0.2, 0.5):
-        assert metrics.aiq(np.array([c_min]), np.array([0.8]), c_min, 1.0) == pytest.approx(0.8, abs=1e-15)
+        assert hulls.aiq(np.array([c_min]), np.array([0.8]), c_min, 1.0) == pytest.approx(0.8, abs=1e-15)
 
 
 def test_a_curve_that_starts_right_of_the_range_is_refused() -> None:
     with pytest.raises(ValueError, match="cheapest single model"):
-        metrics.aiq(np.array([2.0]), np.array([0.5]), 1.0, 3.0)
+        hulls.aiq(np.array([2.0]), np.array([0.5]), 1.0, 3.0)
 
 
 def test_an_empty_range_has_no_aiq() -> None:
-    assert np.isnan(metrics.aiq(np.array([1.0]), np.array([0.5]), 1.0, 1.0))
+    assert np.isnan(hulls.aiq(np.array([1.0]), np.array([0.5]), 1.0, 1.0))
 
 
 def test_qnc_counts_operating_points_and_the_share_counts_mixtures() -> None:
@@ -148,8 +149,8 @@ def test_entropy_of_shares() -> None:
 @given(POINTS)
 def test_the_hull_dominates_every_point_and_is_concave_and_rising(points: list[tuple[float, float]]) -> None:
     c, q = arrays(points)
-    upper = metrics.hull(c, q)
-    assert np.all(metrics.height(upper, c) >= q - 1e-12)
+    upper = hulls.hull(c, q)
+    assert np.all(hulls.height(upper, c) >= q - 1e-12)
     assert np.all(np.diff(upper.cost) > 0)
     assert np.all(np.diff(upper.quality) > 0)
     slopes = np.diff(upper.quality) / np.diff(upper.cost)
@@ -159,8 +160,8 @@ def test_the_hull_dominates_every_point_and_is_concave_and_rising(points: list[t
 
 @given(POINTS)
 def test_the_hull_of_a_hull_is_itself(points: list[tuple[float, float]]) -> None:
-    once = metrics.hull(*arrays(points))
-    twice = metrics.hull(*once)
+    once = hulls.hull(*arrays(points))
+    twice = hulls.hull(*once)
     assert once.cost.tolist() == twice.cost.tolist()
     assert once.quality.tolist() == twice.quality.tolist()
 
@@ -168,10 +169,10 @@ def test_the_hull_of_a_hull_is_itself(points: list[tuple[float, float]]) -> None
 @given(POINTS, st.randoms(use_true_random=False))
 def test_aiq_is_bounded_and_ignores_the_order_of_points(points: list[tuple[float, float]], random) -> None:  # type: ignore[no-untyped-def]
     c, q = arrays(points)
-    value = float(metrics.aiq(c, q, c.min(), c.max() + 1))
+    value = float(hulls.aiq(c, q, c.min(), c.max() + 1))
     assert q.min() - 1e-12 <= value <= q.max() + 1e-12
     random.shuffle(points)
-    assert metrics.aiq(*arrays(points), c.min(), c.max() + 1) == pytest.approx(value, abs=1e-12)
+    assert hulls.aiq(*arrays(points), c.min(), c.max() + 1) == pytest.approx(value, abs=1e-12)
 
 
 @given(POINTS, st.tuples(COST, QUALITY))
@@ -181,7 +182,7 @@ def test_one_more_operating_point_never_lowers_aiq(
     c, q = arrays(points)
     more = arrays([*points, extra])
     assert (
-        metrics.aiq(*more, c.min(), 11.0) >= metrics.aiq(c, q, c.min(), 11.0) - 1e-12 if extra[0] >= c.min() else True
+        hulls.aiq(*more, c.min(), 11.0) >= hulls.aiq(c, q, c.min(), 11.0) - 1e-12 if extra[0] >= c.min() else True
     )
 
 
@@ -190,9 +191,9 @@ def test_aiq_moves_with_quality_and_not_with_the_currency(
     points: list[tuple[float, float]], shift: float, rate: float
 ) -> None:
     c, q = arrays(points)
-    plain = metrics.aiq(c, q, c.min(), 11.0)
-    assert metrics.aiq(c, q + shift, c.min(), 11.0) == pytest.approx(plain + shift, abs=1e-9)
-    assert metrics.aiq(c * rate, q, c.min() * rate, 11.0 * rate) == pytest.approx(plain, abs=1e-9)
+    plain = hulls.aiq(c, q, c.min(), 11.0)
+    assert hulls.aiq(c, q + shift, c.min(), 11.0) == pytest.approx(plain + shift, abs=1e-9)
+    assert hulls.aiq(c * rate, q, c.min() * rate, 11.0 * rate) == pytest.approx(plain, abs=1e-9)
 
 
 @given(hnp.arrays(float, st.tuples(st.just(3), st.integers(2, 12)), elements=COST), st.integers(0, 2**31))
@@ -200,8 +201,8 @@ def test_aiq_moves_with_quality_and_not_with_the_currency(
 def test_many_curves_at_once_equal_one_at_a_time(costs: np.ndarray, seed: int) -> None:
     qualities = np.random.default_rng(seed).random(costs.shape).round(2)
     low, high = costs.min(axis=1), costs.max(axis=1) + 1
-    together = metrics.aiq(costs, qualities, low, high)
-    apart = [float(metrics.aiq(costs[i], qualities[i], low[i], high[i])) for i in range(3)]
+    together = hulls.aiq(costs, qualities, low, high)
+    apart = [float(hulls.aiq(costs[i], qualities[i], low[i], high[i])) for i in range(3)]
     assert together.tolist() == pytest.approx(apart, abs=1e-12)
 
 

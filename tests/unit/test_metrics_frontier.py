@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.evaluation.baselines import by_label, length_label
-from equipoise.evaluation.frontier import choose, distinct, walk, weight_grid
+from equipoise.numerics.frontier import choose, distinct, walk, weight_grid
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6))

@@ -39,7 +39,9 @@ def run(args: argparse.Namespace) -> int:
     folds = grouped_folds(merge_groups(table.groups, near_duplicate_groups(table.prompts)), _FOLDS)
     fit, held = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
     if not len(fit) or not len(held):
-        raise NotEnoughData(f"{table.name}: {len(table)} prompts fall into too few groups to hold some out; add prompts")
+        raise NotEnoughData(
+            f"{table.name}: {len(table)} prompts fall into too few groups to hold some out; add prompts"
+        )
     note(f"learning '{args.router}' from {len(fit)} prompts, calibrating on {len(held)}")
     policy = {"type": "budget", "mean_cost_usd": args.budget_usd}
     engine = api.train(table.take(fit), router=args.router, policy=policy, cost=False)

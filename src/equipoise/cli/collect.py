@@ -155,7 +155,9 @@ def _from_config(args: argparse.Namespace) -> CandidatesFile:
     """The models at their first deployment in the configuration, at its price or the catalog's."""
     file = args.config or DEFAULT_FILE
     if args.config is None and not file.exists():
-        raise InputError(f"no place to ask --models at; give --base-url URL, --candidates FILE, or write them to {file}")
+        raise InputError(
+            f"no place to ask --models at; give --base-url URL, --candidates FILE, or write them to {file}"
+        )
     if args.api_key_env:
         raise InputError(f"--api-key-env goes with --base-url; say it in {file}")
     known = {m.name: m for m in api.models_of(read_config(file))}

@@ -36,8 +36,8 @@ def engine_of(args: argparse.Namespace) -> tuple[Engine, Constraints]:
     elif args.route not in (None, "auto"):
         raise InputError(f"no {DEFAULT_FILE} here that could hold route '{args.route}'; give --config FILE")
     else:
+        engine, limits = api.pool_engine(args.policy or "cost_aware"), Constraints()
         note("no equipoise.yaml here: using the built-in pool 'notebook' and its published priors")
-        engine, limits = api.pool_engine(), Constraints()
     return (engine.with_policy(args.policy) if args.policy else engine), limits
 
 

@@ -39,7 +39,7 @@ class _Parser(argparse.ArgumentParser):
         found, rest = super().parse_known_args(args, namespace)
         unknown = next((a.split("=")[0] for a in rest if a.startswith("--") and a != "--"), None)
         if unknown is not None:
-            known = dict.fromkeys(re.findall(r"--[a-z][a-z-]*", self.format_help()))
+            known = dict.fromkeys(re.findall(r"--[a-z][a-z-]*", self.format_usage()))
             near = difflib.get_close_matches(unknown, known, n=1)
             self.error(f"unknown option {unknown}" + (f"; did you mean {near[0]}?" if near else ""))
         return found, rest

@@ -9,7 +9,7 @@ from equipoise.api import request_with
 from equipoise.cli.engines import add_engine_arguments, as_document, engine_of, explain
 from equipoise.cli.numbers import limit, share
 from equipoise.cli.output import emit_json, say
-from equipoise.engine import MOST_CHARACTERS
+from equipoise.engine import MOST_CHARACTERS, check_prompt
 from equipoise.errors import InputError
 
 NAME = "route"
@@ -30,6 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: decided."""
     text = _standard_input() if args.text == "-" else args.text
+    check_prompt(text)
     engine, limits = engine_of(args)
     request = request_with(
         limits,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from equipoise.evaluation.metrics import ROUNDING
+from equipoise.numerics.hull import ROUNDING
 from equipoise.types import Floats, Ints
 
 LEVEL = 0.95

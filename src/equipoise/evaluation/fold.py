@@ -13,8 +13,9 @@ from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.evaluation import metrics
 from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label
-from equipoise.evaluation.frontier import Choices, Walk, choose, distinct, walk, weight_grid
 from equipoise.evaluation.splits import Split
+from equipoise.numerics import hull as hulls
+from equipoise.numerics.frontier import Choices, Walk, choose, distinct, walk, weight_grid
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
 
 Spec = str | Mapping[str, Any]
@@ -191,7 +192,7 @@ class _Fold:
     def zero(self) -> Ints:
         """The single models on the hull of the training rows."""
         cost, quality = (v[self.split.train].mean(axis=0) for v in (self.cost, self.quality))
-        upper = metrics.hull(cost, quality)
+        upper = hulls.hull(cost, quality)
         kept = set(zip(upper.cost, upper.quality, strict=True))
         return np.array([j for j in range(len(cost)) if (cost[j], quality[j]) in kept], dtype=np.int64)
 
@@ -317,14 +318,14 @@ class _Fold:
     def _nested(self, cost: Floats, quality: Floats) -> tuple[Ints, float]:
         if not self.study.priced:
             return np.arange(len(cost)), float(quality[0])
-        upper = metrics.hull(cost, quality)
+        upper = hulls.hull(cost, quality)
         kept = set(zip(upper.cost, upper.quality, strict=True))
         points = np.array([i for i in range(len(cost)) if (cost[i], quality[i]) in kept], dtype=np.int64)
         singles = self.cost[self.split.calibrate].mean(axis=0)
         cheap = int(np.argmin(singles))
         cheap_quality = float(self.quality[self.split.calibrate, cheap].mean())
         with_cheap = (np.append(cost, singles[cheap]), np.append(quality, cheap_quality))
-        area = float(metrics.aiq(*with_cheap, float(singles.min()), float(singles.max())))
+        area = float(hulls.aiq(*with_cheap, float(singles.min()), float(singles.max())))
         return points, area if np.isfinite(area) else float(quality[0])
 
     def _at_best(self, cost: Floats, quality: Floats) -> int | None:

@@ -10,7 +10,8 @@ from scipy.sparse import csr_array
 
 from equipoise.evaluation import metrics
 from equipoise.evaluation.fold import FoldResult, Method, Study
-from equipoise.evaluation.frontier import choose, walk, weight_grid
+from equipoise.numerics import hull as hulls
+from equipoise.numerics.frontier import choose, walk, weight_grid
 from equipoise.types import Floats, Ints
 
 BAND_REPLICATES = 200
@@ -104,10 +105,10 @@ class _TestTable:
         """AIQ of every replicate, and the hull's heights for drawing, of the first few."""
         if not self.study.priced:
             return np.full(len(costs), np.nan), np.full((1, len(SHARES)), np.nan)
-        upper = metrics.hull(*self.with_cheapest(costs, qualities))
-        few = metrics.Hull(upper.cost[: BAND_REPLICATES + 1], upper.quality[: BAND_REPLICATES + 1])
+        upper = hulls.hull(*self.with_cheapest(costs, qualities))
+        few = hulls.Hull(upper.cost[: BAND_REPLICATES + 1], upper.quality[: BAND_REPLICATES + 1])
         at = SHARES * self.best(self.single_cost)[: BAND_REPLICATES + 1, None]
-        return metrics.mean_height(upper, self.low, self.high), metrics.height(few, at)
+        return hulls.mean_height(upper, self.low, self.high), hulls.height(few, at)
 
     def with_cheapest(self, costs: Floats, qualities: Floats) -> tuple[Floats, Floats]:
         """The curve with the cheapest single model's point, with which any method can mix."""
@@ -171,7 +172,7 @@ class _TestTable:
         cheap = int(self.cheap[0, 0])
         c = np.append(c, self.single_cost[0, cheap])
         q = np.append(q, self.single_quality[0, cheap])
-        return Point(float(c[0]), float(q[0])), float(metrics.aiq(c, q, self.low[0], self.high[0]))
+        return Point(float(c[0]), float(q[0])), float(hulls.aiq(c, q, self.low[0], self.high[0]))
 
 
 def headline(fold: FoldResult, method: Method, *, priced: bool) -> Ints:

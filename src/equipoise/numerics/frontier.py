@@ -1,88 +1,93 @@
-"""The cost-quality frontier: hulls, areas, and the sweep of a trade-off."""
+"""From quality and cost estimates to choices, at every price of quality at once.
+
+An operating point is a weight: the model with the highest ``quality - weight * cost`` is chosen. As the
+weight rises from 0 to infinity, the choice on one prompt walks along the hull of that prompt's models,
+from the best to the cheapest, so all operating points come from one walk.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from equipoise.numerics.hull import aiq
 from equipoise.types import Floats, Ints
 
+Choices = npt.NDArray[np.uint8]
+MOST_POINTS = 100
 
-def hull(costs: Floats, qualities: Floats) -> Ints:
-    """Indices of the non-decreasing upper concave hull, by rising cost.
 
-    Mixing two neighbouring points at random is feasible, so every point on the hull can be attained
-    (RouterBench, arXiv 2403.12031).
+class Walk(NamedTuple):
+    """For every prompt the models that are chosen in turn, and the weight at which each gives way to the next.
+
+    Shapes (n, k) and (n, k); past its cheapest model a row repeats that model at infinite weights.
     """
-    order = np.lexsort((-qualities, costs))
-    kept: list[int] = []
-    for i in order:
-        if kept and qualities[i] <= qualities[kept[-1]]:
-            continue
-        while len(kept) >= 2:
-            a, b = kept[-2], kept[-1]
-            rise = (qualities[b] - qualities[a]) * (costs[i] - costs[a])
-            if rise > (qualities[i] - qualities[a]) * (costs[b] - costs[a]):
-                break
-            kept.pop()
-        if len(kept) == 1 and costs[kept[0]] == costs[i]:
-            kept.pop()
-        kept.append(int(i))
-    return np.array(kept, dtype=np.int64)
+
+    model: Ints
+    until: Floats
 
 
-def area(costs: Floats, qualities: Floats, low: float, high: float) -> float:
-    """Mean height of the hull over [low, high] (AIQ): flat to the right, and at the left end's value before it."""
-    points = hull(costs, qualities)
-    c, q = costs[points], qualities[points]
-    if high <= low:
-        return float(np.interp(low, c, q))
-    inner = c[(c > low) & (c < high)]
-    grid = np.concatenate([[low], inner, [high]])
-    return float(np.trapezoid(np.interp(grid, c, q), grid) / (high - low))
-
-
-def trade_offs(quality: Floats, cost: Floats, count: int) -> Floats:
-    """Multipliers of cost that sweep argmax(quality - multiplier x cost) from dearest to cheapest, shape (count,).
-
-    They are quantiles of the multipliers at which pairs of models change places on these rows.
-    """
+def walk(quality: Floats, cost: Floats) -> Walk:
+    """The walk of every prompt. Models of unknown quality (NaN) are never chosen; ties go to the cheaper model."""
     n, m = quality.shape
-    points: list[Floats] = []
-    for a in range(m):
-        for b in range(a + 1, m):
-            gap_q, gap_c = quality[:, a] - quality[:, b], cost[:, a] - cost[:, b]
-            with np.errstate(divide="ignore", invalid="ignore"):
-                ratio = gap_q / gap_c
-            points.append(ratio[np.isfinite(ratio) & (ratio > 0)])
-    every = np.concatenate(points) if points else np.empty(0)
-    if not len(every):
-        return np.zeros(1)
-    inner = np.quantile(every, np.linspace(0, 1, max(count - 2, 1)))
-    return np.unique(np.concatenate([[0.0], inner, [every.max() * 1e3]]))
+    rows = np.arange(n)
+    known = ~np.isnan(quality)
+    if not known.any(axis=1).all():
+        raise ValueError("a prompt has no model of known quality")
+    q = np.where(known, quality, -np.inf)
+    c = np.where(known, cost, np.inf)
+    at = np.argmin(np.where(q == q.max(axis=1, keepdims=True), c, np.inf), axis=1)
+    models, until = [at], []
+    for _ in range(m - 1):
+        saved = c[rows, at][:, None] - c
+        lost = q[rows, at][:, None] - q
+        cheaper = known & (saved > 0)
+        weight = np.where(cheaper, lost / np.where(cheaper, saved, 1.0), np.inf)
+        least = weight.min(axis=1)
+        if not np.isfinite(least).any():
+            break
+        follower = np.argmin(np.where(weight == least[:, None], c, np.inf), axis=1)
+        at = np.where(np.isfinite(least), follower, at)
+        until.append(least)
+        models.append(at)
+    until.append(np.full(n, np.inf))
+    return Walk(np.stack(models, axis=1), np.stack(until, axis=1))
 
 
-def sweep(quality: Floats, cost: Floats, multipliers: Sequence[float] | Floats) -> Ints:
-    """The chosen model at every multiplier, shape (t, n). Ties go to the cheaper model."""
-    by_cost = np.argsort(np.nanmean(cost, axis=0), kind="stable")
-    q, c = quality[:, by_cost], cost[:, by_cost]
-    picks = np.stack([np.argmax(q - lam * c, axis=1) for lam in multipliers])
-    chosen: Ints = by_cost[picks]
-    return chosen
+def weight_grid(walked: Walk, *, also: Sequence[float] = (), points: int = MOST_POINTS) -> Floats:
+    """At most ``points`` weights by rising value: 0, infinity, those in ``also``, and quantiles of the walk's turns."""
+    turns = walked.until[np.isfinite(walked.until)]
+    room = max(points - 2 - len(also), 0)
+    inner = np.quantile(turns, (np.arange(room) + 0.5) / room) if len(turns) and room else np.empty(0)
+    return np.unique(np.concatenate([[0.0], inner, np.asarray(also, dtype=float), [np.inf]]))
 
 
-def realised(picks: Ints, quality: Floats, cost: Floats) -> tuple[Floats, Floats]:
-    """Mean cost and mean quality at every operating point, shapes (t,), (t,)."""
-    rows = np.arange(quality.shape[0])
-    return cost[rows, picks].mean(axis=1), quality[rows, picks].mean(axis=1)
+def choose(walked: Walk, weights: Floats) -> Choices:
+    """The chosen model of every prompt at every weight, shape (t, n). ``weights`` must rise."""
+    n = len(walked.model)
+    passed = np.searchsorted(weights, walked.until, side="right")
+    cells = passed * n + np.arange(n)[:, None]
+    step = np.bincount(cells.ravel(), minlength=(len(weights) + 1) * n).reshape(-1, n)
+    place = np.cumsum(step[:-1], axis=0)
+    return walked.model[np.arange(n), place].astype(np.uint8)
+
+
+def distinct(choices: Choices) -> Ints:
+    """Indices of the first operating point of every run of equal choices."""
+    changed = np.any(choices[1:] != choices[:-1], axis=1)
+    return np.flatnonzero(np.concatenate([[True], changed]))
 
 
 def routed_area(estimate: Floats, expected_cost: Floats, quality: Floats, cost: Floats, *, points: int = 40) -> float:
-    """Frontier area that routing by ``estimate`` reaches on known outcomes, on the range of the single models."""
-    picks = sweep(estimate, expected_cost, trade_offs(estimate, expected_cost, points))
-    c, q = realised(picks, quality, cost)
-    single_c, single_q = cost.mean(axis=0), quality.mean(axis=0)
-    cheapest = int(np.argmin(single_c))
-    c, q = np.append(c, single_c[cheapest]), np.append(q, single_q[cheapest])
-    return area(c, q, float(single_c.min()), float(single_c.max()))
+    """Frontier area (AIQ) that routing by ``estimate`` reaches on known outcomes, on the range of the single models."""
+    walked = walk(estimate, expected_cost)
+    chosen = choose(walked, weight_grid(walked, points=points)).astype(np.int64)
+    rows = np.arange(len(quality))
+    single_cost, single_quality = cost.mean(axis=0), quality.mean(axis=0)
+    cheapest = int(np.argmin(single_cost))
+    costs = np.append(cost[rows, chosen].mean(axis=1), single_cost[cheapest])
+    qualities = np.append(quality[rows, chosen].mean(axis=1), single_quality[cheapest])
+    return float(aiq(costs, qualities, single_cost.min(), single_cost.max()))
