@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 from equipoise.version import __version__
 
 if TYPE_CHECKING:
-    from equipoise.api import evaluate, load, train
+    from equipoise.api import load, train
     from equipoise.catalog import Catalog, default_catalog, notebook_pool
+    from equipoise.comparison import evaluate
     from equipoise.engine import Engine
     from equipoise.tables import OutcomeTable, read_table, write_table
     from equipoise.types import Constraints, Decision, Model, Price, Request
@@ -31,7 +32,7 @@ _WHERE = {
     "Price": "equipoise.types",
     "Request": "equipoise.types",
     "default_catalog": "equipoise.catalog",
-    "evaluate": "equipoise.api",
+    "evaluate": "equipoise.comparison",
     "load": "equipoise.api",
     "notebook_pool": "equipoise.catalog",
     "read_table": "equipoise.tables",

@@ -1,11 +1,11 @@
-"""What a Python user calls: files and names in, engines and results out."""
+"""What a Python user calls: files and names in, tables and engines out."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any
 
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
 from equipoise.config import Config, ModelConfig, RouteConfig, cache_folder, data_folders
@@ -13,9 +13,6 @@ from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, UnknownName
-from equipoise.evaluation import protocol
-from equipoise.evaluation.protocol import Options
-from equipoise.evaluation.results import Results
 from equipoise.registry import Spec
 from equipoise.tables import OutcomeTable, read_table, with_costs
 from equipoise.types import Constraints, Deployment, Model, Price, Request
@@ -167,15 +164,3 @@ def _tighter(name: str, standing: Any, asked: float) -> float:
     if standing is None or not asked >= 0:
         return asked
     return float(max(standing, asked) if name == "min_quality" else min(standing, asked))
-
-
-def evaluate(
-    table: TableLike,
-    *,
-    routers: Sequence[Spec] = ("linear",),
-    prices: str | Path | None = None,
-    **options: Unpack[Options],
-) -> Results:
-    """Evaluate routers on an outcome table. See ``equipoise.evaluation.protocol.evaluate`` for the options."""
-    opened = open_table(table, prices=prices, cost=options.get("cost", True))
-    return protocol.evaluate(opened, routers=routers, **options)

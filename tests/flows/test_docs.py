@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
+import json
 import re
 import shlex
 import sys
@@ -14,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import equipoise
 from equipoise import OutcomeTable, registry, write_table
 from equipoise.cli.main import main
 from equipoise.datasets import public
@@ -44,9 +47,10 @@ def blocks(page: Path) -> Iterator[Block]:
 def made_up_table() -> OutcomeTable:
     """Sums and capitals, answered by three models of which the cheap ones are good at one kind each."""
     rng = np.random.default_rng(0)
-    countries = [f"{a}{b}" for a in ("Al", "Bor", "Cas", "Dor", "El") for b in ("avia", "onia", "istan", "mark", "land")]
+    endings = ("avia", "onia", "istan", "mark", "land")
+    countries = [start + end for start in ("Al", "Bor", "Cas", "Dor", "El") for end in endings]
     rows = []
-    for i in range(160):
+    for i in range(130):
         kind = "sums" if i % 2 else "capitals"
         prompt = f"What is {i} * {i + 7}?" if i % 2 else f"Name the capital of {countries[i % 25]} in {1800 + i}."
         chance = {"gpt-4o": 0.9, "gpt-4o-mini": 0.8 if i % 2 else 0.3, "claude-3-haiku": 0.2 if i % 2 else 0.8}
@@ -123,12 +127,32 @@ def test_every_block_of_a_page_runs(
             run_commands(block, page, capsys)
 
 
-def test_generated_parts_are_fresh() -> None:
-    spec = importlib.util.spec_from_file_location("generate", ROOT / "docs" / "generate.py")
+def script(path: Path) -> types.ModuleType:
+    """A program beside the package, imported without being run."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None and spec.loader is not None
-    generate = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(generate)
-    pages = generate.pages()
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_demo_reports_routes_and_is_drawn(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = functools.partial(equipoise.evaluate, seeds=1)
+    monkeypatch.setattr(equipoise, "evaluate", lambda table, routers, **_: once(table, routers=routers), raising=False)
+    script(ROOT / "examples" / "demo.py").main()
+    said = capsys.readouterr().out
+    assert "Verdicts" in said and "rather than" in said and "held-out prompts" in said
+    for file in ("results.json", "choices.parquet", "report.html"):
+        assert (folder / "demo-report" / file).stat().st_size > 0
+    results = json.loads((folder / "demo-report" / "results.json").read_text())
+    script(ROOT / "examples" / "frontier.py").draw(results, folder / "images" / "frontier.png")
+    assert (folder / "images" / "frontier.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_generated_parts_are_fresh() -> None:
+    pages = script(ROOT / "docs" / "generate.py").pages()
     assert len(pages) == 3
     for page, text in pages.items():
         assert page.read_text(encoding="utf-8") == text, f"{page.name} is out of date; run: python docs/generate.py"

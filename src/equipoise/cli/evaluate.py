@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from equipoise import api
 from equipoise.analysis import Analyzer
 from equipoise.catalog import notebook_pool
 from equipoise.cli.output import emit_json, note, say
+from equipoise.comparison import evaluate
 from equipoise.engine import Engine
 from equipoise.errors import InputError
 from equipoise.evaluation.files import json_ready, write_evaluation
@@ -55,7 +55,7 @@ def run(args: argparse.Namespace) -> int:
         return _scenarios(args)
     if args.table is None:
         raise InputError("no table to evaluate; give a file or the name of a data set, or --scenarios")
-    results = api.evaluate(
+    results = evaluate(
         args.table,
         routers=_specs(args.routers),
         prices=args.prices,

@@ -45,41 +45,59 @@ def cautious(estimate: Floats, level: Floats, trust: Floats | None) -> Floats:
 
 @dataclass(slots=True)
 class Novelty:
-    """Fitted clusters, a whitening, and the sorted distances of held-out known prompts."""
+    """Fitted clusters in whitened coordinates, and the sorted distances of held-out known prompts.
 
-    middle: Floats
-    scale: Floats
-    whitening: Singles
+    Attributes:
+        middle: mean of every structural feature.
+        inverse: one over its standard deviation.
+        semantic: embedding to whitened coordinates, shape (d, w).
+        structural: standardised structure to whitened coordinates, shape (s, w).
+        centres: minus twice the whitened cluster centres, shape (w, k).
+        squares: their squared lengths, shape (k,).
+        usual: distances of held-out known prompts, ascending.
+    """
+
+    middle: Singles
+    inverse: Singles
+    semantic: Singles
+    structural: Singles
     centres: Singles
+    squares: Singles
     usual: Floats
 
     @classmethod
     def fit(cls, batch: FeatureBatch) -> Self | None:
         """Learn what is usual; None for too few prompts to say."""
-        if len(batch) < _FEWEST_ROWS or batch.embedding is None:
+        if len(batch) < _FEWEST_ROWS or batch.embedding is None or batch.structure is None:
             return None
         rng = np.random.default_rng(0)
         rows = rng.permutation(len(batch))[:_MOST_ROWS]
-        held, seen = np.array_split(rows, [len(rows) // 4])
-        middle, scale = _standard(batch.take(seen))
-        x = _columns(batch.take(seen), middle, scale)
-        k = max(1, min(_MOST_CLUSTERS, len(seen) // _ROWS_PER_CLUSTER))
-        centres, label = kmeans2(x, k, iter=10, minit="++", rng=rng, missing="warn") if k > 1 else _one(x)
+        held, seen = batch.take(rows[: len(rows) // 4]), batch.take(rows[len(rows) // 4 :])
+        assert seen.embedding is not None and seen.structure is not None
+        middle, inverse = seen.structure.mean(axis=0), 1.0 / (seen.structure.std(axis=0) + 1e-9)
+        root = float(np.sqrt(seen.embedding.shape[1]))
+        x = np.concatenate([seen.embedding * root, _standard(seen.structure, middle, inverse)], axis=1)
+        x = x.astype(np.float64)
+        k = max(1, min(_MOST_CLUSTERS, len(x) // _ROWS_PER_CLUSTER))
+        centres, label = kmeans2(x, k, iter=10, minit="++", rng=rng, missing="warn")
         residual = x - centres[label]
         spread = residual.T @ residual / len(x)
-        spread += _RIDGE * np.trace(spread) / len(spread) * np.eye(len(spread)) + 1e-9 * np.eye(len(spread))
+        spread += (_RIDGE * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))
         whitening = np.linalg.inv(np.linalg.cholesky(spread)).T
-        narrow = whitening.astype(np.float32)
-        fitted = cls(middle, scale, narrow, (centres @ whitening).astype(np.float32), np.zeros(0))
-        fitted.usual = np.sort(fitted.distance(batch.take(held)))
+        white, d = centres @ whitening, seen.embedding.shape[1]
+        parts = (whitening[:d] * root, whitening[d:], -2.0 * white.T, (white**2).sum(axis=1))
+        narrow: list[Any] = [np.ascontiguousarray(part, dtype=np.float32) for part in (middle, inverse, *parts)]
+        fitted = cls(*narrow, np.zeros(0))
+        fitted.usual = np.sort(fitted.distance(held))
         return fitted
 
     def distance(self, batch: FeatureBatch) -> Floats:
         """Squared distance to the nearest cluster, shape (n,)."""
-        x = _columns(batch, self.middle, self.scale).astype(np.float32) @ self.whitening
-        apart = (self.centres**2).sum(axis=1) - 2.0 * x @ self.centres.T
-        nearest: Floats = (apart.min(axis=1) + np.einsum("ij,ij->i", x, x)).astype(np.float64)
-        return nearest
+        assert batch.embedding is not None and batch.structure is not None
+        x = batch.embedding @ self.semantic
+        x += _standard(batch.structure, self.middle, self.inverse) @ self.structural
+        nearest: Singles = (x @ self.centres + self.squares).min(axis=1) + (x * x).sum(axis=1)
+        return nearest.astype(np.float64)
 
     def trust(self, batch: FeatureBatch) -> Floats:
         """Shape (n, 1): one for the more usual half of prompts, falling to zero for the most unusual fifth."""
@@ -100,26 +118,10 @@ def novelty_arrays(novelty: Novelty | None) -> dict[str, Any]:
     return {} if novelty is None else {f"novelty/{name}": getattr(novelty, name) for name in _FIELDS}
 
 
-_FIELDS = ("middle", "scale", "whitening", "centres", "usual")
+_FIELDS = ("middle", "inverse", "semantic", "structural", "centres", "squares", "usual")
 
 
-def _standard(batch: FeatureBatch) -> tuple[Floats, Floats]:
-    if batch.structure is None:
-        return np.zeros(0), np.ones(0)
-    raw = batch.structure.astype(np.float64)
-    return raw.mean(axis=0), raw.std(axis=0) + 1e-9
-
-
-def _columns(batch: FeatureBatch, middle: Floats, scale: Floats) -> Floats:
-    """Embedding at unit variance per column beside standardised structure."""
-    assert batch.embedding is not None
-    vectors: Floats = batch.embedding.astype(np.float64) * np.sqrt(batch.embedding.shape[1])
-    if batch.structure is None or not len(middle):
-        return vectors
-    structure = np.clip((batch.structure.astype(np.float64) - middle) / scale, -5.0, 5.0)
-    beside: Floats = np.concatenate([vectors, structure], axis=1)
-    return beside
-
-
-def _one(x: Floats) -> tuple[Floats, np.ndarray]:
-    return x.mean(axis=0, keepdims=True), np.zeros(len(x), dtype=np.int64)
+def _standard(structure: Singles, middle: Singles, inverse: Singles) -> Singles:
+    """Standardised structure, within five standard deviations."""
+    scaled: Singles = np.minimum(np.maximum((structure - middle) * inverse, -5.0), 5.0).astype(np.float32, copy=False)
+    return scaled

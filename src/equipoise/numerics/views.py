@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,13 @@ from equipoise.numerics.ridge import dense_path, sparse_weights
 from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles, SparseRows
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class FittedWeights(NamedTuple):
+    """Weights (d, m) with the standardisation folded in, and what to add, shape (m,)."""
+
+    weights: Singles
+    bias: Singles
 
 
 class View(ABC):
@@ -41,7 +48,11 @@ class View(ABC):
         """Weights for every penalty, shape (p, d, m)."""
 
     @abstractmethod
-    def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:
+    def fitted(self, weights: Floats) -> FittedWeights:
+        """Weights of shape (d, m) made ready for ``apply``."""
+
+    @abstractmethod
+    def apply(self, batch: FeatureBatch, fitted: FittedWeights) -> Singles:
         """Predicted deviations, shape (n, m)."""
 
     @abstractmethod
@@ -61,26 +72,29 @@ class _Dense(View):
         self.scale: Floats = np.ones(0)
 
     @abstractmethod
-    def raw(self, batch: FeatureBatch) -> Floats:
-        """The columns before standardisation."""
+    def raw(self, batch: FeatureBatch) -> Singles:
+        """The columns before standardisation, bounded by what training rows showed."""
 
     def fit_basis(self, batch: FeatureBatch) -> Self:
-        raw = self.raw(batch)
+        raw = self.raw(batch).astype(np.float64)
         self.centre = raw.mean(axis=0)
         spread = raw.std(axis=0)
         self.scale = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0) / np.sqrt(raw.shape[1])
         return self
 
     def matrix(self, batch: FeatureBatch) -> Floats:
-        scaled = (self.raw(batch) - self.centre) * self.scale
-        np.minimum(scaled, 1.0, out=scaled)
-        return np.maximum(scaled, -1.0, out=scaled)
+        scaled: Floats = (self.raw(batch) - self.centre) * self.scale
+        return scaled
 
     def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
         return dense_path(x, y, observed, self.penalties)
 
-    def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:
-        out: Floats = self.matrix(batch) @ weights
+    def fitted(self, weights: Floats) -> FittedWeights:
+        folded = weights * self.scale[:, None]
+        return FittedWeights(folded.astype(np.float32), (-self.centre @ folded).astype(np.float32))
+
+    def apply(self, batch: FeatureBatch, fitted: FittedWeights) -> Singles:
+        out: Singles = self.raw(batch) @ fitted.weights + fitted.bias
         return out
 
     def arrays(self) -> Arrays:
@@ -98,9 +112,9 @@ class Semantic(_Dense):
     feature = "embedding"
     penalties = (3.0, 10.0, 30.0, 100.0, 300.0)
 
-    def raw(self, batch: FeatureBatch) -> Floats:
+    def raw(self, batch: FeatureBatch) -> Singles:
         assert batch.embedding is not None
-        return batch.embedding.astype(np.float64)
+        return batch.embedding
 
 
 class Structural(_Dense):
@@ -110,14 +124,18 @@ class Structural(_Dense):
     feature = "structure"
     penalties = (0.3, 1.0, 3.0, 10.0, 30.0)
     quantiles: ClassVar[Sequence[float]] = (0.1, 0.25, 0.5, 0.75, 0.9)
+    _own: ClassVar[Sequence[str]] = ("column", "knot", "least", "most")
 
     def __init__(self) -> None:
         super().__init__()
         self.column: Ints = np.zeros(0, dtype=np.int64)
-        self.knot: Floats = np.zeros(0)
+        self.knot: Singles = np.zeros(0, dtype=np.float32)
+        self.least: Singles = np.zeros(0, dtype=np.float32)
+        self.most: Singles = np.zeros(0, dtype=np.float32)
 
     def fit_basis(self, batch: FeatureBatch) -> Self:
         assert batch.structure is not None
+        self.least, self.most = batch.structure.min(axis=0), batch.structure.max(axis=0)
         columns: list[int] = []
         knots: list[float] = []
         for j in range(batch.structure.shape[1]):
@@ -126,23 +144,25 @@ class Structural(_Dense):
                 if values.min() < knot < values.max():
                     columns.append(j)
                     knots.append(float(knot))
-        self.column, self.knot = np.array(columns, dtype=np.int64), np.array(knots)
+        self.column, self.knot = np.array(columns, dtype=np.int64), np.array(knots, dtype=np.float32)
         return super().fit_basis(batch)
 
-    def raw(self, batch: FeatureBatch) -> Floats:
+    def raw(self, batch: FeatureBatch) -> Singles:
         assert batch.structure is not None
-        base = batch.structure.astype(np.float64)
+        base = np.minimum(np.maximum(batch.structure, self.least), self.most)
         width = base.shape[1]
-        raw = np.empty((len(base), width + len(self.column)))
+        raw = np.empty((len(base), width + len(self.column)), dtype=np.float32)
         raw[:, :width] = base
         np.maximum(base.take(self.column, axis=1) - self.knot, 0.0, out=raw[:, width:])
         return raw
 
     def arrays(self) -> Arrays:
-        return {**super().arrays(), "column": self.column, "knot": self.knot}
+        own = {name: getattr(self, name) for name in self._own}
+        return {**super().arrays(), **own}
 
     def restore(self, arrays: Arrays) -> Self:
-        self.column, self.knot = arrays["column"], arrays["knot"]
+        for name in self._own:
+            setattr(self, name, arrays[name])
         return super().restore(arrays)
 
 
@@ -156,48 +176,53 @@ class Lexical(View):
 
     def __init__(self) -> None:
         self.column: Ints = np.zeros(0, dtype=np.int64)
-        self.idf: Floats = np.zeros(0)
+        self.idf: Singles = np.zeros(0, dtype=np.float32)
 
     def fit_basis(self, batch: FeatureBatch) -> Self:
         assert batch.lexical is not None
         documents = np.bincount(batch.lexical.indices, minlength=batch.lexical.width)
         kept = documents >= min(self.min_documents, max(len(batch) // 2, 1))
         self.column = np.where(kept, np.cumsum(kept) - 1, -1).astype(np.int32)
-        self.idf = np.log((1 + len(batch)) / (1 + documents[kept])) + 1.0
+        self.idf = (np.log((1 + len(batch)) / (1 + documents[kept])) + 1.0).astype(np.float32)
         return self
 
-    def _weighted(self, rows: SparseRows) -> tuple[Ints, Floats, Ints]:
-        columns = self.column[rows.indices]
+    def _weighted(self, rows: SparseRows) -> tuple[Ints, Singles, Bools]:
+        """Columns and weights of the known terms, and which terms are known."""
+        columns = self.column.take(rows.indices)
         known = columns >= 0
-        counts = np.zeros(len(rows.indices) + 1, dtype=np.int64)
-        np.cumsum(known, out=counts[1:])
         columns = columns[known]
-        return columns, rows.values[known] * self.idf[columns], counts[rows.indptr]
+        return columns, rows.values[known] * self.idf.take(columns), known
 
     def matrix(self, batch: FeatureBatch) -> csr_matrix:
         assert batch.lexical is not None
-        columns, values, indptr = self._weighted(batch.lexical)
-        x = csr_matrix((values, columns, indptr), shape=(len(batch), len(self.idf)))
+        columns, values, known = self._weighted(batch.lexical)
+        counts = np.zeros(len(known) + 1, dtype=np.int64)
+        np.cumsum(known, out=counts[1:])
+        x = csr_matrix((values, columns, counts[batch.lexical.indptr]), shape=(len(batch), len(self.idf)))
         norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)).ravel())
         return (diags_array(1.0 / np.maximum(norms, 1e-9)) @ x).tocsr().astype(np.float32)
 
     def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
+        narrow: Any = y.astype(np.float32)
         dual: Floats | None = None
         found = []
         for penalty in reversed(self.penalties):
-            weights, dual = sparse_weights(x, y.astype(np.float32), observed, penalty, start=dual)
+            weights, dual = sparse_weights(x, narrow, observed, penalty, start=dual)
             found.append(weights)
         return np.stack(found[::-1])
 
-    def apply(self, batch: FeatureBatch, weights: Singles) -> Floats:
+    def fitted(self, weights: Floats) -> FittedWeights:
+        return FittedWeights(weights.astype(np.float32), np.zeros(weights.shape[1], dtype=np.float32))
+
+    def apply(self, batch: FeatureBatch, fitted: FittedWeights) -> Singles:
         assert batch.lexical is not None
         if len(batch) > 1:
-            out: Floats = self.matrix(batch) @ weights
+            out: Singles = self.matrix(batch) @ fitted.weights
             return out
         columns, values, _ = self._weighted(batch.lexical)
-        norm = float(np.sqrt(values @ values))
-        single: Floats = (values @ weights[columns])[None] / max(norm, 1e-9)
-        return single
+        norm = max(float(values @ values) ** 0.5, 1e-9)
+        single: Any = (values / np.float32(norm)) @ fitted.weights.take(columns, axis=0)
+        return np.asarray(single[None], dtype=np.float32)
 
     def arrays(self) -> Arrays:
         return {"column": self.column, "idf": self.idf}
@@ -207,13 +232,24 @@ class Lexical(View):
         return self
 
 
+def widened(fitted: FittedWeights) -> FittedWeights:
+    """The same with one more model, of which nothing is known."""
+    weights, bias = fitted
+    column = np.zeros((len(weights), 1), dtype=np.float32)
+    return FittedWeights(np.concatenate([weights, column], axis=1), np.append(bias, np.float32(0)))
+
+
 VIEWS: Mapping[str, type[View]] = {v.name: v for v in (Semantic, Lexical, Structural)}
 
 
 @dataclass(slots=True)
 class FittedView:
-    """A view with its transformation and weights of shape (d, m)."""
+    """A view with its transformation and weights."""
 
     view: View
-    weights: Singles
+    fitted: FittedWeights
     penalty: float
+
+    def apply(self, batch: FeatureBatch) -> Singles:
+        """Predicted deviations, shape (n, m)."""
+        return self.view.apply(batch, self.fitted)

@@ -13,7 +13,7 @@ from equipoise.errors import NotEnoughData
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
-from equipoise.numerics.views import VIEWS, FittedView, View
+from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, View, widened
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 _BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -102,7 +102,7 @@ class Linear(Router):
         every = cautious(level + self._shrunk(raw), level, trust)
         every = np.minimum(np.maximum(every, 0.0), 1.0)
         if columns == list(range(every.shape[1])):
-            return Estimates(every, np.broadcast_to(self._spread, every.shape))
+            return Estimates(every, np.repeat(self._spread[None], n, axis=0))
         mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
         known = [j for j, c in enumerate(columns) if c >= 0]
         picked = [columns[j] for j in known]
@@ -111,7 +111,7 @@ class Linear(Router):
 
     def _raw(self, batch: FeatureBatch) -> Floats:
         """Mean of what the views predict, before shrinkage, shape (n, m)."""
-        total: Floats = np.add.reduce([f.view.apply(batch, f.weights) for f in self._views])
+        total: Floats = np.add.reduce([f.apply(batch) for f in self._views])
         return total / len(self._views)
 
     def _offset(self) -> Floats:
@@ -126,8 +126,7 @@ class Linear(Router):
             self._mean, self._spread = np.append(self._mean, 0.5), np.append(self._spread, 0.5)
             self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
             for fitted in self._views:
-                empty = np.zeros((len(fitted.weights), 1), dtype=np.float32)
-                fitted.weights = np.concatenate([fitted.weights, empty], axis=1)
+                fitted.fitted = widened(fitted.fitted)
         j = self._models[model]
         estimate = self._mean[j]
         if self._views:
@@ -138,7 +137,7 @@ class Linear(Router):
         """Weights, transformations and shrinkage."""
         arrays: dict[str, Any] = {"mean": self._mean, "spread": self._spread, "online": self._online}
         for f in self._views:
-            arrays[f"{f.view.name}/weights"] = f.weights
+            arrays[f"{f.view.name}/weights"], arrays[f"{f.view.name}/bias"] = f.fitted
             arrays.update({f"{f.view.name}/{k}": v for k, v in f.view.arrays().items()})
         arrays.update(novelty_arrays(self._novelty))
         meta = {
@@ -159,7 +158,9 @@ class Linear(Router):
         self._views = []
         for name, penalty in meta["penalties"].items():
             own = {k.split("/", 1)[1]: v for k, v in a.items() if k.startswith(name + "/")}
-            self._views.append(FittedView(VIEWS[name]().restore(own), own["weights"], penalty))
+            self._views.append(
+                FittedView(VIEWS[name]().restore(own), FittedWeights(own["weights"], own["bias"]), penalty)
+            )
         return self
 
 
@@ -185,5 +186,5 @@ def _fit_view(view: View, batch: FeatureBatch, y: Floats, observed: Bools, folds
             predicted[i][outside] = x[outside] @ weights[i]
     errors = [float((np.square(p - y) * observed).sum()) for p in predicted]
     best = int(np.argmin(errors))
-    weights = view.solve(x, y, observed)[best].astype(np.float32)
-    return FittedView(view, weights, view.penalties[best]), predicted[best]
+    fitted = view.fitted(view.solve(x, y, observed)[best])
+    return FittedView(view, fitted, view.penalties[best]), predicted[best]

@@ -1,0 +1,210 @@
+"""equipoise.yaml: what is wrong is told with its file, its line and the nearest known key."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from equipoise import api
+from equipoise.config import EXAMPLE, Config, cache_folder, data_folders, read_config, secret
+from equipoise.errors import ConfigError, PriceError, UnknownName
+from equipoise.types import Constraints
+from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "equipoise.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def config(folder: Path, text: str) -> Config:
+    return read_config(written(folder, text))
+
+
+WRONG = [
+    ("modles: []\n", 1, "did you mean 'models'?"),
+    ("zzz: 1\n", 1, "unknown key; known: pool, models, routes"),
+    ("models:\n  - nmae: x\n", 2, "nmae: unknown key; did you mean 'name'?"),
+    ("models:\n  - {}\n", 2, "name: field required"),
+    ("models:\n  - name: x\n    deployments:\n      - {provider: o, regin: x}\n", 4, "did you mean 'region'?"),
+    ("models:\n  - name: x\n    deployments:\n      - {base_url: x}\n", 4, "provider: field required"),
+    ("models:\n  - name: x\n    price: {usd_per_1m_inptu: 1}\n", 3, "did you mean 'usd_per_1m_input'?"),
+    ("models:\n  - name: x\n    price: {usd_per_1m_input: -2}\n", 3, "greater than or equal to 0"),
+    ("models:\n  - name: x\n    price: {usd_per_call: .inf}\n", 3, "finite"),
+    ("models:\n  - name: x\n    latency_s: fast\n", 3, "valid number"),
+    ("models:\n  - name: x\n    quality: {code: 2}\n", 3, "less than or equal to 1"),
+    ("models:\n  - name: x\n    context_window: 0\n", 3, "greater than 0"),
+    ("models:\n  - name: x\n  - name: x\n", 3, "a second model 'x'"),
+    ("models: [{name: ''}]\n", 1, "at least 1 character"),
+    ("pool: notebok\n", 1, "should be 'notebook'"),
+    ("pool: notebook\nmodels: [{name: x}]\n", 2, "given beside 'pool'"),
+    ("\n\nroutes:\n  price:\n    polcy: {type: x}\n", 5, "routes.price.polcy: unknown key; did you mean 'policy'?"),
+    ("routes:\n  auto:\n    constraints: {max_cost: 1}\n", 3, "did you mean 'max_cost_usd'?"),
+    ("routes:\n  auto:\n    constraints: {max_cost_usd: .nan}\n", 3, "finite"),
+    ("routes:\n  auto:\n    constraints: {min_quality: 1.5}\n", 3, "less than or equal to 1"),
+    ("routes:\n  auto: [a]\n", 2, "should be a mapping"),
+    ("storage: sqlite\n", 1, "should be a mapping"),
+    ("models: [{name: a}]\nmodels: []\n", 2, "models: given twice"),
+    ("routes:\n  auto:\n    router: {type: knn, type: linear}\n", 3, "type: given twice"),
+    ("pool: [\n", 2, "not YAML"),
+    ("pool: a: b\n", 1, "not YAML"),
+    ("pool: !!python/object:os.system x\n", 1, "not YAML"),
+    ("- a\n", 1, "not a mapping"),
+]
+
+
+@pytest.mark.parametrize(("text", "line", "says"), WRONG)
+def test_every_mistake_is_told_with_its_file_and_line(tmp_path: Path, text: str, line: int, says: str) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(ConfigError) as caught:
+        read_config(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}:{line}: ") and says in message and "\n" not in message
+
+
+def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: No such file.*equipoise init"):
+        read_config(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="Is a directory"):
+        read_config(tmp_path)
+    path = tmp_path / "equipoise.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not YAML"):
+        read_config(path)
+    path.write_bytes(b"#" * (1 << 20) + b"#")
+    with pytest.raises(ConfigError, match="larger than"):
+        read_config(path)
+    path.write_text("[" * 3000)
+    with pytest.raises(ConfigError, match="not YAML"):
+        read_config(path)
+
+
+def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
+    assert config(tmp_path, "# nothing\n") == Config()
+
+
+def test_the_example_that_init_writes_can_be_used(tmp_path: Path) -> None:
+    engine, limits = api.engine_from(config(tmp_path, EXAMPLE))
+    assert limits == Constraints(max_cost_usd=0.05)
+    decision = engine.decide(api.request_with(limits, "What is 17 * 23?"))
+    assert decision.model in ("gpt-4o", "gpt-4o-mini")
+    commented = re.sub("^  # ", "  ", EXAMPLE, flags=re.MULTILINE)
+    assert [m.name for m in config(tmp_path, commented).models] == ["gpt-4o", "gpt-4o-mini", "my-own-model"]
+
+
+# ---------------------------------------------------------------- engines from a configuration
+
+
+def test_a_model_takes_from_the_catalog_what_is_not_said(tmp_path: Path) -> None:
+    given = "models:\n  - name: gpt-4o\n    context_window: 1000\n    price: {usd_per_call: 0.5}\n"
+    (model,) = api.models_of(config(tmp_path, given))
+    assert model.context_window == 1000
+    assert model.price is not None and (model.price.usd_per_call, model.price.usd_per_1m_input) == (0.5, 0.0)
+    assert "tools" in model.capabilities
+    assert api.models_of(config(tmp_path, "pool: notebook\n"))
+
+
+@pytest.mark.parametrize(
+    ("text", "route", "error", "says"),
+    [
+        ("pool: notebook\n", "atuo", UnknownName, "unknown route 'atuo'; did you mean 'auto'?"),
+        ("routes: {auto: {}}\n", "auto", ConfigError, "names no models"),
+        (
+            "pool: notebook\nroutes: {auto: {fallback: [gpt-4o-minni]}}\n",
+            "auto",
+            UnknownName,
+            "unknown model 'gpt-4o-minni'",
+        ),
+        ("pool: notebook\nroutes: {auto: {router: {type: lineer}}}\n", "auto", UnknownName, "did you mean 'linear'?"),
+        ("pool: notebook\nroutes: {auto: {router: {k: 5}}}\n", "auto", ConfigError, "has no 'type'"),
+        ("pool: notebook\nroutes: {auto: {router: {file: 5}}}\n", "auto", ConfigError, "name of a file"),
+        ("pool: notebook\nroutes: {auto: {policy: {type: budget}}}\n", "auto", ConfigError, "mean_cost_usd"),
+    ],
+)
+def test_a_route_that_cannot_be_built_says_why(
+    tmp_path: Path, text: str, route: str, error: type[Exception], says: str
+) -> None:
+    with pytest.raises(error, match=says.replace("?", r"\?")):
+        api.engine_from(config(tmp_path, text), route)
+
+
+LEARNED = """\
+models: [{name: abacus}, {name: bard}, {name: colossus}]
+routes:
+  table: {router: {type: static, table: small.parquet}, policy: {type: cost_aware, form: linear, cost_weight: 100}}
+  file: {router: {file: r.npz}}
+  other: {router: {file: r.npz}, policy: {type: quality_first}}
+  both: {router: {file: r.npz, k: 5}}
+"""
+
+
+def test_routes_learn_from_a_table_or_read_a_router_file_beside_the_configuration(tmp_path: Path) -> None:
+    table = write_small_table(tmp_path, n=120)
+    budget = {"type": "budget", "mean_cost_usd": 0.0006}
+    opened = api.open_table(table)
+    api.train(opened, router="static", policy=budget).calibrate(opened).save(tmp_path / "r.npz")
+    given = config(tmp_path, LEARNED)
+
+    by_table, _ = api.engine_from(given, "table", folder=tmp_path)
+    assert by_table.decide(A_SUM).model == SUM_MODEL and by_table.decide(A_POEM).model == POEM_MODEL
+
+    by_file, _ = api.engine_from(given, "file", folder=tmp_path)
+    assert by_file.policy.name == "budget"
+    assert by_file.decide(A_SUM).method == "budget"
+
+    other, _ = api.engine_from(given, "other", folder=tmp_path)
+    assert other.decide(A_SUM).versions["policy"] == "quality_first"
+
+    with pytest.raises(ConfigError, match="'k' stands beside 'file'"):
+        api.engine_from(given, "both", folder=tmp_path)
+
+
+def test_a_router_file_chooses_only_among_configured_models(tmp_path: Path) -> None:
+    api.train(write_small_table(tmp_path, n=120), router="static").save(tmp_path / "r.npz")
+    routes = "routes: {auto: {router: {file: r.npz}}}\n"
+    engine, _ = api.engine_from(config(tmp_path, "models: [{name: bard}]\n" + routes), folder=tmp_path)
+    assert [c.model for c in engine.decide(A_SUM).candidates] == ["bard"]
+    with pytest.raises(ConfigError, match=f"knows none of the configured models; it knows {', '.join(MODELS)}"):
+        api.engine_from(config(tmp_path, "models: [{name: gpt-4o}]\n" + routes), folder=tmp_path)
+
+
+def test_a_model_without_any_known_price_is_refused_where_costs_are_weighed(tmp_path: Path) -> None:
+    given = "models: [{name: home-made, quality: {general: 0.5}}]\n"
+    engine, _ = api.engine_from(config(tmp_path, given))
+    with pytest.raises(PriceError, match="home-made"):
+        engine.decide("hello")
+
+
+# ---------------------------------------------------------------- requests
+
+
+def test_a_request_tightens_the_limits_of_a_route_and_never_loosens_them() -> None:
+    standing = Constraints(max_cost_usd=0.01, min_quality=0.5, region="eu")
+    asked = api.request_with(standing, "x", max_cost_usd=0.1, min_quality=0.9, max_latency_s=3.0).constraints
+    assert asked == replace(standing, min_quality=0.9, max_latency_s=3.0)
+    assert api.request_with(standing, "x", max_cost_usd=0.001, min_quality=None).constraints.max_cost_usd == 0.001
+
+
+# ---------------------------------------------------------------- environment
+
+
+def test_a_secret_is_named_and_never_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_KEY", "sk-hidden")
+    assert secret("SOME_KEY") == "sk-hidden"
+    monkeypatch.setenv("SOME_KEY", "")
+    with pytest.raises(ConfigError, match="SOME_KEY is not set"):
+        secret("SOME_KEY")
+
+
+def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("EQUIPOISE_DATA", f"{tmp_path}:/other")
+    monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
+    assert data_folders() == [tmp_path, Path("/other")]
+    assert cache_folder() == tmp_path / "cache"
+    monkeypatch.delenv("EQUIPOISE_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "equipoise"
