@@ -36,10 +36,18 @@ def draw(results: dict[str, Any], target: Path) -> None:
         band = {key: numbers(values) for key, values in router["frontier"].items()}
         axes.fill_between(x, band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(x, band["quality"], color=colour, label=router["name"])
-    for model in results["baselines"]["single_models"]:
+    curves = numbers(zero["frontier"]["quality"])
+    bottom = np.nanmin(curves) - 1.5 * (np.nanmax(curves) - np.nanmin(curves))
+    models = results["baselines"]["single_models"]
+    shown_models = [model for model in models if model["quality"] > bottom]
+    for model in shown_models:
         share = 100 * model["cost_usd"] / best["cost_usd"]
         axes.plot(share, model["quality"], "o", color="#222222", markersize=4)
         axes.annotate(model["model"], (share, model["quality"]), (4, -10), textcoords="offset points", fontsize=7)
+    if len(shown_models) < len(models):
+        note = f"{len(models) - len(shown_models)} weaker models lie below the picture"
+        axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=7, color="#666666")
+    axes.set_ylim(bottom=bottom)
     axes.set_xscale("log")
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200) if t >= 0.9 * np.nanmin(x)]
     axes.set_xticks(ticks, labels=[f"{t} %" for t in ticks])

@@ -13,8 +13,8 @@ SUM_MODEL, POEM_MODEL, DEAR_MODEL = "abacus", "bard", "colossus"
 MODELS = (SUM_MODEL, POEM_MODEL, DEAR_MODEL)
 COST_USD = {SUM_MODEL: 1e-4, POEM_MODEL: 1.2e-4, DEAR_MODEL: 5e-3}
 CHANCE = {
-    "sums": {SUM_MODEL: 0.95, POEM_MODEL: 0.1, DEAR_MODEL: 0.95},
-    "poems": {SUM_MODEL: 0.1, POEM_MODEL: 0.95, DEAR_MODEL: 0.95},
+    "sums": {SUM_MODEL: 0.9, POEM_MODEL: 0.1, DEAR_MODEL: 0.99},
+    "poems": {SUM_MODEL: 0.1, POEM_MODEL: 0.9, DEAR_MODEL: 0.99},
 }
 A_SUM = "Work out 417 * 36 - 58 and give only the number."
 A_POEM = "Write a melancholy sonnet about an old lighthouse in the rain."

@@ -8,6 +8,8 @@ from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.results import AtBest
 
 MARGIN = 0.01
+# A saving that would be printed as 0 % is none.
+LEAST_SAVING = 0.005
 
 
 class Evidence(NamedTuple):
@@ -40,7 +42,7 @@ def verdict(e: Evidence) -> str:
 
 def _saving(e: Evidence) -> str:
     at = e.at_best
-    if at is None or at.reached < 0.5 or not at.saving_ci.low > 0:
+    if at is None or at.reached < 0.5 or not at.saving_ci.low > LEAST_SAVING:
         return f"a better trade-off than any mix of single models, but no cheaper way to the quality of {e.best_single}"
     saving = f"saves {at.saving:.0%} [{at.saving_ci.low * 100:.0f}, {at.saving_ci.high * 100:.0f}]"
     if at.quality_change_ci.low >= -MARGIN:

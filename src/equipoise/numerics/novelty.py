@@ -87,7 +87,7 @@ class Novelty:
         white, d = centres @ whitening, seen.embedding.shape[1]
         parts = (whitening[:d] * root, whitening[d:], -2.0 * white.T, (white**2).sum(axis=1))
         narrow: list[Any] = [np.ascontiguousarray(part, dtype=np.float32) for part in (middle, inverse, *parts)]
-        fitted = cls(*narrow, np.zeros(0))
+        fitted = cls(*[*narrow, np.zeros(0)])
         fitted.usual = np.sort(fitted.distance(held))
         return fitted
 

@@ -24,6 +24,7 @@ _UNREADABLE = (
     ValueError,
     KeyError,
     TypeError,
+    AttributeError,
     EOFError,
     MemoryError,
     OverflowError,

@@ -1,0 +1,255 @@
+"""The walk for one request: trained on outcomes, decided, taught, saved and loaded bit for bit."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from equipoise.analysis import Analyzer
+from equipoise.engine import MOST_CHARACTERS, Engine
+from equipoise.errors import ConfigError, InputError, NotEnoughData, PriceError, StateError, UnknownName
+from equipoise.registry import routers
+from equipoise.tables import OutcomeTable
+from equipoise.types import Constraints, Decision, Deployment, Model, Price, Request
+from tests.small_world import A_POEM, A_SUM, COST_USD, DEAR_MODEL, MODELS, POEM_MODEL, SUM_MODEL, small_table
+
+WEIGHS = "cost_aware:form=linear,cost_weight=100"
+PROMPTS = (A_SUM, A_POEM, "hello", "Translate 'good morning' to French, twice.")
+
+
+@pytest.fixture(scope="module")
+def table() -> OutcomeTable:
+    return small_table()
+
+
+@pytest.fixture(scope="module")
+def engine(table: OutcomeTable) -> Engine:
+    return Engine.train(table, router="static", policy=WEIGHS)
+
+
+def estimates(decision: Decision) -> list[object]:
+    return [(c.model, c.quality, c.cost_usd, c.latency_s, c.output_tokens, c.utility) for c in decision.candidates]
+
+
+# ---------------------------------------------------------------- training and deciding
+
+
+@pytest.mark.parametrize("router", ["knn", "linear"])
+def test_a_learned_router_sends_each_kind_of_prompt_to_the_cheap_model_that_is_good_at_it(
+    table: OutcomeTable, router: str, tmp_path: Path
+) -> None:
+    engine = Engine.train(table, router=router, policy=WEIGHS)
+    decided = [engine.decide(p) for p in PROMPTS]
+    assert [d.model for d in decided[:2]] == [SUM_MODEL, POEM_MODEL]
+    assert engine.with_policy("quality_first").decide(A_POEM).model in (DEAR_MODEL, POEM_MODEL)
+    engine.save(tmp_path / "r.npz")
+    loaded = Engine.load(tmp_path / "r.npz")
+    for prompt, before in zip(PROMPTS, decided, strict=True):
+        assert estimates(loaded.decide(prompt)) == estimates(before)
+
+
+@pytest.mark.parametrize("router", sorted(routers()))
+def test_every_router_is_saved_and_loaded_bit_for_bit(router: str, tmp_path: Path) -> None:
+    trained = Engine.train(small_table(80), router=router, policy=WEIGHS)
+    trained.learn("A prompt after training.", SUM_MODEL, 1.0)
+    trained.save(tmp_path / "one.npz")
+    loaded = Engine.load(tmp_path / "one.npz")
+    loaded.save(tmp_path / "two.npz")
+    again = Engine.load(tmp_path / "two.npz")
+    for prompt in PROMPTS:
+        assert estimates(trained.decide(prompt)) == estimates(loaded.decide(prompt)) == estimates(again.decide(prompt))
+    for restored in (loaded, again):
+        restored.learn(A_SUM, POEM_MODEL, 0.0)
+    trained.learn(A_SUM, POEM_MODEL, 0.0)
+    assert estimates(trained.decide(A_SUM)) == estimates(loaded.decide(A_SUM)) == estimates(again.decide(A_SUM))
+
+
+def test_all_that_is_known_of_a_model_is_saved(tmp_path: Path) -> None:
+    model = Model(
+        name="m",
+        provider="p",
+        price=Price(usd_per_1m_input=1.0, usd_per_1m_cached_input=0.5),
+        context_window=1000,
+        max_output_tokens=100,
+        tier="budget",
+        specializations=("code",),
+        capabilities=frozenset({"tools", "vision"}),
+        latency_s=0.5,
+        quality={"general": 0.7},
+        rate_limit_rpm=60,
+        deployments=(Deployment(provider="openai", region="eu", options={"timeout_s": 3}),),
+    )
+    Engine.train_free(models=[model]).save(tmp_path / "r.npz")
+    assert list(Engine.load(tmp_path / "r.npz").models) == [model]
+
+
+def test_decisions_differ_only_in_identifier_and_draw(engine: Engine) -> None:
+    first, second = engine.decide(A_SUM), engine.decide(A_SUM)
+    assert first.id != second.id
+    assert replace(first, id="", draw=0.0) == replace(second, id="", draw=0.0)
+    assert first.versions["router"] == "static" and first.versions["table"] == "small"
+
+
+def test_limits_reach_the_decision(engine: Engine) -> None:
+    decision = engine.decide(A_SUM, max_cost_usd=0.001, max_latency_s=10, min_quality=0.1, urgency="urgent")
+    assert decision.constraints == Constraints(max_cost_usd=0.001, max_latency_s=10, min_quality=0.1)
+    assert next(c for c in decision.candidates if c.model == DEAR_MODEL).refused is not None
+    assert decision.features["urgency"] == "urgent"
+    tools = engine.decide(Request(text=A_SUM, constraints=Constraints(min_quality=0.999)))
+    assert tools.method.endswith("_fallback")
+
+
+def test_costs_are_those_of_the_table_or_of_the_given_prices(table: OutcomeTable) -> None:
+    priced = Model(name=DEAR_MODEL, price=Price(usd_per_call=0.5))
+    decision = Engine.train(table, router="static", models=[priced]).decide(A_SUM)
+    cost = {c.model: c.cost_usd for c in decision.candidates}
+    assert cost[DEAR_MODEL] == 0.5
+    assert cost[SUM_MODEL] == pytest.approx(COST_USD[SUM_MODEL], rel=0.1)
+
+
+def test_an_unknown_cost_is_an_error_and_never_zero(table: OutcomeTable) -> None:
+    unpriced = replace(table, cost_usd=np.full(table.cost_usd.shape, np.nan))
+    trained = Engine.train(unpriced, router="static", policy=WEIGHS)
+    with pytest.raises(PriceError, match=SUM_MODEL):
+        trained.decide(A_SUM)
+    assert trained.with_policy("quality_first").decide(A_SUM).selected.cost_usd is None
+
+
+def test_too_little_data_is_told() -> None:
+    with pytest.raises(NotEnoughData, match="at least"):
+        Engine.train(small_table(6), router="linear")
+
+
+# ---------------------------------------------------------------- policies
+
+
+def test_another_policy_is_told_in_the_record(engine: Engine) -> None:
+    other = engine.with_policy("quality_first").decide(A_SUM)
+    assert (other.method, other.versions["policy"]) == ("quality_first", "quality_first")
+    assert engine.decide(A_SUM).versions["policy"] == "cost_aware"
+
+
+def test_the_same_policy_keeps_its_calibration(table: OutcomeTable, tmp_path: Path) -> None:
+    spec = {"type": "budget", "mean_cost_usd": 0.001}
+    calibrated = Engine.train(table.take(np.arange(200)), router="static", policy=spec)
+    with pytest.raises(NotEnoughData, match="equipoise calibrate"):
+        calibrated.decide(A_SUM)
+    calibrated.calibrate(table.take(np.arange(200, 300)))
+    calibrated.save(tmp_path / "r.npz")
+    loaded = Engine.load(tmp_path / "r.npz")
+    assert estimates(loaded.decide(A_SUM)) == estimates(calibrated.with_policy(spec).decide(A_SUM))
+    with pytest.raises(NotEnoughData):
+        calibrated.with_policy("budget:mean_cost_usd=0.002").decide(A_SUM)
+
+
+def test_calibration_meets_the_budget_whatever_the_order_of_the_models(table: OutcomeTable) -> None:
+    held = table.take(np.arange(200, 300))
+    trained = Engine.train(table.take(np.arange(200)), router="static", policy="budget:mean_cost_usd=0.001")
+    for given in (held, held.only(reversed(MODELS))):
+        trained.calibrate(given)
+        paid = [
+            p * held.cost_usd[i, MODELS.index(c.model)]
+            for i, prompt in enumerate(held.prompts)
+            for c in trained.decide(prompt).candidates
+            if (p := c.probability)
+        ]
+        assert sum(paid) / len(held) == pytest.approx(0.001, rel=1e-6)
+
+
+def test_calibration_leaves_out_what_was_not_measured(table: OutcomeTable) -> None:
+    held = table.take(np.arange(200, 300))
+    trained = Engine.train(table.take(np.arange(200)), router="static", policy="budget:mean_cost_usd=0.001")
+    expected = trained.calibrate(held.take(np.arange(50))).policy.state().meta
+    holes = np.where(np.arange(100)[:, None] < 50, held.cost_usd, np.nan)
+    assert trained.calibrate(replace(held, cost_usd=holes)).policy.state().meta == expected
+    with pytest.raises(InputError, match="needs costs"):
+        trained.calibrate(replace(held, cost_usd=held.cost_usd * np.nan))
+    never = held.quality.copy()
+    never[:, 0] = np.nan
+    with pytest.raises(NotEnoughData, match="every model"):
+        trained.calibrate(replace(held, quality=never))
+
+
+def test_a_budget_that_nothing_meets_is_refused(table: OutcomeTable) -> None:
+    trained = Engine.train(table, router="static", policy="budget:mean_cost_usd=0.00000001")
+    with pytest.raises(ConfigError, match="raise it"):
+        trained.calibrate(table)
+
+
+# ---------------------------------------------------------------- learning
+
+
+@pytest.mark.parametrize("router", sorted(routers()))
+def test_learning_moves_the_estimate_towards_the_reward(router: str) -> None:
+    trained = Engine.train(small_table(80), router=router, policy="quality_first")
+
+    def level() -> float:
+        quality = next(c.quality for c in trained.decide(A_SUM).candidates if c.model == SUM_MODEL)
+        assert quality is not None
+        return quality.mean
+
+    before = level()
+    for _ in range(30):
+        trained.learn(A_SUM, SUM_MODEL, 0.0)
+    low = level()
+    for _ in range(90):
+        trained.learn(A_SUM, SUM_MODEL, 1.0)
+    assert low < before and low < level()
+
+
+@pytest.mark.parametrize("reward", [-0.1, 1.1, float("nan"), float("inf")])
+def test_a_reward_out_of_range_is_refused(engine: Engine, reward: float) -> None:
+    with pytest.raises(InputError, match=r"not in \[0, 1\]"):
+        engine.learn(A_SUM, SUM_MODEL, reward)
+
+
+def test_a_model_that_the_engine_does_not_have_is_refused(engine: Engine) -> None:
+    with pytest.raises(UnknownName, match="did you mean 'abacus'"):
+        engine.learn(A_SUM, "abacuss", 1.0)
+
+
+# ---------------------------------------------------------------- bad requests
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [("", "empty"), (" \n\t", "empty"), ("x" * (MOST_CHARACTERS + 1), "more than 1000000 characters")],
+)
+def test_a_prompt_that_is_empty_or_too_long_is_refused_in_one_line(engine: Engine, text: str, says: str) -> None:
+    for call in (engine.decide, lambda t: engine.learn(t, SUM_MODEL, 1.0)):
+        with pytest.raises(InputError) as caught:
+            call(text)
+        assert says in str(caught.value) and "\n" not in str(caught.value) and len(str(caught.value)) < 200
+
+
+def test_the_longest_prompt_is_routed(engine: Engine) -> None:
+    assert engine.decide("word " * (MOST_CHARACTERS // 5)).features["words"] == MOST_CHARACTERS // 5
+
+
+@pytest.mark.parametrize("text", ["\x00\x01", "\ud800", "\u202e‮", "😀" * 500, "-", "{}", "0"])
+def test_odd_text_is_routed(engine: Engine, text: str) -> None:
+    assert engine.decide(text).model in MODELS
+
+
+@pytest.mark.parametrize("name", ["max_cost_usd", "max_latency_s", "min_quality"])
+@pytest.mark.parametrize("value", [-1.0, float("nan")])
+def test_a_limit_that_is_no_amount_is_refused(engine: Engine, name: str, value: float) -> None:
+    with pytest.raises(InputError, match=name):
+        engine.decide(A_SUM, **{name: value})  # type: ignore[arg-type]
+
+
+def test_a_quality_above_one_is_refused(engine: Engine) -> None:
+    with pytest.raises(InputError, match="min_quality"):
+        engine.decide(A_SUM, min_quality=1.01)
+
+
+# ---------------------------------------------------------------- loading
+
+
+def test_features_of_another_analysis_are_refused(engine: Engine, tmp_path: Path) -> None:
+    engine.save(tmp_path / "r.npz")
+    with pytest.raises(StateError, match="trained on features of analysis"):
+        Engine.load(tmp_path / "r.npz", analyzer=Analyzer.notebook())
