@@ -55,6 +55,8 @@ def run(args: argparse.Namespace) -> int:
         return _scenarios(args)
     if args.table is None:
         raise InputError("no table to evaluate; give a file or the name of a data set, or --scenarios")
+    if args.out is not None and args.out.exists() and not args.out.is_dir():
+        raise InputError(f"{args.out} is a file; --out needs a directory")
     results = evaluate(
         args.table,
         routers=_specs(args.routers),
