@@ -41,6 +41,7 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     costs: CostEstimator,
     policy: Policy,
     when_none_fits: WhenNoneFits = "cheapest",
+    fallback: Sequence[str] = (),
     draw: float = 0.0,
     decision_id: str = "",
     versions: Mapping[str, str] | None = None,
@@ -50,6 +51,7 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     Args:
         when_none_fits: when no model meets the constraints, ``cheapest`` degrades to the cheapest model
             that can serve the request at all, ``refuse`` raises.
+        fallback: names of the models to fall back to, in order; by falling utility where none are named.
         draw: uniform in [0, 1); picks among the policy's probabilities.
 
     Raises:
@@ -72,11 +74,10 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     choice = policy.choose(situation)
     picked = _pick(choice.probability[0].tolist(), draw)
     candidates = _candidates(models, quality, expected, choice, refused)
-    utility = choice.utility[0].tolist()
-    order = sorted((j for j, ok in enumerate(allowed[0].tolist()) if ok and j != picked), key=lambda j: -utility[j])
+    order = _fallbacks(models, allowed, choice, picked, fallback)
     return Decision(
         id=decision_id,
-        plan=Plan(model=models[picked].name, fallback=tuple(models[j].name for j in order)),
+        plan=Plan(model=models[picked].name, fallback=order),
         confidence=policy.fallback_confidence if fell_back else float(choice.confidence[0]),
         method=policy.name + ("_fallback" if fell_back else ""),
         reasons=_reasons(candidates, picked, fell_back, router.explain(features)),
@@ -86,6 +87,18 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
         draw=draw,
         versions=dict(versions or {}),
     )
+
+
+def _fallbacks(
+    models: Sequence[Model], allowed: Bools, choice: Choice, picked: int, named: Sequence[str]
+) -> tuple[str, ...]:
+    """What may serve the request if the chosen model fails: the named ones in their order, else by utility."""
+    left = [j for j, may in enumerate(allowed[0].tolist()) if may and j != picked]
+    if named:
+        able = {models[j].name for j in left}
+        return tuple(name for name in named if name in able)
+    utility = choice.utility[0].tolist()
+    return tuple(models[j].name for j in sorted(left, key=lambda j: -utility[j]))
 
 
 def _pick(probability: Sequence[float], draw: float) -> int:

@@ -52,6 +52,7 @@ class Engine:
         costs: expected cost, latency and answer length.
         analyzer: text to features.
         when_none_fits: what to do when no model meets the constraints.
+        fallback: models to fall back to, in order; by falling utility where none are named.
         versions: of what was trained, for the decision record.
     """
 
@@ -61,6 +62,7 @@ class Engine:
     costs: CostModel = field(default_factory=CostModel)
     analyzer: Analyzer = field(default_factory=Analyzer)
     when_none_fits: WhenNoneFits = "cheapest"
+    fallback: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
 
     @classmethod
@@ -185,6 +187,7 @@ class Engine:
             costs=self.costs,
             policy=self.policy,
             when_none_fits=self.when_none_fits,
+            fallback=self.fallback,
             draw=secrets.randbits(53) / 2**53,
             decision_id=uuid.uuid4().hex,
             versions=self.versions,

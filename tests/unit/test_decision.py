@@ -340,3 +340,19 @@ def test_a_higher_cost_weight_never_buys_a_dearer_model(quality: list[float], lo
         return COST[decided(quality=known, features=replace(PROMPT, input_tokens=1), policy=policy).model]
 
     assert cost(low + more) <= cost(low)
+
+
+def test_the_named_fallbacks_go_first_and_refused_ones_are_left_out():
+    from equipoise import api
+    from equipoise.config import Config
+
+    plain, _ = api.engine_from(Config.model_validate({"pool": "notebook"}))
+    chosen = plain.decide("Explain how tides work.")
+    named = ["gpt-4", chosen.model, "claude-3-sonnet"]
+    engine, _ = api.engine_from(
+        Config.model_validate({"pool": "notebook", "routes": {"auto": {"fallback": named}}})
+    )
+    decision = engine.decide("Explain how tides work.")
+    assert decision.plan.fallback == ("gpt-4", "claude-3-sonnet")
+    limited = engine.decide("Explain how tides work.", max_latency_s=1.5)
+    assert limited.plan.fallback == ("claude-3-sonnet",)
