@@ -69,7 +69,7 @@ class CostModel:
         """Expected cost in USD, latency in seconds and output tokens, shapes (n, m)."""
         x = _columns(batch) - self._centre if self._learned else np.zeros((len(batch), 0))
         output = self._kind("output", x, models, [None] * len(models))
-        output = np.where(np.isnan(output), batch.output_tokens[:, None], output)
+        output = np.where(output == output, output, batch.output_tokens[:, None])
         most = [m.max_output_tokens for m in models]
         if any(most):
             output = np.minimum(output, np.array([np.inf if limit is None else limit for limit in most]))
@@ -82,11 +82,11 @@ class CostModel:
     def _kind(self, kind: str, x: Floats, models: Sequence[Model], otherwise: Sequence[float | None]) -> Floats:
         """Learned predictions, shape (n, m); ``otherwise`` (NaN for None) where nothing was learned of a model."""
         learned = self._learned.get(kind)
-        rows = [-1] * len(models) if learned is None else [learned.rows.get(m.name, -1) for m in models]
-        if learned is None or max(rows, default=-1) < 0:
+        if learned is None or not learned.rows:
             plain = np.array([np.nan if v is None else v for v in otherwise], dtype=np.float64)
             return np.repeat(plain[None], len(x), axis=0)
-        w = learned.weights[rows]
+        rows = [learned.rows.get(m.name, -1) for m in models]
+        w = learned.weights if rows == list(range(len(learned.weights))) else learned.weights[rows]
         slope = np.minimum(np.maximum(x @ w[:, :-2].T, -_FURTHEST), _FURTHEST)
         predicted: Floats = np.minimum(w[:, -2] * np.exp(slope), w[:, -1])
         for j in (j for j, row in enumerate(rows) if row < 0):
@@ -111,8 +111,13 @@ class CostModel:
 
 def _columns(batch: FeatureBatch) -> Floats:
     """What cost is regressed on: the prompt's length and, where analysed, its structure."""
-    length = np.stack([np.log1p(batch.words), np.log1p(batch.input_tokens)], axis=1)
-    return length if batch.structure is None else np.concatenate([length, batch.structure], axis=1)
+    width = 0 if batch.structure is None else batch.structure.shape[1]
+    x = np.empty((len(batch), 2 + width))
+    np.log1p(batch.words, out=x[:, 0])
+    np.log1p(batch.input_tokens, out=x[:, 1])
+    if batch.structure is not None:
+        x[:, 2:] = batch.structure
+    return x
 
 
 def _priced(price: Price, input_tokens: Floats, output_tokens: Floats) -> Floats:

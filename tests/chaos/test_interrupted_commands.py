@@ -1,0 +1,130 @@
+"""Killed or interrupted at the worst moment, a command leaves whole files or none under the final names."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from equipoise.cli.main import main
+from tests.small_world import write_small_table
+
+# Runs a command in which one function stops in the middle of its work, and says so.
+DRIVER = """
+import importlib, sys, time
+module, name, half = sys.argv[1:4]
+owner = importlib.import_module(module)
+real = getattr(owner, name)
+
+def stuck(*arguments, **options):
+    if half == "half":
+        arguments[0].write(b"PK half a file")
+        arguments[0].flush()
+    print("stuck", flush=True)
+    time.sleep(60)
+    return real(*arguments, **options)
+
+setattr(owner, name, stuck)
+from equipoise.cli.main import main
+raise SystemExit(main(sys.argv[4:]))
+"""
+TRAIN = ["train", "small.csv", "--router", "static", "--out", "r.npz"]
+EVALUATE = ["evaluate", "small.csv", "--routers", "static", "--seeds", "1", "--jobs", "1", "--out", "report"]
+
+
+@contextmanager
+def stuck_in(place: str, command: list[str], folder: Path, *, half: bool = False) -> Iterator[subprocess.Popen[str]]:
+    """The command, at the moment when it is in the middle of ``place``."""
+    module, name = place.rsplit(".", 1)
+    arguments = [sys.executable, "-c", DRIVER, module, name, "half" if half else "whole", *command]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(
+        arguments, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        try:
+            assert process.stdout is not None and process.stderr is not None
+            assert process.stdout.readline() == "stuck\n", process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    """What an undisturbed evaluation writes."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    table = write_small_table(folder, "small.csv", n=60)
+    command = [str(table) if a == "small.csv" else a for a in EVALUATE]
+    command[-1] = str(folder / "report")
+    assert main(command) == 0
+    return files(folder / "report")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_small_table(tmp_path, "small.csv", n=60)
+    return tmp_path
+
+
+def test_an_interrupt_while_writing_a_router_file_keeps_the_old_one_and_cleans_up(folder: Path) -> None:
+    (folder / "r.npz").write_text("the old router")
+    before = files(folder)
+    with stuck_in("numpy.savez_compressed", TRAIN, folder, half=True) as process:
+        assert any(".tmp-" in name for name in files(folder))
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert err.splitlines()[-1] == "equipoise train: interrupted; nothing was written under a final name"
+    assert "Traceback" not in err and files(folder) == before
+
+
+def test_a_kill_while_writing_a_router_file_leaves_nothing_under_its_name(folder: Path) -> None:
+    before = files(folder)
+    with stuck_in("numpy.savez_compressed", TRAIN, folder, half=True) as process:
+        process.kill()
+        process.wait(30)
+    left = files(folder)
+    assert "r.npz" not in left
+    assert all(name in before or name.startswith("r.npz.tmp-") for name in left)
+    # What the killed run left behind is in nobody's way.
+    assert main([str(folder / a) if a in ("small.csv", "r.npz") else a for a in TRAIN]) == 0
+    assert main(["route", "What is 2 + 2?", "--policy", "quality_first", "--router-file", str(folder / "r.npz")]) == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+def test_an_evaluation_stopped_while_writing_keeps_the_old_results(
+    folder: Path, results: dict[str, bytes], how: signal.Signals
+) -> None:
+    (folder / "report").mkdir()
+    for name, content in results.items():
+        (folder / "report" / name).write_bytes(content)
+    before = files(folder)
+    # choices.parquet stands already, report.html is being made.
+    with stuck_in("equipoise.evaluation.files.report_html", EVALUATE, folder) as process:
+        assert any(name.endswith("choices.parquet") and ".tmp-" in name for name in files(folder))
+        process.send_signal(how)
+        _, err = process.communicate(timeout=30)
+    left = files(folder)
+    assert before.items() <= left.items()
+    if how is signal.SIGINT:
+        assert process.returncode == 130 and "Traceback" not in err and left == before
+    else:
+        assert all(name in before or name.startswith("report.tmp-") for name in left)
+
+
+def test_an_interrupt_while_learning_writes_nothing(folder: Path) -> None:
+    before = files(folder)
+    with stuck_in("equipoise.engine.outcomes_from", TRAIN, folder) as process:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and "Traceback" not in err and files(folder) == before
