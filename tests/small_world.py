@@ -38,7 +38,9 @@ def sum_prompt(rng: np.random.Generator) -> str:
 def poem_prompt(rng: np.random.Generator) -> str:
     """A wish for verse."""
     first, second = rng.choice(_THINGS, 2, replace=False)
-    return f"Write {rng.choice(_KINDS)}, {rng.choice(_MOODS)} in tone, about {first} and {second}, for {rng.integers(99)}"
+    return (
+        f"Write {rng.choice(_KINDS)}, {rng.choice(_MOODS)} in tone, about {first} and {second}, for {rng.integers(99)}"
+    )
 
 
 def small_rows(n: int = 300, seed: int = 0) -> list[dict[str, Any]]:

@@ -69,7 +69,10 @@ def spec_of(thing: Router | Policy) -> dict[str, Any]:
 
 
 def parameters(cls: type[Any]) -> dict[str, tuple[Any, Any]]:
-    """Parameter name to (type, default) of a registered class: its configuration schema."""
+    """Parameter name to (type, default) of a registered class: its configuration schema.
+
+    A type such as ``Annotated[int, Ge(1)]`` also says which values are refused.
+    """
     hints = get_type_hints(cls)
     return {f.name: (hints[f.name], f.default) for f in dataclasses.fields(cls) if f.init}
 
@@ -142,13 +145,13 @@ def _build(spec: Spec, known: Mapping[str, type[Any]], kind: str) -> Any:
     if name not in known:
         raise UnknownName(kind, name, known)
     cls = known[name]
-    allowed = parameters(cls)
+    allowed, bounded = parameters(cls), get_type_hints(cls, include_extras=True)
     for key, value in given.items():
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(allowed) or 'none'}"
             raise ConfigError(f"{kind} '{name}' has no parameter '{key}'; {hint}")
-        given[key] = _checked(f"{kind} '{name}', parameter '{key}'", allowed[key][0], value)
+        given[key] = _checked(f"{kind} '{name}', parameter '{key}'", bounded[key], value)
     for key in allowed:
         if key not in given and _required(cls, key):
             raise ConfigError(f"{kind} '{name}' needs the parameter '{key}'; write {name}:{key}=...")

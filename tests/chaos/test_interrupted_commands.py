@@ -59,17 +59,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-@pytest.fixture(scope="module")
-def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
-    """What an undisturbed evaluation writes."""
-    folder = tmp_path_factory.mktemp("undisturbed")
-    table = write_small_table(folder, "small.csv", n=60)
-    command = [str(table) if a == "small.csv" else a for a in EVALUATE]
-    command[-1] = str(folder / "report")
-    assert main(command) == 0
-    return files(folder / "report")
-
-
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     write_small_table(tmp_path, "small.csv", n=60)
@@ -102,12 +91,10 @@ def test_a_kill_while_writing_a_router_file_leaves_nothing_under_its_name(folder
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
-def test_an_evaluation_stopped_while_writing_keeps_the_old_results(
-    folder: Path, results: dict[str, bytes], how: signal.Signals
-) -> None:
+def test_an_evaluation_stopped_while_writing_keeps_the_old_results(folder: Path, how: signal.Signals) -> None:
     (folder / "report").mkdir()
-    for name, content in results.items():
-        (folder / "report" / name).write_bytes(content)
+    for name in ("choices.parquet", "report.html", "results.json"):
+        (folder / "report" / name).write_text("the old results")
     before = files(folder)
     # choices.parquet stands already, report.html is being made.
     with stuck_in("equipoise.evaluation.files.report_html", EVALUATE, folder) as process:
@@ -120,11 +107,3 @@ def test_an_evaluation_stopped_while_writing_keeps_the_old_results(
         assert process.returncode == 130 and "Traceback" not in err and left == before
     else:
         assert all(name in before or name.startswith("report.tmp-") for name in left)
-
-
-def test_an_interrupt_while_learning_writes_nothing(folder: Path) -> None:
-    before = files(folder)
-    with stuck_in("equipoise.engine.outcomes_from", TRAIN, folder) as process:
-        process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and "Traceback" not in err and files(folder) == before

@@ -67,9 +67,7 @@ def test_notebook_figures_equal_the_published_numbers(name: str) -> None:
     usd_per_1k, ms, context, tier, specializations, quality = PUBLISHED[name]
     m = notebook_pool().get(name)
     assert m.price is not None
-    assert (
-        m.price.usd_per_1m_input == m.price.usd_per_1m_output == pytest.approx(usd_per_1k * 1000, rel=1e-12)
-    )
+    assert m.price.usd_per_1m_input == m.price.usd_per_1m_output == pytest.approx(usd_per_1k * 1000, rel=1e-12)
     assert m.price.cost_usd(700, 300) == pytest.approx(usd_per_1k, rel=1e-12)
     assert (m.latency_s, m.context_window, m.tier) == (ms / 1000, context, tier)
     assert m.specializations == tuple(specializations.split())
@@ -114,9 +112,7 @@ def test_well_known_prices_windows_and_cached_prices_come_from_the_library(catal
     assert (m.provider, m.context_window) == ("openai", 128000)
 
 
-def at(
-    prices: ModelPrice | list[ConditionalPrice], on: date = ON, *, model_id: str = "m", **facts: str
-) -> Catalog:
+def at(prices: ModelPrice | list[ConditionalPrice], on: date = ON, *, model_id: str = "m", **facts: str) -> Catalog:
     info = ModelInfo(id=model_id, match=ClauseEquals(equals=model_id), prices=prices, **facts)
     return catalog_from([PriceProvider(id="p", name="P", api_pattern="x", models=[info])], on, source="test")
 
@@ -144,8 +140,7 @@ def test_prices_by_the_hour_are_read_at_the_dearest_hour() -> None:
 @pytest.mark.parametrize(("day", "amount"), [(1, 1), (9, 1), (10, 2), (19, 2), (20, 3), (30, 3)])
 def test_prices_are_those_in_force_on_the_given_day(day: int, amount: float) -> None:
     prices = [ConditionalPrice(prices=usd(1))] + [
-        ConditionalPrice(StartDateConstraint(start_date=date(2026, 9, d)), prices=usd(p))
-        for d, p in ((10, 2), (20, 3))
+        ConditionalPrice(StartDateConstraint(start_date=date(2026, 9, d)), prices=usd(p)) for d, p in ((10, 2), (20, 3))
     ]
     catalog = at(prices, date(2026, 9, day))
     price = catalog.get("m").price
@@ -324,9 +319,7 @@ def test_override_of_a_dated_id_leaves_the_undated_model(catalog: Catalog) -> No
 
 def test_override_takes_single_price_fields(catalog: Catalog) -> None:
     price = catalog.override("gpt-4o", usd_per_1m_output=8.0).get("gpt-4o").price
-    assert price == Price(
-        usd_per_1m_input=2.5, usd_per_1m_output=8.0, usd_per_1m_cached_input=1.25, source="given"
-    )
+    assert price == Price(usd_per_1m_input=2.5, usd_per_1m_output=8.0, usd_per_1m_cached_input=1.25, source="given")
 
 
 def test_a_new_input_price_does_not_keep_the_old_cached_price(catalog: Catalog) -> None:
@@ -412,15 +405,11 @@ def test_the_version_tells_figures_apart_and_only_figures() -> None:
     assert len({base.version, one.version, other.version}) == 3
     assert one.version.startswith("notebook 1 + ")
     both = one.override("claude-3-haiku", tier="local")
-    assert (
-        both.version == base.override("claude-3-haiku", tier="local").override("gpt-4", latency_s=1.0).version
-    )
+    assert both.version == base.override("claude-3-haiku", tier="local").override("gpt-4", latency_s=1.0).version
 
 
 @given(st.dictionaries(st.sampled_from(sorted(PUBLISHED)), st.floats(0, 100), min_size=1), st.randoms())
-def test_the_version_does_not_depend_on_the_order_of_overrides(
-    changes: dict[str, float], rnd: object
-) -> None:
+def test_the_version_does_not_depend_on_the_order_of_overrides(changes: dict[str, float], rnd: object) -> None:
     first = second = notebook_pool()
     for name, value in changes.items():
         first = first.override(name, latency_s=value)

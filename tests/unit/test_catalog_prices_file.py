@@ -171,9 +171,7 @@ def test_refresh_writes_a_price_file_that_updates_the_catalog(tmp_path: Path) ->
         (b"gone", 404),
     ],
 )
-def test_a_failed_refresh_is_one_line_and_leaves_the_old_file(
-    tmp_path: Path, body: bytes, status: int
-) -> None:
+def test_a_failed_refresh_is_one_line_and_leaves_the_old_file(tmp_path: Path, body: bytes, status: int) -> None:
     path = file(tmp_path, HEADER + "a,1,1\n")
     with serving(body, status) as url, pytest.raises(InputError, match="the old ones are kept") as caught:
         refresh(path, url=url)
@@ -199,9 +197,7 @@ def test_refresh_to_a_place_that_cannot_be_written_is_refused(tmp_path: Path) ->
 # ---------------------------------------------------------------- docs
 
 
-def test_the_examples_of_the_documentation_run_as_they_stand(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_examples_of_the_documentation_run_as_they_stand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```$", DOCS.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
     assert len(blocks) >= 4
     monkeypatch.chdir(tmp_path)

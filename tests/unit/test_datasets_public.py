@@ -19,10 +19,7 @@ CSV = b"prompt,big,small\nHello?,True,False\nBye?,True,True\n"
 
 def table(dataset="gsm8k") -> OutcomeTable:
     return OutcomeTable.from_rows(
-        [
-            {"prompt_id": f"{d}-1", "prompt": d, "dataset": d, "model": "m", "quality": 1.0}
-            for d in (dataset, "mmlu_x")
-        ]
+        [{"prompt_id": f"{d}-1", "prompt": d, "dataset": d, "model": "m", "quality": 1.0} for d in (dataset, "mmlu_x")]
     )
 
 
@@ -81,9 +78,7 @@ def test_a_table_is_found_by_name_or_alias_in_the_first_folder_that_has_it(tmp_p
 
 
 def test_a_table_that_is_not_here_says_how_to_get_it(tmp_path):
-    with pytest.raises(
-        InputError, match="equipoise datasets get routellm-mmlu, or put routellm-mmlu.parquet"
-    ):
+    with pytest.raises(InputError, match="equipoise datasets get routellm-mmlu, or put routellm-mmlu.parquet"):
         public.path("routellm-mmlu", (tmp_path,))
     with pytest.raises(InputError, match="published as a pickle.*table convert"):
         public.path("routerbench", (tmp_path,))

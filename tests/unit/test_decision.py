@@ -30,6 +30,7 @@ from equipoise.types import (
 )
 
 NAN = float("nan")
+FREE = Constraints()
 PROMPT = Features(text="hello", words=1, input_tokens=100)
 
 
@@ -97,7 +98,7 @@ COST = {"small": 0.001, "middle": 0.01, "large": 0.1}
 LATENCY = {"small": 1.0, "middle": 2.0, "large": 3.0}
 
 
-def decided(constraints: Constraints = Constraints(), **changes: Any) -> Decision:
+def decided(constraints: Constraints = FREE, **changes: Any) -> Decision:
     cost, latency = changes.pop("cost", COST), changes.pop("latency", LATENCY)
     settings: dict[str, Any] = {
         "models": MODELS,
@@ -349,9 +350,7 @@ def test_the_named_fallbacks_go_first_and_refused_ones_are_left_out():
     plain, _ = api.engine_from(Config.model_validate({"pool": "notebook"}))
     chosen = plain.decide("Explain how tides work.")
     named = ["gpt-4", chosen.model, "claude-3-sonnet"]
-    engine, _ = api.engine_from(
-        Config.model_validate({"pool": "notebook", "routes": {"auto": {"fallback": named}}})
-    )
+    engine, _ = api.engine_from(Config.model_validate({"pool": "notebook", "routes": {"auto": {"fallback": named}}}))
     decision = engine.decide("Explain how tides work.")
     assert decision.plan.fallback == ("gpt-4", "claude-3-sonnet")
     limited = engine.decide("Explain how tides work.", max_latency_s=1.5)

@@ -181,9 +181,7 @@ def test_one_more_operating_point_never_lowers_aiq(
 ) -> None:
     c, q = arrays(points)
     more = arrays([*points, extra])
-    assert (
-        hulls.aiq(*more, c.min(), 11.0) >= hulls.aiq(c, q, c.min(), 11.0) - 1e-12 if extra[0] >= c.min() else True
-    )
+    assert hulls.aiq(*more, c.min(), 11.0) >= hulls.aiq(c, q, c.min(), 11.0) - 1e-12 if extra[0] >= c.min() else True
 
 
 @given(POINTS, st.floats(-0.5, 0.5), st.floats(0.1, 10))

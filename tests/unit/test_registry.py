@@ -97,6 +97,12 @@ def test_a_missing_required_parameter_is_named() -> None:
         make_policy("budget")
 
 
+@pytest.mark.parametrize("spec", ["cost_aware:cost_weight=-1", "budget:mean_cost_usd=0", "budget:mean_cost_usd=-1"])
+def test_a_value_out_of_its_range_is_refused(spec: str) -> None:
+    with pytest.raises(ConfigError, match="should be greater than"):
+        make_policy(spec)
+
+
 def test_a_misspelt_policy_has_a_near_name() -> None:
     with pytest.raises(UnknownName) as caught:
         make_policy("cost-aware")

@@ -247,7 +247,12 @@ def test_a_folder_that_may_not_be_written_is_told(saved: Path, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     ("target", "says"),
-    [("missing/r.npz", "no folder"), ("r.npz/r.npz", "no folder"), (".", "not a regular file"), ("x" * 300, "too long")],
+    [
+        ("missing/r.npz", "no folder"),
+        ("r.npz/r.npz", "no folder"),
+        (".", "not a regular file"),
+        ("x" * 300, "too long"),
+    ],
 )
 def test_a_target_that_cannot_be_a_file_is_told(saved: Path, target: str, says: str) -> None:
     path = saved.parent / target

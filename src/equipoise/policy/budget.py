@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
+from annotated_types import Gt
 
 from equipoise.contracts import Choice, Policy, Situation
 from equipoise.errors import ConfigError, NotEnoughData
@@ -26,7 +27,7 @@ class Budget(Policy):
 
     name = "budget"
 
-    mean_cost_usd: float
+    mean_cost_usd: Annotated[float, Gt(0)]
 
     _dearer: float = field(default=-1.0, init=False, repr=False, compare=False)
     _cheaper: float = field(default=-1.0, init=False, repr=False, compare=False)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from annotated_types import Ge
 
 from equipoise.contracts import Choice, Policy, Situation
 from equipoise.policy.choice import certain
@@ -28,7 +29,7 @@ class CostAware(Policy):
 
     name = "cost_aware"
 
-    cost_weight: float = 1.0
+    cost_weight: Annotated[float, Ge(0)] = 1.0
     form: Literal["ratio", "linear"] = "ratio"
 
     def choose(self, situation: Situation) -> Choice:
