@@ -14,10 +14,10 @@ from typing import Any, BinaryIO
 import numpy as np
 import pytest
 
+from equipoise import atomic
+from equipoise.atomic import check_target, write_whole
 from equipoise.engine import Engine
 from equipoise.errors import InputError, StateError
-from equipoise.storage import atomic
-from equipoise.storage.atomic import check_target, write_whole
 from equipoise.storage.router_file import FORMAT, load_states, save_states
 from equipoise.types import State
 from tests.small_world import A_SUM, small_table

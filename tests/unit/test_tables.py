@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.errors import PriceError, TableError, UnknownName
+from equipoise.errors import InputError, PriceError, TableError, UnknownName
 from equipoise.tables import OutcomeTable, read_table, with_costs, write_table
 from equipoise.tables.table import MATRICES, TEXTS
 from equipoise.types import Model, Price
@@ -317,14 +317,14 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     before = path.read_bytes()
 
     def full(*args, **kwargs):
-        Path(args[1]).write_bytes(b"half")
+        args[1].write(b"half")
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(pq, "write_table", full)
-    with pytest.raises(TableError, match="No space left"):
+    with pytest.raises(InputError, match="No space left"):
         write_table(OutcomeTable.from_rows(rows()), path)
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["t.parquet"]
-    with pytest.raises(TableError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written"):
         write_table(OutcomeTable.from_rows(rows()), tmp_path / "no" / "t.csv")
 
 

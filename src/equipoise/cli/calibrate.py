@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from equipoise import api
+from equipoise.atomic import check_target
 from equipoise.cli.engines import inputs_of
 from equipoise.cli.numbers import amount
 from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import NotEnoughData
 from equipoise.evaluation.splits import merge_groups
 from equipoise.numerics.folds import grouped_folds
-from equipoise.storage.atomic import check_target
 from equipoise.tables.duplicates import near_duplicate_groups
 
 NAME = "calibrate"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from equipoise.atomic import write_whole
 from equipoise.cli.output import say
 from equipoise.config import DEFAULT_FILE, EXAMPLE
 from equipoise.errors import InputError
-from equipoise.storage.atomic import write_whole
 
 NAME = "init"
 HELP = "write a commented equipoise.yaml"

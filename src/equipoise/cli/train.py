@@ -6,9 +6,9 @@ import argparse
 from pathlib import Path
 
 from equipoise import api
+from equipoise.atomic import check_target
 from equipoise.cli.engines import inputs_of
 from equipoise.cli.output import emit_json, note, say
-from equipoise.storage.atomic import check_target
 
 NAME = "train"
 HELP = "learn a router from an outcome table"

@@ -9,10 +9,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from equipoise.atomic import write_whole
 from equipoise.collect.journal import Journal
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow
-from equipoise.tables.files import write_atomic
 
 _DRAW_COLUMNS = pa.schema(
     [
@@ -80,7 +80,7 @@ def write_answers(rows: Rows, path: Path, *, note: str = "") -> None:
     columns = {name: [r[name] for r in flat] for name in _DRAW_COLUMNS.names}
     schema = _DRAW_COLUMNS.with_metadata({"price_note": note}) if note else _DRAW_COLUMNS
     table = pa.table(columns, schema=schema)
-    write_atomic(path, lambda draft: pq.write_table(table, draft, compression="zstd"))
+    write_whole(path, lambda draft: pq.write_table(table, draft, compression="zstd"))
 
 
 def _draw_row(journal: Journal, candidate: AskedModel, prompt_id: str, sample: int) -> dict[str, Any] | None:

@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 
+from equipoise.atomic import write_whole
 from equipoise.datasets.registry import DATASETS, PublicDataset, Remote
 from equipoise.errors import InputError, UnknownName
 from equipoise.tables.convert import convert
-from equipoise.tables.files import read_table, write_atomic, write_table
+from equipoise.tables.files import read_table, write_table
 from equipoise.tables.table import OutcomeTable
 
 Fetch = Callable[[str], Iterator[bytes]]
@@ -167,14 +168,10 @@ def download(known: PublicDataset, dest: Path, fetch: Fetch, *, notice: Notice =
         target = dest / f"{known.name}.parquet"
         write_table(table, target)
         text = json.dumps(recorded | sums, indent=2, sort_keys=True) + "\n"
-        write_atomic(dest / CHECKSUMS, lambda partial: _write_text(partial, text))
+        write_whole(dest / CHECKSUMS, lambda file: file.write(text.encode()))
         return target
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
-
-
-def _write_text(file: Path, text: str) -> None:
-    file.write_text(text, encoding="utf-8")
 
 
 def _recorded(dest: Path) -> dict[str, str]:

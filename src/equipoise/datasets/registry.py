@@ -40,9 +40,7 @@ class PublicDataset:
     by_hand: str = ""
 
 
-_MMLU_PRO = (
-    "https://github.com/TIGER-AI-Lab/MMLU-Pro/raw/964a136e98ff17f81b0cd11c15c70784f6ee4378/eval_results"
-)
+_MMLU_PRO = "https://github.com/TIGER-AI-Lab/MMLU-Pro/raw/964a136e98ff17f81b0cd11c15c70784f6ee4378/eval_results"
 _MMLU_PRO_MODELS = (
     "DeepSeek-Coder-V2",
     "Meta-Llama-3_1-70B-Instruct",
@@ -105,9 +103,7 @@ _DATASETS = (
         licence="Apache-2.0",
         source="https://github.com/lm-sys/RouteLLM",
         format="routellm",
-        files=tuple(
-            Remote(f"{_ROUTELLM}/mmlu/responses/mmlu_{topic}.csv", f"mmlu_{topic}.csv") for topic in _MMLU
-        ),
+        files=tuple(Remote(f"{_ROUTELLM}/mmlu/responses/mmlu_{topic}.csv", f"mmlu_{topic}.csv") for topic in _MMLU),
         aliases=("routellm_mmlu",),
         part_of=("routellm_mmlu_gsm8k", "mmlu"),
     ),

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
+from annotated_types import Ge
 from scipy.cluster.vq import kmeans2
 
 from equipoise.contracts import Router
@@ -33,9 +34,9 @@ class Cluster(Router):
     name = "cluster"
     needs = frozenset({"embedding", "structure"})
 
-    clusters: int = 40
-    nearest: int = 4
-    sharpness: float = 9.0
+    clusters: Annotated[int, Ge(1)] = 40
+    nearest: Annotated[int, Ge(1)] = 4
+    sharpness: Annotated[float, Ge(0)] = 9.0
     seed: int = 0
 
     _centres: Singles = field(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
+from annotated_types import Ge, Le
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
@@ -43,11 +44,11 @@ class KNN(Router):
     name = "knn"
     needs = frozenset({"embedding", "structure"})
 
-    k: int = 80
-    shrinkage: float = 20.0
-    guard: float = 0.5
-    novelty: float = 0.02
-    sharpness: float = 4.0
+    k: Annotated[int, Ge(1)] = 80
+    shrinkage: Annotated[float, Ge(0)] = 20.0
+    guard: Annotated[float, Ge(0)] = 0.5
+    novelty: Annotated[float, Ge(0), Le(1)] = 0.02
+    sharpness: Annotated[float, Ge(0)] = 4.0
 
     _models: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _vectors: Singles = field(

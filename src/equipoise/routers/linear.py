@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
+from annotated_types import Ge, MinLen
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
@@ -36,9 +37,13 @@ class Linear(Router):
     name = "linear"
     needs = frozenset({"embedding", "lexical", "structure"})
 
-    views: tuple[str, ...] = ("embedding", "lexical", "structure")
-    folds: int = 4
-    min_rows: int = 20
+    views: Annotated[tuple[Literal["embedding", "lexical", "structure"], ...], MinLen(1)] = (
+        "embedding",
+        "lexical",
+        "structure",
+    )
+    folds: Annotated[int, Ge(2)] = 4
+    min_rows: Annotated[int, Ge(8)] = 20
 
     _models: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _mean: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Self
+from typing import Annotated, Self
 
 import numpy as np
+from annotated_types import Ge, Gt
 
 from equipoise.contracts import Router
 from equipoise.types import DOMAINS, Estimates, FeatureBatch, Features, Floats, Model, Outcomes, State
@@ -33,13 +34,13 @@ class Static(Router):
 
     name = "static"
 
-    difficulty_weight: float = 0.1
+    difficulty_weight: Annotated[float, Ge(0)] = 0.1
     tier_adjustment: bool = True
     low_tier_factor: float = 0.8
     overkill_factor: float = 0.95
     least: float = 0.1
-    spread: float = 0.15
-    prior_strength: float = 20.0
+    spread: Annotated[float, Gt(0)] = 0.15
+    prior_strength: Annotated[float, Gt(0)] = 20.0
 
     _sums: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
 

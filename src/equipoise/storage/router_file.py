@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from equipoise.atomic import write_whole
 from equipoise.errors import StateError
-from equipoise.storage.atomic import write_whole
 from equipoise.types import State
 
 FORMAT = 1

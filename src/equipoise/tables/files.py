@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 
+from equipoise.atomic import write_whole
 from equipoise.errors import TableError
 from equipoise.tables.rows import KNOWN, NUMBERS, TEXT, Rows, rows_from_columns
 from equipoise.tables.sources import csv_columns, jsonl_columns, kind_of, parquet_columns
@@ -53,12 +53,12 @@ def write_table(table: OutcomeTable, path: str | os.PathLike[str]) -> None:
     ending = file.suffix.lower()
     arrow = to_arrow(table)
     if ending == ".csv":
-        write_atomic(file, lambda partial: _write_csv(arrow, partial))
+        write_whole(file, lambda out: _write_csv(arrow, out))
     elif ending in (".jsonl", ".ndjson", ".json"):
-        write_atomic(file, lambda partial: _write_jsonl(arrow, partial))
+        write_whole(file, lambda out: _write_jsonl(arrow, out))
     else:
         # Without Arrow's own schema every reader sees plain strings, though they are stored as dictionaries.
-        write_atomic(file, lambda partial: pq.write_table(arrow, partial, compression="zstd", store_schema=False))
+        write_whole(file, lambda out: pq.write_table(arrow, out, compression="zstd", store_schema=False))
 
 
 def to_arrow(table: OutcomeTable) -> pa.Table:
@@ -92,30 +92,13 @@ def _cells(values: Floats, *, whole: bool) -> pa.Array:
     return cells.cast(pa.int64()) if whole and bool(np.all(known == np.floor(known))) else cells
 
 
-def _write_csv(arrow: pa.Table, partial: Path) -> None:
+def _write_csv(arrow: pa.Table, out: BinaryIO) -> None:
     schema = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in arrow.schema])
-    with pacsv.CSVWriter(partial, schema) as writer:
+    with pacsv.CSVWriter(out, schema) as writer:
         for batch in arrow.to_batches(max_chunksize=BATCH):
             writer.write_batch(batch.cast(schema))
 
 
-def _write_jsonl(arrow: pa.Table, partial: Path) -> None:
-    with partial.open("w", encoding="utf-8") as file:
-        for batch in arrow.to_batches(max_chunksize=BATCH):
-            file.writelines(json.dumps(record, ensure_ascii=False) + "\n" for record in batch.to_pylist())
-
-
-def write_atomic(path: Path, write: Callable[[Path], None]) -> None:
-    """Let ``write`` fill a file beside ``path``, then put it in place in one step.
-
-    Raises:
-        TableError: when the folder is missing or cannot be written.
-    """
-    partial = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        write(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise TableError(f"{path}: cannot be written ({error.strerror or error}); check the folder") from error
-    finally:
-        partial.unlink(missing_ok=True)
+def _write_jsonl(arrow: pa.Table, out: BinaryIO) -> None:
+    for batch in arrow.to_batches(max_chunksize=BATCH):
+        out.writelines((json.dumps(record, ensure_ascii=False) + "\n").encode() for record in batch.to_pylist())
