@@ -28,7 +28,7 @@ HELP = "measure routers on an outcome table, with intervals"
 # Name, policy, router, and whether it learns from the simulated answers.
 CONTENDERS = (
     ("cost-aware", "cost_aware", "static", False),
-    ("quality-first", "quality_first", "static", False),
+    ("quality-first", "quality_first", "static:tier_adjustment=false", False),
     ("cost-aggressive", "cost_aware:cost_weight=2", "static", False),
     ("knn, learning", "cost_aware", "knn", True),
 )
