@@ -84,6 +84,14 @@ async def answered(server: FakeOpenAIServer, at_least: int) -> None:
             await asyncio.sleep(0.005)
 
 
+async def settled(server: FakeOpenAIServer) -> None:
+    """Wait until the server has counted the calls that were in flight when its client died."""
+    before = -1
+    async with asyncio.timeout(20):
+        while before != (before := sum(server.answered.values())):
+            await asyncio.sleep(0.25)
+
+
 async def test_kill_9_in_the_middle_and_resume_pays_nothing_twice_that_was_journaled(tmp_path: Path) -> None:
     async with FakeOpenAIServer(str.upper, delay_s=0.01) as server:
         setting = Setting(tmp_path, server, prompts=15)
@@ -91,6 +99,7 @@ async def test_kill_9_in_the_middle_and_resume_pays_nothing_twice_that_was_journ
         await answered(server, 12)
         process.kill()
         await process.communicate()
+        await settled(server)
         text = journal_path(setting.out).read_bytes()
         # As a crash of the whole machine would leave it: torn in the last line.
         journal_path(setting.out).write_bytes(text + b'{"type": "answer", "prompt_id": "p')

@@ -79,7 +79,7 @@ def test_the_specification_holds_only_what_differs_from_the_defaults() -> None:
         ("knn:k=[", "is not a value"),
         ("knn:k={", "is not a value"),
         ("knn:k=5,k=6", "gives 'k' twice"),
-        ("knn:shrinkage=nan", "finite"),
+        ("knn:shrinkage=nan", "greater than or equal to 0, not 'nan'"),
         ("knn:shrinkage=.inf", "finite"),
         ("knn:_size=3", "has no parameter '_size'"),
         ({"k": 5}, "has no 'type'"),
