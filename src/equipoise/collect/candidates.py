@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from equipoise.collect.plan import AskedModel, Rates
+from equipoise.config import DeploymentConfig, PriceConfig
 from equipoise.errors import ConfigError
 from equipoise.types import Deployment, Price
 
@@ -30,23 +31,6 @@ class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class _Deployment(_Strict):
-    provider: str
-    base_url: str | None = None
-    api_key_env: str | None = None
-    model_id: str | None = None
-    region: str | None = None
-    options: dict[str, Any] = {}
-
-
-class _Price(_Strict):
-    usd_per_1m_input: _Money = 0.0
-    usd_per_1m_output: _Money = 0.0
-    usd_per_1m_cached_input: _Money | None = None
-    usd_per_call: _Money = 0.0
-    usd_per_compute_s: _Money = 0.0
-
-
 class _Rates(_Strict):
     prefill_s_per_token: _Money
     decode_s_per_token: _Money
@@ -55,8 +39,8 @@ class _Rates(_Strict):
 
 class _Candidate(_Strict):
     name: str = Field(min_length=1)
-    deployment: _Deployment
-    price: _Price | None = None
+    deployment: DeploymentConfig
+    price: PriceConfig | None = None
     rates: _Rates | None = None
     max_tokens: int = Field(256, ge=1)
     temperature: float = Field(0.0, ge=0, le=2)
@@ -114,7 +98,7 @@ def _asked(c: _Candidate, path: Path) -> AskedModel:
     )
 
 
-_SECTIONS: Mapping[str, type[_Strict]] = {"deployment": _Deployment, "price": _Price, "rates": _Rates}
+_SECTIONS: Mapping[str, type[BaseModel]] = {"deployment": DeploymentConfig, "price": PriceConfig, "rates": _Rates}
 
 
 def _first_problem(error: ValidationError, document: Mapping[str, Any]) -> str:
@@ -131,7 +115,7 @@ def _first_problem(error: ValidationError, document: Mapping[str, Any]) -> str:
     return f"{_place(where, document)}{first['msg'].lower()}"
 
 
-def _model_at(where: tuple[int | str, ...]) -> type[_Strict]:
+def _model_at(where: tuple[int | str, ...]) -> type[BaseModel]:
     if not where:
         return _File
     return _SECTIONS.get(str(where[-1]), _Candidate)
