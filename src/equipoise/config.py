@@ -52,9 +52,12 @@ class DeploymentConfig(_Strict):
     provider: str
     base_url: str | None = None
     api_key_env: str | None = None
+    api_key_file: str | None = None
     model_id: str | None = None
     region: str | None = None
     weight: _Positive = 1.0
+    rpm: int | None = Field(default=None, gt=0)
+    tpm: int | None = Field(default=None, gt=0)
     options: dict[str, Any] = {}
 
 
@@ -64,6 +67,7 @@ class PriceConfig(_Strict):
     usd_per_1m_input: _Usd = 0.0
     usd_per_1m_output: _Usd = 0.0
     usd_per_1m_cached_input: _Usd | None = None
+    usd_per_1m_cache_write: _Usd | None = None
     usd_per_call: _Usd = 0.0
     usd_per_compute_s: _Usd = 0.0
 
@@ -73,8 +77,8 @@ class ModelConfig(_Strict):
 
     name: str = Field(min_length=1)
     price: PriceConfig | None = None
-    context_window: int | None = Field(None, gt=0)
-    max_output_tokens: int | None = Field(None, gt=0)
+    context_window: int | None = Field(default=None, gt=0)
+    max_output_tokens: int | None = Field(default=None, gt=0)
     tier: Literal["premium", "standard", "budget", "local"] | None = None
     specializations: tuple[str, ...] | None = None
     capabilities: frozenset[str] | None = None
@@ -93,13 +97,87 @@ class ConstraintsConfig(_Strict):
     capabilities: frozenset[str] = frozenset()
 
 
+class CacheConfig(_Strict):
+    """Answers that are given again. Off unless asked for; never shared between tenants or routes.
+
+    ``semantic`` also answers prompts that mean the same: a cosine similarity of at least ``threshold``;
+    without one, the threshold calibrated for ``false_hit_rate``.
+    """
+
+    exact: bool = False
+    semantic: bool = False
+    threshold: Annotated[float, Field(gt=0, le=1)] | None = None
+    false_hit_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    ttl_s: _Positive = 3600.0
+    max_entries: int = Field(default=10_000, gt=0, le=1_000_000)
+    max_bytes: int = Field(default=64 << 20, gt=0)
+
+
+class HedgingConfig(_Strict):
+    """A second call when the first is slower than usual. ``max_share`` caps the extra calls."""
+
+    enabled: bool = False
+    quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    max_share: Annotated[float, Field(gt=0, le=1)] = 0.03
+
+
+class ExecutionConfig(_Strict):
+    """How calls are made. Times in seconds.
+
+    ``midstream``: what happens when a stream breaks after its first content: another model continues it, or
+    the stream ends with an error event.
+    """
+
+    connect_s: _Positive = 10.0
+    first_token_s: _Positive = 120.0
+    between_tokens_s: _Positive = 60.0
+    total_s: _Positive = 600.0
+    attempts_per_model: int = Field(default=2, ge=1, le=10)
+    max_attempts: int = Field(default=6, ge=1, le=50)
+    backoff_s: _Positive = 0.25
+    max_backoff_s: _Positive = 8.0
+    breaker_window_s: _Positive = 30.0
+    breaker_min_calls: int = Field(default=10, ge=1)
+    breaker_error_rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    breaker_cooldown_s: _Positive = 15.0
+    hedging: HedgingConfig = HedgingConfig()
+    midstream: Literal["continue", "error"] = "continue"
+
+
+class ServerConfig(_Strict):
+    """The gateway's edge. ``keys``: ``required`` refuses calls without a key; ``off`` is for loopback only."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8080, ge=0, le=65535)
+    keys: Literal["required", "off"] = "off"
+    max_body_bytes: int = Field(default=20 << 20, gt=0)
+    max_header_bytes: int = Field(default=32 << 10, ge=1024)
+    header_timeout_s: _Positive = 10.0
+    body_timeout_s: _Positive = 30.0
+    max_in_flight: int = Field(default=2000, gt=0)
+    drain_s: _Positive = 30.0
+
+
+class LogConfig(_Strict):
+    """The decision log. Prompts are not kept unless asked for."""
+
+    prompts: Literal["none", "redacted", "full"] = "none"
+    retention_days: _Positive | None = None
+
+
 class RouteConfig(_Strict):
-    """A name that applications ask for instead of a model."""
+    """A name that applications ask for instead of a model.
+
+    ``affinity``: in a conversation, ``economic`` changes model only when that gains more than the lost
+    prompt cache costs; ``sticky`` never changes a model that still serves; ``off`` decides every turn anew.
+    """
 
     router: dict[str, Any] = {"type": "static"}
     policy: dict[str, Any] = {"type": "cost_aware"}
     constraints: ConstraintsConfig = ConstraintsConfig()
     fallback: tuple[str, ...] = ()
+    affinity: Literal["economic", "sticky", "off"] = "economic"
+    cache: CacheConfig = CacheConfig()
 
 
 class UrlConfig(_Strict):
@@ -116,6 +194,9 @@ class Config(_Strict):
     routes: dict[str, RouteConfig] = {"auto": RouteConfig()}
     storage: UrlConfig = UrlConfig(url="sqlite:///equipoise.db")
     shared_state: UrlConfig = UrlConfig(url="memory://")
+    server: ServerConfig = ServerConfig()
+    execution: ExecutionConfig = ExecutionConfig()
+    log: LogConfig = LogConfig()
 
 
 def read_config(path: Path) -> Config:
@@ -201,6 +282,11 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
         "deployments": DeploymentConfig,
         "price": PriceConfig,
         "constraints": ConstraintsConfig,
+        "cache": CacheConfig,
+        "server": ServerConfig,
+        "execution": ExecutionConfig,
+        "hedging": HedgingConfig,
+        "log": LogConfig,
         "storage": UrlConfig,
         "shared_state": UrlConfig,
     }

@@ -11,17 +11,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from equipoise.contracts import Choice, CostEstimator, Policy, Router, Situation
+from equipoise.contracts import CostEstimator, Policy, Router, Situation
 from equipoise.errors import NoModel, PriceError
-from equipoise.policy.constraints import refusals
+from equipoise.policy.constraints import Row, refusals
 from equipoise.types import (
-    Bools,
     Candidate,
     Constraints,
     Decision,
     Estimate,
-    Estimates,
-    Expected,
     FeatureBatch,
     Features,
     Model,
@@ -61,20 +58,22 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     batch = FeatureBatch.one(features)
     quality = router.predict_batch(batch, models)
     expected = costs.predict_batch(batch, models)
-    refused = refusals(features, constraints, models, quality, expected)
-    allowed = np.array([[r is None for r in refused]])
-    fell_back = not allowed.any()
+    row = Row.of(quality, expected)
+    refused = refusals(features, constraints, models, row)
+    allowed = [reason is None for reason in refused]
+    fell_back = True not in allowed
     if fell_back:
-        allowed = _last_resort(features, constraints, models, quality, expected, refused, when_none_fits)
+        allowed = _last_resort(features, constraints, models, row, refused, when_none_fits)
     if policy.reads_cost:
-        _require_costs(models, expected, allowed)
+        _require_costs(models, row, allowed)
     situation = Situation(
-        quality.mean, quality.std, expected.cost_usd, expected.latency_s, allowed, (features.quality_requirement,)
+        *quality, expected.cost_usd, expected.latency_s, np.array([allowed]), (features.quality_requirement,)
     )
     choice = policy.choose(situation)
-    picked = _pick(choice.probability[0].tolist(), draw)
-    candidates = _candidates(models, quality, expected, choice, refused)
-    order = _fallbacks(models, allowed, choice, picked, fallback)
+    probability, utility = choice.probability.tolist()[0], choice.utility.tolist()[0]
+    picked = _pick(probability, draw)
+    candidates = _candidates(models, row, utility, probability, refused)
+    order = _fallbacks(models, allowed, utility, picked, fallback)
     return Decision(
         id=decision_id,
         plan=Plan(model=models[picked].name, fallback=order),
@@ -90,15 +89,15 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
 
 
 def _fallbacks(
-    models: Sequence[Model], allowed: Bools, choice: Choice, picked: int, named: Sequence[str]
+    models: Sequence[Model], allowed: Sequence[bool], utility: Sequence[float], picked: int, named: Sequence[str]
 ) -> tuple[str, ...]:
     """What may serve the request if the chosen model fails: the named ones in their order, else by utility."""
-    left = [j for j, may in enumerate(allowed[0].tolist()) if may and j != picked]
+    left = [j for j, may in enumerate(allowed) if may and j != picked]
     if named:
         able = {models[j].name for j in left}
         return tuple(name for name in named if name in able)
-    utility = choice.utility[0].tolist()
-    return tuple(models[j].name for j in sorted(left, key=lambda j: -utility[j]))
+    left.sort(key=utility.__getitem__, reverse=True)
+    return tuple([models[j].name for j in left])
 
 
 def _pick(probability: Sequence[float], draw: float) -> int:
@@ -116,55 +115,48 @@ def _last_resort(
     features: Features,
     constraints: Constraints,
     models: Sequence[Model],
-    quality: Estimates,
-    expected: Expected,
+    row: Row,
     refused: Sequence[str | None],
     when_none_fits: WhenNoneFits,
-) -> Bools:
+) -> list[bool]:
     """The cheapest model that can serve the request at all: limits on money, time and quality are let go."""
     hard = Constraints(region=constraints.region, capabilities=constraints.capabilities)
-    able = [r is None for r in refusals(features, hard, models, quality, expected)]
+    able = [r is None for r in refusals(features, hard, models, row)]
     if when_none_fits == "refuse" or not any(able):
         raise NoModel({m.name: r for m, r in zip(models, refused, strict=True) if r is not None})
-    cost = np.where(able, np.nan_to_num(expected.cost_usd[0], nan=np.inf), np.inf)
-    chosen = int(np.argmin(cost)) if np.isfinite(cost).any() else able.index(True)
-    allowed: Bools = (np.arange(len(models)) == chosen)[None]
-    return allowed
+    cost = [c if may and c == c else _INFINITE for may, c in zip(able, row.cost_usd, strict=True)]
+    chosen = cost.index(min(cost)) if min(cost) < _INFINITE else able.index(True)
+    return [j == chosen for j in range(len(models))]
 
 
-def _require_costs(models: Sequence[Model], expected: Expected, allowed: Bools) -> None:
-    unknown = allowed[0] & (expected.cost_usd[0] != expected.cost_usd[0])
-    if unknown.any():
-        raise PriceError(models[int(np.argmax(unknown))].name, "the policy weighs costs")
+def _require_costs(models: Sequence[Model], row: Row, allowed: Sequence[bool]) -> None:
+    for model, cost, may in zip(models, row.cost_usd, allowed, strict=True):
+        if may and cost != cost:
+            raise PriceError(model.name, "the policy weighs costs")
 
 
 def _candidates(
-    models: Sequence[Model], quality: Estimates, expected: Expected, choice: Choice, refused: Sequence[str | None]
+    models: Sequence[Model],
+    row: Row,
+    utility: Sequence[float],
+    probability: Sequence[float],
+    refused: Sequence[str | None],
 ) -> tuple[Candidate, ...]:
-    rows = zip(
-        models,
-        quality.mean[0].tolist(),
-        quality.std[0].tolist(),
-        expected.cost_usd[0].tolist(),
-        expected.latency_s[0].tolist(),
-        expected.output_tokens[0].tolist(),
-        choice.utility[0].tolist(),
-        choice.probability[0].tolist(),
-        refused,
-        strict=True,
-    )
+    rows = zip(models, *row, utility, probability, refused, strict=True)
     return tuple(
-        Candidate(
-            model=model.name,
-            quality=Estimate(mean, std) if mean == mean else None,
-            cost_usd=cost if cost == cost else None,
-            latency_s=latency if latency == latency else None,
-            output_tokens=output if output == output else None,
-            utility=utility if -_INFINITE < utility < _INFINITE else None,
-            probability=probability,
-            refused=reason,
-        )
-        for model, mean, std, cost, latency, output, utility, probability, reason in rows
+        [
+            Candidate(
+                model=model.name,
+                quality=Estimate(mean, std) if mean == mean else None,
+                cost_usd=cost if cost == cost else None,
+                latency_s=latency if latency == latency else None,
+                output_tokens=output if output == output else None,
+                utility=worth if -_INFINITE < worth < _INFINITE else None,
+                probability=share,
+                refused=reason,
+            )
+            for model, mean, std, cost, latency, output, worth, share, reason in rows
+        ]
     )
 
 

@@ -6,8 +6,7 @@ decision = engine.decide("What is 17 * 23?", max_cost_usd=0.01)
 
 from __future__ import annotations
 
-import secrets
-import uuid
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -178,7 +177,8 @@ class Engine:
             request = Request(
                 text=request, constraints=limits, quality_requirement=quality_requirement, urgency=urgency
             )
-        _check_limits(request.constraints)
+        _check_limits(request)
+        chance = os.urandom(23)
         return decide(
             self.analyze(request),
             request.constraints,
@@ -188,8 +188,8 @@ class Engine:
             policy=self.policy,
             when_none_fits=self.when_none_fits,
             fallback=self.fallback,
-            draw=secrets.randbits(53) / 2**53,
-            decision_id=uuid.uuid4().hex,
+            draw=(int.from_bytes(chance[:7]) >> 3) / 2**53,
+            decision_id=chance[7:].hex(),
             versions=self.versions,
         )
 
@@ -275,7 +275,10 @@ def check_prompt(text: str) -> None:
         raise InputError(f"the prompt has more than {MOST_CHARACTERS} characters; shorten it")
 
 
-def _check_limits(limits: Constraints) -> None:
+def _check_limits(request: Request) -> None:
+    limits = request.constraints
+    if request.context_tokens < 0:
+        raise InputError(f"context_tokens is {request.context_tokens!r}; give a number from 0 up")
     for name, most in (("max_cost_usd", np.inf), ("max_latency_s", np.inf), ("min_quality", 1.0)):
         value = getattr(limits, name)
         if value is not None and not 0.0 <= value <= most:

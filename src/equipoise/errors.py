@@ -111,7 +111,8 @@ class ProviderError(EquipoiseError):
         provider: provider name.
         model: model name.
         status: HTTP status, or None when no response came.
-        code: the vendor's code or one of ``timeout``, ``connection``, ``bad_response``.
+        code: the vendor's code or one of ``timeout``, ``connection``, ``connection_lost``,
+            ``bad_response``.
         retryable: whether the same call may succeed later.
         retry_after_s: seconds the vendor asked to wait, if it did.
     """

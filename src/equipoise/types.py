@@ -41,9 +41,24 @@ class Constraints:
     capabilities: frozenset[str] = frozenset()
 
 
+class Warm(NamedTuple):
+    """The model that holds a conversation's beginning in its prompt cache.
+
+    Its input is expected to cost the cached price for ``tokens`` of the input, so that staying is as much
+    cheaper than switching as it really is.
+    """
+
+    model: str
+    tokens: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One prompt to route, with what the caller said about it."""
+    """One prompt to route, with what the caller said about it.
+
+    ``text`` is what the routers see: the last user message. ``context_tokens`` counts what goes along with
+    it (system prompt, earlier turns, tools, images): it fills the window and is paid for.
+    """
 
     text: str
     constraints: Constraints = Constraints()
@@ -52,6 +67,8 @@ class Request:
     max_output_tokens: int | None = None
     user: str | None = None
     session: str | None = None
+    context_tokens: int = 0
+    warm: Warm | None = None
 
 
 # ---------------------------------------------------------------- models and prices
@@ -68,18 +85,31 @@ class Price:
     usd_per_1m_input: float = 0.0
     usd_per_1m_output: float = 0.0
     usd_per_1m_cached_input: float | None = None
+    usd_per_1m_cache_write: float | None = None
     usd_per_call: float = 0.0
     usd_per_compute_s: float = 0.0
     source: str = "given"
 
     def cost_usd(
-        self, input_tokens: float, output_tokens: float, *, cached_tokens: float = 0.0, compute_s: float = 0.0
+        self,
+        input_tokens: float,
+        output_tokens: float,
+        *,
+        cached_tokens: float = 0.0,
+        cache_write_tokens: float = 0.0,
+        compute_s: float = 0.0,
     ) -> float:
-        """Cost of one call. ``cached_tokens`` are part of ``input_tokens`` and billed at the cached price."""
-        cached_price = self.usd_per_1m_input if self.usd_per_1m_cached_input is None else self.usd_per_1m_cached_input
+        """Cost of one call. Cached and cache-writing tokens are part of ``input_tokens``, billed at their own price.
+
+        Where the vendor names no price of its own for them, they cost what input costs.
+        """
+        plain = self.usd_per_1m_input
+        cached_price = plain if self.usd_per_1m_cached_input is None else self.usd_per_1m_cached_input
+        write_price = plain if self.usd_per_1m_cache_write is None else self.usd_per_1m_cache_write
         tokens = (
-            (input_tokens - cached_tokens) * self.usd_per_1m_input
+            (input_tokens - cached_tokens - cache_write_tokens) * plain
             + cached_tokens * cached_price
+            + cache_write_tokens * write_price
             + output_tokens * self.usd_per_1m_output
         )
         return tokens / 1e6 + self.usd_per_call + compute_s * self.usd_per_compute_s
@@ -87,14 +117,20 @@ class Price:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deployment:
-    """One place where a model can be called. Secrets are named by variable, never held."""
+    """One place where a model can be called. Secrets are named by variable or file, never held.
+
+    ``rpm`` and ``tpm`` limit the requests and tokens that are sent here in a minute.
+    """
 
     provider: str
     base_url: str | None = None
     api_key_env: str | None = None
+    api_key_file: str | None = None
     model_id: str | None = None
     region: str | None = None
     weight: float = 1.0
+    rpm: int | None = None
+    tpm: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -148,12 +184,13 @@ class Features:
     Attributes:
         text: the analysed window of the prompt (bounded; the ends of a long prompt).
         words: number of words of the whole prompt.
-        input_tokens: tokens of the whole prompt, by a real tokenizer.
+        input_tokens: tokens of the whole prompt, by a real tokenizer, and of what goes along with it.
         output_tokens: predicted length of the answer.
         linguistic: the ten linguistic features, shape (10,).
         structure: structural features for learned routers, shape (s,).
         embedding: unit-length semantic vector, shape (d,).
         lexical: hashed word and word-pair counts, one sparse row.
+        warm: the model that holds a part of the input in its prompt cache.
     """
 
     text: str
@@ -170,11 +207,12 @@ class Features:
     structure: Singles | None = None
     embedding: Singles | None = None
     lexical: SparseRows | None = None
+    warm: Warm | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeatureBatch:
-    """Features of n prompts, as columns. The same names as ``Features``."""
+    """Features of n prompts, as columns. The same names as ``Features``; ``warm`` is empty where no prompt has one."""
 
     text: Strings
     words: Floats
@@ -190,6 +228,7 @@ class FeatureBatch:
     structure: Singles | None = None
     embedding: Singles | None = None
     lexical: SparseRows | None = None
+    warm: tuple[Warm | None, ...] = ()
 
     def __len__(self) -> int:
         return len(self.text)
@@ -212,6 +251,7 @@ class FeatureBatch:
             structure=None if f.structure is None else f.structure[None],
             embedding=None if f.embedding is None else f.embedding[None],
             lexical=f.lexical,
+            warm=() if f.warm is None else (f.warm,),
         )
 
     @staticmethod
@@ -238,7 +278,8 @@ class FeatureBatch:
         columns: dict[str, Any] = {k: np.array(column(k), dtype=float) for k in _NUMERIC}
         columns |= {k: _objects(column(k)) for k in _TEXT}
         columns |= {k: optional(k) for k in ("linguistic", "structure", "embedding")}
-        return FeatureBatch(**columns, lexical=lexical)
+        warm = tuple(f.warm for f in rows)
+        return FeatureBatch(**columns, lexical=lexical, warm=warm if any(warm) else ())
 
     def take(self, rows: Ints) -> FeatureBatch:
         """The given rows, in that order."""
@@ -249,7 +290,8 @@ class FeatureBatch:
 
         names = (*_NUMERIC, *_TEXT, "linguistic", "structure", "embedding")
         lexical = None if self.lexical is None else self.lexical.take(rows)
-        return FeatureBatch(**{k: pick(k) for k in names}, lexical=lexical)
+        warm = tuple(self.warm[i] for i in np.arange(len(self))[rows]) if self.warm else ()
+        return FeatureBatch(**{k: pick(k) for k in names}, lexical=lexical, warm=warm)
 
 
 _NUMERIC = ("words", "input_tokens", "output_tokens", "complexity", "difficulty")
@@ -388,6 +430,109 @@ class Decision:
         """The candidates that were not selected and not refused, best first."""
         rest = [c for c in self.candidates if c.refused is None and c.model != self.plan.model]
         return tuple(sorted(rest, key=lambda c: -(c.utility if c.utility is not None else float("-inf"))))
+
+
+# ---------------------------------------------------------------- what happened
+
+
+WireFormat = Literal["chat", "messages", "responses", "gemini", "embeddings"]
+AttemptKind = Literal["first", "retry", "fallback", "hedge"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenUsage:
+    """Tokens of one call. ``cached_tokens`` and ``cache_write_tokens`` are part of ``input_tokens``.
+
+    ``estimated``: counted by us, since the provider did not say.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    cache_write_tokens: int = 0
+    compute_s: float | None = None
+    estimated: bool = False
+
+    def cost_usd(self, price: Price) -> float:
+        """What the call costs at a price."""
+        return price.cost_usd(
+            self.input_tokens,
+            self.output_tokens,
+            cached_tokens=self.cached_tokens,
+            cache_write_tokens=self.cache_write_tokens,
+            compute_s=self.compute_s or 0.0,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """One call that was made for a request, billed whether or not its answer was used.
+
+    Attributes:
+        deployment: label of the deployment, ``model/provider`` and what else tells it apart.
+        started: Unix time.
+        latency_s: until the last byte, or until it failed or was cancelled.
+        first_token_s: until the first content, where any came.
+        error: stable code of what went wrong; None for success.
+        won: its answer is the one that was returned.
+    """
+
+    model: str
+    deployment: str
+    kind: AttemptKind
+    started: float
+    latency_s: float
+    usage: TokenUsage
+    cost_usd: float
+    first_token_s: float | None = None
+    status: int | None = None
+    error: str | None = None
+    won: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What became of a decision. ``cost_usd`` is the sum over attempts and what routing itself cost.
+
+    Attributes:
+        model: the model whose answer was returned; None when none was.
+        status: ``ok``, ``failed``, ``cancelled`` (the client went away) or ``interrupted`` (a stream that ended early).
+        cache: ``exact`` or ``semantic`` for an answer from the cache; ``miss``; None with the cache off.
+        saved_usd: what the cached answer cost when it was made.
+        overhead_s: time spent here rather than waiting for providers.
+    """
+
+    decision_id: str
+    status: Literal["ok", "failed", "cancelled", "interrupted"]
+    finished: float
+    model: str | None = None
+    deployment: str | None = None
+    attempts: tuple[Attempt, ...] = ()
+    cost_usd: float = 0.0
+    routing_usd: float = 0.0
+    saved_usd: float = 0.0
+    latency_s: float = 0.0
+    first_token_s: float | None = None
+    overhead_s: float = 0.0
+    cache: Literal["exact", "semantic", "miss"] | None = None
+    finish: str | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Feedback:
+    """How good an answer was: a reward in [0, 1], joined to its decision by id.
+
+    Attributes:
+        received: Unix time.
+        source: who says so (``user``, ``judge``, ``test`` ...); one source has one say, its last.
+    """
+
+    decision_id: str
+    reward: float
+    received: float
+    source: str = "user"
+    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

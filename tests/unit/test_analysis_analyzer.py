@@ -55,6 +55,7 @@ def same(a: Features, b: Features) -> bool:
 def row(batch: FeatureBatch, i: int) -> Features:
     one = batch.take(np.array([i]))
     values = {f.name: getattr(one, f.name) for f in fields(Features)}
+    values["warm"] = values["warm"] or [None]
     return Features(**{k: v if k == "lexical" else v[0] for k, v in values.items()})
 
 

@@ -102,7 +102,7 @@ class Analyzer:
         return Features(
             text=view.text,
             words=words,
-            input_tokens=tokens,
+            input_tokens=tokens + request.context_tokens,
             output_tokens=self._output_tokens(request, view, task),
             domain=domain,
             task_type=task,
@@ -114,6 +114,7 @@ class Analyzer:
             structure=view.structure if "structure" in needs else None,
             embedding=view.embedding if "embedding" in needs else None,
             lexical=view.lexical if "lexical" in needs else None,
+            warm=request.warm,
         )
 
     def _output_tokens(self, request: Request, view: _View, task: str) -> float:

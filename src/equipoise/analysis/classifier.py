@@ -52,11 +52,16 @@ class Classifier:
         """Domain and task of one text, from the views of it that analysis has made."""
         shape = np.concatenate([structure, self.vocabulary.cues(words)])
         columns = folded(lexical)
-        score = embedding @ self.semantic + shape @ self.shape + self.bias
+        score = embedding.dot(self.semantic)
+        score += shape.dot(self.shape)
+        score += self.bias
         if len(columns):
-            score += np.add.reduce(self.lexical.take(columns, axis=0), axis=0) / np.float32(len(columns) ** 0.5)
-        n = len(DOMAINS)
-        return DOMAINS[int(score[:n].argmax())], TASKS[int(score[n:].argmax())]
+            terms = np.add.reduce(self.lexical.take(columns, axis=0), axis=0)
+            terms /= len(columns) ** 0.5
+            score += terms
+        scores: list[float] = score.tolist()
+        domains, tasks = scores[: len(DOMAINS)], scores[len(DOMAINS) :]
+        return DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))]
 
 
 def folded(lexical: SparseRows) -> npt.NDArray[np.int64]:

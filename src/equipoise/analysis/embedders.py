@@ -61,8 +61,10 @@ class StaticEmbedder:
         if not ids:
             return np.zeros(self.dimension, dtype=np.float32)
         total: Singles = np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0)
-        norm = float(total @ total) ** 0.5
-        return total / np.float32(norm) if norm > 0.0 else np.zeros_like(total)
+        norm = float(total.dot(total)) ** 0.5
+        if norm > 0.0:
+            total /= norm
+        return total
 
 
 def tokenize_by_word(tokenizer: Tokenizer) -> Tokenize:

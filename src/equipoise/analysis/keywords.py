@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from types import MappingProxyType
+from typing import Any
 
 from equipoise.types import DOMAINS
 
 SUFFIXES = tuple("s es d ed ing ings er ers r rs est st ly al ally ic ity ities ion ions ation ations ful".split())
 _DOUBLED = ("ed", "ing", "er", "ers")
+_REMEMBERED = 4096
 # Words of their own that only look like inflections.
 NOT_INFLECTIONS = frozenset(
     "composer composers computer computers fasted fasting nows shorts transformer transformers".split()
@@ -89,17 +91,24 @@ class KeywordFindings:
 def find_keywords(words: Sequence[str]) -> KeywordFindings:
     """Apply every rule to the words of one text, as ``word_tokens`` gives them."""
     rules = _rules()
-    distinct = set(words)
-    found = {keyword for form in rules.forms.keys() & distinct for keyword in rules.forms[form]}
-    if not rules.phrase_starts.isdisjoint(distinct):
+    found = 0
+    for form in filter(rules.forms.__contains__, words):
+        found |= rules.forms[form]
+    if not rules.phrase_starts.isdisjoint(words):
         joined = f" {' '.join(words)} "
-        found.update(p for p in rules.phrases if f" {p} " in joined)
-    if not found:
-        return _NOTHING_FOUND
-    counts = [len(found & rules.domain[d]) for d in DOMAINS]
+        for phrase, bit in rules.phrases:
+            found |= bit if phrase in joined else 0
+    return _findings(found)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _findings(found: int) -> KeywordFindings:
+    """What a set of keywords says."""
+    rules = _rules()
+    counts = [(found & group).bit_count() for group in rules.domain]
     best = max(counts)
     return KeywordFindings(
-        complexity_points=sum(points * len(found & group) for points, group in rules.points),
+        complexity_points=sum(points * (found & group).bit_count() for points, group in rules.points),
         domain=DOMAINS[counts.index(best)] if best else "general",
         task_type=_first(rules.task, found, "general"),
         quality_requirement=_first(rules.quality, found, "medium"),
@@ -129,48 +138,50 @@ def forms_of(keyword: str) -> frozenset[str]:
     return frozenset(forms - NOT_INFLECTIONS)
 
 
-_NOTHING_FOUND = KeywordFindings(
-    complexity_points=0.0, domain="general", task_type="general", quality_requirement="medium", urgency="normal"
-)
-
-
 @dataclass(frozen=True, slots=True)
 class _Rules:
-    forms: Mapping[str, tuple[str, ...]]
-    phrases: tuple[str, ...]
+    """Every keyword is one bit; a set of keywords is an integer."""
+
+    forms: Mapping[str, int]
+    phrases: tuple[tuple[str, int], ...]
     phrase_starts: frozenset[str]
-    points: tuple[tuple[float, frozenset[str]], ...]
-    domain: Mapping[str, frozenset[str]]
-    task: Mapping[str, frozenset[str]]
-    quality: Mapping[str, frozenset[str]]
-    urgency: Mapping[str, frozenset[str]]
+    points: tuple[tuple[float, int], ...]
+    domain: tuple[int, ...]
+    task: Mapping[str, int]
+    quality: Mapping[str, int]
+    urgency: Mapping[str, int]
 
 
 @cache
 def _rules() -> _Rules:
     tables = (_DOMAIN, _TASK, _QUALITY, _URGENCY, _COMPLEXITY)
-    every = {k for table in tables for group in table.values() for k in group}
-    phrases = tuple(sorted(k for k in every if " " in k))
+    every = sorted({k for table in tables for group in table.values() for k in group})
+    bits = {keyword: 1 << i for i, keyword in enumerate(every)}
+    phrases = [k for k in every if " " in k]
     # One form can stand for two keywords: "quickly" is one of its own and a form of "quick".
-    forms: dict[str, tuple[str, ...]] = {}
-    for keyword in sorted(every.difference(phrases)):
-        for form in forms_of(keyword):
-            forms[form] = (*forms.get(form, ()), keyword)
+    forms: dict[str, int] = {}
+    for keyword in every:
+        for form in () if keyword in phrases else forms_of(keyword):
+            forms[form] = forms.get(form, 0) | bits[keyword]
+
+    def sets(table: Mapping[Any, tuple[str, ...]]) -> dict[Any, int]:
+        return {label: sum(bits[k] for k in group) for label, group in table.items()}
+
+    domains = sets(_DOMAIN)
     return _Rules(
         forms=forms,
-        phrases=phrases,
+        phrases=tuple((f" {p} ", bits[p]) for p in phrases),
         phrase_starts=frozenset(p.split()[0] for p in phrases),
-        points=tuple((points, frozenset(group)) for points, group in _COMPLEXITY.items()),
-        domain=_sets(_DOMAIN),
-        task=_sets(_TASK),
-        quality=_sets(_QUALITY),
-        urgency=_sets(_URGENCY),
+        points=tuple(sets(_COMPLEXITY).items()),
+        domain=tuple(domains[d] for d in DOMAINS),
+        task=sets(_TASK),
+        quality=sets(_QUALITY),
+        urgency=sets(_URGENCY),
     )
 
 
-def _sets(table: Mapping[str, tuple[str, ...]]) -> Mapping[str, frozenset[str]]:
-    return {label: frozenset(group) for label, group in table.items()}
-
-
-def _first(table: Mapping[str, frozenset[str]], found: set[str], default: str) -> str:
-    return next((label for label, group in table.items() if not group.isdisjoint(found)), default)
+def _first(table: Mapping[str, int], found: int, default: str) -> str:
+    for label, group in table.items():
+        if group & found:
+            return label
+    return default

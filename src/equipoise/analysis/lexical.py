@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from math import log
 from zlib import crc32
 
 import numpy as np
 
-from equipoise.types import SparseRows
+from equipoise.types import Singles, SparseRows
 
 WIDTH = 1 << 18
 MAX_TERMS = 2000
@@ -32,10 +32,19 @@ def lexical_row(words: Sequence[str]) -> SparseRows:
     singles = list(map(crc32, codes))
     # The checksum of a word, continued by a space and the next word, is the checksum of the pair.
     pairs = map(crc32, [b" " + code for code in codes[1:]], singles)
-    terms = [term & _MASK for term in (*singles, *pairs)]
-    columns = sorted(set(terms))
-    values = np.ones(len(columns), dtype=np.float32)
-    if len(columns) < len(terms):
-        counts = Counter(terms)
-        values[:] = [1.0 if (n := counts[c]) == 1 else 1.0 + log(n) for c in columns]
-    return SparseRows(np.array([0, len(columns)], dtype=np.int64), np.array(columns, dtype=np.int64), values, WIDTH)
+    terms = np.array([*singles, *pairs], dtype=np.int64)
+    terms &= _MASK
+    terms.sort()
+    first = np.empty(len(terms) + 1, dtype=bool)
+    first[:1] = first[-1:] = True
+    np.not_equal(terms[1:], terms[:-1], out=first[1:-1])
+    starts = first.nonzero()[0]
+    columns = terms.take(starts[:-1])
+    values = _weights().take(starts[1:] - starts[:-1])
+    return SparseRows(np.array([0, len(columns)], dtype=np.int64), columns, values, WIDTH)
+
+
+@cache
+def _weights() -> Singles:
+    """The value of a term by its count."""
+    return np.array([0.0, *(1.0 + log(n) for n in range(1, MAX_TERMS + 1))], dtype=np.float32)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from functools import cache
 from math import log1p
 from typing import NamedTuple
 
@@ -12,17 +11,23 @@ import numpy as np
 
 from equipoise.types import Singles
 
-_CLASSES = (
-    ("digit", b"0123456789"),
-    ("upper", bytes(range(65, 91))),
-    ("non_ascii", bytes(range(128, 256))),
-    ("bracket", b"()[]{}"),
-    ("operator", b"=+*/<>%&|^~_"),
-    ("quote", b"\"'`"),
-    ("sentence", b".!?"),
-    ("question", b"?"),
-    ("newline", b"\n"),
-    ("comma", b",;:"),
+# Every byte that counts for something becomes the first letter of what it counts for.
+_MEMBERS = (
+    (b"d", b"0123456789"),
+    (b"u", bytes(range(65, 91))),
+    (b"n", bytes(range(128, 256))),
+    (b"b", b"()[]{}"),
+    (b"o", b"=+*/<>%&|^~_"),
+    (b"q", b"\"'`"),
+    (b".", b".!"),
+    (b"?", b"?"),
+    (b"\n", b"\n"),
+    (b",", b",;:"),
+)
+_OF_MEMBERS = b"".join(members for _, members in _MEMBERS)
+_CLASS = bytes.maketrans(
+    _OF_MEMBERS + bytes(i for i in range(128) if i not in _OF_MEMBERS),
+    b"".join(name * len(members) for name, members in _MEMBERS) + b" " * (256 - len(_OF_MEMBERS)),
 )
 _WH = ("what", "why", "how", "which", "who", "when", "where", "whose", "whom")
 _IMPERATIVES = frozenset(
@@ -96,15 +101,15 @@ def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:
         size: sizes of the whole prompt.
     """
     code = text.encode()
-    histogram = np.bincount(np.frombuffer(code, dtype=np.uint8), minlength=256)
-    digit, upper, non_ascii, bracket, operator, quote, sentence, question, newline, comma = (
-        _classes() @ histogram
-    ).tolist()
+    count = code.translate(_CLASS).count
+    digit, upper, bracket, operator, question = count(b"d"), count(b"u"), count(b"b"), count(b"o"), count(b"?")
+    sentence = count(b".") + question
     bytes_ = max(len(code), 1)
     n = max(len(parts), 1)
     seen = set(parts)
     numbers = _NUMBER.findall(text) if digit else ()
-    backslash_or_dollar = "\\" in text or "$" in text
+    plain, backslash_or_dollar = text.isascii(), "\\" in text or "$" in text
+    listed = digit or operator or not plain or "-" in text
     return np.array(
         (
             log1p(size.words),
@@ -117,17 +122,17 @@ def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:
             len(seen) / n,
             digit / bytes_,
             upper / bytes_,
-            non_ascii / bytes_,
+            0.0 if plain else count(b"n") / bytes_,
             bracket / bytes_,
             operator / bytes_,
-            quote / bytes_,
-            comma / bytes_,
+            count(b"q") / bytes_,
+            count(b",") / bytes_,
             log1p(question),
-            log1p(newline),
+            log1p(count(b"\n")),
             log1p(text.count("```")),
             log1p(len(_CODE_MARK.findall(text))) if bracket or operator else 0.0,
             log1p(len(_LATEX.findall(text))) if backslash_or_dollar else 0.0,
-            log1p(len(_LIST_ITEM.findall(text))),
+            log1p(len(_LIST_ITEM.findall(text))) if listed else 0.0,
             log1p(len(_OPTION.findall(text))) if upper else 0.0,
             log1p(len(numbers)),
             min(max(map(len, numbers), default=0), 20),
@@ -141,12 +146,3 @@ def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:
         ),
         dtype=np.float32,
     )
-
-
-@cache
-def _classes() -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
-    """One row per character class, one column per byte value."""
-    table = np.zeros((len(_CLASSES), 256))
-    for row, (_, members) in enumerate(_CLASSES):
-        table[row, list(members)] = 1.0
-    return table

@@ -27,17 +27,15 @@ class Vocabulary:
 
     def cues(self, words: Sequence[str]) -> Singles:
         """``log(1 + distinct words)`` of every group, and the groups of the first word, shape (2g,)."""
-        size = len(self.names)
-        out = np.zeros(2 * size, dtype=np.float32)
-        counts = [0] * size
-        for word in self.groups.keys() & set(words):
-            for group in self.groups[word]:
-                counts[group] += 1
-        out[:size] = [_LOGS[min(c, _MOST)] for c in counts]
-        if words:
-            for group in self.groups.get(words[0], ()):
-                out[size + group] = 1.0
-        return out
+        size, groups = len(self.names), self.groups
+        out = [0] * (2 * size)
+        for word in filter(groups.__contains__, set(words)):
+            for group in groups[word]:
+                out[group] += 1
+        logs = [_LOGS[c] if c <= _MOST else _LOGS[_MOST] for c in out]
+        for group in groups.get(words[0], ()) if words else ():
+            logs[size + group] = 1.0
+        return np.array(logs, dtype=np.float32)
 
 
 @cache

@@ -18,6 +18,8 @@ TAIL_CHARS = 1500
 MAX_BYTES = 8000
 
 _WORD = re.compile(r"[^\W_]+")
+# For ASCII the same words in a quarter of the time.
+_WORDS_ONLY = "".join(c if c.isalnum() else " " for c in map(chr, range(128)))
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SPLIT_LIMIT = 20_000
 _LAST_SPACE = 0x3000
@@ -46,7 +48,8 @@ def _ends(text: str, head: int, tail: int) -> str:
 
 def word_tokens(text: str) -> list[str]:
     """The lowercase words of an analysed window, in order: runs of letters and digits."""
-    return _WORD.findall(text.lower())
+    lower = text.lower()
+    return lower.translate(_WORDS_ONLY).split() if lower.isascii() else _WORD.findall(lower)
 
 
 def count_words(text: str) -> int:

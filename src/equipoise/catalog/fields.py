@@ -79,7 +79,7 @@ def _check_price(model: Model) -> None:
         _refuse(model, "price", model.price, "a Price, or a mapping of its fields")
     for name in _PRICE_FIELDS:
         value = getattr(model.price, name)
-        if name == "source" or (value is None and name == "usd_per_1m_cached_input"):
+        if name == "source" or (value is None and name in ("usd_per_1m_cached_input", "usd_per_1m_cache_write")):
             continue
         if not _within(value, MOST_USD):
             _refuse(model, name, value, "a number of dollars, zero or more")
@@ -89,7 +89,8 @@ def _merged_price(model: Model, fields: Mapping[str, Any]) -> Price:
     source = fields.get("source", "given")
     if model.price is not None:
         # The old discount belonged to the old price: without a new one, cached tokens cost the full price.
-        cached = {"usd_per_1m_cached_input": None} if "usd_per_1m_input" in fields else {}
+        old = {"usd_per_1m_cached_input": None, "usd_per_1m_cache_write": None}
+        cached = old if "usd_per_1m_input" in fields else {}
         return replace(model.price, **{**cached, **fields, "source": source})
     token_prices = {"usd_per_1m_input", "usd_per_1m_output"}
     # Half a price would make the other half free without anyone having said so.

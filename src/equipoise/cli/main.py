@@ -27,6 +27,8 @@ COMMANDS = {
     "train": "learn a router from an outcome table",
     "evaluate": "measure routers on an outcome table, with intervals",
     "calibrate": "set a policy on rows that the router has not seen",
+    "keys": "make, list and revoke API keys of the gateway",
+    "log": "export, follow or prune the log of decisions",
     "routers": "list routers and policies with their parameters",
 }
 

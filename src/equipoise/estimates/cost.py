@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from equipoise.types import Expected, FeatureBatch, Floats, Model, Outcomes, Price, State
+from equipoise.types import Bools, Expected, FeatureBatch, Floats, Model, Outcomes, Price, State, Warm
 
 _FLOOR = 1e-12
 # Predictions stay within exp(4), some fifty times, of a model's usual value.
@@ -22,12 +22,73 @@ class Learned(NamedTuple):
     weights: Floats
 
 
+class _Ready(NamedTuple):
+    """All that depends on the models alone, worked out once for as long as the same models are asked for.
+
+    Attributes:
+        slopes: of cost, output and latency, shape (inputs, 3m); None where nothing was learned.
+        level: what the three are at the usual input, shape (3m,); NaN for not known.
+        most: the most that is ever predicted, shape (3m,).
+        unmeasured_output: models whose answer length is the analysis's, shape (m,).
+        output_limit: the most that every model answers, where any says.
+        priced: models whose cost is their price's, shape (m,), where any is.
+        prices: USD per million input tokens and output tokens, and per call, shape (3, m).
+        saved: by model, USD per million input tokens that a prompt cache holds.
+    """
+
+    models: tuple[Model, ...]
+    slopes: Floats | None
+    level: Floats
+    most: Floats
+    unmeasured_output: Bools
+    output_limit: Floats | None
+    priced: Bools | None
+    prices: Floats
+    saved: dict[str, float]
+
+    @classmethod
+    def of(cls, models: tuple[Model, ...], learned: Mapping[str, Learned], *, width: int) -> Self:
+        """Line up what was learned and what models say of themselves."""
+        m = len(models)
+        slopes, most = np.zeros((width, 3, m)), np.full((3, m), np.inf)
+        level = np.full((3, m), np.nan)
+        level[2] = [np.nan if model.latency_s is None else model.latency_s for model in models]
+        measured = np.zeros((3, m), dtype=bool)
+        for i, kind in enumerate(("cost", "output", "latency")):
+            rows = learned[kind].rows if kind in learned else {}
+            for j, row in ((j, rows[model.name]) for j, model in enumerate(models) if model.name in rows):
+                weights = learned[kind].weights[row]
+                slopes[:, i, j], level[i, j], most[i, j], measured[i, j] = weights[:-2], weights[-2], weights[-1], True
+        prices = [None if measured[0, j] and _by_time(model.price) else model.price for j, model in enumerate(models)]
+        priced = np.array([price is not None for price in prices], dtype=bool)
+        some = [price or Price() for price in prices]
+        limits = [np.inf if model.max_output_tokens is None else model.max_output_tokens for model in models]
+        return cls(
+            models=models,
+            slopes=slopes.reshape(width, 3 * m) if measured.any() else None,
+            level=level.ravel(),
+            most=most.ravel(),
+            unmeasured_output=~measured[1],
+            output_limit=np.array(limits) if np.isfinite(limits).any() else None,
+            priced=priced if priced.any() else None,
+            prices=np.array([[p.usd_per_1m_input, p.usd_per_1m_output, p.usd_per_call] for p in some]).reshape(m, 3).T,
+            saved={model.name: _saved(price) for model, price in zip(models, prices, strict=True)},
+        )
+
+    def discount(self, warm: Warm, input_tokens: float) -> Floats:
+        """What the prompt cache of one model saves on each, shape (m,): nothing but on that one."""
+        held = max(0.0, min(float(warm.tokens), input_tokens))
+        saved = held * self.saved.get(warm.model, 0.0) / 1e6
+        return np.array([saved if model.name == warm.model else 0.0 for model in self.models])
+
+
 @dataclass(kw_only=True)
 class CostModel:
     """Per model, a log-linear regression of what was measured on the prompt's length and structure.
 
     A cost is predicted, in this order: from the model's own price with the prompt's tokens and the
-    predicted answer length; from the costs that were measured. NaN means that neither is known.
+    predicted answer length, less what a warm prompt cache saves; from the costs that were measured. NaN
+    means that neither is known.
     Log predictions are corrected so that their mean is the measured mean (smearing, Duan 1983).
 
     Args:
@@ -38,6 +99,7 @@ class CostModel:
 
     _learned: dict[str, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
     _centre: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _ready: _Ready | None = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Learn from whichever of cost, output tokens and latency the outcomes hold."""
@@ -46,6 +108,7 @@ class CostModel:
         x = x - self._centre
         measured = {"cost": outcomes.cost_usd, "output": outcomes.output_tokens, "latency": outcomes.latency_s}
         self._learned = {kind: self._regress(x, outcomes.models, values) for kind, values in measured.items()}
+        self._ready = None
         return self
 
     def _regress(self, x: Floats, models: Sequence[str], values: Floats | None) -> Learned:
@@ -67,32 +130,32 @@ class CostModel:
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Expected:
         """Expected cost in USD, latency in seconds and output tokens, shapes (n, m)."""
-        x = _columns(batch) - self._centre if self._learned else np.zeros((len(batch), 0))
-        output = self._kind("output", x, models, [None] * len(models))
-        output = np.where(output == output, output, batch.output_tokens[:, None])
-        most = [m.max_output_tokens for m in models]
-        if any(most):
-            output = np.minimum(output, np.array([np.inf if limit is None else limit for limit in most]))
-        cost = self._kind("cost", x, models, [None] * len(models))
-        for j, model in enumerate(models):
-            if model.price is not None and not (model.price.usd_per_compute_s and cost[0, j] == cost[0, j]):
-                cost[:, j] = _priced(model.price, batch.input_tokens, output[:, j])
-        return Expected(cost, self._kind("latency", x, models, [m.latency_s for m in models]), output)
-
-    def _kind(self, kind: str, x: Floats, models: Sequence[Model], otherwise: Sequence[float | None]) -> Floats:
-        """Learned predictions, shape (n, m); ``otherwise`` (NaN for None) where nothing was learned of a model."""
-        learned = self._learned.get(kind)
-        if learned is None or not learned.rows:
-            plain = np.array([np.nan if v is None else v for v in otherwise], dtype=np.float64)
-            return np.repeat(plain[None], len(x), axis=0)
-        rows = [learned.rows.get(m.name, -1) for m in models]
-        w = learned.weights if rows == list(range(len(learned.weights))) else learned.weights[rows]
-        slope = np.minimum(np.maximum(x @ w[:, :-2].T, -_FURTHEST), _FURTHEST)
-        predicted: Floats = np.minimum(w[:, -2] * np.exp(slope), w[:, -1])
-        for j in (j for j, row in enumerate(rows) if row < 0):
-            known = otherwise[j]
-            predicted[:, j] = np.nan if known is None else known
-        return predicted
+        asked = tuple(models)
+        ready = self._ready
+        if ready is None or ready.models != asked:
+            ready = self._ready = _Ready.of(asked, self._learned, width=len(self._centre))
+        if ready.slopes is None:
+            predicted = ready.level[None].repeat(len(batch), axis=0)
+        else:
+            x = _columns(batch)
+            x -= self._centre
+            predicted = x.dot(ready.slopes)
+            np.maximum(predicted, -_FURTHEST, out=predicted)
+            np.minimum(predicted, _FURTHEST, out=predicted)
+            np.exp(predicted, out=predicted)
+            predicted *= ready.level
+            np.minimum(predicted, ready.most, out=predicted)
+        m = len(asked)
+        cost, output, latency = predicted[:, :m], predicted[:, m : 2 * m], predicted[:, 2 * m :]
+        np.copyto(output, batch.output_tokens[:, None], where=ready.unmeasured_output)
+        if ready.output_limit is not None:
+            np.minimum(output, ready.output_limit, out=output)
+        if ready.priced is not None:
+            np.copyto(cost, _priced(ready, batch.input_tokens[:, None], output), where=ready.priced)
+            for i, warm in enumerate(batch.warm):
+                if warm is not None:
+                    cost[i] -= ready.discount(warm, float(batch.input_tokens[i]))
+        return Expected(cost, latency, output)
 
     def state(self) -> State:
         """Regression weights by model."""
@@ -106,6 +169,7 @@ class CostModel:
             kind: Learned({name: i for i, name in enumerate(names)}, state.arrays[kind])
             for kind, names in state.meta.items()
         }
+        self._ready = None
         return self
 
 
@@ -120,7 +184,21 @@ def _columns(batch: FeatureBatch) -> Floats:
     return x
 
 
-def _priced(price: Price, input_tokens: Floats, output_tokens: Floats) -> Floats:
-    tokens = input_tokens * price.usd_per_1m_input + output_tokens * price.usd_per_1m_output
-    out: Floats = tokens / 1e6 + price.usd_per_call
+def _priced(ready: _Ready, input_tokens: Floats, output_tokens: Floats) -> Floats:
+    per_input, per_output, per_call = ready.prices
+    out: Floats = input_tokens * per_input
+    out += output_tokens * per_output
+    out /= 1e6
+    out += per_call
     return out
+
+
+def _by_time(price: Price | None) -> bool:
+    """Whether compute time is paid, of which the measured costs know more than the price."""
+    return price is not None and price.usd_per_compute_s > 0.0
+
+
+def _saved(price: Price | None) -> float:
+    if price is None or price.usd_per_1m_cached_input is None:
+        return 0.0
+    return price.usd_per_1m_input - price.usd_per_1m_cached_input

@@ -9,8 +9,8 @@ clusters have not seen. Beyond the usual distances the trust in what is specific
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 from scipy.cluster.vq import kmeans2
@@ -34,13 +34,31 @@ def cautious(estimate: Floats, level: Floats, trust: Floats | None) -> Floats:
     ``level`` (m,) are the models' overall means, ``trust`` (n, 1) is in [0, 1]. Only leads over the overall best
     shrink: where a cheaper model is expected to be worse, and by how much, stays as estimated.
     """
-    if trust is None or len(level) < 2:
-        return estimate
-    best = int(np.argmax(level))
-    lead = estimate - estimate[:, best : best + 1]
-    capped = trust * lead + (1.0 - trust) * _USUAL_LEAD * (level - level[best])
-    out: Floats = estimate[:, best : best + 1] + np.minimum(lead, capped)
-    return out
+    return estimate if trust is None else Caution.of(level).apply(estimate, trust)
+
+
+class Caution(NamedTuple):
+    """What ``cautious`` needs of the overall means: which model is best, and the leads over it without trust."""
+
+    best: int
+    lead: Floats
+
+    @classmethod
+    def of(cls, level: Floats) -> Self:
+        """From the models' overall means, shape (m,)."""
+        best = int(level.argmax())
+        return cls(best, _USUAL_LEAD * (level - level[best]))
+
+    def apply(self, estimate: Floats, trust: Floats) -> Floats:
+        """The cautious estimates, shape (n, m)."""
+        leader = estimate[:, self.best : self.best + 1]
+        lead = estimate - leader
+        capped = lead - self.lead
+        capped *= trust
+        capped += self.lead
+        np.minimum(lead, capped, out=lead)
+        lead += leader
+        return lead
 
 
 @dataclass(slots=True)
@@ -64,6 +82,14 @@ class Novelty:
     centres: Singles
     squares: Singles
     usual: Floats
+    _faded: Floats = field(init=False, repr=False, compare=False)
+
+    FURTHEST: ClassVar[float] = 5.0
+
+    def __post_init__(self) -> None:
+        # Trust at every rank among the usual distances.
+        rank = np.arange(len(self.usual) + 1) / max(len(self.usual), 1)
+        self._faded = np.clip((_FOREIGN - rank) / (_FOREIGN - _FAMILIAR), 0.0, 1.0)
 
     @classmethod
     def fit(cls, batch: FeatureBatch) -> Self | None:
@@ -88,23 +114,34 @@ class Novelty:
         parts = (whitening[:d] * root, whitening[d:], -2.0 * white.T, (white**2).sum(axis=1))
         narrow: list[Any] = [np.ascontiguousarray(part, dtype=np.float32) for part in (middle, inverse, *parts)]
         fitted = cls(*[*narrow, np.zeros(0)])
-        fitted.usual = np.sort(fitted.distance(held))
-        return fitted
+        return replace(fitted, usual=np.sort(fitted.distance(held)))
+
+    def _coordinates(self, batch: FeatureBatch) -> Singles:
+        assert batch.embedding is not None and batch.structure is not None
+        x: Singles = batch.embedding @ self.semantic
+        x += _standard(batch.structure, self.middle, self.inverse) @ self.structural
+        return x
 
     def distance(self, batch: FeatureBatch) -> Floats:
         """Squared distance to the nearest cluster, shape (n,)."""
-        assert batch.embedding is not None and batch.structure is not None
-        x = batch.embedding @ self.semantic
-        x += _standard(batch.structure, self.middle, self.inverse) @ self.structural
-        nearest: Singles = (x @ self.centres + self.squares).min(axis=1) + (x * x).sum(axis=1)
-        return nearest.astype(np.float64)
+        return self._distance_at(self._coordinates(batch))
+
+    def _distance_at(self, coordinates: Singles) -> Floats:
+        beyond = coordinates.dot(self.centres)
+        beyond += self.squares
+        nearest = np.minimum.reduce(beyond, axis=1)
+        nearest += np.add.reduce(coordinates * coordinates, axis=1)
+        out: Floats = nearest.astype(np.float64)
+        return out
 
     def trust(self, batch: FeatureBatch) -> Floats:
         """Shape (n, 1): one for the more usual half of prompts, falling to zero for the most unusual fifth."""
-        quantile = np.searchsorted(self.usual, self.distance(batch)) / len(self.usual)
-        faded = (_FOREIGN - quantile) / (_FOREIGN - _FAMILIAR)
-        trust: Floats = np.minimum(np.maximum(faded, 0.0), 1.0)[:, None]
-        return trust
+        return self.trust_at(self._coordinates(batch))
+
+    def trust_at(self, coordinates: Singles) -> Floats:
+        """The same for whitened coordinates, shape (n, w)."""
+        trust: Floats = self._faded[self.usual.searchsorted(self._distance_at(coordinates))]
+        return trust[:, None]
 
     @classmethod
     def restore(cls, arrays: Mapping[str, Any]) -> Self | None:
@@ -123,5 +160,5 @@ _FIELDS = ("middle", "inverse", "semantic", "structural", "centres", "squares", 
 
 def _standard(structure: Singles, middle: Singles, inverse: Singles) -> Singles:
     """Standardised structure, within five standard deviations."""
-    scaled: Singles = np.minimum(np.maximum((structure - middle) * inverse, -5.0), 5.0).astype(np.float32, copy=False)
-    return scaled
+    scaled: Singles = np.minimum(np.maximum((structure - middle) * inverse, -Novelty.FURTHEST), Novelty.FURTHEST)
+    return scaled.astype(np.float32, copy=False)

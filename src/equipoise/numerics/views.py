@@ -1,7 +1,8 @@
 """Three ways to look at a prompt, each as a linear model of every model's quality.
 
 A view turns features into a matrix (dense or sparse) with a transformation fitted on training rows,
-then predicts the deviation of each model's quality from its mean by ridge regression.
+then predicts the deviation of each model's quality from its mean by ridge regression. Fitting is here;
+``numerics.folded`` predicts.
 """
 
 from __future__ import annotations
@@ -49,11 +50,7 @@ class View(ABC):
 
     @abstractmethod
     def fitted(self, weights: Floats) -> FittedWeights:
-        """Weights of shape (d, m) made ready for ``apply``."""
-
-    @abstractmethod
-    def apply(self, batch: FeatureBatch, fitted: FittedWeights) -> Singles:
-        """Predicted deviations, shape (n, m)."""
+        """Weights of shape (d, m) made ready for unscaled features."""
 
     @abstractmethod
     def arrays(self) -> Arrays:
@@ -92,10 +89,6 @@ class _Dense(View):
     def fitted(self, weights: Floats) -> FittedWeights:
         folded = weights * self.scale[:, None]
         return FittedWeights(folded.astype(np.float32), (-self.centre @ folded).astype(np.float32))
-
-    def apply(self, batch: FeatureBatch, fitted: FittedWeights) -> Singles:
-        out: Singles = self.raw(batch) @ fitted.weights + fitted.bias
-        return out
 
     def arrays(self) -> Arrays:
         return {"centre": self.centre, "scale": self.scale}
@@ -214,16 +207,6 @@ class Lexical(View):
     def fitted(self, weights: Floats) -> FittedWeights:
         return FittedWeights(weights.astype(np.float32), np.zeros(weights.shape[1], dtype=np.float32))
 
-    def apply(self, batch: FeatureBatch, fitted: FittedWeights) -> Singles:
-        assert batch.lexical is not None
-        if len(batch) > 1:
-            out: Singles = self.matrix(batch) @ fitted.weights
-            return out
-        columns, values, _ = self._weighted(batch.lexical)
-        norm = max(float(values @ values) ** 0.5, 1e-9)
-        single: Any = (values / np.float32(norm)) @ fitted.weights.take(columns, axis=0)
-        return np.asarray(single[None], dtype=np.float32)
-
     def arrays(self) -> Arrays:
         return {"column": self.column, "idf": self.idf}
 
@@ -249,7 +232,3 @@ class FittedView:
     view: View
     fitted: FittedWeights
     penalty: float
-
-    def apply(self, batch: FeatureBatch) -> Singles:
-        """Predicted deviations, shape (n, m)."""
-        return self.view.apply(batch, self.fitted)

@@ -9,7 +9,7 @@ from equipoise.types import Floats
 
 def certain(utility: Floats) -> Floats:
     """Probability one on the highest utility of every row, the first of equals; NaN is refused."""
-    probability = np.zeros_like(utility)
-    best = np.argmax(np.where(np.isnan(utility), -np.inf, utility), axis=1)
-    probability[np.arange(len(utility)), best] = 1.0
+    best = np.where(utility == utility, utility, -np.inf).argmax(axis=1)
+    probability = np.empty(utility.shape)
+    np.equal(np.arange(utility.shape[1]), best[:, None], out=probability)
     return probability

@@ -49,5 +49,5 @@ def _confidence(utility: np.ndarray) -> np.ndarray:
     if utility.shape[1] < 2:
         return np.full(len(utility), 0.8)
     known = np.where(utility == utility, utility, -_FAR)
-    top = np.partition(known, -2, axis=1)[:, -2:]
-    return np.where(top[:, 0] > -_FAR, np.minimum(0.95, 0.5 + 0.5 * (top[:, 1] - top[:, 0])), 0.8)
+    known.sort(axis=1)
+    return np.array([min(0.95, 0.5 + 0.5 * (a - b)) if b > -_FAR else 0.8 for b, a in known[:, -2:].tolist()])

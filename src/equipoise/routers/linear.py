@@ -4,20 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import numpy as np
 from annotated_types import Ge, MinLen
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.folded import Folded
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
-from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
+from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
 from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, View, widened
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 _BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+
+
+_Asked = tuple[tuple[Model, ...], tuple[int, ...]] | None
+
+
+class _Ready(NamedTuple):
+    """What predicts: the folded views, the models' level with the views' bias, and the guard's caution."""
+
+    folded: Folded
+    base: Floats
+    caution: Caution
+
+    @classmethod
+    def of(cls, folded: Folded, level: Floats) -> Self:
+        """At the models' current level, shape (m,)."""
+        return cls(folded, level + folded.bias, Caution.of(level))
 
 
 @dataclass(kw_only=True)
@@ -53,6 +70,8 @@ class Linear(Router):
     _views: list[FittedView] = field(default_factory=list, init=False, repr=False, compare=False)
     _novelty: Novelty | None = field(default=None, init=False, repr=False, compare=False)
     _online: Floats = field(default_factory=lambda: np.zeros((2, 0)), init=False, repr=False, compare=False)
+    _ready: _Ready | None = field(default=None, init=False, repr=False, compare=False)
+    _asked: _Asked = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Fit views out of fold, choose penalties and shrinkage, refit on all rows."""
@@ -74,6 +93,7 @@ class Linear(Router):
         self._novelty = Novelty.fit(outcomes.features)
         residual = np.where(observed, y - self._shrunk(raw), np.nan)
         self._spread = np.sqrt(np.nan_to_num(np.nanmean(np.square(residual), axis=0), nan=0.25))
+        self._get_ready()
         return self
 
     def _blend(self, raw: Floats, y: Floats, observed: Bools, outcomes: Outcomes) -> tuple[float, float]:
@@ -91,38 +111,51 @@ class Linear(Router):
         return common, _BLENDS[int(np.argmax(areas))]
 
     def _shrunk(self, raw: Floats) -> Floats:
-        shared = np.add.reduce(raw, axis=1, keepdims=True) / raw.shape[1]
-        shrunk: Floats = self._specific * raw + (self._common - self._specific) * shared
+        shrunk: Floats = raw @ self._mix(raw.shape[1])
         return shrunk
+
+    def _mix(self, models: int) -> Floats:
+        """Shrinkage as a matrix (m, m): what is specific stays a model's own, what is common is shared by all."""
+        shared = (self._common - self._specific) / max(models, 1)
+        return self._specific * np.eye(models) + shared
+
+    def _get_ready(self) -> None:
+        """Fold what was learned into what predicts."""
+        self._ready = self._asked = None
+        if self._views:
+            folded = Folded.of(self._views, self._mix(len(self._models)) / len(self._views), self._novelty)
+            self._ready = _Ready.of(folded, self._level())
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
-        n = len(batch)
-        columns = [self._models.get(m.name, -1) for m in models]
-        if not self._views or max(columns, default=-1) < 0:
+        n, columns, ready = len(batch), self._columns(models), self._ready
+        if ready is None or max(columns, default=-1) < 0:
             return Estimates(np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan))
-        raw = self._raw(batch)
-        trust = None if self._novelty is None else self._novelty.trust(batch)
-        level = self._mean + self._offset()
-        every = cautious(level + self._shrunk(raw), level, trust)
-        every = np.minimum(np.maximum(every, 0.0), 1.0)
-        if columns == list(range(every.shape[1])):
-            return Estimates(every, np.repeat(self._spread[None], n, axis=0))
+        deviation, trust = ready.folded.apply(batch)
+        every = deviation + ready.base
+        if trust is not None:
+            every = ready.caution.apply(every, trust)
+        np.maximum(every, 0.0, out=every)
+        np.minimum(every, 1.0, out=every)
+        if columns == tuple(range(every.shape[1])):
+            return Estimates(every, self._spread[None].repeat(n, axis=0))
         mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
         known = [j for j, c in enumerate(columns) if c >= 0]
         picked = [columns[j] for j in known]
         mean[:, known], std[:, known] = every[:, picked], self._spread[picked]
         return Estimates(mean, std)
 
-    def _raw(self, batch: FeatureBatch) -> Floats:
-        """Mean of what the views predict, before shrinkage, shape (n, m)."""
-        total: Floats = np.add.reduce([f.apply(batch) for f in self._views])
-        return total / len(self._views)
+    def _columns(self, models: Sequence[Model]) -> tuple[int, ...]:
+        """Where each model was learned, -1 for nowhere; remembered for the models last asked for."""
+        key, asked = tuple(models), self._asked
+        if asked is None or asked[0] != key:
+            asked = self._asked = (key, tuple(self._models.get(m.name, -1) for m in key))
+        return asked[1]
 
-    def _offset(self) -> Floats:
-        """What single observations since the fit have added to each model's level, shrunk by 20 pseudo-rows."""
-        offset: Floats = self._online[0] / (self._online[1] + 20.0)
-        return offset
+    def _level(self) -> Floats:
+        """Each model's mean, with what single observations since the fit add to it, shrunk by 20 pseudo-rows."""
+        level: Floats = self._mean + self._online[0] / (self._online[1] + 20.0)
+        return level
 
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Move the model's level towards the observation. New models start from their first observation."""
@@ -132,11 +165,15 @@ class Linear(Router):
             self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
             for fitted in self._views:
                 fitted.fitted = widened(fitted.fitted)
+            self._get_ready()
         j = self._models[model]
         estimate = self._mean[j]
-        if self._views:
-            estimate = estimate + self._shrunk(self._raw(FeatureBatch.one(features)))[0, j]
+        if self._ready is not None:
+            folded = self._ready.folded
+            estimate = estimate + folded.bias[j] + folded.apply(FeatureBatch.one(features))[0][0, j]
         self._online[:, j] += (reward - estimate, 1.0)
+        if self._ready is not None:
+            self._ready = _Ready.of(self._ready.folded, self._level())
 
     def state(self) -> State:
         """Weights, transformations and shrinkage."""
@@ -166,6 +203,7 @@ class Linear(Router):
             self._views.append(
                 FittedView(VIEWS[name]().restore(own), FittedWeights(own["weights"], own["bias"]), penalty)
             )
+        self._get_ready()
         return self
 
 

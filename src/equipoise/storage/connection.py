@@ -1,0 +1,56 @@
+"""Connections to the SQLite file that holds decisions and keys."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from urllib.parse import quote
+
+from equipoise.errors import InputError
+from equipoise.storage.migrations import MIGRATIONS, check_version, migrate
+
+
+def connect(path: Path | None, *, wait_s: float = 5.0) -> sqlite3.Connection:
+    """A connection for writing; makes the file and brings its schema up to date. None: a database in memory.
+
+    Raises:
+        InputError: the file cannot be made or is no database.
+        StateError: it is of a newer version, or of another program.
+    """
+    if path is None:
+        connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        migrate(connection, Path(":memory:"))
+        return connection
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: no folder {path.parent}; make it, or name another file in storage.url")
+    # Prompts may be in it, so it is the owner's alone.
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    return _opened(path, "rw", wait_s, write=True)
+
+
+def connect_to_read(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
+    """A connection for reading a file that is there, also while another process writes it. Raises as ``connect``."""
+    if not path.is_file():
+        raise InputError(f"{path}: no such decision log; `equipoise serve` makes it, or name another in storage.url")
+    return _opened(path, "rw" if os.access(path, os.W_OK) else "ro", wait_s, write=False)
+
+
+def _opened(path: Path, mode: str, wait_s: float, *, write: bool) -> sqlite3.Connection:
+    where = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    try:
+        connection = sqlite3.connect(where, uri=True, timeout=wait_s, isolation_level=None, check_same_thread=False)
+        if write:
+            connection.execute("PRAGMA page_size = 8192")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # The journal's segments go once a commit holds them, so a commit must outlive a power cut.
+            connection.execute("PRAGMA synchronous = FULL")
+            connection.execute("PRAGMA secure_delete = ON")
+            migrate(connection, path)
+        else:
+            connection.execute("PRAGMA query_only = ON")
+            if check_version(connection, path) < len(MIGRATIONS):
+                raise InputError(f"{path}: written by an older version of equipoise; start `equipoise serve` once")
+    except sqlite3.Error as error:
+        raise InputError(f"{path}: cannot be opened ({error}); name another file in storage.url") from None
+    return connection

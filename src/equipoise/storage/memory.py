@@ -1,0 +1,102 @@
+"""Decisions kept in this process only, the latest ones."""
+# ruff: noqa: D102  (the contract carries the docstrings)
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+
+from equipoise.storage.journal import Mark
+from equipoise.storage.store import DecisionEntry, Entry, FeedbackEntry, OutcomeEntry, Store, Stored, merged
+
+
+class MemoryStore(Store):
+    """Nothing outlives the process. Beyond ``most`` decisions the oldest are forgotten."""
+
+    def __init__(self, *, most: int = 10_000) -> None:
+        self._most = most
+        self._lock = threading.Lock()
+        self._kept: dict[str, Stored] = {}
+        self._early: dict[str, list[OutcomeEntry | FeedbackEntry]] = {}
+        self._finished: dict[int, str] = {}
+        self._arrived = self._finishes = 0
+        self._mark = Mark()
+
+    def ingest(self, entries: Sequence[Entry], mark: Mark | None = None) -> int:
+        with self._lock:
+            for entry in entries:
+                self._take(entry)
+            if mark is not None:
+                self._mark = mark
+        return 0
+
+    def _take(self, entry: Entry) -> None:
+        stored = merged(self._kept.get(entry.id), entry)
+        if isinstance(entry, DecisionEntry):
+            if entry.id not in self._kept:
+                self._arrived += 1
+            for early in self._early.pop(entry.id, ()):
+                stored = merged(stored, early)
+        elif stored is None:
+            if len(self._early) < self._most:
+                self._early.setdefault(entry.id, []).append(entry)
+            return
+        if stored is None:
+            return
+        before = self._kept.get(entry.id)
+        if stored.outcome is not None and (before is None or before.outcome is None):
+            self._finishes += 1
+            self._finished[self._finishes] = entry.id
+        self._kept[entry.id] = stored if stored.position else stored._replace(position=self._arrived)
+        self._forget()
+
+    def _forget(self) -> None:
+        # A tenth at a time: looking for the oldest key of a dict takes longer the more were removed before it.
+        if len(self._kept) > self._most:
+            for decision_id in list(self._kept)[: max(1, self._most // 10)]:
+                del self._kept[decision_id]
+            self._finished = {n: i for n, i in self._finished.items() if i in self._kept}
+
+    def mark(self) -> Mark:
+        return self._mark
+
+    def owner(self, decision_id: str) -> str | None:
+        stored = self._kept.get(decision_id)
+        return None if stored is None else stored.decision.tenant
+
+    def read(self, decision_id: str) -> tuple[Stored | None, Mark]:
+        with self._lock:
+            return self._kept.get(decision_id), self._mark
+
+    def tail(self, n: int) -> list[Stored]:
+        with self._lock:
+            return list(self._kept.values())[max(0, len(self._kept) - n) :]
+
+    def finished_after(self, position: int | None, most: int = 1000) -> tuple[list[Stored], int]:
+        with self._lock:
+            if position is None:
+                return [], self._finishes
+            found = [n for n in self._finished if n > position][:most]
+            return [self._kept[self._finished[n]] for n in found], found[-1] if found else position
+
+    def rows(self, since: float = 0.0) -> Iterator[Stored]:
+        with self._lock:
+            kept = list(self._kept.values())
+        return (stored for stored in kept if stored.decision.received >= since)
+
+    def prune(self, before: float, *, pending_before: float | None = None) -> int:
+        limit = before if pending_before is None else pending_before
+        with self._lock:
+            gone = {i for i, s in self._kept.items() if s.decision.received < before}
+            self._kept = {i: s for i, s in self._kept.items() if i not in gone}
+            self._finished = {n: i for n, i in self._finished.items() if i in self._kept}
+            early = ((i, [e for e in waiting if _time(e) >= limit]) for i, waiting in self._early.items())
+            self._early = {i: waiting for i, waiting in early if waiting}
+        return len(gone)
+
+    def close(self) -> None:
+        return None
+
+
+def _time(entry: OutcomeEntry | FeedbackEntry) -> float:
+    return entry.finished if isinstance(entry, OutcomeEntry) else entry.received

@@ -1,0 +1,119 @@
+"""Prompts without what tells people apart or opens doors, for logs.
+
+Finds e-mail addresses, phone, card and account numbers, network addresses, keys and tokens, and long runs of
+digits. It errs on the side of removing: a long number in a sum goes too. Names and street addresses stay, so
+what is left is not anonymous. Every pattern takes time in proportion to the text, whatever the text is.
+
+Patterns begin with a plain character, and look back from there: that is what the engine searches fast.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+
+_KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,16384}+(?:-----END [A-Z ]{0,30}KEY-----)?")
+_NAMES = ("key", "secret", "token", "passw", "pwd", "authorization", "bearer")
+_ASSIGNED = re.compile(
+    r"(?i)(?<![a-z])((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|pwd|authorization)[\"']?\s{0,3}[:=]\s{0,3}"
+    r"(?:bearer\s{1,3}|basic\s{1,3})?[\"']?)[^\s\"',;]{6,}+"
+)
+_BEARER = re.compile(r"(?i)(?<![a-z])(bearer\s{1,3})[\w.~+/=-]{8,}+")
+_LONG_WORD = re.compile(r"\S{15,}+")
+_JWT = re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{4,}+(?:\.[\w-]*+)?")
+_PREFIXED = re.compile(
+    r"(?<![\w-])(?:(?:sk|pk|rk|eq|pat|key|hf|gsk|xai|npm|glpat|pypi|gh[pousr]|github_pat|xox[abeoprs])[-_][\w-]{12,}+"
+    r"|AKIA[A-Z0-9]{12,}+|ASIA[A-Z0-9]{12,}+|AIza[\w-]{20,}+|ya29\.[\w-]{10,}+)"
+)
+_TOKEN = re.compile(r"(?<![\w+=-])[\w+=-]{24,}+")
+_EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]++(?:\.[\w-]++)++")
+_IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
+_IP6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4})(?![\w:])")
+_IP4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}+(?:\.\d{1,3}+){3}(?!\w|\.\d)")
+_PHONES = (
+    re.compile(r"\d(?<![\w+]\d)\d\d[ .-]\d{3}[ .-]\d{4}(?!\d)"),
+    re.compile(r"\+(?<![\w+]\+)\d{1,3}[ ./-]{0,2}(?:\(\d{1,5}\)[ ./-]{0,2})?\d(?:[ ./-]{0,2}\d){5,12}(?!\d)"),
+    re.compile(r"\((?<![\w+]\()\d{2,5}\)[ ./-]{0,2}\d(?:[ ./-]?\d){5,9}(?!\d)"),
+    re.compile(r"0(?<![\w+]0)0?[1-9]\d{1,4}[ /-]\d{2,12}+(?:[ /-]?\d{2,12}+){0,4}(?!\d)"),
+)
+_CARD = re.compile(r"\d(?<![\d.]\d)(?:[ -]?\d){12,18}(?!\d)")
+_DIGITS = re.compile(r"\d(?<!\d\d)\d{8,}+")
+_DIGIT = re.compile(r"\d")
+
+
+def redact(text: str) -> str:
+    """The text with ``[email]``, ``[phone]``, ``[card]``, ``[iban]``, ``[ip]``, ``[key]`` or ``[number]`` instead."""
+    if "-----BEGIN" in text:
+        text = _KEY_BLOCK.sub("[key]", text)
+    text = _LONG_WORD.sub(_vendor_keys, text)
+    small = text.lower()
+    if any(name in small for name in _NAMES):
+        text = _BEARER.sub(r"\1[key]", _ASSIGNED.sub(r"\1[key]", text))
+    if "@" in text:
+        text = _EMAIL.sub("[email]", text)
+    return _without_numbers(text)
+
+
+def _without_numbers(text: str) -> str:
+    if not _DIGIT.search(text):
+        return text
+    text = _IBAN.sub(_iban, text)
+    text = _LONG_WORD.sub(_tokens, text)
+    if text.count(":") > 1:
+        text = _IP6.sub(_ip6, text)
+    text = _IP4.sub(_ip4, text)
+    for phone in _PHONES:
+        text = phone.sub("[phone]", text)
+    return _DIGITS.sub("[number]", _CARD.sub(_card, text))
+
+
+def _vendor_keys(word: re.Match[str]) -> str:
+    return _PREFIXED.sub("[key]", _JWT.sub("[key]", word[0]))
+
+
+def _tokens(word: re.Match[str]) -> str:
+    return _TOKEN.sub(_token, word[0])
+
+
+def _token(found: re.Match[str]) -> str:
+    """Long runs that no word looks like: both cases with digits, or hexadecimal."""
+    text = found[0]
+    digits = sum(c.isdigit() for c in text)
+    if digits < 3 or digits == len(text):
+        return text
+    mixed = text != text.lower() and text != text.upper()
+    hexadecimal = len(text) >= 32 and not text.strip("0123456789abcdefABCDEF-")
+    return "[key]" if mixed or hexadecimal else text
+
+
+def _iban(found: re.Match[str]) -> str:
+    """The longest beginning that passes the checksum; words in capitals may follow."""
+    whole = found[0]
+    ends = [len(whole), *(i for i in range(len(whole) - 1, 14, -1) if whole[i] == " ")]
+    for end in ends:
+        number = whole[:end].replace(" ", "")
+        if 15 <= len(number) <= 34 and int("".join([str(int(c, 36)) for c in number[4:] + number[:4]])) % 97 == 1:
+            return "[iban]" + whole[end:]
+    return whole
+
+
+def _card(found: re.Match[str]) -> str:
+    """A card where the checksum of cards holds, else some other long number."""
+    digits = [int(c) for c in found[0] if c.isdigit()]
+    doubled = (d * 2 - 9 * (d > 4) for d in digits[-2::-2])
+    return "[card]" if (sum(digits[::-2]) + sum(doubled)) % 10 == 0 else "[number]"
+
+
+def _ip4(found: re.Match[str]) -> str:
+    return "[ip]" if all(int(part) < 256 for part in found[0].split(".")) else found[0]
+
+
+def _ip6(found: re.Match[str]) -> str:
+    text = found[0]
+    if len(text) < 6 or not any(c.isdigit() for c in text):
+        return text
+    try:
+        ip_address(text)
+    except ValueError:
+        return text
+    return "[ip]"

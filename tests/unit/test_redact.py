@@ -1,0 +1,109 @@
+"""Redaction: what must go, what should stay, and never slowly."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equipoise.storage.redact import redact
+
+GONE = {
+    "jane.doe+news@mail.example.co.uk": "[email]",
+    "müller@exämple.de": "[email]",
+    "4111 1111 1111 1111": "[card]",
+    "5500-0000-0000-0004": "[card]",
+    "378282246310005": "[card]",
+    "4111111111111112": "[number]",
+    "DE89 3704 0044 0532 0130 00": "[iban]",
+    "GB82WEST12345698765432": "[iban]",
+    "BE68 5390 0754 7034": "[iban]",
+    "+49 30 901820": "[phone]",
+    "+1 (555) 010-9999": "[phone]",
+    "(030) 901 82 00": "[phone]",
+    "030/9018200": "[phone]",
+    "555-010-9999": "[phone]",
+    "0044 20 7946 0958": "[phone]",
+    "192.168.0.1": "[ip]",
+    "2001:db8::ff00:42:8329": "[ip]",
+    "::ffff:192.0.2.1": "[ip]",
+    "sk-proj-abcdefghijklmnop1234": "[key]",
+    "eq-" + "Ab3_" * 10 + "xyz": "[key]",
+    "ghp_16C7e42F292c6912E7710c838347Ae178B4a": "[key]",
+    "AKIAIOSFODNN7EXAMPLE": "[key]",
+    "AIzaSyA1234567890abcdefghijklmnopqrstuv": "[key]",
+    "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dozjgNryP4J3jVmNHl0w5N": "[key]",
+    "d41d8cd98f00b204e9800998ecf8427e": "[key]",
+    "9jP4kLmN0pQrS7tUvWxYz2AbCdEf": "[key]",
+    "-----BEGIN RSA PRIVATE KEY-----\nMIIabc\n-----END RSA PRIVATE KEY-----": "[key]",
+    "123456789": "[number]",
+    "12345678901234567890123": "[number]",
+}
+STAYS = [
+    "What is 17 * 23?",
+    "Call me on 2024-05-12 at 10:20:30, room 1234.",
+    "pi is 3.14159 and e is 2.71828",
+    "version 1.2.3 of std::vector<int> in a::b",
+    "snake_case_identifiers_that_are_very_long_indeed = CONSTANT_NAMES_THAT_ARE_LONG_TOO",
+    "10 000 000 people, 1,234,567 USD, 50% @ home",
+    "https://example.com/a/very/long/path/with-many-words-in-it",
+    "AABB CCDD or IT WAS 12 O'CLOCK",
+    "Donaudampfschifffahrtsgesellschaftskapitän",
+    "the token economy: a password policy",
+]
+
+
+@pytest.mark.parametrize("secret", GONE)
+@pytest.mark.parametrize("sentence", ["{}", "See {}.", "({}), then", "x: {}\nEND", "<{}>"])
+def test_what_must_go_goes(secret: str, sentence: str) -> None:
+    assert redact(sentence.format(secret)) == sentence.format(GONE[secret])
+
+
+@pytest.mark.parametrize("text", STAYS)
+def test_ordinary_text_stays(text: str) -> None:
+    assert redact(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "left"),
+    [
+        ("password = hunter2!", "password = [key]"),
+        ('{"api_key": "abc123def"}', '{"api_key": "[key]"}'),
+        ("Authorization: Bearer abc.def-123456", "Authorization: Bearer [key]"),
+        ("curl -H 'bearer abcdefgh'", "curl -H 'bearer [key]'"),
+        ("IBAN BE68 5390 0754 7034 PLUS MORE", "IBAN [iban] PLUS MORE"),
+        ("a@b.de,c@d.fr;4111111111111111", "[email],[email];[card]"),
+    ],
+)
+def test_what_stands_around_a_secret_stays(text: str, left: str) -> None:
+    assert redact(text) == left
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.text(max_size=200), st.sampled_from(["a@b.example", "4111 1111 1111 1111", "192.168.0.1"]))
+def test_a_secret_in_any_text_is_gone_and_twice_is_as_once(text: str, secret: str) -> None:
+    once = redact(f"{text}\n{secret}\n{text}")
+    assert secret not in once
+    assert redact(once) == redact(redact(once))
+
+
+EVIL = [
+    "a", "1", "@", "a@", "1 ", "1-", "1.", "a.", ":", "a:", "1:", "+1 ", "+", "(1)", "AB12", "AB12 ", "eyJ",
+    "eyJa.", "-",    "-----BEGIN PRIVATE KEY-----", "token=", "password: ", "bearer ", "sk-",
+    "0 1", "012 ", "01/23", " ", "\n", "é",
+    "A1a-", "a@b.", "a@b-", "::", "f:", "0049 ", "00491", "1 1-", "sk_sk-",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", EVIL)
+def test_a_megabyte_of_anything_takes_time_in_proportion(piece: str) -> None:
+    def seconds(length: int) -> float:
+        text = (piece * (length // len(piece) + 1))[:length]
+        started = time.thread_time()
+        redact(text)
+        return time.thread_time() - started
+
+    # A fifth of it here, so that the suite stays fast; were any pattern quadratic, this would take minutes.
+    assert seconds(200_000) < 4.0
