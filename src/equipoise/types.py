@@ -385,11 +385,33 @@ class Candidate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
+    """One step of a cascade: ask a model, then stop if the answers seen so far pass a test.
+
+    Attributes:
+        samples: answers to ask for.
+        test: name of the acceptance test that scores the best answer seen so far, in [0, 1].
+        accept_at: the score from which that answer is returned; None takes it whatever it is.
+    """
+
+    model: str
+    samples: int = 1
+    test: str = ""
+    accept_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What to execute: the model to call, then the ones to fall back to, in order."""
+    """What to execute: the model to call, then the ones to fall back to if it fails, in order.
+
+    ``steps`` is empty for single-model routing. A cascade lists its steps, the first of them with ``model``.
+    Where ``adaptive``, only the first step is known: the policy names the next one once it has seen the answers.
+    """
 
     model: str
     fallback: tuple[str, ...] = ()
+    steps: tuple[Step, ...] = ()
+    adaptive: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

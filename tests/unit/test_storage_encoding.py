@@ -21,7 +21,7 @@ from equipoise.storage.encoding import (
     outcome_from_json,
     outcome_to_json,
 )
-from equipoise.types import Attempt, Candidate, Constraints, Decision, Estimate, Outcome, Plan, TokenUsage
+from equipoise.types import Attempt, Candidate, Constraints, Decision, Estimate, Outcome, Plan, Step, TokenUsage
 from tests.logged import a_decision, an_outcome
 
 ANY_FLOAT = st.floats(allow_nan=False)
@@ -44,10 +44,22 @@ VALUES = st.recursive(
     lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(ANY_TEXT, inner, max_size=3)),
     max_leaves=5,
 )
+STEPS = st.builds(Step, model=ANY_TEXT, samples=st.integers(1, 99), test=ANY_TEXT, accept_at=MAYBE)
+FALLBACK = st.lists(ANY_TEXT, max_size=3).map(tuple)
+PLANS = st.one_of(
+    st.builds(Plan, model=ANY_TEXT, fallback=FALLBACK),
+    st.builds(
+        Plan,
+        model=ANY_TEXT,
+        fallback=FALLBACK,
+        steps=st.lists(STEPS, min_size=1, max_size=3).map(tuple),
+        adaptive=st.booleans(),
+    ),
+)
 DECISIONS = st.builds(
     Decision,
     id=ANY_TEXT,
-    plan=st.builds(Plan, model=ANY_TEXT, fallback=st.lists(ANY_TEXT, max_size=3).map(tuple)),
+    plan=PLANS,
     confidence=ANY_FLOAT,
     method=ANY_TEXT,
     reasons=st.lists(ANY_TEXT, max_size=3).map(tuple),

@@ -7,8 +7,8 @@ import math
 import re
 from collections.abc import Callable
 
+from equipoise.analysis.answers import body, candidates, marked, normal, plain, python_code, says
 from equipoise.collect import sandbox
-from equipoise.collect.answers import body, candidates, marked, normal, plain, python_code, says
 from equipoise.datasets.ladder.row import PromptRow
 from equipoise.errors import InputError
 

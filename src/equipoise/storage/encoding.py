@@ -16,7 +16,7 @@ import numpy as np
 import orjson
 
 from equipoise.errors import InputError
-from equipoise.types import Attempt, Candidate, Constraints, Decision, Estimate, Outcome, Plan, TokenUsage
+from equipoise.types import Attempt, Candidate, Constraints, Decision, Estimate, Outcome, Plan, Step, TokenUsage
 
 _LOOSE = (" ", b" ")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
@@ -73,12 +73,16 @@ def decision_to_json(decision: Decision) -> bytes:
         "draw": decision.draw,
         "versions": decision.versions,
     }
+    steps = [(s.model, s.samples, s.test, s.accept_at) for s in decision.plan.steps]
+    if steps:
+        fields |= {"steps": steps, "adaptive": decision.plan.adaptive}
     text = to_json(fields)
     # The fast writer makes null of a number that is not finite: more nulls than Nones betray one.
     nones = (
         limits_row.count(None)
         + len([v for v in features.values() if v is None])
         + sum([c.count(None) for c in candidates])
+        + sum([s.count(None) for s in steps])
     )
     return text if text.count(b"null") == nones else _to_loose_json(fields)
 
@@ -92,7 +96,12 @@ def decision_from_json(text: str | bytes) -> Decision:
     try:
         fields = from_json(text)
         limits = fields["constraints"]
-        plan = Plan(model=fields.pop("model"), fallback=tuple(fields.pop("fallback")))
+        plan = Plan(
+            model=fields.pop("model"),
+            fallback=tuple(fields.pop("fallback")),
+            steps=tuple(_step(*s) for s in fields.pop("steps", ())),
+            adaptive=fields.pop("adaptive", False),
+        )
         return Decision(
             **{
                 **fields,
@@ -104,6 +113,10 @@ def decision_from_json(text: str | bytes) -> Decision:
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"not a decision as the log writes it ({type(error).__name__}: {error})") from None
+
+
+def _step(model: str, samples: int, test: str, accept_at: float | None) -> Step:
+    return Step(model=model, samples=samples, test=test, accept_at=accept_at)
 
 
 def _candidate(model: str, mean: float | None, std: float | None, *rest: Any) -> Candidate:
