@@ -75,6 +75,15 @@ def test_two_models_recover_the_gap_above_chance_only_with_structure() -> None:
         assert (row.cpt50 < 0.4) is expected
 
 
+def test_without_prices_the_router_that_recovers_more_of_the_gap_is_chosen() -> None:
+    table = made_table(prompts=3000, models=2, structure=0.16, seed=2)
+    results = evaluate(table, routers=["noise:0.01", "subject"], seeds=5, cost=False, **QUICK)
+    noise, subject = results.router("noise:0.01"), results.router("subject")
+    assert noise.quality == subject.quality
+    assert noise.apgr is not None and subject.apgr is not None and subject.apgr > noise.apgr + 0.03
+    assert results.router("auto").selected == {"subject": 5}
+
+
 def test_holding_a_data_set_out_and_holding_a_model_out_keep_the_winner() -> None:
     table = made_table(prompts=1500, structure=0.2)
     by_dataset = evaluate(table, routers=["subject"], split="dataset", **QUICK)

@@ -87,7 +87,8 @@ class Method:
     Attributes:
         choices: chosen column of every test row, shape (t, n).
         nested: the operating points on the hull of the calibration rows.
-        area: mean height of that hull: what ``auto`` selects by.
+        area: what ``auto`` selects by: mean height of that hull; without prices the share of the gap that is recovered
+            on the calibration rows over all shares of strong calls, or, of more than two models, the quality there.
         at_best: the cheapest point that matched the best single model on the calibration rows, if any did.
         regret_points: operating point for each regret weight.
         score: estimated gain of the strong over the weak model, where there are two.
@@ -294,10 +295,10 @@ class _Fold:
         every = choose(walked, weights)
         kept = distinct(every)
         cal_quality, cal_cost = self._calibration(every[kept][:, :k])
-        score = None
-        if len(self.study.models) == 2:
-            score = guess.quality[k:, self.strong] - guess.quality[k:, 1 - self.strong]
+        score = self._strong_over_weak(guess.quality) if len(self.study.models) == 2 else None
         nested, area = self._nested(cal_cost, cal_quality)
+        if self.study.calls and score is not None:
+            area = self._recovered(score[:k])
         return Method(
             choices=every[kept][:, k:],
             weights=weights[kept],
@@ -306,9 +307,18 @@ class _Fold:
             at_best=self._at_best(cal_cost, cal_quality),
             budgets=self._budgets(cal_cost, cal_quality),
             regret_points=tuple(int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights),
-            score=score,
+            score=None if score is None else score[k:],
             fit_s=fit_s,
         )
+
+    def _strong_over_weak(self, quality: Floats) -> Floats:
+        gain: Floats = quality[:, self.strong] - quality[:, 1 - self.strong]
+        return gain
+
+    def _recovered(self, score: Floats) -> float:
+        """APGR on the calibration rows: quality at one operating point would say nothing of the others."""
+        found = float(metrics.apgr(score, self._strong_over_weak(self.quality[self.split.calibrate]))[0])
+        return found if np.isfinite(found) else 0.5
 
     def _calibration(self, choices: Choices) -> tuple[Floats, Floats]:
         rows = self.split.calibrate
