@@ -1,7 +1,8 @@
 """Finds routers and policies by name, and builds them from a specification.
 
 A router is one file in ``equipoise.routers``; a policy one file in ``equipoise.policy``. Third parties
-register classes under the entry-point groups ``equipoise.routers`` and ``equipoise.policies``.
+register classes under the entry-point groups ``equipoise.routers`` and ``equipoise.policies``. A file that
+is called as its class is named is the only one imported when that name is asked for.
 
 A specification is ``knn``, ``knn:k=50,shrinkage=4`` or ``{"type": "knn", "k": 50}``.
 """
@@ -18,8 +19,9 @@ import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Any, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -28,6 +30,23 @@ from equipoise.contracts import Policy, Router
 from equipoise.errors import ConfigError, UnknownName
 
 Spec = str | Mapping[str, Any]
+
+
+class _Kind(NamedTuple):
+    """What can be registered: its base class, the package of our own and the entry points of others."""
+
+    word: str
+    base: type[Any]
+    package: str
+    group: str
+
+    def every(self) -> Mapping[str, type[Any]]:
+        """All of the kind, by name."""
+        return routers() if self.word == "router" else policies()
+
+
+_ROUTER = _Kind("router", Router, "equipoise.routers", "equipoise.routers")
+_POLICY = _Kind("policy", Policy, "equipoise.policy", "equipoise.policies")
 # A comma that is not inside the brackets of a list.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 
@@ -35,13 +54,13 @@ _COMMA = re.compile(r",(?![^\[\]]*\])")
 @cache
 def routers() -> Mapping[str, type[Router]]:
     """Every registered router class, by name."""
-    return _discover("equipoise.routers", Router, "equipoise.routers")
+    return _discover(_ROUTER)
 
 
 @cache
 def policies() -> Mapping[str, type[Policy]]:
     """Every registered policy class, by name."""
-    return _discover("equipoise.policy", Policy, "equipoise.policies")
+    return _discover(_POLICY)
 
 
 def make_router(spec: Spec) -> Router:
@@ -51,13 +70,13 @@ def make_router(spec: Spec) -> Router:
         UnknownName: the name is not registered.
         ConfigError: a parameter is unknown or of the wrong type.
     """
-    built: Router = _build(spec, routers(), "router")
+    built: Router = _build(spec, _ROUTER)
     return built
 
 
 def make_policy(spec: Spec) -> Policy:
     """A new policy from its specification. Raises as ``make_router``."""
-    built: Policy = _build(spec, policies(), "policy")
+    built: Policy = _build(spec, _POLICY)
     return built
 
 
@@ -89,17 +108,32 @@ def split_specs(text: str, known: Mapping[str, Any]) -> list[str]:
     return specs
 
 
-def _discover(package: str, base: type[Any], group: str) -> Mapping[str, type[Any]]:
+def _class_of(name: str, kind: _Kind) -> type[Any]:
+    """The class of one name. Routers can be heavy, so those that were not asked for are not imported."""
+    if name.isidentifier() and find_spec(f"{kind.package}.{name}") is not None:
+        own = _own_classes(name, kind)
+        if name in own:
+            return own[name]
+    known = kind.every()
+    if name not in known:
+        raise UnknownName(kind.word, name, known)
+    return known[name]
+
+
+def _own_classes(file: str, kind: _Kind) -> dict[str, type[Any]]:
+    """The registered classes of one of our own files, by name."""
+    module = importlib.import_module(f"{kind.package}.{file}")
+    classes: list[Any] = [cls for cls in vars(module).values() if inspect.isclass(cls)]
+    own = [cls for cls in classes if cls.__module__ == module.__name__ and issubclass(cls, kind.base)]
+    return {cls.name: cls for cls in own if not inspect.isabstract(cls)}
+
+
+def _discover(kind: _Kind) -> Mapping[str, type[Any]]:
     found: dict[str, Any] = {}
-    module = importlib.import_module(package)
-    for info in pkgutil.iter_modules(module.__path__):
-        loaded = importlib.import_module(f"{package}.{info.name}")
-        for _, cls in inspect.getmembers(loaded, inspect.isclass):
-            named: Any = cls
-            if issubclass(cls, base) and cls.__module__ == loaded.__name__ and not inspect.isabstract(cls):
-                found[named.name] = cls
-    for point in entry_points(group=group):
-        extra = _loaded(point, base)
+    for info in pkgutil.iter_modules(importlib.import_module(kind.package).__path__):
+        found |= _own_classes(info.name, kind)
+    for point in entry_points(group=kind.group):
+        extra = _loaded(point, kind.base)
         found.setdefault(extra.name, extra)
     return MappingProxyType(dict(sorted(found.items())))
 
@@ -140,11 +174,10 @@ def _value(text: str, where: str) -> Any:
         raise ConfigError(f"{where} is not a value; write a number, a word, true, false or [a, b]") from None
 
 
-def _build(spec: Spec, known: Mapping[str, type[Any]], kind: str) -> Any:
+def _build(spec: Spec, of: _Kind) -> Any:
+    kind = of.word
     name, given = _parse(spec, kind)
-    if name not in known:
-        raise UnknownName(kind, name, known)
-    cls = known[name]
+    cls = _class_of(name, of)
     allowed, bounded = parameters(cls), get_type_hints(cls, include_extras=True)
     for key, value in given.items():
         if key not in allowed:

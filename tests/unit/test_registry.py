@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 
@@ -148,3 +151,24 @@ def test_a_broken_third_party_is_named(entry_point, value: str, says: str) -> No
 def test_a_third_party_cannot_replace_a_built_in(entry_point) -> None:  # type: ignore[no-untyped-def]
     entry_point("equipoise.policy.quality_first:QualityFirst")
     assert registry.policies()["quality_first"] is QualityFirst
+
+
+@pytest.mark.parametrize(("name", "cls"), [*registry.routers().items(), *registry.policies().items()])
+def test_a_built_in_stands_in_the_file_of_its_name(name: str, cls: type[object]) -> None:
+    if cls.__module__.startswith("equipoise."):
+        assert cls.__module__.rpartition(".")[2] == name
+
+
+def test_a_router_that_is_not_asked_for_is_not_imported() -> None:
+    code = "import equipoise.registry as r, json, sys; r.make_router('static'); print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert "equipoise.routers.static" in loaded
+    assert not {f"equipoise.routers.{name}" for name in registry.routers() if name != "static"} & loaded
+    assert "scipy.cluster" not in loaded
+
+
+def test_a_class_in_a_file_of_another_name_is_found_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = {**registry.policies(), "plugin": Plugin}
+    monkeypatch.setattr(registry, "policies", lambda: elsewhere)
+    assert isinstance(make_policy("plugin"), Plugin)
