@@ -7,11 +7,13 @@ the constructor only stores them, and what is learned lives apart (``state`` / `
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from equipoise.types import (
     Bools,
+    Deployment,
     Estimate,
     Estimates,
     Expected,
@@ -22,7 +24,11 @@ from equipoise.types import (
     Outcomes,
     Singles,
     State,
+    WireFormat,
 )
+
+if TYPE_CHECKING:
+    from equipoise.wire import SseEvent
 
 
 class Router(ABC):
@@ -161,10 +167,79 @@ class Reply(NamedTuple):
     raw: dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UpstreamCall:
+    """One call to send as it is.
+
+    Attributes:
+        kind: the format of ``body``, one of the provider's ``formats``; its ``model`` is set by the provider.
+        connect_s: longest wait for a connection.
+        first_byte_s: longest wait for the response to begin. Whoever waits for the rest bounds that.
+        mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
+    """
+
+    model: Model
+    deployment: Deployment
+    kind: WireFormat
+    body: dict[str, Any]
+    stream: bool = False
+    connect_s: float = 10.0
+    first_byte_s: float = 600.0
+    mixed: bool = False
+
+
+class Upstream(Protocol):
+    """A response that has begun, with a 2xx status. To be closed whatever happens."""
+
+    status: int
+    headers: Mapping[str, str]
+
+    async def read(self) -> bytes:
+        """The whole body, bounded.
+
+        Raises:
+            ProviderError: the connection broke, or the body is too large.
+        """
+        ...
+
+    async def document(self) -> dict[str, Any]:
+        """The whole body as a JSON object.
+
+        Raises:
+            ProviderError: as ``read``, or it is no JSON object.
+        """
+        ...
+
+    def events(self) -> AsyncIterator[SseEvent]:
+        """The events of a stream. Iterate once.
+
+        Raises:
+            ProviderError: the connection broke, an event is too large, or the vendor reports an error.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Give the connection back, or cut it if the response is not over. Idempotent."""
+        ...
+
+
 class Provider(Protocol):
-    """Calls models. Errors are mapped once, here, to ``ProviderError``."""
+    """Calls models. Errors are mapped once, here, to ``ProviderError``.
+
+    Attributes:
+        formats: the wire formats that it speaks natively.
+    """
 
     name: str
+    formats: frozenset[WireFormat]
+
+    async def send(self, call: UpstreamCall) -> Upstream:
+        """Send a call; returns when a 2xx response has begun.
+
+        Raises:
+            ProviderError: whatever went wrong, mapped once.
+        """
+        ...
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """One chat completion, not streamed."""
@@ -184,4 +259,6 @@ __all__ = [
     "Reply",
     "Router",
     "Situation",
+    "Upstream",
+    "UpstreamCall",
 ]

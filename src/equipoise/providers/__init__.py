@@ -1,14 +1,17 @@
-"""Talking to models: one file per wire format, and the table that finds it by name."""
+"""Talking to models: one file per wire format, one row of data per vendor, and the table that finds them by name."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import MappingProxyType
 
 from equipoise.contracts import Provider
 from equipoise.errors import UnknownName
 from equipoise.providers.gguf import Gguf
-from equipoise.providers.openai_compatible import OpenAICompatible, Secret
+from equipoise.providers.keys import Secret
+from equipoise.providers.openai_compatible import OpenAICompatible
+from equipoise.providers.vendors import VENDORS, Vendor
 from equipoise.types import Deployment
 
 
@@ -25,8 +28,8 @@ def make_provider(deployment: Deployment, *, secret: Secret) -> Provider:
     return PROVIDERS[deployment.provider](deployment, secret)
 
 
-def _openai_compatible(deployment: Deployment, secret: Secret) -> Provider:
-    return OpenAICompatible(deployment, secret=secret)
+def _vendor(vendor: Vendor, deployment: Deployment, secret: Secret) -> Provider:
+    return OpenAICompatible(deployment, secret=secret, vendor=vendor)
 
 
 def _gguf(deployment: Deployment, secret: Secret) -> Provider:
@@ -36,8 +39,7 @@ def _gguf(deployment: Deployment, secret: Secret) -> Provider:
 
 PROVIDERS: Mapping[str, Callable[[Deployment, Secret], Provider]] = MappingProxyType(
     {
-        "openai_compatible": _openai_compatible,
-        "openai": _openai_compatible,
+        **{name: partial(_vendor, vendor) for name, vendor in VENDORS.items()},
         "gguf": _gguf,
     }
 )

@@ -12,10 +12,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from equipoise.contracts import Reply
+from equipoise.contracts import Reply, UpstreamCall
 from equipoise.errors import ConfigError, MissingExtra, ProviderError
+from equipoise.providers.http import HttpUpstream
 from equipoise.providers.openai_compatible import OpenAICompatible
-from equipoise.types import Deployment, Model
+from equipoise.types import Deployment, Model, WireFormat
 
 _WORKER = Path(__file__).with_name("gguf_worker.py")
 _OWN_OPTIONS = frozenset({"path", "slots", "threads", "context", "sha256", "startup_timeout_s"})
@@ -32,6 +33,7 @@ class Gguf:
     """
 
     name = "gguf"
+    formats: frozenset[WireFormat] = frozenset({"chat"})
 
     def __init__(self, deployment: Deployment) -> None:
         options = deployment.options
@@ -54,6 +56,16 @@ class Gguf:
         self._process: asyncio.subprocess.Process | None = None
         self._client: OpenAICompatible | None = None
         self._starts = 0
+
+    async def send(self, call: UpstreamCall) -> HttpUpstream:
+        """Send a call to the worker; starts it when there is none.
+
+        Raises:
+            ProviderError: the worker did not start, or the call failed.
+            ConfigError: the file does not have the expected checksum.
+        """
+        client = await self._ready(call.model)
+        return await client.send(call)
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """One chat completion; starts the worker when there is none.
@@ -113,9 +125,7 @@ class Gguf:
         local = Deployment(
             provider=self.name, base_url=f"{answer['url']}/v1", api_key_env="worker", options=self._passed
         )
-        client = OpenAICompatible(local, secret=lambda _: key)
-        client.name = self.name
-        return client
+        return OpenAICompatible(local, secret=lambda _: key)
 
     async def _answer(
         self, process: asyncio.subprocess.Process, settings: Mapping[str, Any], model: Model

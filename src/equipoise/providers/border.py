@@ -1,0 +1,132 @@
+"""Where a vendor's failures become ``ProviderError``: by status and code, never by message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import orjson
+
+from equipoise.errors import ProviderError
+
+MAX_RETRY_AFTER_S = 3600.0
+RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
+_MESSAGE_LIMIT = 300
+
+
+def openai_error(document: Any) -> tuple[str, str]:
+    """Code and message of ``{"error": {...}}``, or of the flatter shapes that compatible servers have."""
+    if not isinstance(document, dict):
+        return "", ""
+    error = document.get("error", document)
+    if isinstance(error, str):
+        return "", error
+    if not isinstance(error, dict):
+        return "", ""
+    return str(error.get("code") or error.get("type") or ""), str(error.get("message") or error.get("detail") or "")
+
+
+def no_wait(document: Any) -> float | None:
+    """Most vendors ask for a wait in a header only."""
+    del document
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorTable:
+    """How one vendor's errors are read.
+
+    Attributes:
+        parse: code and message of an error document.
+        statuses: the HTTP status that a code stands for, where none came with it: inside a stream.
+        final: codes that no waiting mends, whatever their status.
+        wait_s: the wait that an error document asks for.
+    """
+
+    parse: Callable[[Any], tuple[str, str]] = openai_error
+    statuses: Mapping[str, int] = field(default_factory=dict)
+    final: frozenset[str] = frozenset()
+    wait_s: Callable[[Any], float | None] = no_wait
+
+
+@dataclass(frozen=True, slots=True)
+class Border:
+    """Makes the errors of one call."""
+
+    provider: str
+    model: str
+    table: ErrorTable
+    key: str | None = None
+
+    def failed(self, message: str, *, code: str, retryable: bool, status: int | None = None) -> ProviderError:
+        """An error that the vendor did not report itself."""
+        return ProviderError(
+            message, provider=self.provider, model=self.model, status=status, code=code, retryable=retryable
+        )
+
+    def refused(self, status: int, headers: Mapping[str, str], payload: bytes) -> ProviderError:
+        """The error of a response that is not 2xx."""
+        document = _document(payload)
+        code, message = self.table.parse(document)
+        wait_s = _asked_wait_s(headers)
+        return ProviderError(
+            f"HTTP {status}{': ' + self._shown(message) if message else ''}",
+            provider=self.provider,
+            model=self.model,
+            status=status,
+            code=code,
+            retryable=status in RETRYABLE and code not in self.table.final,
+            retry_after_s=self.table.wait_s(document) if wait_s is None else wait_s,
+        )
+
+    def reported(self, document: Any) -> ProviderError:
+        """The error that a stream tells in an event."""
+        code, message = self.table.parse(document)
+        status = self.table.statuses.get(code)
+        if status is None and code.isdecimal() and 400 <= int(code) < 600:
+            status = int(code)
+        return ProviderError(
+            f"error in the stream: {self._shown(message) or code or 'unknown'}",
+            provider=self.provider,
+            model=self.model,
+            status=status,
+            code=code,
+            retryable=(status is None or status in RETRYABLE) and code not in self.table.final,
+            retry_after_s=self.table.wait_s(document),
+        )
+
+    def _shown(self, message: str) -> str:
+        # Vendors quote part or all of a wrong key in their message.
+        shown = message.replace(self.key, "[key]") if self.key else message
+        return " ".join(shown.split())[:_MESSAGE_LIMIT]
+
+
+def retry_after_s(value: str | None, *, now: datetime) -> float | None:
+    """Seconds of a Retry-After header, given as seconds or as a date; None if absent or unreadable."""
+    if value is None:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        try:
+            when = parsedate_to_datetime(value)
+        except ValueError:
+            return None
+        seconds = (when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds()
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if seconds == seconds else None
+
+
+def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
+    now = datetime.now(UTC)
+    milliseconds = retry_after_s(headers.get("Retry-After-Ms"), now=now)
+    return retry_after_s(headers.get("Retry-After"), now=now) if milliseconds is None else milliseconds / 1000.0
+
+
+def _document(payload: bytes) -> Any:
+    try:
+        return orjson.loads(payload)
+    except orjson.JSONDecodeError:
+        return None

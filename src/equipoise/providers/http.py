@@ -1,0 +1,197 @@
+"""Calls over HTTP: one session for a deployment, bounded bodies, every failure a ``ProviderError``."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+
+from equipoise.contracts import UpstreamCall
+from equipoise.errors import ConfigError
+from equipoise.providers.border import Border
+from equipoise.wire import BadAnswer, SseEvent, SseParser
+
+MAX_RESPONSE_BYTES = 64 << 20
+MAX_STREAM_BYTES = 256 << 20
+_MAX_ERROR_BYTES = 64 << 10
+_KEEP_ALIVE_S = 30.0
+
+
+class Http:
+    """Posts to one base URL. The session opens at the first call."""
+
+    def __init__(self, provider: str, base_url: str | None) -> None:
+        if not base_url:
+            raise ConfigError(f"provider '{provider}': a deployment has no base_url; give one, such as http://HOST/v1")
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ConfigError(
+                f"provider '{provider}': base_url '{base_url}' is not a URL; give one, such as http://HOST/v1"
+            )
+        self._base = base_url.rstrip("/")
+        # A proxy, if the environment names one, has no business with this machine's own addresses.
+        self._proxies = not _is_loopback(parts.hostname)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def post(
+        self, path: str, headers: Mapping[str, str], body: bytes, call: UpstreamCall, border: Border
+    ) -> HttpUpstream:
+        """The response, when its 2xx headers have arrived.
+
+        Raises:
+            ProviderError: whatever went wrong.
+        """
+        timeout = aiohttp.ClientTimeout(total=None, connect=call.connect_s)
+        try:
+            async with asyncio.timeout(call.first_byte_s):
+                response = await self._opened().post(
+                    self._base + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
+                )
+                upstream = HttpUpstream(response, border)
+                if not 200 <= response.status < 300:
+                    raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
+        except aiohttp.ConnectionTimeoutError:
+            message = f"no connection within {call.connect_s:g} s"
+            raise border.failed(message, code="connection", retryable=True) from None
+        except TimeoutError:
+            message = f"no answer within {call.first_byte_s:g} s"
+            raise border.failed(message, code="timeout", retryable=True) from None
+        except aiohttp.InvalidURL:
+            raise border.failed("base_url is not a URL", code="connection", retryable=False) from None
+        except aiohttp.ClientConnectorError as error:
+            message = f"cannot connect: {error.os_error.strerror or 'refused'}"
+            raise border.failed(message, code="connection", retryable=True) from None
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(border, error) from None
+        upstream.check_type("text/event-stream" if call.stream else "json")
+        return upstream
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                # Callers bound their own concurrency; aiohttp's pool of 100 would be a second, hidden one.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                trust_env=self._proxies,
+                headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
+            )
+        return self._session
+
+
+class HttpUpstream:
+    """A response that has begun."""
+
+    def __init__(self, response: aiohttp.ClientResponse, border: Border) -> None:
+        self._response, self._border = response, border
+        self._body: bytes | None = None
+        self.status = response.status
+        self.headers: Mapping[str, str] = response.headers
+
+    def check_type(self, expected: str) -> None:
+        """Refuse a response of another content type."""
+        found = self._response.headers.get("Content-Type", expected)
+        if expected not in found.lower():
+            self._response.close()
+            raise self._bad(f"content type {found[:80]!r} where {expected} was expected")
+
+    async def beginning(self, most: int) -> bytes:
+        """The body's first bytes; what is longer is cut off with the connection."""
+        payload = bytearray()
+        try:
+            async for data in self._response.content.iter_any():
+                payload += data
+                if len(payload) > most:
+                    break
+        finally:
+            self._response.close()
+        return bytes(payload[:most])
+
+    async def read(self) -> bytes:
+        """The whole body, bounded."""
+        if self._body is None:
+            try:
+                body = await self.beginning(MAX_RESPONSE_BYTES + 1)
+            except (aiohttp.ClientError, OSError) as error:
+                raise _lost(self._border, error) from None
+            if len(body) > MAX_RESPONSE_BYTES:
+                raise self._bad(f"the response is larger than {MAX_RESPONSE_BYTES} bytes", retryable=False)
+            self._body = body
+        return self._body
+
+    async def document(self) -> dict[str, Any]:
+        """The whole body as a JSON object."""
+        try:
+            document = orjson.loads(await self.read())
+        except orjson.JSONDecodeError:
+            raise self._bad("the response is not JSON") from None
+        if not isinstance(document, dict):
+            raise self._bad("the response is not a JSON object")
+        return document
+
+    async def events(self) -> AsyncIterator[SseEvent]:
+        """The events of a stream."""
+        parser, total = SseParser(), 0
+        try:
+            async for data in self._response.content.iter_any():
+                total += len(data)
+                if total > MAX_STREAM_BYTES:
+                    raise self._bad(f"the stream is longer than {MAX_STREAM_BYTES} bytes", retryable=False)
+                for event in parser.feed(data):
+                    yield self._checked(event)
+            for event in parser.end():
+                yield self._checked(event)
+        except (aiohttp.ClientError, OSError) as error:
+            raise _lost(self._border, error) from None
+        except BadAnswer as error:
+            raise self._bad(str(error)) from None
+        finally:
+            self._response.close()
+
+    async def close(self) -> None:
+        """Give the connection back, or cut it if the response is not over."""
+        self._response.close()
+
+    def _checked(self, event: SseEvent) -> SseEvent:
+        # Inside a string a quotation mark is escaped, so this is a key or a whole value of its own.
+        if b'"error"' in event.data and (said := _error_in(event)) is not None:
+            raise self._border.reported(said)
+        return event
+
+    def _bad(self, message: str, *, retryable: bool = True) -> Exception:
+        return self._border.failed(message, code="bad_response", retryable=retryable, status=self.status)
+
+
+def _error_in(event: SseEvent) -> Any:
+    try:
+        document = orjson.loads(event.data)
+    except orjson.JSONDecodeError:
+        return None
+    if not isinstance(document, dict):
+        return None
+    if document.get("type") == "response.failed":
+        return document.get("response")
+    if document.get("error") or event.event == "error" or "error" in (document.get("type"), document.get("object")):
+        return document
+    return None
+
+
+def _lost(border: Border, error: Exception) -> Exception:
+    return border.failed(f"connection lost ({type(error).__name__})", code="connection_lost", retryable=True)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

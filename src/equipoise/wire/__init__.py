@@ -1,0 +1,72 @@
+"""The languages that clients and providers speak: pure functions between JSON bodies, no input or output."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from equipoise.types import WireFormat
+from equipoise.wire.chat import Chat, only_usage
+from equipoise.wire.embeddings import Embeddings
+from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
+from equipoise.wire.format import Asked, Body, Decoder, Encoder, Format
+from equipoise.wire.reading import dumps
+from equipoise.wire.sse import DONE, SseEvent, SseParser
+
+FORMATS: Mapping[WireFormat, Format] = MappingProxyType({"chat": Chat(), "embeddings": Embeddings()})
+
+
+def target_format(source: WireFormat, spoken: frozenset[WireFormat]) -> WireFormat | None:
+    """The format in which to call a provider that speaks these: the client's own, else the nearest; None for none."""
+    if source in spoken:
+        return source
+    if source == "embeddings":
+        return None
+    return next((f for f in _NEAREST if f in spoken), None)
+
+
+_NEAREST: tuple[WireFormat, ...] = ("chat", "messages", "responses", "gemini")
+
+
+def translate_request(body: Body, source: WireFormat, target: WireFormat) -> Body:
+    """A request of one format as one of another; the body itself where they are the same.
+
+    Raises:
+        BadRequest: a field has the wrong type.
+        Untranslatable: the target has no place for something that the request needs.
+    """
+    if source == target:
+        return body
+    return FORMATS[target].from_chat(FORMATS[source].to_chat(body))
+
+
+def translate_answer(answer: Body, source: WireFormat, target: WireFormat, model_name: str, *, now: int = 0) -> Body:
+    """An answer of one format as one of another; the answer itself where they are the same.
+
+    Raises:
+        BadAnswer: it is not an answer of ``source``.
+    """
+    if source == target:
+        return answer
+    return FORMATS[target].answer_from_chat(FORMATS[source].answer_to_chat(answer, now=now), model_name)
+
+
+__all__ = [
+    "DONE",
+    "FORMATS",
+    "Asked",
+    "BadAnswer",
+    "BadRequest",
+    "Body",
+    "Decoder",
+    "Encoder",
+    "Format",
+    "SseEvent",
+    "SseParser",
+    "Untranslatable",
+    "dumps",
+    "only_usage",
+    "target_format",
+    "translate_answer",
+    "translate_request",
+]

@@ -1,0 +1,270 @@
+"""OpenAI chat completions: the pivot that other formats are turned into and made from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+
+from equipoise.types import TokenUsage, WireFormat
+from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
+from equipoise.wire.reading import (
+    MOST_CHOICES,
+    Reading,
+    maybe_count,
+    maybe_flag,
+    maybe_list,
+    maybe_object,
+    maybe_text,
+    objects,
+    text_of,
+    tools_of,
+    wrong,
+)
+from equipoise.wire.sse import DONE, SseEvent, frame
+from equipoise.wire.usage import chat_usage, reasoning_tokens, usage_to_chat
+
+# What earlier turns may carry for the model that wrote them, and no other vendor takes.
+FOREIGN = frozenset({NATIVE, "thinking_blocks", "reasoning_content"})
+ERROR_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    409: "conflict_error",
+    413: "invalid_request_error",
+    422: "invalid_request_error",
+    429: "rate_limit_error",
+}
+_SYSTEM = frozenset({"system", "developer"})
+
+
+class Chat:
+    """The format ``chat``."""
+
+    name: WireFormat = "chat"
+
+    def read(self, body: Body) -> Asked:
+        """What routing needs."""
+        reading, turns = Reading(), 0
+        messages = maybe_list(body, "messages")
+        if not messages:
+            raise BadRequest("'messages' is missing; give at least one", param="messages", code="missing_field")
+        for path, message in objects(messages, "messages"):
+            role = text_of(message, "role", f"{path}.")
+            turns += role == "user"
+            _read_message(reading, "system" if role in _SYSTEM else role, message, path)
+        tools = tools_of(body) or maybe_list(body, "functions")
+        return reading.asked(
+            text_of(body, "model"),
+            tools,
+            turns=turns,
+            stream=maybe_flag(body, "stream"),
+            include_usage=maybe_flag(maybe_object(body, "stream_options"), "include_usage", "stream_options."),
+            max_output_tokens=maybe_count(body, "max_completion_tokens") or maybe_count(body, "max_tokens"),
+            capabilities=_capabilities(tools, reading.images, body),
+            n=maybe_count(body, "n", MOST_CHOICES) or 1,
+            user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
+        )
+
+    def to_chat(self, body: Body) -> Body:
+        """The same."""
+        return body
+
+    def from_chat(self, chat: Body) -> Body:
+        """Without what only other formats know."""
+        body = {k: v for k, v in chat.items() if k != NATIVE}
+        body["messages"] = [_plain_message(m) for _, m in objects(maybe_list(chat, "messages"), "messages")]
+        if chat.get("tools"):
+            body["tools"] = [_without(t, FOREIGN) for _, t in objects(maybe_list(chat, "tools"), "tools")]
+        return body
+
+    def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
+        """The same, checked."""
+        del now
+        first_choice(answer)
+        return answer
+
+    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
+        """Without what only other formats know."""
+        choices = [
+            _without({**c, "message": _without(c["message"], {NATIVE})} if "message" in c else c, {NATIVE})
+            for c in chat["choices"]
+        ]
+        return {**_without(chat, {NATIVE}), "model": model_name, "choices": choices}
+
+    def decoder(self, *, now: int = 0) -> Decoder:
+        """Checks the chunks."""
+        del now
+        return _Decoder()
+
+    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+        """Writes the chunks."""
+        return _Encoder(model_name, asked)
+
+    def usage(self, answer: Body) -> TokenUsage | None:
+        """The tokens of an answer, where it says them."""
+        return chat_usage(answer)
+
+    def finish(self, answer: Body) -> str | None:
+        """``finish_reason`` of the first choice."""
+        reason = first_choice(answer).get("finish_reason")
+        return reason if isinstance(reason, str) else None
+
+    def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
+        """OpenAI's error shape."""
+        kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+        return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def first_choice(answer: Body) -> Body:
+    """The first choice of a completion.
+
+    Raises:
+        BadAnswer: it is no completion.
+    """
+    choices = answer.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
+        raise BadAnswer("the answer is not a chat completion: it has no message")
+    return first
+
+
+def only_usage(chunk: Body) -> bool:
+    """Whether a chunk says nothing but the usage, so that a client who did not ask for it is spared the chunk."""
+    return not chunk.get("choices") and chunk.get("usage") is not None
+
+
+def parts_of(message: Body, where: str) -> list[tuple[str, Body]]:
+    """The parts of a message's content, with their paths; a string is one text part."""
+    content = message.get("content")
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [(f"{where}.content", {"type": "text", "text": content})]
+    if not isinstance(content, list):
+        raise wrong(f"{where}.content", "a string or a list of parts", content)
+    return list(objects(content, f"{where}.content"))
+
+
+def _read_message(reading: Reading, role: str, message: Body, path: str) -> None:
+    content = message.get("content")
+    if isinstance(content, str):
+        reading.say(role, content)
+    else:
+        for where, part in parts_of(message, path):
+            kind = text_of(part, "type", f"{where}.")
+            if kind == "text":
+                reading.say(role, maybe_text(part, "text", f"{where}.") or "")
+            elif kind == "image_url":
+                reading.images += 1
+    for where, call in objects(maybe_list(message, "tool_calls", f"{path}."), f"{path}.tool_calls"):
+        function = maybe_object(call, "function", f"{where}.")
+        reading.say(role, maybe_text(function, "arguments", f"{where}.function.") or "")
+
+
+def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
+    needed = []
+    if tools:
+        needed.append("tools")
+    if images:
+        needed.append("vision")
+    if body.get("response_format") and maybe_object(body, "response_format").get("type") in _JSON_FORMATS:
+        needed.append("json")
+    return frozenset(needed) if needed else _NOTHING
+
+
+_JSON_FORMATS = ("json_object", "json_schema")
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _plain_message(message: Body) -> Body:
+    plain = _without(message, FOREIGN)
+    content = plain.get("content")
+    if isinstance(content, list):
+        plain["content"] = [_without(p, FOREIGN) if isinstance(p, dict) else p for p in content]
+    if isinstance(plain.get("tool_calls"), list):
+        plain["tool_calls"] = [_without(c, FOREIGN) if isinstance(c, dict) else c for c in plain["tool_calls"]]
+    return plain
+
+
+def _without(holder: Body, keys: frozenset[str] | set[str]) -> Body:
+    return {k: v for k, v in holder.items() if k not in keys}
+
+
+# ---------------------------------------------------------------- streams
+
+
+class _Decoder:
+    def __init__(self) -> None:
+        self.complete = False
+
+    def feed(self, event: SseEvent) -> list[Body]:
+        """The chunk of an event, checked."""
+        data = event.data
+        if not data:
+            return []
+        if data == DONE:
+            self.complete = True
+            return []
+        try:
+            chunk = orjson.loads(data)
+        except orjson.JSONDecodeError:
+            raise BadAnswer("an event of the stream is not JSON") from None
+        if not isinstance(chunk, dict):
+            raise BadAnswer("an event of the stream is not an object")
+        choices = chunk.setdefault("choices", [])
+        if not isinstance(choices, list):
+            raise BadAnswer("an event of the stream is not a chat completion chunk")
+        for choice in choices:
+            self._check(choice)
+        return [chunk]
+
+    def _check(self, choice: Any) -> None:
+        if not isinstance(choice, dict) or not isinstance(choice.setdefault("delta", {}), dict | None):
+            raise BadAnswer("an event of the stream is not a chat completion chunk")
+        if choice["delta"] is None:
+            choice["delta"] = {}
+        if choice.get("finish_reason") is not None:
+            self.complete = True
+
+    def end(self) -> list[Body]:
+        """Nothing is held back."""
+        return []
+
+
+class _Encoder:
+    def __init__(self, model_name: str, asked: Asked) -> None:
+        self._model, self._include_usage = model_name, asked.include_usage
+        self._head: Body = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0}
+        self._usage: Body | None = None
+
+    def feed(self, chunk: Body) -> list[bytes]:
+        """The chunk, under the client's name of the model."""
+        if self._head["id"] == "chatcmpl-0":
+            self._head |= {k: chunk[k] for k in ("id", "created") if chunk.get(k)}
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = chunk["usage"]
+        choices = chunk.get("choices")
+        if not choices:
+            return []
+        out = {**_without(chunk, {NATIVE, "usage"}), **self._head, "model": self._model}
+        out["choices"] = [_without(c, {NATIVE}) if NATIVE in c else c for c in choices]
+        if self._include_usage:
+            out["usage"] = None
+        return [frame(orjson.dumps(out))]
+
+    def end(self, usage: TokenUsage | None = None) -> list[bytes]:
+        """The usage, if it was asked for, and the end mark."""
+        said = self._usage
+        if usage is not None:
+            said = usage_to_chat(usage, reasoning_tokens=reasoning_tokens(said))
+        done = frame(DONE)
+        if not self._include_usage or said is None:
+            return [done]
+        return [frame(orjson.dumps({**self._head, "model": self._model, "choices": [], "usage": said})), done]
+
+    def fail(self, code: str, message: str) -> list[bytes]:
+        """An error event, which OpenAI's SDKs raise."""
+        return [frame(orjson.dumps(Chat().error(500, code, message)))]

@@ -1,0 +1,184 @@
+"""Reading bodies field by field: the right type, or one clear line that names the field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import Any
+
+import orjson
+
+from equipoise.wire.errors import BadRequest
+from equipoise.wire.format import Asked, Body
+
+MOST_CHOICES = 128
+MOST_TOOLS = 4096
+# No window of a model comes near it; counting more tokens would only take time.
+MOST_CONTEXT_CHARACTERS = 8_000_000
+_KINDS: dict[type, str] = {
+    str: "a string",
+    bool: "true or false",
+    int: "a whole number",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def wrong(param: str, expected: str, value: Any) -> BadRequest:
+    """The error for a field of the wrong type."""
+    if value is None:
+        return BadRequest(f"'{param}' is missing; give {expected}", param=param, code="missing_field")
+    found = next((name for kind, name in _KINDS.items() if isinstance(value, kind)), type(value).__name__)
+    return BadRequest(f"'{param}' is {found}; give {expected}", param=param, code="wrong_type")
+
+
+def text_of(holder: Body, key: str, where: str = "") -> str:
+    """A string that has to be there, and not be empty."""
+    value = holder.get(key)
+    if isinstance(value, str) and value:
+        return value
+    raise wrong(where + key, "a string that is not empty", value)
+
+
+def maybe_text(holder: Body, key: str, where: str = "") -> str | None:
+    """A string, or None where the field is absent."""
+    value = holder.get(key)
+    if value is None or isinstance(value, str):
+        return value
+    raise wrong(where + key, "a string", value)
+
+
+def maybe_flag(holder: Body, key: str, where: str = "") -> bool:
+    """A truth value; absent is false."""
+    value = holder.get(key)
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    raise wrong(where + key, "true or false", value)
+
+
+def maybe_count(holder: Body, key: str, most: int = 1 << 31, where: str = "") -> int | None:
+    """A whole number of at least 1, or None where the field is absent."""
+    value = holder.get(key)
+    if value is None:
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        if 1 <= value <= most:
+            return value
+        raise BadRequest(f"'{where}{key}' is {value}; give 1 to {most}", param=where + key, code="out_of_range")
+    raise wrong(where + key, "a whole number", value)
+
+
+def maybe_object(holder: Body, key: str, where: str = "") -> Body:
+    """An object; absent is an empty one."""
+    value = holder.get(key)
+    if value is None:
+        return {}
+    if isinstance(value, dict):
+        return value
+    raise wrong(where + key, "an object", value)
+
+
+def maybe_list(holder: Body, key: str, where: str = "") -> list[Any]:
+    """A list; absent is an empty one."""
+    value = holder.get(key)
+    if value is None:
+        return []
+    if isinstance(value, list):
+        return value
+    raise wrong(where + key, "a list", value)
+
+
+def objects(items: list[Any], where: str) -> Iterator[tuple[str, Body]]:
+    """The objects of a list with their paths, such as ``messages[2]``."""
+    for i, item in enumerate(items):
+        path = f"{where}[{i}]"
+        if not isinstance(item, dict):
+            raise wrong(path, "an object", item)
+        yield path, item
+
+
+def tools_of(body: Body) -> list[Any]:
+    """The tools of a request: objects, of a bounded number."""
+    tools = maybe_list(body, "tools")
+    if len(tools) > MOST_TOOLS:
+        raise BadRequest(f"'tools' has {len(tools)} entries; give at most {MOST_TOOLS}", param="tools", code="too_many")
+    for path, tool in objects(tools, "tools"):
+        if not isinstance(tool.get("type", ""), str):
+            raise wrong(f"{path}.type", "a string", tool["type"])
+    return tools
+
+
+class Reading:
+    """Gathers what was said while a format walks its own shape."""
+
+    __slots__ = ("_said", "images")
+
+    def __init__(self) -> None:
+        self._said: list[tuple[str, str]] = []
+        self.images = 0
+
+    def say(self, role: str, text: str) -> None:
+        """A piece of text; ``role`` is ``system``, ``user`` or anything else."""
+        self._said.append((role, text))
+
+    def asked(self, model: str, tools: list[Any], *, turns: int, **rest: Any) -> Asked:
+        """The whole of it.
+
+        Raises:
+            BadRequest: nothing was said at all.
+        """
+        said = self._said
+        last = self._last()
+        schemas = _json(tools) if tools else ""
+        others = [text for i, (_, text) in enumerate(said) if i != last and text]
+        if schemas:
+            others.append(schemas)
+        return Asked(
+            model=model,
+            text=said[last][1] if last >= 0 else "(image)",
+            context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
+            images=self.images,
+            affinity=self._affinity(schemas),
+            turns=turns,
+            **rest,
+        )
+
+    def _last(self) -> int:
+        fallback = -1
+        for i in range(len(self._said) - 1, -1, -1):
+            role, text = self._said[i]
+            if text and not text.isspace():
+                if role == "user":
+                    return i
+                fallback = max(fallback, i)
+        if fallback < 0 and not self.images:
+            raise BadRequest("the messages say nothing; give at least one text", param="messages", code="empty_prompt")
+        return fallback
+
+    def _affinity(self, schemas: str) -> bytes:
+        seed = blake2b(schemas.encode(), digest_size=16)
+        first = True
+        for role, text in self._said:
+            if role == "system" or (role == "user" and first):
+                first = first and role != "user"
+                seed.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+        return seed.digest()
+
+
+def _json(value: Any) -> str:
+    try:
+        return orjson.dumps(value).decode()
+    except orjson.JSONEncodeError:
+        raise BadRequest("'tools' is nested too deeply", param="tools", code="too_deep") from None
+
+
+def dumps(body: Body) -> bytes:
+    """A body as JSON.
+
+    Raises:
+        BadRequest: it is nested too deeply to be written.
+    """
+    try:
+        return orjson.dumps(body)
+    except orjson.JSONEncodeError as error:
+        raise BadRequest(f"the body cannot be written as JSON ({error})", code="too_deep") from None

@@ -1,0 +1,85 @@
+"""Tokens of a call, as chat's ``usage`` says them and as we keep them."""
+
+from __future__ import annotations
+
+from typing import Any, TypeGuard
+
+from equipoise.types import TokenUsage
+from equipoise.wire.format import Body
+
+
+def chat_usage(answer: Body) -> TokenUsage | None:
+    """The usage of a chat completion or chunk; llama.cpp's ``timings`` add compute time and cached tokens."""
+    usage = answer.get("usage")
+    if not isinstance(usage, dict):
+        return None
+    input_tokens, output_tokens = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not is_count(input_tokens) or not (output_tokens is None or is_count(output_tokens)):
+        return None
+    # Some vendors leave reasoning out of completion_tokens, yet bill it: the total has it.
+    total = usage.get("total_tokens")
+    output = max(output_tokens or 0, total - input_tokens if is_count(total) else 0)
+    details = usage.get("prompt_tokens_details")
+    details = details if isinstance(details, dict) else {}
+    return TokenUsage(
+        input_tokens=input_tokens,
+        output_tokens=output,
+        cached_tokens=min(cached_tokens(answer), input_tokens),
+        cache_write_tokens=count(details.get("cache_write_tokens")),
+        compute_s=compute_s(answer.get("timings")),
+    )
+
+
+def usage_to_chat(usage: TokenUsage, *, reasoning_tokens: int = 0) -> Body:
+    """The ``usage`` of a chat completion."""
+    return {
+        "prompt_tokens": usage.input_tokens,
+        "completion_tokens": usage.output_tokens,
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+        "prompt_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
+    }
+
+
+def reasoning_tokens(usage: Any) -> int:
+    """The part of a chat ``usage`` that went into reasoning."""
+    details = usage.get("completion_tokens_details") if isinstance(usage, dict) else None
+    return count(details.get("reasoning_tokens")) if isinstance(details, dict) else 0
+
+
+def cached_tokens(answer: Body) -> int:
+    """Input tokens that the server took from its prompt cache, by usage or llama.cpp's timings."""
+    usage = answer.get("usage")
+    usage = usage if isinstance(usage, dict) else {}
+    for source, key in (
+        (usage.get("prompt_tokens_details"), "cached_tokens"),
+        (usage, "prompt_cache_hit_tokens"),
+        (answer.get("timings"), "cache_n"),
+    ):
+        value = source.get(key) if isinstance(source, dict) else None
+        if is_count(value):
+            return value
+    return 0
+
+
+def compute_s(timings: Any) -> float | None:
+    """Compute time by llama.cpp's timings."""
+    if not isinstance(timings, dict):
+        return None
+    prefill, decode = timings.get("prompt_ms"), timings.get("predicted_ms")
+    if not isinstance(prefill, int | float) or not isinstance(decode, int | float):
+        return None
+    return (prefill + decode) / 1000.0 if prefill >= 0 and decode >= 0 else None
+
+
+def is_count(value: Any) -> TypeGuard[int]:
+    """Whether it is a number of tokens."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def count(value: Any) -> int:
+    """A number of tokens; what is none counts as 0."""
+    return value if is_count(value) else 0
