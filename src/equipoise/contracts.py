@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
+from equipoise.errors import InputError
 from equipoise.types import (
     Bools,
     Deployment,
@@ -20,10 +21,12 @@ from equipoise.types import (
     FeatureBatch,
     Features,
     Floats,
+    Ints,
     Model,
     Outcomes,
     Singles,
     State,
+    Votes,
     WireFormat,
 )
 
@@ -66,6 +69,41 @@ class Router(ABC):
         Raises:
             NotEnoughData: when there are too few rows for the method.
         """
+
+    def fit_votes(self, votes: Votes) -> Self:
+        """Replace what was learned by what preferences between two models' answers show. Returns self.
+
+        Quality then is the chance that a model's answer is preferred to that of a model of the pool.
+
+        Raises:
+            InputError: the router does not learn from votes.
+            NotEnoughData: when there are too few votes for the method.
+        """
+        del votes
+        raise InputError(f"router '{self.name}' does not learn from votes; take 'factorization' or 'ratings', say")
+
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Learn one more model from its outcomes on some prompts, without retraining the rest. Returns self.
+
+        Args:
+            model: its name; a known one is learned anew where the method allows.
+            features: of the prompts.
+            quality: shape (n,); NaN where the model was not asked.
+            benchmark: where only the mean over each of several benchmarks is known (published scores): which
+                benchmark every prompt is from, shape (n,); ``quality`` then holds the benchmark's score.
+        """
+        del benchmark
+        for i in (quality == quality).nonzero()[0]:
+            self.learn(features.row(int(i)), model, float(quality[i]))
+        return self
+
+    def without(self, model: str) -> Self:
+        """Forget a model that is retired, without retraining the rest. Returns self.
+
+        By default what was learned of it stays: harmless where it says nothing about other models.
+        """
+        del model
+        return self
 
     @abstractmethod
     def state(self) -> State:

@@ -281,6 +281,15 @@ class FeatureBatch:
         warm = tuple(f.warm for f in rows)
         return FeatureBatch(**columns, lexical=lexical, warm=warm if any(warm) else ())
 
+    def row(self, i: int) -> Features:
+        """One row by itself."""
+        named: dict[str, Any] = {name: getattr(self, name)[i] for name in (*_NUMERIC, *_TEXT)}
+        for name in ("linguistic", "structure", "embedding"):
+            column = getattr(self, name)
+            named[name] = None if column is None else column[i]
+        lexical = None if self.lexical is None else self.lexical.take(np.array([i]))
+        return Features(**named, lexical=lexical, warm=self.warm[i] if self.warm else None)
+
     def take(self, rows: Ints) -> FeatureBatch:
         """The given rows, in that order."""
 
@@ -365,6 +374,30 @@ class Outcomes:
             output_tokens=pick(self.output_tokens),
             latency_s=pick(self.latency_s),
         )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Votes:
+    """Preferences between the answers of two models: what arena-like data train routers on.
+
+    Attributes:
+        features: of the n distinct prompts.
+        groups: of prompts that must stay on one side of a split, shape (n,).
+        prompt: row of every vote's prompt, shape (v,).
+        first, second: columns of the two models, shape (v,).
+        score: 1 where ``first`` was preferred, 0 where ``second`` was, one half for a tie, shape (v,).
+    """
+
+    features: FeatureBatch
+    models: tuple[str, ...]
+    groups: Ints
+    prompt: Ints
+    first: Ints
+    second: Ints
+    score: Floats
+
+    def __len__(self) -> int:
+        return len(self.score)
 
 
 # ---------------------------------------------------------------- decisions
