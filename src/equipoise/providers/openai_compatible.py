@@ -88,8 +88,9 @@ class OpenAICompatible:
 
     def _fit(self, call: UpstreamCall) -> dict[str, Any]:
         """The body as this vendor takes it."""
-        body = {"model": self._deployment.model_id or call.model.name, **call.body}
-        body["model"] = self._deployment.model_id or call.model.name
+        body = {**call.body, "model": self._deployment.model_id or call.model.name}
+        if call.stream:
+            body["stream"] = True
         if call.kind != "chat":
             return body
         for field in ("max_tokens", "max_completion_tokens"):

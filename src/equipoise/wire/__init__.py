@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
 from equipoise.types import WireFormat
@@ -51,6 +51,15 @@ def translate_answer(answer: Body, source: WireFormat, target: WireFormat, model
     return FORMATS[target].answer_from_chat(FORMATS[source].answer_to_chat(answer, now=now), model_name)
 
 
+def resumed(source: WireFormat, model_name: str, asked: Asked, events: Iterable[SseEvent]) -> Encoder:
+    """An encoder that goes on where a stream broke that was passed through: as if it had written ``events`` itself."""
+    decoder, encoder = FORMATS[source].decoder(), FORMATS[source].encoder(model_name, asked)
+    for event in events:
+        for chunk in decoder.feed(event):
+            encoder.feed(chunk)
+    return encoder
+
+
 __all__ = [
     "DONE",
     "FORMATS",
@@ -66,6 +75,7 @@ __all__ = [
     "Untranslatable",
     "dumps",
     "only_usage",
+    "resumed",
     "target_format",
     "translate_answer",
     "translate_request",
