@@ -15,10 +15,10 @@ from equipoise.collect.job import Job, Limits
 from equipoise.collect.journal import Journal, journal_path
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow
-from equipoise.collect.retry import wait_s
 from equipoise.collect.session import Collected, collect
 from equipoise.contracts import Provider
 from equipoise.errors import ConfigError, InputError, ProviderError, UnknownName
+from equipoise.execution.retry import wait_s
 from equipoise.tables import read_table
 from equipoise.testing import (
     FailingProvider,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from equipoise.collect.grading import Graded
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow
-from equipoise.collect.retry import Uniform, wait_s
 from equipoise.contracts import Provider
 from equipoise.errors import ProviderError
+from equipoise.execution.retry import Uniform, wait_s
 
 _SYSTEM = (
     "You grade an answer to a task. Judge only whether it is correct and does what the task asks; length, "

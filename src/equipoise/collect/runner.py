@@ -14,9 +14,9 @@ from equipoise.collect.job import Job, Limits
 from equipoise.collect.journal import Answer, Grade, Journal, prompt_sha
 from equipoise.collect.plan import AskedModel, Draw, deployment_key, draws
 from equipoise.collect.progress import Tally
-from equipoise.collect.retry import Uniform, wait_s
 from equipoise.contracts import Provider, Reply
 from equipoise.errors import ConfigError, ProviderError
+from equipoise.execution.retry import Uniform, wait_s
 from equipoise.providers.openai_compatible import cached_tokens
 
 # No answer came, yet the vendor may have done the work and billed it.

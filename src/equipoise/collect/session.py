@@ -17,10 +17,10 @@ from equipoise.collect.judge import Judge
 from equipoise.collect.outcome import answers_path, complete_prompts, draw_rows, table_rows, write_answers
 from equipoise.collect.plan import AskedModel, deployment_key
 from equipoise.collect.progress import Tally
-from equipoise.collect.retry import Uniform
 from equipoise.collect.runner import Collection
 from equipoise.contracts import Provider
 from equipoise.errors import ConfigError, UnknownName
+from equipoise.execution.retry import Uniform
 from equipoise.tables import OutcomeTable, write_table
 from equipoise.types import Deployment
 

@@ -1,0 +1,58 @@
+"""What a call cost: by the provider's own count where it gave one, by ours, marked as estimated, where not."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from equipoise.errors import ConfigError, ProviderError
+from equipoise.types import Model, Price, TokenUsage
+
+# Nothing was sent, so nothing can be billed.
+_NEVER_SENT = frozenset({"connection", "no_key"})
+
+
+def price_of(model: Model) -> Price:
+    """The model's price.
+
+    Raises:
+        ConfigError: it has none, so that its calls could not be billed.
+    """
+    if model.price is None:
+        raise ConfigError(
+            f"model '{model.name}' has no price, so its calls cannot be billed; give it one: "
+            "models: - {name: ..., price: {usd_per_1m_input: ..., usd_per_1m_output: ...}}"
+        )
+    return model.price
+
+
+def was_accepted(error: ProviderError) -> bool:
+    """Whether a provider that failed had taken the request, and may bill it.
+
+    An error status is a refusal; a request that never left cannot have been taken. One that timed out, was cut
+    or answered unreadably is billed for its input, and for what came of the answer.
+    """
+    refused = error.status is not None and error.status >= 300
+    return not refused and error.vendor_code not in _NEVER_SENT
+
+
+def sound(said: TokenUsage) -> TokenUsage:
+    """What the provider said. Cached tokens are part of the input, whatever it says."""
+    cached, written = said.cached_tokens, said.cache_write_tokens
+    if cached >= 0 and written >= 0 and cached + written <= said.input_tokens:
+        return said
+    cached = min(max(cached, 0), said.input_tokens)
+    return replace(said, cached_tokens=cached, cache_write_tokens=min(max(written, 0), said.input_tokens - cached))
+
+
+def estimated(said: TokenUsage | None, *, input_tokens: int, output_tokens: int) -> TokenUsage:
+    """Where the provider did not say all: the input as it told so far, else our count; the output as far as it came."""
+    if said is None:
+        return TokenUsage(input_tokens=input_tokens, output_tokens=output_tokens, estimated=True)
+    return replace(sound(said), output_tokens=max(said.output_tokens, output_tokens), estimated=True)
+
+
+def cost_usd(usage: TokenUsage, price: Price, *, elapsed_s: float) -> float:
+    """USD. Compute time that nobody measured is the time that the call took."""
+    if price.usd_per_compute_s and usage.compute_s is None:
+        usage = replace(usage, compute_s=elapsed_s)
+    return usage.cost_usd(price)

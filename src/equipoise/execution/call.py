@@ -1,0 +1,233 @@
+"""One call: sent to one place, read, and billed whatever becomes of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import orjson
+
+from equipoise.contracts import Upstream, UpstreamCall
+from equipoise.errors import ProviderError
+from equipoise.execution.billing import cost_usd, estimated, price_of, sound, was_accepted
+from equipoise.execution.clock import Clock
+from equipoise.execution.place import End, Place
+from equipoise.execution.reader import Reader
+from equipoise.execution.work import Work
+from equipoise.types import Attempt, AttemptKind, TokenUsage
+from equipoise.wire import FORMATS, BadAnswer, Body, SseEvent, translate_answer
+
+Count = Callable[[str], int]
+
+
+class Heard(NamedTuple):
+    """An event of a stream, and the chat chunks that it stands for."""
+
+    event: SseEvent | None
+    chunks: list[Body]
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """What the calls for one request are measured with: clocks, and a tokenizer for what providers do not say.
+
+    Every call writes its bill into ``attempts`` when it ends.
+    """
+
+    clock: Clock
+    count: Count
+    attempts: list[Attempt]
+
+
+class Call:
+    """One attempt. ``begin`` brings the first content; ``more`` the rest of a stream; ``settle`` the bill.
+
+    Attributes:
+        held: what a stream has said up to its first content.
+        payload: the answer, in the client's format, where it is not streamed.
+        usage: what it was billed for; of use after ``settle``.
+    """
+
+    __slots__ = (
+        "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
+        "_began", "_events", "_first_s", "_lease", "_meter", "_over", "_said", "_started", "_upstream", "_work",
+    )  # fmt: skip
+
+    def __init__(self, place: Place, request: UpstreamCall, kind: AttemptKind, meter: Meter, work: Work) -> None:
+        self.place, self.request, self.kind = place, request, kind
+        self._meter, self._work = meter, work
+        self._started = meter.clock.time()
+        self._began = meter.clock.monotonic()
+        self._lease = place.begin(self._began, work.input_tokens)
+        self._upstream: Upstream | None = None
+        self._first_s: float | None = None
+        self._over = False
+        self._said: TokenUsage | None = None
+        self.reader = Reader(request.kind, int(self._started)) if request.stream else None
+        self.held: list[Heard] = []
+        self.payload = b""
+        self.answer: Body | None = None
+        self.usage = TokenUsage()
+        self.attempt: Attempt | None = None
+
+    async def begin(self, limit_s: float) -> None:
+        """Send it, and wait for the whole answer, or for the first content of a stream.
+
+        Raises:
+            ProviderError: whatever went wrong.
+        """
+        try:
+            async with asyncio.timeout(limit_s):
+                self._upstream = await self.place.provider.send(self.request)
+                if self.reader is None:
+                    await self._read(self._upstream)
+                else:
+                    await self._read_to_content(self._upstream, self.reader)
+        except TimeoutError:
+            raise self._wrong(f"no answer within {limit_s:.3g} s", code="timeout") from None
+        now = self._meter.clock.monotonic()
+        self._first_s = max(now - self._began, 0.0)
+        self._lease.answering(now, stream=self.request.stream, hedge=self.kind == "hedge")
+
+    async def more(self, until: float) -> Heard | None:
+        """What a stream says next; None at its end.
+
+        Args:
+            until: time of the event loop by which it has to come.
+
+        Raises:
+            ProviderError: it broke, stalled, or ended before it was whole.
+        """
+        assert self.reader is not None
+        try:
+            async with asyncio.timeout_at(until):
+                event = await anext(self._events, None)
+        except TimeoutError:
+            raise self._wrong("the stream stalled", code="timeout") from None
+        return self._heard(event, self.reader)
+
+    async def close(self) -> None:
+        """Cut the connection if the response is not over."""
+        if self._upstream is not None:
+            await self._upstream.close()
+
+    def settle(self, how: End, error: ProviderError | None = None, *, won: bool = False) -> Attempt:
+        """The bill, once; later calls return the same.
+
+        Args:
+            won: its answer is the one that is returned.
+        """
+        if self.attempt is not None:
+            return self.attempt
+        now = self._meter.clock.monotonic()
+        elapsed = max(now - self._began, 0.0)
+        accepted = error is None or self._upstream is not None or was_accepted(error)
+        self.usage = self._billed() if accepted else TokenUsage()
+        self._lease.end(now, how, self.usage, error)
+        cost = cost_usd(self.usage, price_of(self.place.model), elapsed_s=elapsed) if accepted else 0.0
+        status = self._upstream.status if self._upstream is not None else None
+        self.attempt = Attempt(
+            model=self.place.model.name,
+            deployment=self.place.label,
+            kind=self.kind,
+            started=self._started,
+            latency_s=elapsed,
+            usage=self.usage,
+            cost_usd=cost,
+            first_token_s=self._first_s,
+            status=error.status if error is not None and error.status is not None else status,
+            error=_code(how, error),
+            won=won,
+        )
+        self._meter.attempts.append(self.attempt)
+        return self.attempt
+
+    def outrun(self) -> None:
+        """Another call for the same request was faster."""
+        self._lease.outrun(self._meter.clock.monotonic(), stream=self.request.stream)
+
+    @property
+    def finish(self) -> str | None:
+        """Why the answer ended."""
+        if self.reader is not None:
+            return self.reader.finish
+        return None if self.answer is None else FORMATS[self.request.kind].finish(self.answer)
+
+    def _billed(self) -> TokenUsage:
+        if self.reader is None:
+            said, text, whole = self._said, self._answer_text, self.answer is not None
+        else:
+            said, text, whole = self.reader.usage, self.reader.output_text, self.reader.complete
+        if whole and said is not None:
+            return sound(said)
+        return estimated(said, input_tokens=self._work.input_tokens, output_tokens=self._meter.count(text()))
+
+    async def _read(self, upstream: Upstream) -> None:
+        form = FORMATS[self.request.kind]
+        payload = await upstream.read()
+        try:
+            answer = orjson.loads(payload)
+            if not isinstance(answer, dict):
+                raise self._wrong("the answer is not a JSON object", code="bad_response")
+            form.finish(answer)
+            if self.request.kind != self._work.format:
+                payload = self._translated(answer)
+        except orjson.JSONDecodeError:
+            raise self._wrong("the answer is not JSON", code="bad_response") from None
+        except BadAnswer as error:
+            raise self._wrong(str(error), code="bad_response") from None
+        self.payload, self.answer, self._said = payload, answer, form.usage(answer)
+
+    def _translated(self, answer: Body) -> bytes:
+        name, now = self.place.model.name, int(self._started)
+        return orjson.dumps(translate_answer(answer, self.request.kind, self._work.format, name, now=now))
+
+    async def _read_to_content(self, upstream: Upstream, reader: Reader) -> None:
+        self._events = aiter(upstream.events())
+        while not reader.started:
+            heard = self._heard(await anext(self._events, None), reader)
+            if heard is None:
+                break
+            self.held.append(heard)
+
+    def _heard(self, event: SseEvent | None, reader: Reader) -> Heard | None:
+        if self._over:
+            return None
+        try:
+            if event is not None:
+                return Heard(event, reader.feed(event))
+            rest = reader.end()
+        except BadAnswer as error:
+            raise self._wrong(str(error), code="bad_response") from None
+        if not reader.complete:
+            raise self._wrong("the stream ended before the answer was whole", code="connection_lost")
+        self._over = True
+        return Heard(None, rest) if rest else None
+
+    def _answer_text(self) -> str:
+        """What an answer without usage says, for counting."""
+        if self.answer is None or self.request.kind == "embeddings":
+            return ""
+        chat = FORMATS[self.request.kind].answer_to_chat(self.answer, now=int(self._started))
+        reader = Reader("chat", 0)
+        reader.read(chat)
+        return reader.output_text()
+
+    def _wrong(self, message: str, *, code: str) -> ProviderError:
+        return ProviderError(
+            message,
+            provider=self.place.deployment.provider,
+            model=self.place.model.name,
+            code=code,
+            retryable=True,
+        )
+
+
+def _code(how: End, error: ProviderError | None) -> str | None:
+    if how is End.CANCELLED:
+        return "cancelled"
+    if error is None:
+        return None
+    return error.vendor_code or (f"http_{error.status}" if error.status else "provider_error")

@@ -1,0 +1,75 @@
+"""The client's side of a stream. It outlives the upstream that it began with."""
+
+from __future__ import annotations
+
+from equipoise.execution.call import Heard
+from equipoise.execution.work import Work
+from equipoise.types import TokenUsage, WireFormat
+from equipoise.wire import FORMATS, Encoder, SseParser, only_usage, resumed
+
+_MOST_KEPT_BYTES = 4 << 20
+
+
+class ClientStream:
+    """Turns what is heard into what the client reads: the same bytes, or events of its own format.
+
+    Args:
+        kind: the upstream's format. Its events pass as they are where the client speaks it too.
+        keep: keep what passes, so that another model can take over.
+    """
+
+    __slots__ = ("_encoder", "_keep", "_kept", "_kept_bytes", "_kind", "_work")
+
+    def __init__(self, work: Work, kind: WireFormat, model: str, *, keep: bool) -> None:
+        self._work, self._kind = work, kind
+        self._encoder: Encoder | None = None
+        if kind != work.format:
+            self._encoder = FORMATS[work.format].encoder(model, work.asked)
+        self._keep = keep
+        self._kept: list[bytes] = []
+        self._kept_bytes = 0
+
+    def take(self, heard: Heard) -> bytes:
+        """What the client reads of it."""
+        if self._encoder is not None:
+            return b"".join(frame for chunk in heard.chunks for frame in self._encoder.feed(chunk))
+        event = heard.event
+        if event is None or self._hidden(heard):
+            return b""
+        if self._keep:
+            self._kept.append(event.raw)
+            self._kept_bytes += len(event.raw)
+            self._keep = self._kept_bytes <= _MOST_KEPT_BYTES
+        return event.raw
+
+    @property
+    def open_to_others(self) -> bool:
+        """Whether another model can take over."""
+        return self._encoder is not None or self._keep
+
+    def take_over(self, model: str) -> bytes:
+        """Another model goes on from here. A comment says so; it is no part of the answer."""
+        if self._encoder is None:
+            self._encoder = self._resumed(model)
+        return f": continued by {model}\n\n".encode()
+
+    def end(self, usage: TokenUsage) -> bytes:
+        """What closes the stream."""
+        return b"" if self._encoder is None else b"".join(self._encoder.end(usage))
+
+    def fail(self, code: str, message: str) -> bytes:
+        """What says that the stream broke."""
+        encoder = self._encoder or self._resumed("")
+        return b"".join(encoder.fail(code, message))
+
+    def _hidden(self, heard: Heard) -> bool:
+        """The usage that we asked for and the client did not."""
+        if self._kind != "chat" or self._work.asked.include_usage:
+            return False
+        return bool(heard.chunks) and all(only_usage(chunk) for chunk in heard.chunks)
+
+    def _resumed(self, model: str) -> Encoder:
+        """An encoder that stands where the events that passed have left the client."""
+        events = SseParser().feed(b"".join(self._kept))
+        self._kept.clear()
+        return resumed(self._work.format, model, self._work.asked, events)

@@ -1,0 +1,81 @@
+"""What is said when no attempt brought an answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from equipoise.errors import EquipoiseError, ProviderError
+from equipoise.execution.retry import REQUEST_FAULTS
+from equipoise.types import Attempt
+from equipoise.wire import BadRequest
+
+
+class ExecutionFailed(EquipoiseError):
+    """No attempt brought an answer.
+
+    Attributes:
+        attempts: all that were made, with their bills.
+        error: what the deciding one of them met; None where none could be made.
+        status: HTTP status for the client.
+        code: stable: ``rate_limited``, ``timeout``, ``provider_error``, ``no_deployment``, or for a request that the
+            provider refused, its own code.
+        retry_after_s: when it is worth trying again, where known.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str,
+        attempts: Sequence[Attempt] = (),
+        error: ProviderError | BadRequest | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self.status, self.code, self.error, self.retry_after_s = status, code, error, retry_after_s
+        self.attempts = tuple(attempts)
+        super().__init__(message)
+
+
+def failure(
+    errors: Sequence[ProviderError | BadRequest], attempts: Sequence[Attempt], *, free_in_s: float | None
+) -> ExecutionFailed:
+    """What to tell the client of a request that met ``errors``, in their order.
+
+    A refusal of the request itself says more than an outage met on the way; the first one is of the model that was
+    chosen.
+
+    Args:
+        free_in_s: when the first deployment takes calls again, if all of them are full or asked to wait.
+    """
+    for error in errors:
+        if isinstance(error, BadRequest):
+            return ExecutionFailed(str(error), status=400, code=error.code, attempts=attempts, error=error)
+        if error.status in REQUEST_FAULTS:
+            code = error.vendor_code or "invalid_request"
+            return ExecutionFailed(str(error), status=error.status, code=code, attempts=attempts, error=error)
+    provider_errors = [e for e in errors if isinstance(e, ProviderError)]
+    last = provider_errors[-1] if provider_errors else None
+    if free_in_s is not None or (last is not None and last.status == 429):
+        asked = [e.retry_after_s for e in provider_errors if e.retry_after_s is not None]
+        waits = asked if free_in_s is None else [free_in_s]
+        message = "every deployment that may serve this request is at its limit" if last is None else str(last)
+        return ExecutionFailed(
+            message,
+            status=429,
+            code="rate_limited",
+            attempts=attempts,
+            error=last,
+            retry_after_s=min(waits, default=None),
+        )
+    if last is None:
+        message = "no deployment may serve this request"
+        return ExecutionFailed(message, status=503, code="no_deployment", attempts=attempts)
+    timed_out = last.vendor_code == "timeout"
+    return ExecutionFailed(
+        str(last),
+        status=504 if timed_out else 502,
+        code="timeout" if timed_out else "provider_error",
+        attempts=attempts,
+        error=last,
+    )

@@ -1,0 +1,101 @@
+"""A second call when the first is slower than its place usually is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from equipoise.config import HedgingConfig
+from equipoise.errors import ProviderError
+from equipoise.execution.call import Call
+from equipoise.execution.place import End, Place
+
+# Calls slower than the quantile are aimed at a little less than the share allowed, so that it lasts for all of them.
+_AIM = 0.8
+_MOST_CREDIT = 10.0
+
+Begin = Callable[[Call], Coroutine[Any, Any, None]]
+
+
+class Hedging:
+    """When to make a second call, and how many were made: never more than ``max_share`` of the calls.
+
+    What is not used is saved for ten hedges at most, so that a bad hour does not double its own load.
+    """
+
+    __slots__ = ("_credit", "_quantile", "_settings", "calls", "hedges")
+
+    def __init__(self, settings: HedgingConfig) -> None:
+        self._settings = settings
+        self._quantile = max(settings.quantile, 1.0 - _AIM * settings.max_share)
+        self._credit = 0.0
+        self.calls = self.hedges = 0
+
+    def delay_s(self, place: Place, *, stream: bool) -> float | None:
+        """How long a call there takes at most, usually; None as long as too little is known, or hedging is off."""
+        if not self._settings.enabled:
+            return None
+        self.calls += 1
+        self._credit = min(self._credit + self._settings.max_share, _MOST_CREDIT)
+        return place.tails[stream].quantile(self._quantile)
+
+    def spend(self) -> bool:
+        """Whether one more call is within the share; if so, it counts."""
+        if self._credit < 1.0:
+            return False
+        self._credit -= 1.0
+        self.hedges += 1
+        return True
+
+
+async def race(first: Call, delay_s: float, second: Callable[[], Call | None], begin: Begin) -> Call:
+    """The call that answers first. The other is cut and billed, and so are both when this is cancelled.
+
+    Args:
+        second: makes the other call when the first is late, or declines.
+
+    Raises:
+        ProviderError: all failed; it is the first call's error.
+    """
+    running = {asyncio.create_task(begin(first)): first}
+    try:
+        await asyncio.wait(running, timeout=delay_s)
+        if not next(iter(running)).done() and (other := second()) is not None:
+            running[asyncio.create_task(begin(other))] = other
+        return await _winner(running)
+    finally:
+        await _cut(running)
+
+
+async def _winner(running: dict[asyncio.Task[None], Call]) -> Call:
+    first = next(iter(running.values()))
+    failed: ProviderError | None = None
+    while running:
+        done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+        for task in sorted(done, key=lambda t: running[t] is not first):
+            call = running.pop(task)
+            error = task.exception()
+            if error is None:
+                if call is not first and first in running.values():
+                    first.outrun()
+                return call
+            if not isinstance(error, ProviderError):
+                raise error
+            call.settle(End.FAILED, error)
+            await call.close()
+            if failed is None or call is first:
+                failed = error
+    assert failed is not None
+    raise failed
+
+
+async def _cut(running: dict[asyncio.Task[None], Call]) -> None:
+    for task, call in running.items():
+        task.cancel()
+        call.settle(End.CANCELLED)
+    for task, call in running.items():
+        await asyncio.wait([task])
+        if not task.cancelled():
+            task.exception()  # it ended in the same moment: looked at, so that nothing warns of it
+        await call.close()

@@ -1,0 +1,72 @@
+"""How much was sent to a deployment in the last minute: its rpm and tpm limits."""
+
+from __future__ import annotations
+
+from collections import deque
+
+_MINUTE = 60
+
+
+class Second:
+    """What was taken within one second."""
+
+    __slots__ = ("amount", "at", "counted")
+
+    def __init__(self, at: int) -> None:
+        self.at, self.amount, self.counted = at, 0.0, True
+
+
+class MinuteWindow:
+    """A limit on the sum of any 60 seconds, to the second: a second counts until it is wholly a minute old.
+
+    What is taken is reserved before a call is made, so that concurrent calls cannot all pass; ``settle``
+    corrects it when the true amount is known.
+    """
+
+    __slots__ = ("_limit", "_seconds", "_total")
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._seconds: deque[Second] = deque()
+        self._total = 0.0
+
+    def free_in(self, now: float, amount: float) -> float:
+        """Seconds until ``amount`` fits; 0 if it does now.
+
+        An amount above the limit fits an empty window: it could never be sent otherwise.
+        """
+        self._forget(now)
+        most = max(self._limit - amount, 0.0)
+        left = self._total
+        if left <= most:
+            return 0.0
+        for second in self._seconds:
+            left -= second.amount
+            if left <= most:
+                return max(second.at + _MINUTE + 1 - now, 0.0)
+        return float(_MINUTE + 1)
+
+    def take(self, now: float, amount: float) -> Second:
+        """Count an amount. The second that it belongs to is what ``settle`` takes."""
+        self._forget(now)
+        at = int(now)
+        if not self._seconds or self._seconds[-1].at < at:
+            self._seconds.append(Second(at))
+        second = self._seconds[-1]
+        second.amount += amount
+        self._total += amount
+        return second
+
+    def settle(self, second: Second, more: float) -> None:
+        """The amount taken in that second was larger by ``more``, or smaller where negative."""
+        second.amount += more
+        if second.counted:
+            self._total += more
+
+    def _forget(self, now: float) -> None:
+        while self._seconds and self._seconds[0].at + _MINUTE + 1 <= now:
+            old = self._seconds.popleft()
+            old.counted = False
+            self._total -= old.amount
+        if not self._seconds:
+            self._total = 0.0

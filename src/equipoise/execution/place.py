@@ -1,0 +1,141 @@
+"""One deployment as it is doing now: calls in flight, breaker, limits, latency."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from enum import Enum
+
+from equipoise.config import ExecutionConfig
+from equipoise.contracts import Provider
+from equipoise.errors import ProviderError
+from equipoise.execution.breaker import Breaker
+from equipoise.execution.latency import Latency, Tail
+from equipoise.execution.limits import MinuteWindow, Second
+from equipoise.types import Deployment, Model, TokenUsage
+
+_LIKE_THE_LAST = 0.9
+
+
+class Place:
+    """A model at a deployment, and what was seen of it."""
+
+    __slots__ = (
+        "breaker", "calls", "deployment", "label", "latency", "model", "outstanding", "provider",
+        "requests", "tails", "tokens", "_output",
+    )  # fmt: skip
+
+    def __init__(
+        self, model: Model, deployment: Deployment, provider: Provider, label: str, settings: ExecutionConfig
+    ) -> None:
+        self.model, self.deployment, self.provider, self.label = model, deployment, provider, label
+        self.breaker = Breaker(settings)
+        self.latency = Latency()
+        self.tails = {False: Tail(), True: Tail()}
+        self.requests = None if deployment.rpm is None else MinuteWindow(deployment.rpm)
+        self.tokens = None if deployment.tpm is None else MinuteWindow(deployment.tpm)
+        self.outstanding = self.calls = 0
+        self._output = 0.0
+
+    def inherit(self, other: Place) -> None:
+        """Go on from what another place has seen, the calls in flight there excepted."""
+        self.latency, self.tails = other.latency, other.tails
+        self.requests, self.tokens, self._output = other.requests, other.tokens, other._output
+        self.breaker.inherit(other.breaker)
+
+    def full_for(self, now: float, input_tokens: int) -> float:
+        """Seconds until its rpm and tpm limits admit a call with that input; 0 if they do."""
+        wait = 0.0
+        if self.requests is not None:
+            wait = self.requests.free_in(now, 1.0)
+        if self.tokens is not None:
+            wait = max(wait, self.tokens.free_in(now, input_tokens + self._output))
+        return wait
+
+    def begin(self, now: float, input_tokens: int) -> Lease:
+        """A call is made here. Every lease must be ended."""
+        self.outstanding += 1
+        self.calls += 1
+        self.breaker.begin()
+        if self.requests is not None:
+            self.requests.take(now, 1.0)
+        expected = input_tokens + self._output
+        second = None if self.tokens is None else self.tokens.take(now, expected)
+        return Lease(self, now, second, expected)
+
+    def used(self, output_tokens: int) -> None:
+        """An answer had that many tokens: what to reserve for the next."""
+        self._output = _LIKE_THE_LAST * self._output + (1.0 - _LIKE_THE_LAST) * output_tokens
+
+
+class End(Enum):
+    """How a call ended."""
+
+    ANSWERED = "answered"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+class Lease:
+    """One call in flight."""
+
+    __slots__ = ("_answered", "_expected", "_open", "_second", "began", "place")
+
+    def __init__(self, place: Place, began: float, second: Second | None, expected: float) -> None:
+        self.place, self.began = place, began
+        self._second, self._expected, self._open = second, expected, True
+        self._answered = False
+
+    def answering(self, now: float, *, stream: bool, hedge: bool) -> None:
+        """Its first content is there (of a stream), or the whole answer: the latency that balancing looks at."""
+        self._answered = True
+        seconds = max(now - self.began, 0.0)
+        self.place.latency.observe(now, seconds)
+        if not hedge:  # those are the faster of two, and would make the tail look shorter
+            self.place.tails[stream].observe(seconds)
+
+    def outrun(self, now: float, *, stream: bool) -> None:
+        """A hedge was faster: its own answer would have taken at least this long."""
+        self._answered = True
+        seconds = max(now - self.began, 0.0)
+        self.place.latency.at_least(now, seconds)
+        self.place.tails[stream].observe(seconds)
+
+    def end(self, now: float, how: End, usage: TokenUsage, error: ProviderError | None = None) -> None:
+        """The call is over. Only the first end counts."""
+        if not self._open:
+            return
+        self._open = False
+        place = self.place
+        place.outstanding -= 1
+        if place.tokens is not None and self._second is not None:
+            place.tokens.settle(self._second, usage.input_tokens + usage.output_tokens - self._expected)
+        if how is End.ANSWERED:
+            place.used(usage.output_tokens)
+            place.breaker.succeeded(now)
+        elif how is End.FAILED and error is not None:
+            place.breaker.failed(now, error)
+            if error.vendor_code == "timeout" and not self._answered:
+                place.latency.at_least(now, max(now - self.began, 0.0))
+        else:
+            place.breaker.abandoned()
+
+
+def places_of(
+    model: Model, providers: Callable[[Deployment], Provider], settings: ExecutionConfig
+) -> tuple[Place, ...]:
+    """All places of a model, each with a label of its own: ``model/provider``, and what else tells it apart."""
+    return tuple(
+        Place(model, deployment, providers(deployment), label, settings)
+        for deployment, label in zip(model.deployments, _labels(model), strict=True)
+    )
+
+
+def _labels(model: Model) -> Sequence[str]:
+    plain = [f"{model.name}/{d.provider}" for d in model.deployments]
+    if len(set(plain)) < len(plain):
+        plain = [
+            f"{label}@{d.region}" if d.region else label for label, d in zip(plain, model.deployments, strict=True)
+        ]
+    repeated = {label for label, n in Counter(plain).items() if n > 1}
+    return [f"{label}#{i}" if label in repeated else label for i, label in enumerate(plain, 1)]

@@ -1,0 +1,135 @@
+"""The pursuit of one answer: attempts in the order of the course, within the time that there is."""
+
+from __future__ import annotations
+
+import asyncio
+
+from equipoise.config import ExecutionConfig
+from equipoise.contracts import UpstreamCall
+from equipoise.errors import ProviderError
+from equipoise.execution.call import Call, Meter
+from equipoise.execution.continuation import can_continue, continued
+from equipoise.execution.course import Course, Step
+from equipoise.execution.failure import ExecutionFailed, failure
+from equipoise.execution.hedge import Hedging, race
+from equipoise.execution.place import End, Place
+from equipoise.execution.work import Work
+from equipoise.types import AttemptKind, WireFormat
+from equipoise.wire import BadRequest, Body, target_format, translate_request
+
+
+class Pursuit:
+    """Makes attempts for one request until one brings an answer.
+
+    Attributes:
+        deadline: time of the event loop at which all of the answer has to be there.
+        waited_s: time spent waiting, for providers and between attempts.
+    """
+
+    __slots__ = (
+        "deadline", "waited_s", "_bodies", "_course", "_format", "_hedging", "_loop", "_meter", "_settings", "_work",
+    )  # fmt: skip
+
+    def __init__(self, course: Course, work: Work, settings: ExecutionConfig, hedging: Hedging, meter: Meter) -> None:
+        self._course, self._work, self._settings = course, work, settings
+        self._hedging, self._meter = hedging, meter
+        self._format: WireFormat = work.format
+        self._bodies: dict[WireFormat, Body] = {work.format: work.body}
+        self._loop = asyncio.get_running_loop()
+        total_s = settings.total_s if work.deadline_s is None else min(settings.total_s, work.deadline_s)
+        self.deadline = self._loop.time() + total_s
+        self.waited_s = 0.0
+
+    async def call(self) -> Call:
+        """The first call that answers: all of the answer, or a stream with its first content in hand.
+
+        Raises:
+            ExecutionFailed: none did.
+        """
+        while True:
+            step = self._course.next(self._meter.clock.monotonic(), self._left_s())
+            if step is None:
+                raise failure(self._course.errors, self._meter.attempts, free_in_s=self._course.free_in_s)
+            if step.wait_s > 0.0:
+                await self._rest(step.wait_s)
+                if not self._course.open(step.place, self._meter.clock.monotonic()):
+                    continue
+            try:
+                return await self._attempt(step)
+            except (ProviderError, BadRequest) as error:
+                self._course.failed(step.place, error)
+
+    async def go_on(self, broken: Call, error: ProviderError) -> Call | None:
+        """A call that continues the answer of a broken stream; None where that is impossible or none answers."""
+        self._course.failed(broken.place, error)
+        reader = broken.reader
+        if self._settings.midstream != "continue" or reader is None or not can_continue(self._work, reader):
+            return None
+        text = "".join(reader.text)
+        self._format = "chat"
+        self._bodies = {"chat": continued(self._work, text, broken.usage.output_tokens)}
+        try:
+            return await self.call()
+        except ExecutionFailed:
+            return None
+
+    async def _attempt(self, step: Step) -> Call:
+        first = self._make(step.place, step.kind)
+        limit_s = self._limit_s()
+        delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream)
+        started = self._meter.clock.monotonic()
+        try:
+            if delay_s is None or delay_s >= limit_s:
+                await first.begin(limit_s)
+                return first
+            return await race(first, delay_s, lambda: self._second(step.place), lambda call: call.begin(limit_s))
+        except BaseException as error:
+            if isinstance(error, ProviderError):
+                first.settle(End.FAILED, error)
+            else:
+                first.settle(End.CANCELLED)
+            await first.close()
+            raise
+        finally:
+            self.waited_s += self._meter.clock.monotonic() - started
+
+    def _second(self, place: Place) -> Call | None:
+        """A hedge for a call to that place, if one more is allowed and there is somewhere to send it."""
+        other = self._course.beside(place, self._meter.clock.monotonic())
+        if other is None or not self._hedging.spend():
+            return None
+        return self._make(other, "hedge")
+
+    def _make(self, place: Place, kind: AttemptKind) -> Call:
+        work, settings = self._work, self._settings
+        target = target_format(self._format, place.provider.formats)
+        if target is None:
+            raise BadRequest(f"{place.label} does not speak {self._format}", code="unsupported_by_format")
+        body = self._bodies.get(target)
+        if body is None:
+            body = self._bodies[target] = translate_request(self._bodies[self._format], self._format, target)
+        request = UpstreamCall(
+            model=place.model,
+            deployment=place.deployment,
+            kind=target,
+            body=body,
+            stream=work.asked.stream,
+            connect_s=settings.connect_s,
+            first_byte_s=settings.total_s,
+            mixed=work.answered_by is not None and work.answered_by != place.model.name,
+        )
+        self._course.called(place, hedge=kind == "hedge")
+        return Call(place, request, kind, self._meter, work)
+
+    async def _rest(self, seconds: float) -> None:
+        self.waited_s += seconds
+        await asyncio.sleep(seconds)
+
+    def _left_s(self) -> float:
+        return self.deadline - self._loop.time()
+
+    def _limit_s(self) -> float:
+        """Time for one attempt. While there is another place to call, half of the time left is kept for it."""
+        left = self._left_s()
+        limit = min(left, self._settings.first_token_s) if self._work.asked.stream else left
+        return min(limit, left / 2.0) if self._course.others else limit

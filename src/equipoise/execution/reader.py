@@ -1,0 +1,99 @@
+"""Reading one upstream stream: what it says, and what of it goes to the client."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.types import TokenUsage, WireFormat
+from equipoise.wire import FORMATS, Body, SseEvent
+
+_THINKING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"})
+
+
+class Reader:
+    """Follows a stream of one format.
+
+    Attributes:
+        started: it has said something: text, thinking, a tool call, or that it is over.
+        text: content of the first choice, in pieces: what another model would have to go on from.
+        plain: nothing but text so far, so that another model can go on.
+        usage: tokens, as far as the provider told them.
+        finish: why it ended.
+    """
+
+    __slots__ = ("_decoder", "_beside", "finish", "plain", "started", "text", "usage")
+
+    def __init__(self, kind: WireFormat, now: int) -> None:
+        self._decoder = FORMATS[kind].decoder(now=now)
+        self.started = False
+        self.plain = True
+        self.text: list[str] = []
+        self._beside: list[str] = []
+        self.usage: TokenUsage | None = None
+        self.finish: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the vendor said that the answer is whole."""
+        return self._decoder.complete
+
+    def feed(self, event: SseEvent) -> list[Body]:
+        """The chat chunks of an event.
+
+        Raises:
+            BadAnswer: it is not of the format.
+        """
+        chunks = self._decoder.feed(event)
+        for chunk in chunks:
+            self._note(chunk)
+        return chunks
+
+    def end(self) -> list[Body]:
+        """The chunks that were held back until the end."""
+        chunks = self._decoder.end()
+        for chunk in chunks:
+            self._note(chunk)
+        return chunks
+
+    def read(self, answer: Body) -> None:
+        """Take in a whole chat completion instead of a stream."""
+        for choice in answer["choices"]:
+            self._note_delta(choice, choice["message"])
+
+    def output_text(self) -> str:
+        """All that was generated, for counting."""
+        return "".join((*self.text, *self._beside))
+
+    def _note(self, chunk: Body) -> None:
+        if chunk.get("usage") is not None:
+            self.usage = FORMATS["chat"].usage(chunk) or self.usage
+        for choice in chunk["choices"]:
+            if reason := choice.get("finish_reason"):
+                self.finish = self.finish or str(reason)
+                self.started = True
+            if delta := choice.get("delta"):
+                self._note_delta(choice, delta)
+
+    def _note_delta(self, choice: Body, delta: Body) -> None:
+        for key, value in delta.items():
+            if not value or key == "role":
+                continue
+            self.started = True
+            if key == "content" and isinstance(value, str):
+                self.text.append(value)
+                self.plain = self.plain and not choice.get("index")
+            elif isinstance(value, str):
+                self._beside.append(value)
+                self.plain = self.plain and key in _THINKING
+            elif key == "tool_calls" and isinstance(value, list):
+                self.plain = False
+                self._beside += [_call_text(call) for call in value if isinstance(call, dict)]
+            else:
+                self.plain = self.plain and key in _THINKING
+
+
+def _call_text(call: dict[str, Any]) -> str:
+    function = call.get("function")
+    if not isinstance(function, dict):
+        return ""
+    return "".join(p for p in (function.get("name"), function.get("arguments")) if isinstance(p, str))

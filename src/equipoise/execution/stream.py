@@ -1,0 +1,100 @@
+"""A stream to the client: waits for the next event, and does not end silently when none comes."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Self
+
+from equipoise.errors import ProviderError
+from equipoise.execution.call import Call, Heard
+from equipoise.execution.client_stream import ClientStream
+from equipoise.execution.clock import Clock
+from equipoise.execution.running import Running, Successor
+
+
+class Stream:
+    """The events of a running answer, as bytes.
+
+    Args:
+        side: the client's side of it.
+        successor: finds a call that goes on when one breaks.
+        between_s: longest silence between two pieces of content.
+        deadline: time of the event loop at which the whole answer has to be there.
+    """
+
+    __slots__ = ("_between_s", "_clock", "_deadline", "_heard_at", "_loop", "_ready", "_running", "_side", "_successor")
+
+    def __init__(
+        self,
+        running: Running,
+        side: ClientStream,
+        *,
+        successor: Successor,
+        between_s: float,
+        deadline: float,
+        clock: Clock,
+    ) -> None:
+        self._running, self._side, self._successor = running, side, successor
+        self._between_s, self._deadline, self._clock = between_s, deadline, clock
+        self._loop = asyncio.get_running_loop()
+        self._heard_at = self._loop.time()
+        self._ready = b""
+        if running.call is not None:
+            self._ready = self._taken(running.call.held)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._ready:
+            call = self._running.call
+            if call is None:
+                raise StopAsyncIteration
+            started = self._clock.monotonic()
+            try:
+                await self._advance(call)
+            except asyncio.CancelledError:
+                await self._running.close()
+                raise
+            finally:
+                self._running.waited_s += self._clock.monotonic() - started
+        ready, self._ready = self._ready, b""
+        return ready
+
+    async def _advance(self, call: Call) -> None:
+        try:
+            heard = await call.more(min(self._heard_at + self._between_s, self._deadline))
+        except ProviderError as error:
+            await self._broken(call, error)
+            return
+        if heard is None:
+            self._end()
+            return
+        if heard.chunks:  # pings and comments are no sign that an answer is being written
+            self._heard_at = self._loop.time()
+        self._ready = self._side.take(heard)
+
+    def _end(self) -> None:
+        self._running.complete()
+        self._ready = self._side.end(self._running.usage)
+
+    async def _broken(self, call: Call, error: ProviderError) -> None:
+        if call.reader is not None and call.reader.complete:
+            self._end()  # only what follows the answer was lost
+            await call.close()
+            return
+        self._running.broke(call, error)
+        await call.close()
+        successor = await self._successor(call, error) if self._side.open_to_others else None
+        if successor is None:
+            self._running.interrupted(error)
+            self._ready = self._side.fail("stream_interrupted", str(error))
+            return
+        self._running.goes_on(successor)
+        self._heard_at = self._loop.time()
+        self._ready = self._side.take_over(successor.place.model.name) + self._taken(successor.held)
+
+    def _taken(self, held: list[Heard]) -> bytes:
+        taken = b"".join([self._side.take(heard) for heard in held])
+        held.clear()
+        return taken

@@ -1,0 +1,31 @@
+"""What is to be executed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from equipoise.types import WireFormat
+from equipoise.wire import Asked, Body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Work:
+    """One request to execute.
+
+    Attributes:
+        body: as the client sent it, in ``format``. It is never changed.
+        input_tokens: our count of all that is sent: for tpm limits, and for the bill where a provider is silent.
+        region: where the data may go; None is anywhere.
+        deadline_s: the client's own limit for all of it.
+        prefer: label of the deployment that holds the conversation in its prompt cache.
+        answered_by: the model that answered the turns before, where known.
+    """
+
+    body: Body
+    format: WireFormat
+    asked: Asked
+    input_tokens: int
+    region: str | None = None
+    deadline_s: float | None = None
+    prefer: str | None = None
+    answered_by: str | None = None
