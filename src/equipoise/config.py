@@ -124,10 +124,11 @@ class HedgingConfig(_Strict):
 class ExecutionConfig(_Strict):
     """How calls are made. Times in seconds.
 
-    ``midstream``: what happens when a stream breaks after its first content: another model continues it, or
-    the stream ends with an error event.
+    ``region``: where this gateway runs; deployments there come first. ``midstream``: what happens when a stream
+    breaks after its first content: another model continues it, or the stream ends with an error event.
     """
 
+    region: str | None = None
     connect_s: _Positive = 10.0
     first_token_s: _Positive = 120.0
     between_tokens_s: _Positive = 60.0
@@ -145,7 +146,13 @@ class ExecutionConfig(_Strict):
 
 
 class ServerConfig(_Strict):
-    """The gateway's edge. ``keys``: ``required`` refuses calls without a key; ``off`` is for loopback only."""
+    """The gateway's edge. Times in seconds.
+
+    ``keys``: ``required`` refuses calls without a key; ``off`` is for loopback only. A client that takes longer
+    than ``header_timeout_s`` or ``body_timeout_s`` to send, or does not take what is written to it for
+    ``write_timeout_s``, is cut. ``reload_s``: how often the configuration is looked at for changes; 0 is never.
+    ``usd_per_core_hour`` is the price of this machine: what deciding costs is on the bill.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8080, ge=0, le=65535)
@@ -154,8 +161,20 @@ class ServerConfig(_Strict):
     max_header_bytes: int = Field(default=32 << 10, ge=1024)
     header_timeout_s: _Positive = 10.0
     body_timeout_s: _Positive = 30.0
+    write_timeout_s: _Positive = 30.0
+    keepalive_s: _Positive = 75.0
     max_in_flight: int = Field(default=2000, gt=0)
     drain_s: _Positive = 30.0
+    reload_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    request_lines: Literal["all", "failed", "none"] = "all"
+    usd_per_core_hour: _Usd = 0.05
+
+
+class TracesConfig(_Strict):
+    """OpenTelemetry traces, one span per request and one per call made for it. Needs the extra ``otel``."""
+
+    endpoint: str
+    service_name: str = "equipoise"
 
 
 class LogConfig(_Strict):
@@ -170,12 +189,15 @@ class RouteConfig(_Strict):
 
     ``affinity``: in a conversation, ``economic`` changes model only when that gains more than the lost
     prompt cache costs; ``sticky`` never changes a model that still serves; ``off`` decides every turn anew.
+    ``when_none_fits``: a request whose limits no model meets is refused, or goes to the ``cheapest`` model
+    that can serve it at all.
     """
 
     router: dict[str, Any] = {"type": "static"}
     policy: dict[str, Any] = {"type": "cost_aware"}
     constraints: ConstraintsConfig = ConstraintsConfig()
     fallback: tuple[str, ...] = ()
+    when_none_fits: Literal["refuse", "cheapest"] = "refuse"
     affinity: Literal["economic", "sticky", "off"] = "economic"
     cache: CacheConfig = CacheConfig()
 
@@ -197,6 +219,13 @@ class Config(_Strict):
     server: ServerConfig = ServerConfig()
     execution: ExecutionConfig = ExecutionConfig()
     log: LogConfig = LogConfig()
+    traces: TracesConfig | None = None
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of ``equipoise.yaml``, for editors."""
+    schema = Config.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "equipoise.yaml"}
 
 
 def read_config(path: Path) -> Config:
@@ -287,6 +316,7 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
         "execution": ExecutionConfig,
         "hedging": HedgingConfig,
         "log": LogConfig,
+        "traces": TracesConfig,
         "storage": UrlConfig,
         "shared_state": UrlConfig,
     }
