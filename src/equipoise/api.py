@@ -100,7 +100,8 @@ def engine_from(config: Config, route: str = "auto", *, folder: Path = Path()) -
             raise UnknownName("model", name, [m.name for m in models])
     # A router file keeps the policy that it was written with, unless the route names one.
     policy = chosen.policy if "policy" in chosen.model_fields_set else None
-    engine = replace(_engine(chosen, policy, models, folder), fallback=chosen.fallback)
+    engine = _engine(chosen, policy, models, folder)
+    engine = replace(engine, fallback=chosen.fallback, when_none_fits=chosen.when_none_fits)
     limits = chosen.constraints.model_dump()
     return engine, Constraints(**limits)
 

@@ -20,6 +20,7 @@ from equipoise.version import __version__
 
 COMMANDS = {
     "init": "write a commented equipoise.yaml",
+    "serve": "run the gateway: an OpenAI- and Anthropic-compatible server that routes",
     "route": "decide which model should answer a prompt",
     "collect": "build an outcome table from your own prompts",
     "table": "describe, lint or convert an outcome table",

@@ -15,6 +15,14 @@ def positive(text: str) -> int:
     return _at_least(text, 1)
 
 
+def port(text: str) -> int:
+    """A TCP port; 0 lets the system choose."""
+    value = _at_least(text, 0)
+    if value > 65535:
+        raise argparse.ArgumentTypeError(f"{value} is more than 65535")
+    return value
+
+
 def amount(text: str) -> float:
     """A finite number above 0."""
     value = _number(text)

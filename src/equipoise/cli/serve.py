@@ -1,0 +1,99 @@
+"""``equipoise serve``: the gateway."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+from equipoise.cli.numbers import port
+from equipoise.cli.output import emit_json, say
+from equipoise.config import DEFAULT_FILE, Config, read_config
+from equipoise.errors import EquipoiseError, InputError
+from equipoise.gateway.auth import is_loopback
+from equipoise.gateway.logs import make_logger
+from equipoise.gateway.pool import ProviderPool
+from equipoise.gateway.serve import check_address, live_from, provider_of, serve
+from equipoise.gateway.serving import Serving, make_serving
+from equipoise.gateway.traces import open_traces
+from equipoise.storage.keys import KeyStore
+
+NAME = "serve"
+HELP = "run the gateway: an OpenAI- and Anthropic-compatible server that routes"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The command's options."""
+    parser.add_argument(
+        "--config", metavar="F", type=Path, default=DEFAULT_FILE, help="configuration (default equipoise.yaml)"
+    )
+    parser.add_argument("--host", metavar="H", help="address to listen on (default server.host: 127.0.0.1)")
+    parser.add_argument("--port", metavar="P", type=port, help="port to listen on (default server.port: 8080)")
+    parser.add_argument("--check", action="store_true", help="validate, say what would be served, and stop")
+    parser.add_argument("--json", action="store_true", help="with --check: print one JSON document")
+
+
+def run(args: argparse.Namespace) -> int:
+    """0: checked, or served until it was told to stop."""
+    if args.json and not args.check:
+        raise InputError("--json goes with --check; a running gateway logs JSON lines to standard error")
+    config = _with_address(read_config(args.config), args.host, args.port)
+    try:
+        if args.check:
+            _check(config, args.config, as_json=args.json)
+            return 0
+        asyncio.run(serve(config, args.config, make_logger()))
+    except EquipoiseError as error:
+        raise InputError(f"{args.config}: {error}") from None
+    return 0
+
+
+def _with_address(config: Config, host: str | None, port: int | None) -> Config:
+    given: dict[str, Any] = {"host": host, "port": port}
+    given = {name: value for name, value in given.items() if value is not None}
+    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+
+
+def _check(config: Config, path: Path, *, as_json: bool) -> None:
+    """All that serving does before it listens."""
+    serving = make_serving(config, path.parent)
+    live_from(serving, None, pool=ProviderPool(provider_of))
+    open_traces(config.traces).close()
+    if not is_loopback(config.server.host):
+        with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:
+            check_address(config.server, keys)
+    if as_json:
+        emit_json(_document(serving))
+        return
+    for route in serving.routes:
+        engine = route.engine
+        say(f"route {route.name}: {engine.router.name}, {engine.policy.name}, {len(engine.models)} models")
+    for model in serving.models.values():
+        places = ", ".join(d.provider + (f" {d.base_url}" if d.base_url else "") for d in model.deployments)
+        say(f"model {model.name}: {places}")
+    server = config.server
+    say(f"would listen on {server.host}:{server.port}, keys {server.keys}")
+
+
+def _document(serving: Serving) -> dict[str, Any]:
+    server = serving.config.server
+    return {
+        "routes": {
+            route.name: {
+                "router": route.engine.router.name,
+                "policy": route.engine.policy.name,
+                "models": [m.name for m in route.engine.models],
+                "fallback": route.settings.fallback,
+            }
+            for route in serving.routes
+        },
+        "models": {
+            model.name: [
+                {"provider": d.provider, "base_url": d.base_url, "region": d.region} for d in model.deployments
+            ]
+            for model in serving.models.values()
+        },
+        "server": {"host": server.host, "port": server.port, "keys": server.keys},
+    }

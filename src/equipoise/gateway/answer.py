@@ -1,0 +1,86 @@
+"""What a call brought back, on its way to the client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from aiohttp import web
+
+from equipoise.execution import Running
+from equipoise.gateway.exchange import Exchange
+from equipoise.gateway.state import Gateway, Incoming
+
+JSON = "application/json"
+_SSE = "text/event-stream"
+_PREFIX = "x-equipoise-"
+
+
+async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, running: Running) -> web.StreamResponse:
+    """Send what a call brings; log how it ended before the client can know that it has."""
+    if running.stream is None:
+        _end(exchange, running)
+        headers = _headers(incoming, exchange, running)
+        headers[_PREFIX + "cost-usd"] = f"{exchange.cost_usd():.9f}"
+        headers["Content-Type"] = JSON
+        return web.Response(body=running.body, headers=headers)
+    exchange.first_token_s = exchange.elapsed_s
+    headers = _headers(incoming, exchange, running)
+    headers["Content-Type"] = _SSE
+    headers["Cache-Control"] = "no-cache"
+    response = web.StreamResponse(headers=headers)
+    try:
+        await response.prepare(incoming.http)
+        await _pour(running.stream, response, gateway.settings.write_timeout_s)
+        _end(exchange, running)
+        await response.write_eof()
+    except (asyncio.CancelledError, ConnectionError):
+        await _left(exchange, running, "client_gone")
+        raise
+    except _TooSlow:
+        await _left(exchange, running, "client_slow")
+        if incoming.http.transport is not None:
+            incoming.http.transport.abort()
+    return response
+
+
+async def _pour(stream: AsyncIterator[bytes], response: web.StreamResponse, most_s: float) -> None:
+    async for chunk in stream:
+        try:
+            async with asyncio.timeout(most_s):
+                await response.write(chunk)
+        except TimeoutError:
+            raise _TooSlow from None
+
+
+class _TooSlow(Exception):
+    """The client does not take what is written to it."""
+
+
+def _end(exchange: Exchange, running: Running) -> None:
+    exchange.waited_s = running.waited_s
+    exchange.end(
+        running.status,
+        model=running.model,
+        deployment=running.deployment,
+        finish=running.finish,
+        error=running.error,
+    )
+
+
+async def _left(exchange: Exchange, running: Running, why: str) -> None:
+    """The client went away: stop paying for an answer that nobody reads."""
+    await running.close()
+    exchange.waited_s = running.waited_s
+    exchange.end("cancelled", model=running.model, deployment=running.deployment, error=why)
+
+
+def _headers(incoming: Incoming, exchange: Exchange, running: Running) -> dict[str, str]:
+    overhead_s = exchange.elapsed_s - running.waited_s
+    return {
+        "x-request-id": incoming.id,
+        _PREFIX + "decision-id": exchange.decision.id,
+        _PREFIX + "model": running.model,
+        _PREFIX + "deployment": running.deployment,
+        _PREFIX + "overhead-ms": f"{max(overhead_s, 0.0) * 1e3:.3f}",
+    }

@@ -1,0 +1,131 @@
+"""The gateway as one function from request to response: the table of endpoints, and what is done around each."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from aiohttp import web
+
+from equipoise.errors import EquipoiseError
+from equipoise.gateway import admin, health, listing, records
+from equipoise.gateway.calls import calling
+from equipoise.gateway.edge import Handler as EdgeHandler
+from equipoise.gateway.edge import check_head
+from equipoise.gateway.openapi import document
+from equipoise.gateway.problems import Problem, problem_of
+from equipoise.gateway.replies import as_json, as_problem
+from equipoise.gateway.state import Endpoint, Gateway, Incoming, new_id
+
+
+async def openapi(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """This document."""
+    del gateway
+    return as_json(document(ENDPOINTS), incoming)
+
+
+ENDPOINTS = (
+    Endpoint("POST", "/v1/chat/completions", "call", calling("chat"), "chat"),
+    Endpoint("POST", "/v1/responses", "call", calling("responses"), "responses"),
+    Endpoint("POST", "/v1/messages", "call", calling("messages"), "messages"),
+    Endpoint("POST", "/v1/embeddings", "call", calling("embeddings"), "embeddings"),
+    Endpoint("GET", "/v1/models", "call", listing.models),
+    Endpoint("GET", "/v1/models/{name}", "call", listing.model),
+    Endpoint("POST", "/v1/route", "call", records.route),
+    Endpoint("POST", "/v1/feedback", "feedback", records.feedback),
+    Endpoint("GET", "/v1/decisions/{id}", "read", records.look_up),
+    Endpoint("GET", "/healthz", None, health.healthz),
+    Endpoint("GET", "/readyz", None, health.readyz),
+    Endpoint("GET", "/metrics", "read", health.metrics),
+    Endpoint("GET", "/openapi.json", None, openapi),
+    Endpoint("GET", "/admin/status", "admin", admin.status),
+    Endpoint("POST", "/admin/reload", "admin", admin.reload),
+    Endpoint("GET", "/admin/keys", "admin", admin.list_keys),
+    Endpoint("POST", "/admin/keys", "admin", admin.create_key),
+    Endpoint("DELETE", "/admin/keys/{id}", "admin", admin.revoke_key),
+)
+_OVERLOADED_RETRY_S = 1.0
+_MOST_ID = 128
+
+
+class Found(NamedTuple):
+    """An endpoint, and the parts of the path that it leaves open."""
+
+    endpoint: Endpoint
+    variables: Mapping[str, str]
+
+
+class Table:
+    """Finds the endpoint of a request."""
+
+    def __init__(self, endpoints: Sequence[Endpoint]) -> None:
+        plain = [e for e in endpoints if "{" not in e.path]
+        self._plain = {(e.method, e.path): Found(e, {}) for e in plain}
+        self._open = {(e.method, *e.path.split("{")[:1]): e for e in endpoints if "{" in e.path}
+
+    def find(self, method: str, path: str) -> Found:
+        """The endpoint of a method and a path.
+
+        Raises:
+            Problem: 404 for a path that is not served, 405 for a method that a path does not take.
+        """
+        method = "GET" if method == "HEAD" else method
+        found = self._plain.get((method, path))
+        if found is not None:
+            return found
+        start, _, last = path.rpartition("/")
+        endpoint = self._open.get((method, start + "/"))
+        if endpoint is not None and last:
+            return Found(endpoint, {endpoint.path.split("{")[1][:-1]: last})
+        taken = sorted({m for m, p in (*self._plain, *self._open) if p == path or (last and p == start + "/")})
+        if taken:
+            allowed = ", ".join(taken)
+            raise Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed})
+        raise Problem(404, "path_not_found", "this path is not served; see /openapi.json")
+
+
+def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> EdgeHandler:
+    """What the edge calls for every request."""
+    table = Table(endpoints)
+
+    async def handle(request: web.BaseRequest) -> web.StreamResponse:
+        begun, request_id = gateway.clock.monotonic(), _id_of(request)
+        found: Found | None = None
+        gateway.in_flight += 1
+        try:
+            check_head(request, gateway.settings)
+            found = table.find(request.method, request.path)
+            caller = gateway.gate.enter(request.headers, found.endpoint.scope)
+            if gateway.in_flight > gateway.settings.max_in_flight and found.endpoint.scope == "call":
+                raise _overloaded()
+            incoming = Incoming(request, caller, request_id, begun, found.variables)
+            return await found.endpoint.handler(gateway, incoming)
+        except EquipoiseError as error:
+            problem = problem_of(error)
+            if problem.status >= 500 and not isinstance(error, Problem):
+                gateway.logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            gateway.logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
+            problem = Problem(500, "internal_error", "the gateway failed; its log says where")
+        finally:
+            gateway.in_flight -= 1
+        gateway.metrics.count("problems", str(problem.status), problem.code)
+        return as_problem(problem, "chat" if found is None else found.endpoint.format, request_id)
+
+    return handle
+
+
+def _overloaded() -> Problem:
+    said = "as many requests as the gateway takes are being served; try again"
+    return Problem(503, "overloaded", said, retry_after_s=_OVERLOADED_RETRY_S)
+
+
+def _id_of(request: web.BaseRequest) -> str:
+    """The caller's own name for the request, if it gave one that can be sent back."""
+    given = request.headers.get("x-request-id")
+    if given is not None and 0 < len(given) <= _MOST_ID and given.isascii() and given.isprintable():
+        return given
+    return new_id()

@@ -1,0 +1,194 @@
+"""The edge: what a client may send, how long it may take, and what becomes of one that is slow.
+
+A connection must send the head of every request within a time, its body within another, and take what is
+written to it. Sizes are bounded before anything is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import orjson
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import StreamReader
+
+from equipoise.config import ServerConfig
+from equipoise.gateway.problems import Problem
+
+Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+Body = dict[str, Any]
+_LINE_BYTES = 8190
+_MOST_HEADERS = 100
+_LINGER_S = 2.0
+_SWEEP_S = 0.5
+_NEVER = float("inf")
+
+
+class Connection(web.RequestHandler):
+    """One client's connection, which must send the head of each request within a time.
+
+    ``due`` is the loop time by which the head that is being sent must be complete.
+    """
+
+    __slots__ = ("_allowed_s", "busy", "due")
+
+    def __init__(self, manager: web.Server, *, header_timeout_s: float, **options: Any) -> None:
+        super().__init__(manager, **options)
+        self._allowed_s = header_timeout_s
+        self.busy = False
+        self.due = _NEVER
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """A new connection, which has to say something soon."""
+        super().connection_made(transport)
+        self.due = self._loop.time() + self._allowed_s
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes; the first of a head start its clock."""
+        if not self.busy and self.due is _NEVER:
+            self.due = self._loop.time() + self._allowed_s
+        super().data_received(data)
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """What is not HTTP, or too large a head, is told in JSON too."""
+        del exc
+        del message
+        if request.writer.output_size > 0:
+            raise ConnectionError("the response has begun")
+        said = "the request is not valid HTTP, or a line or header of it is too long"
+        if status >= 500:
+            said = "the gateway failed"
+        error = {"message": said, "type": "invalid_request_error", "param": None, "code": "bad_http"}
+        response = web.Response(status=status, body=orjson.dumps({"error": error}), content_type="application/json")
+        response.force_close()
+        return response
+
+
+class Edge(web.Server):
+    """Makes connections, and cuts those whose time is up. ``handler`` sees whole heads only."""
+
+    def __init__(self, handler: Handler, settings: ServerConfig) -> None:
+        super().__init__(
+            self._entered,
+            request_factory=self._request,
+            handler_cancellation=True,
+            access_log=None,
+            keepalive_timeout=settings.keepalive_s,
+            max_line_size=_LINE_BYTES,
+            max_field_size=min(settings.max_header_bytes, 2 * _LINE_BYTES),
+            max_headers=_MOST_HEADERS,
+            lingering_time=_LINGER_S,
+        )
+        self._handler, self._settings = handler, settings
+        self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    def __call__(self) -> Connection:
+        """A connection that was accepted."""
+        return Connection(self, loop=self._loop, header_timeout_s=self._settings.header_timeout_s, **self._kwargs)
+
+    def _request(
+        self,
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        most = self._settings.max_body_bytes
+        return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=most)
+
+    async def _entered(self, request: web.BaseRequest) -> web.StreamResponse:
+        connection = request.protocol
+        assert isinstance(connection, Connection)
+        connection.busy, connection.due = True, _NEVER
+        try:
+            return await self._handler(request)
+        finally:
+            connection.busy = False
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        for connection in self.connections:
+            if isinstance(connection, Connection) and connection.due < now:
+                connection.force_close()
+        self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    async def shutdown(self, timeout: float | None = None) -> None:
+        """Close every connection, waiting for handlers as long as ``timeout``."""
+        self._sweeping.cancel()
+        await super().shutdown(timeout)
+
+
+def check_head(request: web.BaseRequest, settings: ServerConfig) -> None:
+    """Refuse a head that is too large in sum, and a body that says so of itself.
+
+    Raises:
+        Problem: 431 or 413.
+    """
+    size = sum([len(name) + len(value) for name, value in request.raw_headers])
+    if size > settings.max_header_bytes:
+        most = settings.max_header_bytes
+        raise Problem(431, "headers_too_large", f"the headers have {size} bytes; at most {most} are taken", close=True)
+    length = request.content_length
+    if length is not None and length > settings.max_body_bytes:
+        raise _too_large(settings)
+
+
+async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
+    """The body, a JSON object.
+
+    Raises:
+        Problem: it is too large, too slow, not JSON, or not an object.
+    """
+    if request.content_type != "application/json":
+        said = f"content-type is '{request.content_type}'; send application/json"
+        raise Problem(415, "unsupported_media_type", said, param="content-type")
+    try:
+        if request.content.is_eof():
+            data = await request.read()
+        else:
+            async with asyncio.timeout(settings.body_timeout_s):
+                data = await request.read()
+    except TimeoutError:
+        said = f"the body did not come within {settings.body_timeout_s:g} s"
+        raise Problem(408, "body_timeout", said, close=True) from None
+    except web.HTTPRequestEntityTooLarge:
+        raise _too_large(settings) from None
+    except web.RequestPayloadError as error:
+        raise Problem(400, "bad_body", f"the body cannot be read ({error})", close=True) from None
+    return parsed(data)
+
+
+def parsed(data: bytes) -> Body:
+    """A JSON object.
+
+    Raises:
+        Problem: the bytes are not one.
+    """
+    try:
+        body = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        raise Problem(400, "invalid_json", f"the body is not JSON: {error}") from None
+    if not isinstance(body, dict):
+        raise Problem(400, "invalid_json", f"the body is a JSON {_kind(body)}; send an object")
+    return body
+
+
+def _kind(value: Any) -> str:
+    names = {list: "array", str: "string", bool: "boolean", int: "number", float: "number"}
+    return names.get(type(value), "null")
+
+
+def _too_large(settings: ServerConfig) -> Problem:
+    most = settings.max_body_bytes
+    return Problem(413, "body_too_large", f"the body is larger than {most} bytes, which is the most taken", close=True)

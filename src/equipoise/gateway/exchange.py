@@ -1,0 +1,139 @@
+"""One request to a model on its way: what its log entries, its metrics and its trace are made of."""
+
+from __future__ import annotations
+
+import logging
+from typing import Literal
+
+from equipoise.gateway.decide import Decided
+from equipoise.gateway.logs import say
+from equipoise.gateway.state import Gateway, Incoming
+from equipoise.storage.redact import redact
+from equipoise.types import Attempt, Outcome, WireFormat
+from equipoise.wire import Asked
+
+OPERATIONS: dict[WireFormat, str] = {
+    "chat": "chat", "messages": "chat", "responses": "chat", "gemini": "chat", "embeddings": "embeddings"
+}  # fmt: skip
+Status = Literal["ok", "failed", "cancelled", "interrupted"]
+Cached = Literal["exact", "semantic", "miss"]
+
+
+class Exchange:
+    """Follows a request from its decision to its end. ``attempts`` fills as calls are made for it.
+
+    Attributes:
+        waited_s: time that was spent waiting for providers.
+        cache, saved_usd: what the cache had, where it was asked.
+    """
+
+    def __init__(
+        self, gateway: Gateway, incoming: Incoming, format: WireFormat, asked: Asked, decided: Decided
+    ) -> None:
+        self._gateway, self._incoming, self._format = gateway, incoming, format
+        self._asked, self.decision = asked, decided.decision
+        self.received = gateway.clock.time()
+        self._decided_s = gateway.clock.monotonic() - incoming.begun
+        self.attempts: list[Attempt] = []
+        self.waited_s = 0.0
+        self.cache: Cached | None = None
+        self.saved_usd = 0.0
+        self.first_token_s: float | None = None
+        self.outcome: Outcome | None = None
+        gateway.log.record(
+            decided.decision,
+            tenant=incoming.caller.tenant,
+            route=asked.model,
+            format=format,
+            prompt=self._prompt(asked.text),
+            received=self.received,
+        )
+        if decided.degraded:
+            gateway.metrics.count("degraded", asked.model)
+
+    def _prompt(self, text: str) -> str | None:
+        kept = self._gateway.live.serving.config.log.prompts
+        if kept == "none":
+            return None
+        return redact(text) if kept == "redacted" else text
+
+    @property
+    def elapsed_s(self) -> float:
+        """Since the request came."""
+        return self._gateway.clock.monotonic() - self._incoming.begun
+
+    @property
+    def routing_usd(self) -> float:
+        """What deciding cost: the time until there was a decision, at the price of this machine's cores."""
+        return self._decided_s * self._gateway.settings.usd_per_core_hour / 3600.0
+
+    def cost_usd(self) -> float:
+        """What the request has cost so far."""
+        return sum([a.cost_usd for a in self.attempts]) + self.routing_usd
+
+    def end(
+        self,
+        status: Status,
+        *,
+        model: str | None = None,
+        deployment: str | None = None,
+        finish: str | None = None,
+        error: str | None = None,
+    ) -> Outcome:
+        """The request is over: log it, count it, tell it. Only the first end counts."""
+        if self.outcome is not None:
+            return self.outcome
+        gateway, elapsed_s, routing_usd = self._gateway, self.elapsed_s, self.routing_usd
+        self.outcome = outcome = Outcome(
+            decision_id=self.decision.id,
+            status=status,
+            finished=gateway.clock.time(),
+            model=model,
+            deployment=deployment,
+            attempts=tuple(self.attempts),
+            cost_usd=sum([a.cost_usd for a in self.attempts]) + routing_usd,
+            routing_usd=routing_usd,
+            saved_usd=self.saved_usd,
+            latency_s=elapsed_s,
+            first_token_s=self.first_token_s,
+            overhead_s=max(elapsed_s - self.waited_s, 0.0),
+            cache=self.cache,
+            finish=finish,
+            error=error,
+        )
+        gateway.log.finish(outcome)
+        operation = OPERATIONS[self._format]
+        gateway.metrics.served(outcome, operation=operation, route=self._asked.model)
+        gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=self._asked.model)
+        self._tell(outcome)
+        return outcome
+
+    def _tell(self, outcome: Outcome) -> None:
+        """The line of the request in the log of the process."""
+        lines = self._gateway.settings.request_lines
+        if lines == "none" or (lines == "failed" and outcome.status == "ok"):
+            return
+        tokens = [(a.usage.input_tokens, a.usage.output_tokens) for a in outcome.attempts]
+        caller = self._incoming.caller
+        say(
+            self._gateway.logger,
+            "request",
+            level=logging.INFO if outcome.status in ("ok", "cancelled") else logging.WARNING,
+            request_id=outcome.decision_id,
+            tenant=caller.tenant,
+            key=caller.id,
+            route=self._asked.model,
+            format=self._format,
+            stream=self._asked.stream,
+            status=outcome.status,
+            error=outcome.error,
+            model=outcome.model,
+            deployment=outcome.deployment,
+            attempts=len(outcome.attempts),
+            input_tokens=sum([i for i, _ in tokens]),
+            output_tokens=sum([o for _, o in tokens]),
+            cost_usd=outcome.cost_usd,
+            cache=outcome.cache,
+            latency_ms=round(outcome.latency_s * 1e3, 3),
+            overhead_ms=round(outcome.overhead_s * 1e3, 3),
+        )

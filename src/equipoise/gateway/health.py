@@ -1,0 +1,58 @@
+"""How the gateway is doing, for load balancers and for monitoring."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from equipoise.gateway.metrics import CONTENT_TYPE
+from equipoise.gateway.replies import as_json
+from equipoise.gateway.state import Gateway, Incoming
+
+
+async def healthz(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """The process lives."""
+    del gateway
+    return as_json({"status": "ok"}, incoming)
+
+
+async def readyz(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """Whether new requests should be sent here, and what is wrong. Details are in the log and at /admin/status."""
+    reasons = ["draining: no new requests are taken"] if gateway.draining else []
+    document = {"ready": not reasons, "reasons": reasons, "warnings": warnings(gateway)}
+    return as_json(document, incoming, status=503 if reasons else 200)
+
+
+def warnings(gateway: Gateway) -> list[str]:
+    """What is wrong without keeping requests from being served."""
+    found = []
+    if gateway.trouble is not None:
+        found.append("configuration: the changed file cannot be used, the one before is served")
+    if gateway.log.status.trouble is not None:
+        found.append("decision log: " + gateway.log.status.trouble)
+    if gateway.keys.stale:
+        found.append("keys: the file cannot be read just now, the known ones are served")
+    return found
+
+
+async def metrics(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """Prometheus' text format."""
+    gateway.metrics.in_flight.set(gateway.in_flight)
+    return web.Response(
+        body=gateway.metrics.text(), headers={"Content-Type": CONTENT_TYPE, "x-request-id": incoming.id}
+    )
+
+
+def status_of(gateway: Gateway) -> dict[str, Any]:
+    """Everything, for whoever runs it."""
+    live = gateway.live
+    return {
+        "started": gateway.started,
+        "draining": gateway.draining,
+        "in_flight": gateway.in_flight,
+        "warnings": warnings(gateway),
+        "configuration": {"trouble": gateway.trouble, "routes": [r.name for r in live.serving.routes]},
+        "models": list(live.serving.models),
+        "log": gateway.log.status._asdict(),
+    }

@@ -1,0 +1,43 @@
+"""What can be asked for by name: routes and models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aiohttp import web
+
+from equipoise.gateway.replies import as_json
+from equipoise.gateway.serving import Route, Target
+from equipoise.gateway.state import Gateway, Incoming
+
+_CREATED, _CREATED_ISO = 1704067200, "2024-01-01T00:00:00Z"
+
+
+async def models(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """All routes and models, as the vendor whose client asks lists them."""
+    targets = list(gateway.live.serving.targets.values())
+    describe = _anthropic if _is_anthropic(incoming) else _openai
+    listed = [describe(target) for target in targets]
+    if not _is_anthropic(incoming):
+        return as_json({"object": "list", "data": listed}, incoming)
+    ends = {"first_id": targets[0].name, "last_id": targets[-1].name}
+    return as_json({"data": listed, "has_more": False, **ends}, incoming)
+
+
+async def model(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """One route or model."""
+    target = gateway.live.serving.target(incoming.variables["name"])
+    return as_json(_anthropic(target) if _is_anthropic(incoming) else _openai(target), incoming)
+
+
+def _is_anthropic(incoming: Incoming) -> bool:
+    return "anthropic-version" in incoming.http.headers
+
+
+def _openai(target: Target) -> dict[str, Any]:
+    owner = "equipoise" if isinstance(target, Route) else target.plain.models[0].provider
+    return {"id": target.name, "object": "model", "created": _CREATED, "owned_by": owner}
+
+
+def _anthropic(target: Target) -> dict[str, Any]:
+    return {"type": "model", "id": target.name, "display_name": target.name, "created_at": _CREATED_ISO}

@@ -1,0 +1,52 @@
+"""Providers by deployment. They outlive a reload: connections stay open, local models stay loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+
+import orjson
+
+from equipoise.contracts import Provider
+from equipoise.types import Deployment
+
+
+class ProviderPool:
+    """Opens the provider of a deployment once.
+
+    Args:
+        make: makes the provider of a deployment.
+    """
+
+    def __init__(self, make: Callable[[Deployment], Provider]) -> None:
+        self._make = make
+        self._open: dict[bytes, Provider] = {}
+
+    def get(self, deployment: Deployment) -> Provider:
+        """The provider of a deployment.
+
+        Raises:
+            InputError: the deployment cannot be used as it is configured.
+        """
+        key = _key(deployment)
+        if key not in self._open:
+            self._open[key] = self._make(deployment)
+        return self._open[key]
+
+    async def keep_only(self, deployments: Iterable[Deployment]) -> None:
+        """Close the providers of all other deployments."""
+        kept = {_key(d) for d in deployments}
+        for key in [key for key in self._open if key not in kept]:
+            await self._open.pop(key).close()
+
+    async def close(self) -> None:
+        """Close all."""
+        await self.keep_only(())
+
+
+def _key(deployment: Deployment) -> bytes:
+    # Its weight and limits do not matter to how it is called.
+    fields = asdict(deployment)
+    for name in ("weight", "rpm", "tpm", "region"):
+        fields.pop(name)
+    return orjson.dumps(fields, default=str, option=orjson.OPT_SORT_KEYS)

@@ -1,0 +1,98 @@
+"""Reading the configuration again while requests are being served.
+
+A new configuration is made ready beside the old one, then takes its place for the requests that come from then on.
+One that cannot be used changes nothing. What belongs to the process (``server``, ``storage``, ``traces``, the log's
+retention) stays as it was until the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from equipoise.config import Config, read_config
+from equipoise.errors import EquipoiseError
+from equipoise.gateway.logs import say
+from equipoise.gateway.pool import ProviderPool
+from equipoise.gateway.serving import Serving, make_serving, watched_files
+from equipoise.gateway.state import Gateway, Live
+
+_FIXED = ("server", "storage", "shared_state", "traces")
+_RETIRED_LOOK_S = 1.0
+MakeLive = Callable[[Serving, Live | None], Live]
+
+
+class Reloader:
+    """Keeps a gateway on its configuration file.
+
+    Args:
+        path: the file.
+        make_live: makes a configuration executable; takes over from the one before.
+    """
+
+    def __init__(self, gateway: Gateway, path: Path, pool: ProviderPool, make_live: MakeLive) -> None:
+        self._gateway, self._path, self._pool, self._make_live = gateway, path, pool, make_live
+        self._lock = asyncio.Lock()
+        self._seen = self._stamps()
+        self._retired: list[Live] = []
+
+    async def reload(self) -> str | None:
+        """Read the configuration again. Returns what is wrong with it, or None when it is served."""
+        async with self._lock:
+            gateway = self._gateway
+            self._seen = self._stamps()
+            before = gateway.live
+            try:
+                serving = await asyncio.to_thread(self._read, before.serving)
+                live = self._make_live(serving, before)
+            except EquipoiseError as error:
+                gateway.trouble = " ".join(str(error).split())
+                gateway.metrics.count("reloads", "refused")
+                level = logging.ERROR
+                say(gateway.logger, "configuration not reloaded", level=level, code=error.code, reason=gateway.trouble)
+                return gateway.trouble
+            gateway.live, gateway.trouble = live, None
+            before.retired = True
+            self._retired.append(before)
+            self._seen = self._stamps()
+            gateway.metrics.count("reloads", "done")
+            say(gateway.logger, "configuration reloaded", routes=[r.name for r in serving.routes])
+            self._tell_fixed(before.serving.config, serving.config)
+            return None
+
+    def _read(self, before: Serving) -> Serving:
+        return make_serving(read_config(self._path), self._path.parent, before=before)
+
+    def _tell_fixed(self, before: Config, now: Config) -> None:
+        changed = [name for name in _FIXED if getattr(before, name) != getattr(now, name)]
+        if changed:
+            say(self._gateway.logger, "changed for the next start only", level=logging.WARNING, settings=changed)
+
+    async def watch(self, every_s: float) -> None:
+        """Look for changes of the files, and let go of what no request uses any more, until cancelled."""
+        while True:
+            await asyncio.sleep(every_s or _RETIRED_LOOK_S)
+            if every_s and self._stamps() != self._seen:
+                await self.reload()
+            await self._release()
+
+    async def _release(self) -> None:
+        if not self._retired:
+            return
+        self._retired = [live for live in self._retired if live.users]
+        used = [self._gateway.live, *self._retired]
+        await self._pool.keep_only(d for live in used for m in live.serving.models.values() for d in m.deployments)
+
+    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+        files = watched_files(self._gateway.live.serving.config, self._path.parent)
+        return tuple(_stamp(path) for path in (self._path, *files))
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size

@@ -1,0 +1,205 @@
+"""The gateway as a process: open everything, listen, follow signals, drain, close."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from aiohttp import web
+
+from equipoise.analysis.tokens import count_tokens
+from equipoise.config import Config, ServerConfig, secret
+from equipoise.contracts import Provider
+from equipoise.errors import ConfigError
+from equipoise.execution import Executor
+from equipoise.gateway.app import handler_of
+from equipoise.gateway.auth import Gate, is_loopback
+from equipoise.gateway.edge import Edge
+from equipoise.gateway.logs import say
+from equipoise.gateway.metrics import Metrics
+from equipoise.gateway.pool import ProviderPool
+from equipoise.gateway.reload import Reloader
+from equipoise.gateway.serving import Serving, make_serving
+from equipoise.gateway.state import Gateway, Live
+from equipoise.gateway.traces import open_traces
+from equipoise.providers import make_provider
+from equipoise.storage.decisions import DecisionLog
+from equipoise.storage.keys import KeyStore
+from equipoise.types import Deployment
+
+_CUT_S = 1.0
+
+
+class Opened:
+    """A gateway with what it needs closed at the end. An asynchronous context manager's inside.
+
+    Attributes:
+        url: where it listens.
+    """
+
+    def __init__(self, gateway: Gateway, pool: ProviderPool, reloader: Reloader, runner: web.ServerRunner) -> None:
+        self.gateway, self.pool, self.reloader, self._runner = gateway, pool, reloader, runner
+        self.url = ""
+
+    async def listen(self) -> None:
+        """Take requests."""
+        settings = self.gateway.settings
+        site = web.TCPSite(self._runner, settings.host, settings.port, backlog=1024)
+        await site.start()
+        host, port = self._runner.addresses[0][:2]
+        self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def drain(self, most_s: float) -> None:
+        """Take no new connections, serve what is in flight, then cut what is left."""
+        gateway = self.gateway
+        gateway.draining = True
+        for site in list(self._runner.sites):
+            await site.stop()
+        if self._runner.server is not None:
+            self._runner.server.pre_shutdown()
+        until = gateway.clock.monotonic() + most_s
+        while gateway.in_flight and gateway.clock.monotonic() < until:
+            await asyncio.sleep(0.02)
+        if gateway.in_flight:
+            say(gateway.logger, "cut at the end of draining", level=logging.WARNING, requests=gateway.in_flight)
+        if self._runner.server is not None:
+            await self._runner.server.shutdown(_CUT_S)
+
+
+def check_address(settings: ServerConfig, keys: KeyStore) -> None:
+    """Refuse an address that others reach, unless every caller needs a key, and there is one.
+
+    Raises:
+        ConfigError: it would be open to all, or to none.
+    """
+    if is_loopback(settings.host):
+        return
+    if settings.keys == "off":
+        raise ConfigError(
+            f"server.host {settings.host} is reached from outside, and server.keys is off; set `keys: required`"
+        )
+    now = time.time()
+    if not any(info.revoked is None and (info.expires is None or now < info.expires) for info in keys.keys()):
+        raise ConfigError(
+            f"server.host {settings.host} is reached from outside, and there is no valid key; make one with: "
+            "equipoise keys create --name NAME"
+        )
+
+
+def provider_of(deployment: Deployment) -> Provider:
+    """A provider whose secrets come from the environment."""
+    return make_provider(deployment, secret=secret)
+
+
+def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool, seed: int | None = None) -> Live:
+    """A configuration made executable.
+
+    Raises:
+        InputError: a deployment or a price is missing, or cannot be used.
+    """
+    for model in serving.models.values():
+        if not model.deployments:
+            raise ConfigError(f"model '{model.name}' has no deployments, so it cannot be called; list them under it")
+        for deployment in model.deployments:
+            pool.get(deployment)
+    executor = Executor(
+        serving.models,
+        pool.get,
+        serving.config.execution,
+        clock=time,
+        rng=np.random.default_rng(seed),
+        tokens=count_tokens,
+        inherit=None if before is None else before.executor,
+    )
+    return Live(serving, executor)
+
+
+@asynccontextmanager
+async def opened(
+    config: Config, path: Path, logger: logging.Logger, *, make: Callable[[Deployment], Provider] = provider_of
+) -> AsyncIterator[Opened]:
+    """A gateway that is ready to listen. What it opened is closed at the end.
+
+    Args:
+        path: the configuration's file; relative paths start in its folder.
+        make: makes providers.
+
+    Raises:
+        InputError: the configuration cannot be served.
+    """
+    folder, settings = path.parent, config.server
+    keys = KeyStore(config.storage.url, folder=folder)
+    try:
+        check_address(settings, keys)
+        pool = ProviderPool(make)
+        make_live = partial(live_from, pool=pool)
+        live = make_live(make_serving(config, folder), None)
+        traces = open_traces(config.traces)
+        log = DecisionLog(config.storage.url, folder=folder, retention_days=config.log.retention_days)
+    except BaseException:
+        keys.close()
+        raise
+    try:
+        gateway = Gateway(
+            live=live,
+            settings=settings,
+            log=log,
+            keys=keys,
+            gate=Gate(keys, required=settings.keys == "required"),
+            metrics=Metrics(lambda: log.status),
+            logger=logger,
+            traces=traces,
+        )
+        reloader = Reloader(gateway, path, pool, make_live)
+        gateway.reload = reloader.reload
+        runner = web.ServerRunner(Edge(handler_of(gateway), settings))
+        await runner.setup()
+        one = Opened(gateway, pool, reloader, runner)
+        try:
+            yield one
+        finally:
+            await one.drain(0.0)
+            await runner.cleanup()
+            await pool.close()
+    finally:
+        await asyncio.to_thread(log.close)
+        keys.close()
+        traces.close()
+
+
+async def serve(config: Config, path: Path, logger: logging.Logger) -> None:
+    """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
+
+    Raises:
+        InputError: the configuration cannot be served.
+        OSError: the address cannot be listened on.
+    """
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    async with opened(config, path, logger) as one:
+        reloads: set[asyncio.Task[str | None]] = set()
+
+        def reload() -> None:
+            task = loop.create_task(one.reloader.reload())
+            reloads.add(task)
+            task.add_done_callback(reloads.discard)
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        loop.add_signal_handler(signal.SIGHUP, reload)
+        await one.listen()
+        say(logger, "listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
+        watching = loop.create_task(one.reloader.watch(config.server.reload_s))
+        await stop.wait()
+        say(logger, "draining", in_flight=one.gateway.in_flight)
+        watching.cancel()
+        with suppress(asyncio.CancelledError):
+            await watching
+        await one.drain(config.server.drain_s)
+    say(logger, "stopped")

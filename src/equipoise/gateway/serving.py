@@ -1,0 +1,137 @@
+"""What is being served: one configuration, made ready.
+
+Reloading makes another; a request keeps the one that it began with.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from equipoise.api import engine_from, models_of
+from equipoise.config import Config, RouteConfig
+from equipoise.engine import Engine
+from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
+from equipoise.gateway.plain import Plain
+from equipoise.types import Constraints, Model
+from equipoise.version import __version__
+
+_WARM_UP = "What is the capital of France, and how many people live there?"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A name that applications ask for, with all that deciding needs.
+
+    ``plain`` decides when the engine fails. ``stamp`` is what the engine was made from.
+    """
+
+    name: str
+    engine: Engine
+    limits: Constraints
+    plain: Plain
+    settings: RouteConfig
+    stamp: str
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A model that is asked for by its own name."""
+
+    name: str
+    plain: Plain
+    limits: Constraints = Constraints()
+
+
+Target = Route | Named
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """Routes and models by their names."""
+
+    config: Config
+    models: Mapping[str, Model]
+    targets: Mapping[str, Target]
+
+    def target(self, name: str) -> Target:
+        """The route or model of a name; a route goes first.
+
+        Raises:
+            UnknownName: there is neither.
+        """
+        found = self.targets.get(name)
+        if found is None:
+            raise UnknownName("model", name, self.targets)
+        return found
+
+    @property
+    def routes(self) -> list[Route]:
+        """The routes, in the order of the configuration."""
+        return [target for target in self.targets.values() if isinstance(target, Route)]
+
+
+def make_serving(config: Config, folder: Path, *, before: Serving | None = None) -> Serving:
+    """Make a configuration ready: read or train its routers, and decide once with each.
+
+    Args:
+        folder: relative paths in the configuration start here.
+        before: what was served; routes whose settings and files are the same are taken over as they are.
+
+    Raises:
+        ConfigError: it cannot be served, and why.
+    """
+    models = models_of(config)
+    if not models:
+        raise ConfigError("the configuration names no models; list them under 'models:', or write 'pool: notebook'")
+    targets: dict[str, Target] = {}
+    for name in config.routes:
+        targets[name] = _route(config, name, models, folder, before)
+    for model in models:
+        if model.name in targets:
+            raise ConfigError(f"'{model.name}' is both a route and a model; give the route another name")
+        targets[model.name] = Named(model.name, _named(model))
+    return Serving(config, {m.name: m for m in models}, targets)
+
+
+def _named(model: Model) -> Plain:
+    versions = {"equipoise": __version__}
+    return Plain([model], method="named", reason=f"{model.name} was asked for by name", versions=versions)
+
+
+def _route(config: Config, name: str, models: list[Model], folder: Path, before: Serving | None) -> Route:
+    settings = config.routes[name]
+    stamp = _stamp(config, settings, folder)
+    known = None if before is None else before.targets.get(name)
+    if isinstance(known, Route) and known.stamp == stamp:
+        return known
+    try:
+        engine, limits = engine_from(config, name, folder=folder)
+        with suppress(NoModel):  # the route's limits may well refuse so small a prompt
+            engine.decide(_WARM_UP)
+    except InputError as error:
+        raise ConfigError(f"route '{name}': {error}") from None
+    order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
+    reason = "the router failed: the first model that can serve the request"
+    plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
+    return Route(name, engine, limits, plain, settings, stamp)
+
+
+def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
+    """Everything that a route's engine is made from: its settings, the models, and the state of its files."""
+    parts = [settings.model_dump_json(), str(config.pool), *(m.model_dump_json() for m in config.models)]
+    for key in ("file", "table"):
+        path = settings.router.get(key)
+        if isinstance(path, str):
+            with suppress(OSError):
+                state = (folder / path).stat()
+                parts.append(f"{path} {state.st_mtime_ns} {state.st_size}")
+    return "\n".join(parts)
+
+
+def watched_files(config: Config, folder: Path) -> list[Path]:
+    """The files that a change of which calls for a reload, beside the configuration itself."""
+    named = [route.router.get(key) for route in config.routes.values() for key in ("file", "table")]
+    return [folder / path for path in named if isinstance(path, str)]

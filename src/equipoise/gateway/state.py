@@ -1,0 +1,99 @@
+"""What the handlers of all endpoints share."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from aiohttp import web
+
+from equipoise.config import ServerConfig
+from equipoise.execution import Executor
+from equipoise.execution.clock import Clock
+from equipoise.gateway.auth import Gate
+from equipoise.gateway.metrics import Metrics
+from equipoise.gateway.serving import Serving
+from equipoise.gateway.traces import Traces
+from equipoise.storage.decisions import DecisionLog
+from equipoise.storage.keys import KeyInfo, KeyStore
+from equipoise.types import WireFormat
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """A configuration in use. ``users`` are the requests that began with it."""
+
+    serving: Serving
+    executor: Executor
+    users: int = 0
+    retired: bool = False
+
+
+@dataclass(slots=True)
+class Gateway:
+    """The parts of a running gateway.
+
+    Attributes:
+        live: what new requests are served by; replaced by a reload.
+        reload: reads the configuration again; returns what is wrong with it, or None.
+        trouble: why the configuration that the files hold is not the one that is served.
+        draining: no new requests are to come; those in flight are served.
+    """
+
+    live: Live
+    settings: ServerConfig
+    log: DecisionLog
+    keys: KeyStore
+    gate: Gate
+    metrics: Metrics
+    logger: logging.Logger
+    traces: Traces
+    clock: Clock = time
+    reload: Callable[[], Awaitable[str | None]] | None = None
+    trouble: str | None = None
+    draining: bool = False
+    in_flight: int = 0
+    started: float = field(default_factory=time.time)
+
+
+class Incoming(NamedTuple):
+    """One request at its endpoint.
+
+    Attributes:
+        begun: when its head was there, on the clock that never goes back.
+        variables: parts of the path.
+    """
+
+    http: web.BaseRequest
+    caller: KeyInfo
+    id: str
+    begun: float
+    variables: Mapping[str, str]
+
+
+Handler = Callable[[Gateway, Incoming], Awaitable[web.StreamResponse]]
+
+
+class Endpoint(NamedTuple):
+    """A method and a path, who may use it, and what it does.
+
+    Attributes:
+        path: a segment ``{name}`` stands for any.
+        scope: that a key needs; None is open to all.
+        format: in whose shape errors are told.
+    """
+
+    method: str
+    path: str
+    scope: str | None
+    handler: Handler
+    format: WireFormat = "chat"
+
+
+def new_id() -> str:
+    """An identifier that nobody guesses."""
+    return os.urandom(16).hex()

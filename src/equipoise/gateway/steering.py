@@ -1,0 +1,97 @@
+"""What a caller says about a request beside its body: the ``x-equipoise-*`` headers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+from equipoise.gateway.problems import Problem
+from equipoise.types import Urgency
+
+_PREFIX = "x-equipoise-"
+_URGENCIES = ("urgent", "normal", "batch")
+_MOST_CHARACTERS = 256
+
+
+class Steering(NamedTuple):
+    """Limits and wishes of one request. None: nothing was said."""
+
+    max_cost_usd: float | None = None
+    max_latency_s: float | None = None
+    min_quality: float | None = None
+    region: str | None = None
+    user: str | None = None
+    session: str | None = None
+    urgency: Urgency | None = None
+    cache: bool = True
+
+
+_WORD: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": _MOST_CHARACTERS}
+_AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0}
+# What each header means, and what it may be, as JSON Schema.
+HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
+    _PREFIX + "max-cost-usd": ("refuse models whose expected cost is higher", _AMOUNT),
+    _PREFIX + "max-latency-s": ("refuse models whose expected latency is longer", _AMOUNT),
+    _PREFIX + "min-quality": ("refuse models that are expected to be worse", {**_AMOUNT, "maximum": 1}),
+    _PREFIX + "region": ("only deployments in this region", _WORD),
+    _PREFIX + "user": ("who asks, for the decision", _WORD),
+    _PREFIX + "session": ("the conversation that this belongs to", _WORD),
+    _PREFIX + "urgency": ("how urgent it is", {"enum": list(_URGENCIES)}),
+    _PREFIX + "cache": ("off: neither answer from the cache nor keep the answer", {"enum": ["on", "off"]}),
+}
+_NONE = Steering()
+_NAMES = {_PREFIX + name.replace("_", "-"): name for name in Steering._fields}
+
+
+def steering_of(headers: Mapping[str, str]) -> Steering:
+    """What the headers say.
+
+    Raises:
+        Problem: a header is not known, or its value is not what it should be.
+    """
+    said: dict[str, str] = {}
+    for header, value in headers.items():
+        if len(header) > len(_PREFIX) and header[:2] in ("x-", "X-"):
+            name = header.lower()
+            if name.startswith(_PREFIX):
+                said[name] = value
+    if not said:
+        return _NONE
+    found: dict[str, object] = {}
+    for header, value in said.items():
+        if header not in _NAMES:
+            known = ", ".join(_NAMES)
+            raise Problem(400, "bad_header", f"unknown header {header}; known: {known}", param=header)
+        found[_NAMES[header]] = _value(header, value.strip())
+    return Steering(**found)  # type: ignore[arg-type]
+
+
+def _value(header: str, value: str) -> object:
+    name = _NAMES[header]
+    if name in ("max_cost_usd", "max_latency_s", "min_quality"):
+        return _number(header, value, most=1.0 if name == "min_quality" else float("inf"))
+    if name == "urgency":
+        return cast(Urgency, _one_of(header, value.lower(), _URGENCIES))
+    if name == "cache":
+        return _one_of(header, value.lower(), ("on", "off")) == "on"
+    if not 0 < len(value) <= _MOST_CHARACTERS or not value.isprintable():
+        said = f"{header} should be 1 to {_MOST_CHARACTERS} printable characters"
+        raise Problem(400, "bad_header", said, param=header)
+    return value
+
+
+def _number(header: str, value: str, *, most: float) -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not 0.0 <= number <= most or number == float("inf"):
+        span = "from 0 to 1" if most == 1.0 else "from 0 up"
+        raise Problem(400, "bad_header", f"{header} is '{value[:40]}'; give a number {span}", param=header)
+    return number
+
+
+def _one_of(header: str, value: str, known: tuple[str, ...]) -> str:
+    if value not in known:
+        raise Problem(400, "bad_header", f"{header} is '{value[:40]}'; give one of {', '.join(known)}", param=header)
+    return value
