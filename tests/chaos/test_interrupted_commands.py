@@ -107,3 +107,44 @@ def test_an_evaluation_stopped_while_writing_keeps_the_old_results(folder: Path,
         assert process.returncode == 130 and "Traceback" not in err and left == before
     else:
         assert all(name in before or name.startswith("report.tmp-") for name in left)
+
+
+@contextmanager
+def two_jobs_at_work(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """An evaluation by two processes that has split 1 of many behind it, in a process group of its own."""
+    command = [*EVALUATE, "--seeds", "500", "--jobs", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "equipoise", *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
+    ) as process:
+        try:
+            assert process.stderr is not None
+            seen = iter(process.stderr.readline, "")
+            assert any("split 1 of 500" in line for line in seen)
+            yield process
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_in_an_evaluation_by_two_processes_is_one_line(folder: Path) -> None:
+    before = files(folder)
+    with two_jobs_at_work(folder) as process:
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    lines = [line for line in err.splitlines() if not line.startswith("split ")]
+    assert lines == ["equipoise evaluate: interrupted; nothing was written under a final name"]
+    assert files(folder) == before
+
+
+def test_no_process_outlives_a_killed_evaluation(folder: Path) -> None:
+    with two_jobs_at_work(folder) as process:
+        process.kill()
+        # Ends when the last process that can write has ended.
+        process.communicate(timeout=30)
+    assert not (folder / "report").exists()

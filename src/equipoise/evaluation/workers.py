@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
+from threading import Thread, current_thread, main_thread
 
+from equipoise.errors import EquipoiseError
 from equipoise.evaluation.fold import FoldResult, Study, run_fold
 from equipoise.evaluation.splits import Split
 
@@ -19,23 +23,32 @@ def run_folds(study: Study, splits: Sequence[Split], *, jobs: int = 1) -> Iterat
 
     With several jobs each process holds a copy of the study. Processes are started fresh, not forked, so
     threads of the caller do no harm; a script that asks for several jobs needs the usual
-    ``if __name__ == "__main__":``.
+    ``if __name__ == "__main__":``. They end at once when the caller is interrupted.
+
+    Raises:
+        EquipoiseError: a process was killed.
     """
     jobs = min(jobs, len(splits))
     if jobs <= 1:
         for split in splits:
             yield run_fold(study, split)
         return
-    with ProcessPoolExecutor(
-        jobs, mp_context=get_context("spawn"), initializer=_Worker.start, initargs=(study,)
-    ) as pool:
-        with _one_thread_each():
+    others = set(active_children())
+    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_Worker.start, initargs=(study,))
+    done = False
+    try:
+        with _one_thread_each(), _interrupts_held():
             pending: list[Future[FoldResult]] = [pool.submit(_Worker.run, split) for split in splits]
-        try:
-            for future in pending:
-                yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+        for future in pending:
+            yield future.result()
+        done = True
+    except BrokenProcessPool:
+        raise EquipoiseError("a worker process was killed, most likely for its memory; use fewer jobs") from None
+    finally:
+        if not done:
+            for child in set(active_children()) - others:
+                child.terminate()
+        pool.shutdown(cancel_futures=True)
 
 
 class _Worker:
@@ -46,10 +59,19 @@ class _Worker:
     @classmethod
     def start(cls, study: Study) -> None:
         cls._study = study
+        Thread(target=_end_with_caller, daemon=True).start()
 
     @classmethod
     def run(cls, split: Split) -> FoldResult:
         return run_fold(cls._study, split)
+
+
+def _end_with_caller() -> None:
+    """A caller that is killed cannot stop its processes; waiting for its next split they would stay for good."""
+    caller = parent_process()
+    assert caller is not None
+    caller.join()
+    os._exit(1)
 
 
 @contextmanager
@@ -66,3 +88,23 @@ def _one_thread_each() -> Iterator[None]:
                 del environment[name]
             else:
                 environment[name] = value
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """An interrupt meanwhile comes at the end. Processes started meanwhile never see one: they leave it to the caller.
+
+    A process that is half started when its start is interrupted would be nobody's.
+    """
+    came: list[int] = []
+    handled_here = current_thread() is main_thread()
+    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if handled_here else None
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if handled_here:
+            signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
