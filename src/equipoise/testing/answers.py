@@ -84,7 +84,8 @@ def chunks_of(document: Body) -> list[Body]:
     head["model"] = document["model"]
     choice = document["choices"][0]
     deltas: list[Body] = [{"role": "assistant", "content": ""}]
-    deltas += [{"content": piece} for piece in _pieces(choice["message"].get("content") or "")]
+    for field in ("reasoning_content", "content"):
+        deltas += [{field: piece} for piece in _pieces(choice["message"].get(field) or "")]
     for i, call in enumerate(choice["message"].get("tool_calls") or []):
         arguments = call["function"]["arguments"]
         middle = len(arguments) // 2

@@ -10,10 +10,13 @@ from equipoise.wire.chat import Chat, only_usage
 from equipoise.wire.embeddings import Embeddings
 from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder, Format
+from equipoise.wire.messages import Messages
 from equipoise.wire.reading import dumps
 from equipoise.wire.sse import DONE, SseEvent, SseParser
 
-FORMATS: Mapping[WireFormat, Format] = MappingProxyType({"chat": Chat(), "embeddings": Embeddings()})
+FORMATS: Mapping[WireFormat, Format] = MappingProxyType(
+    {"chat": Chat(), "messages": Messages(), "embeddings": Embeddings()}
+)
 
 
 def target_format(source: WireFormat, spoken: frozenset[WireFormat]) -> WireFormat | None:

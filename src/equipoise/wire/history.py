@@ -1,0 +1,109 @@
+"""Makes the earlier turns of a conversation acceptable to the next model, whoever wrote them.
+
+Works on the pivot: chat messages. Every function gives back the very same list where nothing is wrong.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from equipoise.wire.format import Body
+
+SYSTEM_ROLES = frozenset({"system", "developer"})
+CARRY_ON = "Go on."
+NO_RESULT = "No result: the call was not carried out."
+_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+
+
+class IdRule:
+    """Which tool-call ids a vendor takes; ``length`` is that of the ones that are made instead of the others."""
+
+    def __init__(self, pattern: str, *, prefix: str = "call_", length: int = 24) -> None:
+        self._fits = re.compile(pattern, re.ASCII).fullmatch
+        self._prefix, self._length = prefix, length
+
+    def fit(self, call_id: str) -> str:
+        """The id itself, or one that always stands for it: prompts stay the same from turn to turn."""
+        if self._fits(call_id):
+            return call_id
+        number = int.from_bytes(blake2b(call_id.encode("utf-8", "surrogatepass"), digest_size=32).digest())
+        letters = []
+        for _ in range(self._length - len(self._prefix)):
+            number, digit = divmod(number, len(_LETTERS))
+            letters.append(_LETTERS[digit])
+        return self._prefix + "".join(letters)
+
+
+def settled(messages: list[Body], ids: IdRule) -> list[Body]:
+    """Tool calls and results in pairs, with ids that the vendor takes."""
+    if not any(m.get("tool_calls") or m.get("role") == "tool" for m in messages):
+        return messages
+    return with_ids(paired(messages), ids)
+
+
+def paired(messages: list[Body]) -> list[Body]:
+    """Every tool call followed by its result, and no result without its call.
+
+    A call without a result gets one that says so; a result without a call becomes what the user says.
+    """
+    result: list[Body] = []
+    changed, waiting = False, dict[str, None]()
+    for message in messages:
+        if message.get("role") == "tool":
+            call_id = str(message.get("tool_call_id") or "")
+            if call_id in waiting:
+                del waiting[call_id]
+                result.append(message)
+                continue
+            changed, message = True, _as_said(message)
+        if waiting:
+            changed = True
+            result += _missing(waiting)
+        result.append(message)
+        waiting = dict.fromkeys(_call_ids(message))
+    return [*result, *_missing(waiting)] if changed or waiting else messages
+
+
+def with_ids(messages: list[Body], ids: IdRule) -> list[Body]:
+    """Tool-call ids that the vendor takes, the same in call and result."""
+    result = [_with_ids(m, ids) for m in messages]
+    return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
+
+
+def without(messages: list[Body], fields: frozenset[str]) -> list[Body]:
+    """Messages without some fields of theirs."""
+    if not any(fields & m.keys() for m in messages):
+        return messages
+    return [{k: v for k, v in m.items() if k not in fields} if fields & m.keys() else m for m in messages]
+
+
+def _with_ids(message: Body, ids: IdRule) -> Body:
+    if message.get("role") == "tool" and isinstance(message.get("tool_call_id"), str):
+        fitting = ids.fit(message["tool_call_id"])
+        return message if fitting == message["tool_call_id"] else {**message, "tool_call_id": fitting}
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list) or all(ids.fit(i) == i for i in _call_ids(message)):
+        return message
+    renamed = [{**c, "id": ids.fit(c["id"])} if isinstance(c.get("id"), str) else c for c in calls]
+    # What another format kept of this message as it was has the old ids.
+    return {**{k: v for k, v in message.items() if k != "native"}, "tool_calls": renamed}
+
+
+def _call_ids(message: Body) -> list[str]:
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return []
+    return [c["id"] for c in calls if isinstance(c, dict) and isinstance(c.get("id"), str)]
+
+
+def _missing(call_ids: Iterable[str]) -> list[Body]:
+    return [{"role": "tool", "tool_call_id": i, "content": NO_RESULT} for i in call_ids]
+
+
+def _as_said(result: Body) -> Body:
+    content = result.get("content")
+    note = {"type": "text", "text": "Result of an earlier tool call:"}
+    parts = content if isinstance(content, list) else [{"type": "text", "text": str(content or "")}]
+    return {"role": "user", "content": [note, *parts]}

@@ -1,0 +1,153 @@
+"""Anthropic's Messages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from equipoise.types import TokenUsage, WireFormat
+from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.wire.format import Asked, Body
+from equipoise.wire.messages import answer as answers
+from equipoise.wire.messages import request, stream
+from equipoise.wire.pivot import arguments_text
+from equipoise.wire.reading import (
+    Reading,
+    maybe_count,
+    maybe_flag,
+    maybe_list,
+    maybe_object,
+    maybe_text,
+    objects,
+    text_of,
+    tools_of,
+    wrong,
+)
+
+ERROR_TYPES: Mapping[int, str] = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    402: "billing_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+    503: "overloaded_error",
+    504: "timeout_error",
+    529: "overloaded_error",
+}
+
+
+class Messages:
+    """The format ``messages``."""
+
+    name: WireFormat = "messages"
+
+    def read(self, body: Body) -> Asked:
+        """What routing needs."""
+        reading, turns = Reading(), 0
+        if body.get("system"):
+            _read_content(reading, "system", body["system"], "system")
+        messages = maybe_list(body, "messages")
+        if not messages:
+            raise BadRequest("'messages' is missing; give at least one", param="messages", code="missing_field")
+        for path, message in objects(messages, "messages"):
+            role = text_of(message, "role", f"{path}.")
+            said = _read_content(reading, role, message.get("content"), f"{path}.content")
+            turns += said if role == "user" else 0
+        most = maybe_count(body, "max_tokens")
+        if most is None:
+            raise wrong("max_tokens", "a whole number", None)
+        tools = tools_of(body)
+        return reading.asked(
+            text_of(body, "model"),
+            tools,
+            turns=turns,
+            stream=maybe_flag(body, "stream"),
+            include_usage=True,
+            max_output_tokens=most,
+            capabilities=_capabilities(tools, reading.images, body),
+            user=maybe_text(maybe_object(body, "metadata"), "user_id", "metadata."),
+        )
+
+    def to_chat(self, body: Body) -> Body:
+        """The chat request that asks for the same."""
+        return request.to_chat(body)
+
+    def from_chat(self, chat: Body) -> Body:
+        """The Anthropic request that asks for the same."""
+        return request.from_chat(chat)
+
+    def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
+        """The chat completion that says the same."""
+        try:
+            return answers.to_chat(answer, now)
+        except BadRequest as error:
+            raise BadAnswer(str(error)) from None
+
+    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
+        """The Anthropic message that says the same."""
+        return answers.from_chat(chat, model_name)
+
+    def decoder(self, *, now: int = 0) -> stream.Decoder:
+        """For one upstream stream."""
+        return stream.Decoder(now)
+
+    def encoder(self, model_name: str, asked: Asked) -> stream.Encoder:
+        """For one client's stream."""
+        del asked
+        return stream.Encoder(model_name)
+
+    def usage(self, answer: Body) -> TokenUsage | None:
+        """The tokens of an answer, where it says them."""
+        return answers.usage_of(answer)
+
+    def finish(self, answer: Body) -> str | None:
+        """Why the answer ended, in chat's words."""
+        answers.blocks_of(answer)
+        return answers.finish_of(answer.get("stop_reason"))
+
+    def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
+        """Anthropic's error shape, with ``code`` and ``param`` added."""
+        kind = ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
+        return {"type": "error", "error": {"type": kind, "message": message, "code": code, "param": param}}
+
+
+def _read_content(reading: Reading, role: str, content: Any, where: str) -> int:
+    """What a message says; 1 if it says something itself rather than bring back results of tools."""
+    if isinstance(content, str):
+        reading.say(role, content)
+        return 1
+    if not isinstance(content, list):
+        raise wrong(where, "a string or a list of blocks", content)
+    own = 0
+    for path, block in objects(content, where):
+        kind = text_of(block, "type", f"{path}.")
+        own |= kind != "tool_result"
+        _read_block(reading, role, kind, block, path)
+    return own
+
+
+def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) -> None:
+    if kind == "tool_result":
+        _read_content(reading, "tool", block.get("content") or "", f"{path}.content")
+    elif kind in ("text", "thinking"):
+        reading.say(role, maybe_text(block, kind, f"{path}.") or "")
+    elif kind == "image":
+        reading.images += 1
+    elif kind == "tool_use":
+        reading.say(role, arguments_text(maybe_object(block, "input", f"{path}.")))
+    elif kind == "document":
+        source = maybe_object(block, "source", f"{path}.")
+        if source.get("type") == "text":
+            reading.say(role, maybe_text(source, "data", f"{path}.source.") or "")
+
+
+def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
+    needed = [name for name, used in (("tools", tools), ("vision", images)) if used]
+    if body.get("output_config") and maybe_object(body, "output_config").get("format"):
+        needed.append("json")
+    return frozenset(needed)
+
+
+__all__ = ["Messages"]

@@ -1,0 +1,317 @@
+"""Anthropic requests to chat requests and back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from equipoise.wire.chat import parts_of
+from equipoise.wire.errors import Untranslatable
+from equipoise.wire.format import NATIVE, Body
+from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, IdRule, settled
+from equipoise.wire.media import data_url, split_data_url
+from equipoise.wire.pivot import (
+    EMPTY_SCHEMA,
+    UNSIGNED,
+    arguments_object,
+    arguments_text,
+    is_foreign,
+    json_wish,
+    merged,
+    native,
+    rest,
+    tool_call,
+    with_native,
+)
+from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
+
+THINKING = ("thinking", "redacted_thinking")
+IDS = IdRule(r"[a-zA-Z0-9_-]{1,64}")
+_SAME = ("model", "max_tokens", "stream", "temperature", "top_p")
+_KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences"})
+_NAME: Any = "messages"
+
+
+# ---------------------------------------------------------------- to chat
+
+
+def to_chat(body: Body) -> Body:
+    """The chat request that asks for the same."""
+    chat: Body = {k: body[k] for k in _SAME if k in body}
+    chat["messages"] = [*_system(body.get("system")), *_all_messages(body)]
+    if body.get("tools"):
+        chat["tools"] = [_tool_to_chat(t, path) for path, t in objects(maybe_list(body, "tools"), "tools")]
+    if body.get("tool_choice") is not None:
+        chat |= _choice_to_chat(maybe_object(body, "tool_choice"))
+    if body.get("stop_sequences"):
+        chat["stop"] = body["stop_sequences"]
+    user = maybe_object(body, "metadata").get("user_id")
+    if isinstance(user, str):
+        chat["user"] = user
+    schema = maybe_object(maybe_object(body, "output_config"), "format").get("schema")
+    if isinstance(schema, dict):
+        chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+    return {**chat, NATIVE: {_NAME: rest(body, _KNOWN)}}
+
+
+def _system(system: Any) -> list[Body]:
+    if not system:
+        return []
+    if isinstance(system, str):
+        return [{"role": "system", "content": system}]
+    if not isinstance(system, list):
+        raise wrong("system", "a string or a list of text blocks", system)
+    return [{"role": "system", "content": [_part(b, path) for path, b in objects(system, "system")]}]
+
+
+def _all_messages(body: Body) -> Iterator[Body]:
+    for path, message in objects(maybe_list(body, "messages"), "messages"):
+        role = text_of(message, "role", f"{path}.")
+        content = message.get("content")
+        if isinstance(content, str):
+            yield {"role": role, "content": content}
+            continue
+        if not isinstance(content, list):
+            raise wrong(f"{path}.content", "a string or a list of blocks", content)
+        blocks = list(objects(content, f"{path}.content"))
+        if role == "assistant":
+            yield _assistant_to_chat(blocks)
+        else:
+            yield from _user_to_chat(role, blocks)
+
+
+def _user_to_chat(role: str, blocks: list[tuple[str, Body]]) -> Iterator[Body]:
+    parts = []
+    for path, block in blocks:
+        if block.get("type") == "tool_result":
+            yield _result_to_chat(block, path)
+        else:
+            parts.append(_part(block, path))
+    if parts:
+        yield {"role": role, "content": parts}
+
+
+def _result_to_chat(block: Body, path: str) -> Body:
+    content = block.get("content")
+    if isinstance(content, list):
+        content = [_part(b, where) for where, b in objects(content, f"{path}.content")]
+    elif content is not None and not isinstance(content, str):
+        raise wrong(f"{path}.content", "a string or a list of blocks", content)
+    call_id = text_of(block, "tool_use_id", f"{path}.")
+    message = {"role": "tool", "tool_call_id": call_id, "content": "" if content is None else content}
+    return with_native(message, _NAME, rest(block, frozenset({"type", "tool_use_id", "content"})))
+
+
+def _assistant_to_chat(blocks: list[tuple[str, Body]]) -> Body:
+    parts, calls, thinking, reasoning, order = [], [], [], [], []
+    for path, block in blocks:
+        kind = text_of(block, "type", f"{path}.")
+        order.append(0 if kind in THINKING else 2 if kind == "tool_use" else 1)
+        if kind in THINKING and block.get("signature") == UNSIGNED:
+            reasoning.append(maybe_text(block, "thinking", f"{path}.") or "")
+        elif kind in THINKING:
+            thinking.append(block)
+        elif kind == "tool_use":
+            call_id, name = text_of(block, "id", f"{path}."), text_of(block, "name", f"{path}.")
+            call = tool_call(call_id, name, arguments_text(maybe_object(block, "input", f"{path}.")))
+            calls.append(with_native(call, _NAME, rest(block, frozenset({"type", "id", "name", "input"}))))
+        else:
+            parts.append(_part(block, path))
+    message: Body = {"role": "assistant", "content": parts or None}
+    if calls:
+        message["tool_calls"] = calls
+    if thinking:
+        message["thinking_blocks"] = thinking
+    if reasoning:
+        message["reasoning_content"] = "".join(reasoning)
+    # Chat keeps thinking, text and calls apart; another order is kept as it was.
+    return with_native(message, _NAME, {"content": [b for _, b in blocks]} if order != sorted(order) else {})
+
+
+def _part(block: Body, path: str) -> Body:
+    kind = text_of(block, "type", f"{path}.")
+    if kind == "text":
+        part = {"type": "text", "text": maybe_text(block, "text", f"{path}.") or ""}
+        return with_native(part, _NAME, rest(block, frozenset({"type", "text"})))
+    source = maybe_object(block, "source", f"{path}.")
+    url = _source_url(source, f"{path}.source.")
+    if kind == "image" and url:
+        return with_native({"type": "image_url", "image_url": {"url": url}}, _NAME, rest(block, _SOURCED))
+    if kind == "document" and source.get("type") == "text":
+        part = {"type": "text", "text": text_of(source, "data", f"{path}.source.")}
+        return with_native(part, _NAME, {"block": block})
+    if kind == "document" and url and source.get("type") == "base64":
+        file = {"file_data": url, "filename": str(block.get("title") or "document.pdf")}
+        return with_native({"type": "file", "file": file}, _NAME, {"block": block})
+    return with_native({"type": "native"}, _NAME, {"block": block})
+
+
+_SOURCED = frozenset({"type", "source"})
+
+
+def _source_url(source: Body, where: str) -> str | None:
+    if source.get("type") == "base64":
+        return data_url(text_of(source, "media_type", where), text_of(source, "data", where))
+    return text_of(source, "url", where) if source.get("type") == "url" else None
+
+
+def _tool_to_chat(tool: Body, path: str) -> Body:
+    if "input_schema" not in tool:
+        return with_native({"type": "native"}, _NAME, {"tool": tool})
+    function: Body = {"name": text_of(tool, "name", f"{path}.")}
+    if tool.get("description"):
+        function["description"] = tool["description"]
+    function["parameters"] = maybe_object(tool, "input_schema", f"{path}.")
+    if "strict" in tool:
+        function["strict"] = tool["strict"]
+    known = frozenset({"name", "description", "input_schema", "strict"})
+    return with_native({"type": "function", "function": function}, _NAME, rest(tool, known))
+
+
+def _choice_to_chat(choice: Body) -> Body:
+    kind = choice.get("type")
+    chat: Body = {"tool_choice": {"any": "required"}.get(str(kind), kind)}
+    if kind == "tool":
+        name = text_of(choice, "name", "tool_choice.")
+        chat["tool_choice"] = {"type": "function", "function": {"name": name}}
+    if choice.get("disable_parallel_tool_use"):
+        chat["parallel_tool_calls"] = False
+    return chat
+
+
+# ---------------------------------------------------------------- from chat
+
+
+def from_chat(chat: Body) -> Body:
+    """The Anthropic request that asks for the same; ``max_tokens`` is left to the provider if there is none."""
+    _refuse_what_has_no_place(chat)
+    own = native(chat, _NAME)
+    body: Body = {k: chat[k] for k in _SAME if chat.get(k) is not None}
+    if chat.get("max_completion_tokens") is not None:
+        body["max_tokens"] = chat["max_completion_tokens"]
+    if is_foreign(chat, _NAME) and isinstance(body.get("temperature"), int | float):
+        body["temperature"] = min(body["temperature"], 1.0)
+        body.pop("top_p", None)  # newer models refuse the two together
+    messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
+    system = [_block(p) for m in messages if m.get("role") in SYSTEM_ROLES for _, p in parts_of(m, "messages")]
+    turns = merged(_turn(m) for m in settled([m for m in messages if m.get("role") not in SYSTEM_ROLES], IDS))
+    if not turns or turns[0][0] != "user":
+        turns.insert(0, ("user", [{"type": "text", "text": CARRY_ON}]))
+    body["messages"] = [{"role": role, "content": _plain(blocks)} for role, blocks in turns]
+    body |= _tools_from_chat(chat)
+    if chat.get("stop"):
+        body["stop_sequences"] = [chat["stop"]] if isinstance(chat["stop"], str) else chat["stop"]
+    if isinstance(chat.get("user"), str):
+        body["metadata"] = {"user_id": chat["user"]}
+    schema, instruction = json_wish(chat)
+    if schema is not None:
+        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    if instruction:
+        system.append({"type": "text", "text": instruction})
+    if system:
+        body["system"] = _plain(system)
+    return body | own
+
+
+def _refuse_what_has_no_place(chat: Body) -> None:
+    for field, allowed in (("n", (None, 1)), ("logprobs", (None, False)), ("modalities", (None, ["text"]))):
+        if chat.get(field) not in allowed:
+            raise Untranslatable(f"'{field}' has no place in Anthropic's format; ask for another model", param=field)
+    if chat.get("functions"):
+        raise Untranslatable("'functions' is the old form of 'tools'; give 'tools'", param="functions")
+
+
+def _turn(message: Body) -> tuple[str, list[Body]]:
+    role = message.get("role")
+    if role == "tool":
+        content = [_block(p) for _, p in parts_of(message, "messages")]
+        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": _plain(content)}
+        return "user", [{**result, **native(message, _NAME)}]
+    if role != "assistant":
+        return "user", [b for _, p in parts_of(message, "messages") if (b := _block(p))["type"] != "text" or b["text"]]
+    if "content" in native(message, _NAME):
+        return "assistant", native(message, _NAME)["content"]
+    blocks = [b for b in maybe_list(message, "thinking_blocks") if isinstance(b, dict) and b.get("type") in THINKING]
+    for _, part in parts_of(message, "messages"):
+        if part.get("type") == "native" and not native(part, _NAME):
+            continue  # what another vendor's own tools did stays with that vendor
+        block = _block(part)
+        if block["type"] != "text" or block["text"].strip():
+            blocks.append(block)
+    for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
+        function = maybe_object(call, "function", "messages.tool_calls.")
+        use = {"type": "tool_use", "id": call.get("id"), "name": function.get("name")}
+        use["input"] = arguments_object(function.get("arguments"))
+        blocks.append({**use, **native(call, _NAME)})
+    return "assistant", blocks
+
+
+def _plain(blocks: list[Body]) -> str | list[Body]:
+    """A single text needs no list."""
+    return blocks[0]["text"] if len(blocks) == 1 and set(blocks[0]) == {"type", "text"} else blocks
+
+
+def _block(part: Body) -> Body:
+    own, kind = native(part, _NAME), part.get("type")
+    if "block" in own:
+        block: Body = own["block"]
+        return block
+    extras = {k: part[k] for k in ("cache_control",) if k in part} | own
+    if kind in ("text", "refusal"):
+        return {"type": "text", "text": str(part.get(str(kind)) or ""), **extras}
+    if kind == "image_url":
+        link = part.get("image_url")
+        url = text_of(link, "url", "image_url.") if isinstance(link, dict) else str(link)
+        return {"type": "image", "source": _source(url), **extras}
+    if kind == "file":
+        return {"type": "document", "source": _file_source(maybe_object(part, "file")), **extras}
+    raise Untranslatable(f"a part of type '{kind}' has no place in Anthropic's format; ask for another model")
+
+
+def _source(url: str) -> Body:
+    inside = split_data_url(url)
+    if inside is None:
+        return {"type": "url", "url": url}
+    return {"type": "base64", "media_type": inside[0], "data": inside[1]}
+
+
+def _file_source(file: Body) -> Body:
+    source = _source(str(file.get("file_data") or ""))
+    if source.get("media_type") != "application/pdf":
+        raise Untranslatable("only PDF files inside the request have a place in Anthropic's format", param="file")
+    return source
+
+
+def _tools_from_chat(chat: Body) -> Body:
+    body: Body = {}
+    if chat.get("tools"):
+        body["tools"] = [_tool_from_chat(t) for _, t in objects(maybe_list(chat, "tools"), "tools")]
+    choice = chat.get("tool_choice")
+    if choice is None and chat.get("parallel_tool_calls") is False and body:
+        choice = "auto"
+    if choice is None or not body:
+        return body
+    if isinstance(choice, dict):
+        body["tool_choice"] = {"type": "tool", "name": maybe_object(choice, "function").get("name")}
+    else:
+        body["tool_choice"] = {"type": {"required": "any"}.get(choice, choice)}
+    if chat.get("parallel_tool_calls") is False and choice != "none":
+        body["tool_choice"]["disable_parallel_tool_use"] = True
+    return body
+
+
+def _tool_from_chat(tool: Body) -> Body:
+    own = native(tool, _NAME)
+    if "tool" in own:
+        whole: Body = own["tool"]
+        return whole
+    if tool.get("type") != "function":
+        raise Untranslatable(f"a tool of type '{tool.get('type')}' has no place in Anthropic's format", param="tools")
+    function = maybe_object(tool, "function", "tools.")
+    made: Body = {"name": text_of(function, "name", "tools.function.")}
+    if function.get("description"):
+        made["description"] = function["description"]
+    made["input_schema"] = maybe_object(function, "parameters", "tools.function.") or EMPTY_SCHEMA
+    if function.get("strict") is not None:
+        made["strict"] = function["strict"]
+    return {**made, **own}

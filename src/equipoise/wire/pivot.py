@@ -1,0 +1,94 @@
+"""Small parts of the pivot that every format makes and reads in the same way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+
+from equipoise.types import WireFormat
+from equipoise.wire.format import NATIVE, Body
+from equipoise.wire.reading import dumps
+
+# The signature of a thinking block that stands for the reasoning of a model that signs none.
+UNSIGNED = "equipoise:unsigned"
+EMPTY_SCHEMA: Body = {"type": "object", "properties": {}}
+_JSON_ONLY = "Answer with one JSON object and nothing else."
+
+
+def native(holder: Body, name: WireFormat) -> Body:
+    """What only that format knows of this body, message, part, tool or choice."""
+    every = holder.get(NATIVE)
+    own = every.get(name) if isinstance(every, dict) else None
+    return own if isinstance(own, dict) else {}
+
+
+def with_native(holder: Body, name: WireFormat, extras: Body) -> Body:
+    """The holder with what only that format knows; itself where there is nothing."""
+    return {**holder, NATIVE: {name: extras}} if extras else holder
+
+
+def is_foreign(chat: Body, name: WireFormat) -> bool:
+    """Whether a chat request did not come from a request of that format."""
+    every = chat.get(NATIVE)
+    return not isinstance(every, dict) or name not in every
+
+
+def rest(holder: Body, known: frozenset[str]) -> Body:
+    """The fields that are not among the known ones."""
+    return {k: v for k, v in holder.items() if k not in known}
+
+
+def json_wish(chat: Body) -> tuple[Body | None, str]:
+    """The schema that the answer is to have, and what to tell a model instead where there is none."""
+    wish = chat.get("response_format")
+    if not isinstance(wish, dict):
+        return None, ""
+    inner = wish.get("json_schema")
+    schema = inner.get("schema") if isinstance(inner, dict) else None
+    if wish.get("type") == "json_schema" and isinstance(schema, dict):
+        return schema, ""
+    return None, _JSON_ONLY if wish.get("type") in ("json_object", "json_schema") else ""
+
+
+def merged(turns: Iterable[tuple[str, list[Body]]]) -> list[tuple[str, list[Body]]]:
+    """Turns without content left out, and neighbours of one role made one."""
+    result: list[tuple[str, list[Body]]] = []
+    for role, blocks in turns:
+        if blocks and result and result[-1][0] == role:
+            result[-1][1].extend(blocks)
+        elif blocks:
+            result.append((role, list(blocks)))
+    return result
+
+
+def tool_call(call_id: str, name: str, arguments: str) -> Body:
+    """A tool call of an assistant message."""
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def arguments_text(value: Any) -> str:
+    """The arguments of a call as the JSON text that chat has for them."""
+    return dumps(value if value is not None else {}).decode()
+
+
+def arguments_object(text: Any) -> Body:
+    """The arguments of a call as an object, as the others have them; what a model wrote that is none is kept whole."""
+    if not isinstance(text, str) or not text.strip():
+        return {}
+    try:
+        value = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        value = None
+    return value if isinstance(value, dict) else {"unparsed_arguments": text}
+
+
+def chunk(head: Body, delta: Body, finish: str | None = None, index: int = 0) -> Body:
+    """A stream chunk with one choice."""
+    return {**head, "choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+
+
+def chunk_head(answer_id: str, model: str, now: int) -> Body:
+    """What all chunks of one answer share."""
+    return {"id": answer_id, "object": "chat.completion.chunk", "created": now, "model": model}
