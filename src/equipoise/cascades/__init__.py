@@ -1,0 +1,1 @@
+"""Answers that check themselves: reading them, testing them, and deciding whether to ask again."""

@@ -1,0 +1,123 @@
+"""Cascades played on answers that are already there: the same steps as live, with the bill of every call."""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from equipoise.cascades.continuation import Continuation
+from equipoise.cascades.pool import Seen, View, after, asked, columns
+from equipoise.cascades.scorer import Standing
+from equipoise.tables.answers import Answers
+from equipoise.types import Floats, Ints
+
+STOP = -1
+
+
+class Move(NamedTuple):
+    """What to do next on n prompts.
+
+    Attributes:
+        ask: column of the model to ask, or ``STOP``.
+        samples: answers to ask it for at once.
+        best: which of the seen answers to return, where stopped.
+        score: of that answer, in [0, 1].
+    """
+
+    ask: Ints
+    samples: int
+    best: Ints
+    score: Floats
+
+
+class Cascade(Protocol):
+    """Decides after every answer whether to ask again. Bound to a view of n prompts; pure."""
+
+    def move(self, seen: Seen, rows: Ints, point: int) -> Move:
+        """The next move on the given prompts, all of which have seen the same draws, at one operating point."""
+        ...
+
+
+class Played(NamedTuple):
+    """What a cascade came to on n prompts.
+
+    Attributes:
+        model: column of the model whose answer was returned.
+        cost_usd: of every call, the returned answer's among them.
+        latency_s: step after step; the answers of one step are drawn at once.
+        calls: answers that were paid for.
+    """
+
+    quality: Floats
+    cost_usd: Floats
+    latency_s: Floats
+    model: Ints
+    calls: Ints
+
+
+def play(cascade: Cascade, point: int, answers: Answers) -> Played:
+    """Play one operating point of a cascade on the prompts that it is bound to."""
+    n = len(answers)
+    out = Played(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64))
+    front: dict[Seen, Ints] = {(): np.arange(n)}
+    while front:
+        grown: dict[Seen, list[Ints]] = {}
+        for seen, rows in front.items():
+            move = cascade.move(seen, rows, point)
+            _settle(out, answers, seen, move, rows)
+            for model in np.unique(move.ask[move.ask != STOP]):
+                asking = rows[move.ask == model]
+                _pay(out, answers, (int(model), asked(seen, int(model)), move.samples), asking)
+                grown.setdefault(after(seen, int(model), move.samples), []).append(asking)
+        front = {seen: np.concatenate(parts) for seen, parts in grown.items()}
+    return out
+
+
+def _settle(out: Played, answers: Answers, seen: Seen, move: Move, rows: Ints) -> None:
+    stopped = move.ask == STOP
+    if not stopped.any():
+        return
+    models, draws = columns(seen)
+    where, best = rows[stopped], move.best[stopped]
+    out.quality[where] = answers.quality[where, models[best], draws[best]]
+    out.model[where] = models[best]
+
+
+def _pay(out: Played, answers: Answers, draws: tuple[int, int, int], rows: Ints) -> None:
+    model, first, samples = draws
+    part = (rows[:, None], model, np.arange(first, first + samples)[None])
+    out.cost_usd[rows] += answers.cost_usd[part].sum(axis=1)
+    out.latency_s[rows] += answers.latency_s[part].max(axis=1)
+    out.calls[rows] += samples
+
+
+class Routed:
+    """Cascade routing on n prompts: one operating point per weight of cost."""
+
+    def __init__(self, learned: Continuation, view: View) -> None:
+        self._learned, self._view = learned, view
+        self._known: dict[Seen, tuple[Standing | None, Floats, list[tuple[int, Floats, Floats]]]] = {}
+
+    def move(self, seen: Seen, rows: Ints, point: int) -> Move:
+        """Stop, or ask the model whose further answer is worth most."""
+        now, stopping, further = self._outlook(seen)
+        weight = self._learned.weights[point]
+        options = [stopping[rows]] + [value[rows, point] - weight * usd[rows] for _, value, usd in further]
+        choice = np.stack(options, axis=1).argmax(axis=1)
+        ask = np.array([STOP, *(model for model, _, _ in further)])[choice]
+        if now is None:
+            return Move(ask, 1, np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows)))
+        return Move(ask, 1, now.best[rows], stopping[rows])
+
+    def _outlook(self, seen: Seen) -> tuple[Standing | None, Floats, list[tuple[int, Floats, Floats]]]:
+        if seen not in self._known:
+            view, learned = self._view, self._learned
+            now = learned.scorer.standing(view, seen) if seen else None
+            stopping = np.full(len(view.prior), -np.inf) if now is None else learned.stopping(view, seen, now)
+            further = [
+                (model, learned.going_on(view, seen, now, model), view.next_usd(seen, model))
+                for model in learned.reach.open(view, seen)
+            ]
+            self._known[seen] = (now, stopping, further)
+        return self._known[seen]
