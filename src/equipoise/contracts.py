@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from equipoise.errors import InputError
@@ -213,6 +213,7 @@ class UpstreamCall:
         kind: the format of ``body``, one of the provider's ``formats``; its ``model`` is set by the provider.
         connect_s: longest wait for a connection.
         first_byte_s: longest wait for the response to begin. Whoever waits for the rest bounds that.
+        headers: of the client's request, names in lower case; a provider sends on those that its format knows.
         mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
     """
 
@@ -223,6 +224,7 @@ class UpstreamCall:
     stream: bool = False
     connect_s: float = 10.0
     first_byte_s: float = 600.0
+    headers: Mapping[str, str] = field(default_factory=dict)
     mixed: bool = False
 
 

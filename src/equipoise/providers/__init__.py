@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from equipoise.contracts import Provider
 from equipoise.errors import UnknownName
+from equipoise.providers.anthropic import Anthropic
 from equipoise.providers.gguf import Gguf
 from equipoise.providers.keys import Secret
 from equipoise.providers.openai_compatible import OpenAICompatible
@@ -32,6 +33,10 @@ def _vendor(vendor: Vendor, deployment: Deployment, secret: Secret) -> Provider:
     return OpenAICompatible(deployment, secret=secret, vendor=vendor)
 
 
+def _anthropic(deployment: Deployment, secret: Secret) -> Provider:
+    return Anthropic(deployment, secret=secret)
+
+
 def _gguf(deployment: Deployment, secret: Secret) -> Provider:
     del secret
     return Gguf(deployment)
@@ -40,6 +45,7 @@ def _gguf(deployment: Deployment, secret: Secret) -> Provider:
 PROVIDERS: Mapping[str, Callable[[Deployment, Secret], Provider]] = MappingProxyType(
     {
         **{name: partial(_vendor, vendor) for name, vendor in VENDORS.items()},
+        "anthropic": _anthropic,
         "gguf": _gguf,
     }
 )

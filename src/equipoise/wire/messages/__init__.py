@@ -10,6 +10,7 @@ from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import Asked, Body
 from equipoise.wire.messages import answer as answers
 from equipoise.wire.messages import request, stream
+from equipoise.wire.messages.hygiene import settled
 from equipoise.wire.pivot import arguments_text
 from equipoise.wire.reading import (
     Reading,
@@ -150,4 +151,4 @@ def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
     return frozenset(needed)
 
 
-__all__ = ["Messages"]
+__all__ = ["Messages", "settled"]

@@ -1,0 +1,132 @@
+"""What the providers behind HTTP share: key, session, errors, and one completion the simple way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+from equipoise.contracts import Reply, UpstreamCall
+from equipoise.errors import ConfigError
+from equipoise.providers.border import Border, ErrorTable
+from equipoise.providers.http import Http, HttpUpstream
+from equipoise.providers.keys import Key, Secret
+from equipoise.types import Deployment, Model, WireFormat
+from equipoise.wire import FORMATS, BadAnswer, Body, dumps, translate_answer, translate_request
+
+DEFAULT_TIMEOUT_S = 600.0
+
+
+class Client(ABC):
+    """One deployment of a vendor. A vendor says where to post, what, and with which headers.
+
+    Deployment options that all take: ``timeout_s`` (deadline of ``complete``, default 600), ``headers`` (extra
+    request headers).
+    """
+
+    formats: frozenset[WireFormat]
+    native: WireFormat
+    errors: ErrorTable
+
+    def __init__(self, deployment: Deployment, secret: Secret, *, base_url: str | None, key_env: str | None) -> None:
+        self.name = deployment.provider
+        self.deployment = deployment
+        self._http = Http(self.name, base_url)
+        self._key = Key(deployment, secret, default_env=key_env)
+        self._timeout_s = float(deployment.options.get("timeout_s", DEFAULT_TIMEOUT_S))
+        self._headers = {str(k): str(v) for k, v in dict(deployment.options.get("headers", {})).items()}
+
+    @abstractmethod
+    def path(self, call: UpstreamCall) -> str:
+        """Where to post, below the base URL."""
+
+    @abstractmethod
+    def fit(self, call: UpstreamCall) -> Body:
+        """The body as the vendor takes it; the call's own is not changed."""
+
+    @abstractmethod
+    def credentials(self, key: str) -> dict[str, str]:
+        """The headers that carry the key."""
+
+    def headers(self, call: UpstreamCall) -> dict[str, str]:
+        """Headers besides those of the key."""
+        del call
+        return self._headers
+
+    def model_id(self, model: Model) -> str:
+        """The vendor's own name of the model."""
+        return self.deployment.model_id or model.name
+
+    async def send(self, call: UpstreamCall) -> HttpUpstream:
+        """Send a call; returns when a 2xx response has begun.
+
+        Raises:
+            ProviderError: whatever went wrong, mapped once.
+        """
+        try:
+            return await self._send(call)
+        except ConfigError as error:
+            raise self._border(call.model, None).failed(str(error), code="no_key", retryable=False) from None
+
+    async def _send(self, call: UpstreamCall) -> HttpUpstream:
+        key = self._key.value()
+        headers = self.headers(call) if key is None else {**self.headers(call), **self.credentials(key)}
+        return await self._http.post(
+            self.path(call), headers, dumps(self.fit(call)), call, self._border(call.model, key)
+        )
+
+    async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
+        """One chat completion. An option ``timeout_s`` overrides the deployment's; the others are sent along.
+
+        Raises:
+            ProviderError: whatever went wrong, mapped once.
+            ConfigError: there is no key.
+        """
+        deadline_s = float(options.pop("timeout_s", self._timeout_s))
+        chat = {"messages": list(messages), **{k: v for k, v in options.items() if v is not None}}
+        call = UpstreamCall(
+            model=model,
+            deployment=self.deployment,
+            kind=self.native,
+            body=translate_request(chat, "chat", self.native),
+            first_byte_s=deadline_s,
+        )
+        started = time.perf_counter()
+        try:
+            async with asyncio.timeout(deadline_s):
+                upstream = await self._send(call)
+                document = await upstream.document()
+        except TimeoutError:
+            message = f"no answer within {deadline_s:g} s"
+            raise self._border(model, None).failed(message, code="timeout", retryable=True) from None
+        return self._reply(model, document, upstream.status, time.perf_counter() - started)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    def _border(self, model: Model, key: str | None) -> Border:
+        return Border(self.name, model.name, self.errors, key)
+
+    def _reply(self, model: Model, document: Body, status: int, latency_s: float) -> Reply:
+        try:
+            answer = translate_answer(document, self.native, "chat", model.name)
+            finish = FORMATS["chat"].finish(answer)
+            usage = FORMATS["chat"].usage(answer)
+            if usage is None:
+                raise BadAnswer("the answer has no usage")
+        except BadAnswer as error:
+            border = self._border(model, None)
+            raise border.failed(str(error), code="bad_response", retryable=True, status=status) from None
+        content = answer["choices"][0]["message"].get("content")
+        return Reply(
+            text=content if isinstance(content, str) else "",
+            input_tokens=usage.input_tokens,
+            output_tokens=usage.output_tokens,
+            latency_s=latency_s,
+            compute_s=usage.compute_s,
+            finish=finish or "unknown",
+            raw=answer,
+        )

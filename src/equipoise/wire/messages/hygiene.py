@@ -1,0 +1,66 @@
+"""An Anthropic request that other models had a hand in, made acceptable to the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.wire.format import Body
+from equipoise.wire.messages.request import IDS, THINKING
+from equipoise.wire.pivot import UNSIGNED
+
+_IDS_IN = {"tool_use": "id", "tool_result": "tool_use_id"}
+_LEFT_OUT: Body = {"type": "text", "text": "(thinking left out)"}
+
+
+def settled(body: Body, *, mixed: bool) -> Body:
+    """Without thinking that the next model cannot verify, and with ids that Anthropic takes.
+
+    ``mixed``: other models answered before, so no signature counts. The body itself where nothing is wrong.
+    """
+    messages = body.get("messages")
+    if not isinstance(messages, list):
+        return body
+    cleaned = [_message(m, mixed) for m in messages]
+    if any(new is not old for new, old in zip(cleaned, messages, strict=True)):
+        body = {**body, "messages": cleaned}
+    if _thinks(body) and _calls_without_thinking(cleaned):
+        # A tool call in progress has to begin with thinking, which its model did not leave.
+        body = {k: v for k, v in body.items() if k != "thinking"}
+    return body
+
+
+def _message(message: Any, mixed: bool) -> Any:
+    content = message.get("content") if isinstance(message, dict) else None
+    if not isinstance(content, list):
+        return message
+    blocks = [b for b in content if not _unusable(b, mixed)]
+    blocks = [_with_id(b) for b in blocks]
+    if len(blocks) == len(content) and all(new is old for new, old in zip(blocks, content, strict=True)):
+        return message
+    return {**message, "content": blocks or [_LEFT_OUT]}
+
+
+def _unusable(block: Any, mixed: bool) -> bool:
+    if not isinstance(block, dict) or block.get("type") not in THINKING:
+        return False
+    return mixed or block.get("signature") == UNSIGNED
+
+
+def _with_id(block: Any) -> Any:
+    field = _IDS_IN.get(str(block.get("type"))) if isinstance(block, dict) else None
+    if field is None or not isinstance(block.get(field), str):
+        return block
+    fitting = IDS.fit(block[field])
+    return block if fitting == block[field] else {**block, field: fitting}
+
+
+def _thinks(body: Body) -> bool:
+    thinking = body.get("thinking")
+    return isinstance(thinking, dict) and thinking.get("type") == "enabled"
+
+
+def _calls_without_thinking(messages: list[Any]) -> bool:
+    last = next((m for m in reversed(messages) if isinstance(m, dict) and m.get("role") == "assistant"), {})
+    content = last.get("content")
+    kinds = [b.get("type") for b in content if isinstance(b, dict)] if isinstance(content, list) else []
+    return "tool_use" in kinds and kinds[0] not in THINKING
