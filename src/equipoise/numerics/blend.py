@@ -1,0 +1,59 @@
+"""How far to believe predictions: two shrinkages, fitted on predictions out of fold.
+
+Predicted deviations split into what all models share (a prompt is hard or easy) and what is a model's own; only
+the second can change a choice. The first is scaled by least squares. So is the second, as far as it costs none of
+the frontier area that routing reaches; at scale zero only the single models are left.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple, Self
+
+import numpy as np
+
+from equipoise.numerics.frontier import routed_area
+from equipoise.types import Floats, Outcomes
+
+_SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
+# Share of the gain in frontier area that is no more than luck.
+_TOLERANCE = 0.05
+
+
+class Blend(NamedTuple):
+    """The scale of what all models share, and of what is each model's own."""
+
+    common: float
+    specific: float
+
+    @classmethod
+    def fit(cls, held_out: Floats, level: Floats, outcomes: Outcomes) -> Self:
+        """From held-out deviations (n, m) of the models' levels (m,). Rows of NaN were not held out."""
+        rows = np.flatnonzero(~np.isnan(held_out).any(axis=1))
+        raw, seen = held_out[rows], outcomes.take(rows)
+        observed = ~np.isnan(seen.quality)
+        y = np.where(observed, seen.quality - level, 0.0)
+        shared = raw.mean(axis=1, keepdims=True)
+        own = raw - shared
+        common = _slope(np.broadcast_to(shared, raw.shape)[observed], y[observed])
+        if raw.shape[1] < 2:
+            return cls(common, 0.0)
+        slope = _slope(own[observed], (y - common * shared)[observed])
+        if seen.cost_usd is None or np.isnan(seen.cost_usd).any() or not observed.all():
+            return cls(common, slope)
+        expected = np.broadcast_to(seen.cost_usd.mean(axis=0), raw.shape)
+        base = level + common * shared
+        scales = (*_SCALES, slope)
+        areas = np.array([routed_area(base + s * own, expected, seen.quality, seen.cost_usd) for s in scales])
+        good = np.flatnonzero(areas >= areas.max() - _TOLERANCE * (areas.max() - areas[0]))
+        return cls(common, min((scales[i] for i in good), key=lambda s: abs(s - slope)))
+
+    def apply(self, deviation: Floats) -> Floats:
+        """The shrunk deviations, shape (n, m)."""
+        shared = deviation.mean(axis=1, keepdims=True)
+        out: Floats = self.specific * (deviation - shared) + self.common * shared
+        return out
+
+
+def _slope(x: Floats, y: Floats) -> float:
+    power = float(x @ x)
+    return float(np.clip((x @ y) / power, 0.0, 2.0)) if power > 1e-12 else 0.0

@@ -1,0 +1,54 @@
+"""Regions of the embedding space: k-means centres, and to which of them a prompt softly belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+from scipy.cluster.vq import kmeans2
+
+from equipoise.errors import NotEnoughData
+from equipoise.types import Floats, Singles
+
+_ROWS_PER_CLUSTER = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Centres (k, d); a prompt belongs to the ``nearest`` of them, less with squared distance times ``sharpness``."""
+
+    centres: Singles
+    nearest: int
+    sharpness: float
+
+    @classmethod
+    def fit(cls, vectors: Singles | None, k: int, *, nearest: int, sharpness: float, router: str, seed: int = 0) -> Self:
+        """Place at most ``k`` centres, fewer where there are under 20 prompts for each.
+
+        Raises:
+            NotEnoughData: in the name of ``router``: fewer than two vectors, or one that is not finite.
+        """
+        if vectors is None or len(vectors) < 2:
+            count = 0 if vectors is None else len(vectors)
+            raise NotEnoughData(f"router '{router}' needs at least 2 embedded prompts, got {count}")
+        if not np.isfinite(vectors).all():
+            raise NotEnoughData(f"router '{router}': an embedding holds NaN or infinity; embed the prompts again")
+        k = max(1, min(k, len(vectors) // _ROWS_PER_CLUSTER))
+        rng = np.random.default_rng(seed)
+        sample = rng.permutation(len(vectors))[: max(200 * k, 2000)]
+        centres, _ = kmeans2(vectors[np.sort(sample)], k, iter=15, minit="++", rng=rng, missing="warn")
+        return cls(centres.astype(np.float32), nearest, sharpness)
+
+    def __len__(self) -> int:
+        return len(self.centres)
+
+    def membership(self, vectors: Singles) -> Floats:
+        """Soft membership, shape (n, k); rows sum to one."""
+        square = (vectors**2).sum(axis=1, keepdims=True) + (self.centres**2).sum(axis=1)
+        distance = np.maximum(square - 2.0 * vectors @ self.centres.T, 0.0).astype(np.float64)
+        nearest = min(self.nearest, len(self.centres))
+        cut = np.partition(distance, nearest - 1, axis=1)[:, nearest - 1 : nearest]
+        raw = np.exp(-self.sharpness * (distance - distance.min(axis=1, keepdims=True))) * (distance <= cut)
+        member: Floats = raw / raw.sum(axis=1, keepdims=True)
+        return member

@@ -1,0 +1,165 @@
+"""A low-rank logistic model of many outputs: strength of model m on prompt i = bias m + (x_i A) . V_m.
+
+Both factors carry the same ridge penalty, which amounts to a nuclear-norm penalty on A V': how many factors
+are used is decided by the data. What is compared with the strengths (outcomes, or votes between two models)
+is a function from strengths to a loss and its gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from scipy.optimize import minimize
+
+from equipoise.types import Bools, Floats, Ints, Singles
+
+Loss = Callable[[Singles], tuple[float, Singles]]
+
+_STEPS = 60
+# Prior precision of a model's bias, in prompts.
+_BIAS_PRECISION = 0.5
+# A new model: how far it may leave the span of the known ones, and how far a published score may be off.
+_FREEDOM, _PUBLISHED_SPREAD = 0.25, 0.03
+_NEWTON_STEPS = 12
+
+
+class Factors(NamedTuple):
+    """Prompt side (d, r), model side (m, r), model biases (m,)."""
+
+    prompt: Floats
+    model: Floats
+    bias: Floats
+
+    @property
+    def weights(self) -> Floats:
+        """The strengths' linear part, shape (d, m)."""
+        product: Floats = self.prompt @ self.model.T
+        return product
+
+
+def fit_factors(x: Singles, loss: Loss, start: Factors, penalty: float) -> Factors:
+    """The factors that minimise ``loss`` plus the penalty, by L-BFGS from ``start``."""
+    d, (m, r) = x.shape[1], start.model.shape
+    cut = (d * r, d * r + m * r)
+
+    def parts(flat: Floats) -> Factors:
+        return Factors(flat[: cut[0]].reshape(d, r), flat[cut[0] : cut[1]].reshape(m, r), flat[cut[1] :])
+
+    def objective(flat: Floats) -> tuple[float, Floats]:
+        prompt, model, bias = parts(flat)
+        narrow = model.astype(np.float32)
+        scores = x @ prompt.astype(np.float32)
+        value, slope = loss(scores @ narrow.T + bias.astype(np.float32))
+        value += 0.5 * penalty * float(flat[: cut[1]] @ flat[: cut[1]]) + 0.5 * _BIAS_PRECISION * float(bias @ bias)
+        gradient = np.concatenate(
+            [
+                (x.T @ (slope @ narrow)).ravel() + penalty * flat[: cut[0]],
+                (slope.T @ scores).ravel() + penalty * flat[cut[0] : cut[1]],
+                slope.sum(axis=0) + _BIAS_PRECISION * bias,
+            ]
+        )
+        return value, gradient
+
+    flat = np.concatenate([np.ravel(part) for part in start])
+    found = minimize(objective, flat, jac=True, method="L-BFGS-B", options={"maxiter": _STEPS, "maxcor": 10})
+    return parts(found.x)
+
+
+def outcome_loss(quality: Floats) -> Loss:
+    """Cross entropy of qualities (n, m) in [0, 1]; NaN cells do not count."""
+    observed = ~np.isnan(quality)
+    target = np.where(observed, quality, 0.0).astype(np.float32)
+    mask = None if observed.all() else observed.astype(np.float32)
+
+    def loss(strength: Singles) -> tuple[float, Singles]:
+        value, slope = _logistic(strength, target)
+        if mask is not None:
+            value, slope = value * mask, slope * mask
+        return float(value.sum(dtype=np.float64)), slope
+
+    return loss
+
+
+def vote_loss(row: Ints, first: Ints, second: Ints, score: Floats, shape: tuple[int, int]) -> Loss:
+    """Bradley-Terry: cross entropy of votes on the difference of two models' strengths.
+
+    Args:
+        row: prompt of each vote.
+        first: column of one model.
+        second: column of the other.
+        score: 1 where the first won, 0 where the second did, one half for a tie.
+        shape: of the strengths, (n, m).
+    """
+    target = score.astype(np.float32)
+    one, other = row * shape[1] + first, row * shape[1] + second
+
+    def loss(strength: Singles) -> tuple[float, Singles]:
+        flat = strength.ravel()
+        value, slope = _logistic(flat[one] - flat[other], target)
+        size = shape[0] * shape[1]
+        total = np.bincount(one, slope, size) - np.bincount(other, slope, size)
+        return float(value.sum(dtype=np.float64)), total.reshape(shape).astype(np.float32)
+
+    return loss
+
+
+def start_factors(d: int, bias: Floats, rank: int, *, seed: int = 0) -> Factors:
+    """Small random factors: at zero both gradients vanish."""
+    rng = np.random.default_rng(seed)
+    return Factors(0.1 * rng.normal(size=(d, rank)), 0.1 * rng.normal(size=(len(bias), rank)), bias)
+
+
+def newcomer(scores: Floats, quality: Floats, known: Factors, benchmark: Ints | None = None) -> tuple[Floats, float]:
+    """Factors (r,) and bias of one more model, given the prompts' factors (n, r), from a few of its qualities.
+
+    It is taken to be one of the kind of the known models, whose mean and covariance are the prior; with
+    ``benchmark`` only the mean quality over each benchmark's prompts is matched.
+    """
+    width = np.sqrt(np.square(scores).mean(axis=0)) + 1e-9
+    z = np.concatenate([scores / width, np.ones((len(scores), 1))], axis=1)
+    kin = np.concatenate([known.model * width, known.bias[:, None]], axis=1)
+    centre = kin.mean(axis=0)
+    spread = np.cov(kin.T, bias=True) if len(kin) > 1 else np.zeros((len(centre), len(centre)))
+    spread += (_FREEDOM * np.trace(spread) / len(spread) + 0.05) * np.eye(len(spread))
+    precision, w = np.linalg.inv(spread), centre.copy()
+    for _ in range(_NEWTON_STEPS):
+        jacobian, weight, residual = _mismatch(z, quality, w, benchmark)
+        hessian = (jacobian.T * weight) @ jacobian + precision
+        w -= np.linalg.solve(hessian, jacobian.T @ (weight * residual) + precision @ (w - centre))
+    return w[:-1] / width, float(w[-1])
+
+
+def _mismatch(z: Floats, quality: Floats, w: Floats, benchmark: Ints | None) -> tuple[Floats, Floats, Floats]:
+    """Jacobian, weights and residuals of the expected qualities, by prompt or by benchmark."""
+    expected = sigmoid(z @ w)
+    slope = expected * (1 - expected) + 1e-3
+    jacobian = z * slope[:, None]
+    if benchmark is None:
+        return jacobian, 1.0 / slope, expected - quality
+    names, code = np.unique(benchmark, return_inverse=True)
+    mean = np.zeros((len(names), len(z)))
+    mean[code, np.arange(len(z))] = 1.0 / np.bincount(code)[code]
+    return mean @ jacobian, np.full(len(names), _PUBLISHED_SPREAD**-2), mean @ (expected - quality)
+
+
+def level_bias(quality: Floats) -> Floats:
+    """Log odds of every model's mean quality, smoothed by one pseudo-row at one half."""
+    seen: Bools = ~np.isnan(quality)
+    mean = (np.nansum(quality, axis=0) + 0.5) / (seen.sum(axis=0) + 1.0)
+    odds: Floats = np.log(mean / (1.0 - mean))
+    return odds
+
+
+def sigmoid(x: Floats) -> Floats:
+    """The logistic function, without overflow."""
+    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * x))
+    return out
+
+
+def _logistic(strength: Singles, target: Singles) -> tuple[Singles, Singles]:
+    """Cross entropy of every cell, and its slope."""
+    value = np.maximum(strength, 0) - strength * target + np.log1p(np.exp(-np.abs(strength)))
+    slope = 0.5 * (1.0 + np.tanh(0.5 * strength)) - target
+    return value, slope
