@@ -26,6 +26,7 @@ from equipoise.types import (
     Outcomes,
     Singles,
     State,
+    Step,
     Votes,
     WireFormat,
 )
@@ -135,6 +136,7 @@ class Situation(NamedTuple):
     """What a policy decides on: estimates for n prompts and m models, and which models are allowed.
 
     Every row of ``allowed`` has at least one True: refusals and the fallback come before the policy.
+    ``models`` names the columns, for policies that know some models by name; empty where names play no part.
     """
 
     quality: Floats
@@ -143,6 +145,7 @@ class Situation(NamedTuple):
     latency_s: Floats
     allowed: Bools
     requirement: Sequence[str]
+    models: Sequence[str] = ()
 
 
 class Policy(ABC):
@@ -151,10 +154,19 @@ class Policy(ABC):
     name: ClassVar[str]
     reads_cost: ClassVar[bool] = True
     fallback_confidence: ClassVar[float] = 0.5
+    adaptive: ClassVar[bool] = False
 
     @abstractmethod
     def choose(self, situation: Situation) -> Choice:
         """Decide for every row. Pure."""
+
+    def steps(self, situation: Situation, picked: int) -> tuple[Step, ...]:
+        """The steps of the cascade that begins with the picked model, for one row; none for single-model routing.
+
+        A policy that is ``adaptive`` gives the first step only and names the others as answers come in.
+        """
+        del situation, picked
+        return ()
 
     def calibrate(self, situation: Situation, paid_usd: Floats) -> Self:
         """Set what must be learned from calibration data (a budget's multiplier, say). Returns self.

@@ -67,16 +67,22 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     if policy.reads_cost:
         _require_costs(models, row, allowed)
     situation = Situation(
-        *quality, expected.cost_usd, expected.latency_s, np.array([allowed]), (features.quality_requirement,)
+        *quality,
+        expected.cost_usd,
+        expected.latency_s,
+        np.array([allowed]),
+        (features.quality_requirement,),
+        [m.name for m in models],
     )
     choice = policy.choose(situation)
     probability, utility = choice.probability.tolist()[0], choice.utility.tolist()[0]
     picked = _pick(probability, draw)
     candidates = _candidates(models, row, utility, probability, refused)
     order = _fallbacks(models, allowed, utility, picked, fallback)
+    steps = policy.steps(situation, picked)
     return Decision(
         id=decision_id,
-        plan=Plan(model=models[picked].name, fallback=order),
+        plan=Plan(model=models[picked].name, fallback=order, steps=steps, adaptive=policy.adaptive and bool(steps)),
         confidence=policy.fallback_confidence if fell_back else float(choice.confidence[0]),
         method=policy.name + ("_fallback" if fell_back else ""),
         reasons=_reasons(candidates, picked, fell_back, router.explain(features)),
