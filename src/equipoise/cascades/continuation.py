@@ -14,36 +14,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise.cascades.pool import Seen, View, after, asked, columns
-from equipoise.cascades.scorer import Scorer, Standing, fit_scorer, log_odds
-from equipoise.numerics.folds import grouped_folds
+from equipoise.cascades.lesson import CrossFitted, Lesson
+from equipoise.cascades.pool import Seen, View, after, asked
+from equipoise.cascades.scorer import Scorer, Standing, log_odds
 from equipoise.numerics.logistic import Logistic, fit_logistic
-from equipoise.types import Floats, Ints
+from equipoise.types import Floats
 
-_FOLDS = 4
 # States that are looked at per number of answers seen, and for the scorer.
 _STATES = 30
 _SCORER_STATES = 60
 _PENALTY = 1e-4
 _STOP_PENALTY = 30.0
-
-
-class Lesson(NamedTuple):
-    """Prompts of which every draw is graded: quality is (n, m, s). ``groups`` stay together when held out."""
-
-    view: View
-    quality: Floats
-    groups: Ints
-
-    def take(self, rows: Ints) -> Lesson:
-        """The given prompts."""
-        return Lesson(self.view.take(rows), self.quality[rows], self.groups[rows])
-
-    def returned(self, seen: Seen, best: Ints) -> Floats:
-        """Quality of the answer that was picked among those seen, (n,)."""
-        models, draws = columns(seen)
-        out: Floats = self.quality[np.arange(len(best)), models[best], draws[best]]
-        return out
 
 
 class Reach(NamedTuple):
@@ -108,7 +89,7 @@ def fit_continuation(lesson: Lesson, weights: Floats, reach: Reach, rng: np.rand
     """
     layers = _sample_states(lesson.view, reach, rng)
     reach = reach._replace(calls=len(layers))
-    crossed = _Crossed(lesson, _scorer_states(layers, rng))
+    crossed = CrossFitted(lesson, _scorer_states(layers, rng))
     stop = _fit_stop(lesson, crossed, [seen for layer in layers[1:] for seen in layer])
     gain: list[Floats] = []
     for layer in reversed(layers):
@@ -124,7 +105,9 @@ def fit_continuation(lesson: Lesson, weights: Floats, reach: Reach, rng: np.rand
     return Continuation(crossed.whole, stop, np.stack(gain), weights, reach)
 
 
-def _value(view: View, crossed: _Crossed, learned: tuple[Logistic, list[Floats], Floats, Reach], seen: Seen) -> Floats:
+def _value(
+    view: View, crossed: CrossFitted, learned: tuple[Logistic, list[Floats], Floats, Reach], seen: Seen
+) -> Floats:
     """The better of stopping and going on, (n, w), with what is learned so far of later calls."""
     stop, gain, weights, reach = learned
     now = crossed.standing(seen)
@@ -138,7 +121,7 @@ def _value(view: View, crossed: _Crossed, learned: tuple[Logistic, list[Floats],
     return value
 
 
-def _fit_stop(lesson: Lesson, crossed: _Crossed, states: Sequence[Seen]) -> Logistic:
+def _fit_stop(lesson: Lesson, crossed: CrossFitted, states: Sequence[Seen]) -> Logistic:
     found, outcome = [], []
     for seen in states:
         now = crossed.standing(seen)
@@ -175,33 +158,6 @@ def _scorer_states(layers: Sequence[Sequence[Seen]], rng: np.random.Generator) -
     if len(every) <= _SCORER_STATES:
         return every
     return [every[i] for i in rng.choice(len(every), _SCORER_STATES, replace=False)]
-
-
-class _Crossed:
-    """Standings by scorers that were fitted on other prompts, and the scorer of all prompts."""
-
-    def __init__(self, lesson: Lesson, states: Sequence[Seen]) -> None:
-        self.whole = fit_scorer(lesson.view, lesson.quality, states)
-        folds = grouped_folds(lesson.groups, _FOLDS)
-        held = [np.flatnonzero(folds == f) for f in np.unique(folds)]
-        rests = [lesson.take(np.flatnonzero(~np.isin(np.arange(len(folds)), rows))) for rows in held]
-        self._parts = [
-            (rows, lesson.view.take(rows), fit_scorer(rest.view, rest.quality, states))
-            for rows, rest in zip(held, rests, strict=True)
-        ]
-        self._size = len(folds)
-        self._known: dict[Seen, Standing] = {}
-
-    def standing(self, seen: Seen) -> Standing | None:
-        """Where every prompt stands; None before the first answer."""
-        if not seen:
-            return None
-        if seen not in self._known:
-            parts = [(rows, scorer.standing(view, seen)) for rows, view, scorer in self._parts]
-            order = np.argsort(np.concatenate([rows for rows, _ in parts]))
-            fields = (np.concatenate([getattr(s, name) for _, s in parts])[order] for name in Standing._fields)
-            self._known[seen] = Standing(*fields)
-        return self._known[seen]
 
 
 # ---------------------------------------------------------------- what values are learned from

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +28,7 @@ class Pool:
         said: (n, m, s), equal numbers for draws of one prompt that say the same; -1 where nothing is said.
         looks: (n, m, s, f), columns ``LOOKS`` and then the signals; a signal that was not recorded is NaN.
         paid_usd: (n, m, s), what every draw cost.
+        checks: (n, m, s) by name, what checks said that cost a call of their own.
         draws: (m,), how many draws every prompt has of each model.
         signals: names of the last columns.
     """
@@ -36,14 +37,21 @@ class Pool:
     looks: Floats
     paid_usd: Floats
     draws: Ints
-    signals: tuple[str, ...]
+    signals: tuple[str, ...] = ()
+    checks: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.said)
 
     def take(self, rows: Ints) -> Pool:
         """The given prompts, in that order."""
-        return Pool(self.said[rows], self.looks[rows], self.paid_usd[rows], self.draws, self.signals)
+        return replace(
+            self,
+            said=self.said[rows],
+            looks=self.looks[rows],
+            paid_usd=self.paid_usd[rows],
+            checks={name: values[rows] for name, values in self.checks.items()},
+        )
 
     def of(self, seen: Seen) -> tuple[Ints, Floats]:
         """What was said (n, k) and how it looked (n, k, f), for the draws that were seen."""
@@ -51,11 +59,13 @@ class Pool:
         return self.said[:, models, draws], self.looks[:, models, draws]
 
     def signal(self, name: str, seen: Seen) -> Floats:
-        """One recorded signal of the draws that were seen, (n, k); all NaN if it was not recorded."""
+        """One signal or check of the draws that were seen, (n, k); all NaN if it was not recorded."""
+        models, draws = columns(seen)
+        if name in self.checks:
+            return self.checks[name][:, models, draws]
         if name not in self.signals:
             return np.full((len(self), len(seen)), np.nan)
-        out: Floats = self.of(seen)[1][..., len(LOOKS) + self.signals.index(name)]
-        return out
+        return self.looks[:, models, draws, len(LOOKS) + self.signals.index(name)]
 
 
 class View(NamedTuple):
@@ -110,7 +120,14 @@ def pool_of(answers: Answers) -> Pool:
     for f, name in enumerate(names, start=len(LOOKS)):
         looks[..., f] = answers.signals[name].reshape(n, m * s)
     shape = (n, m, s)
-    return Pool(said.reshape(shape), looks.reshape(*shape, -1), answers.cost_usd, answers.count.min(axis=0), names)
+    return Pool(
+        said=said.reshape(shape),
+        looks=looks.reshape(*shape, -1),
+        paid_usd=answers.cost_usd,
+        draws=answers.count.min(axis=0),
+        signals=names,
+        checks=answers.checks,
+    )
 
 
 def _look(reading: Reading, finish: str) -> Sequence[float]:

@@ -17,12 +17,15 @@ from equipoise.types import Bools, Floats, Ints, Strings
 
 ENDING = ".answers.parquet"
 REQUIRED = ("prompt_id", "model", "sample", "answer", "quality")
-MEASURES = ("quality", "cost_usd", "latency_s", "output_tokens")
-# Of the untempered distribution, in nats; a table may lack them.
+MEASURES = ("quality", "cost_usd", "latency_s", "output_tokens", "check_usd")
+# Of the untempered distribution, in nats or as a difference of chances. They come with the answer.
 SIGNALS = ("logprob_mean", "logprob_min", "margin_mean", "margin_min")
+# Share of self-verifications that said yes, and the verdict of a reward model or judge, from 0 to 1. They cost
+# ``check_usd`` on top of the answer.
+CHECKS = ("self_check", "reward")
 MOST_CELLS = 20_000_000
 _TEXT = ("prompt_id", "model", "answer", "finish")
-_NUMBERS = ("sample", *MEASURES, *SIGNALS)
+_NUMBERS = ("sample", *MEASURES, *SIGNALS, *CHECKS)
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -33,7 +36,9 @@ class Answers:
     are NaN. Draw 0 is what one call of the model gives.
 
     Attributes:
-        signals: what the models said of their own certainty (see ``SIGNALS``), where it was recorded.
+        check_usd: what the checks of a draw cost on top of it.
+        signals: what the models said of their own certainty (``SIGNALS``), where it was recorded.
+        checks: what checks said of the answers (``CHECKS``), where there were any.
     """
 
     models: tuple[str, ...]
@@ -43,7 +48,9 @@ class Answers:
     cost_usd: Floats
     latency_s: Floats
     output_tokens: Floats
+    check_usd: Floats
     signals: Mapping[str, Floats] = field(default_factory=dict)
+    checks: Mapping[str, Floats] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.quality)
@@ -60,8 +67,13 @@ class Answers:
 
     def take(self, rows: Ints) -> Answers:
         """The given prompts, in that order."""
-        arrays = {name: getattr(self, name)[rows] for name in ("text", "finish", *MEASURES)}
-        return replace(self, **arrays, signals={k: v[rows] for k, v in self.signals.items()})
+        return self._picked(rows)
+
+    def _picked(self, at: Any) -> Answers:
+        arrays = {name: getattr(self, name)[at] for name in ("text", "finish", *MEASURES)}
+        signals = {name: values[at] for name, values in self.signals.items()}
+        checks = {name: values[at] for name, values in self.checks.items()}
+        return replace(self, **arrays, signals=signals, checks=checks)
 
     def only(self, models: Iterable[str]) -> Answers:
         """The given models, in that order.
@@ -74,8 +86,7 @@ class Answers:
             if model not in self.models:
                 raise UnknownName("model with answers", model, self.models)
         columns = np.array([self.models.index(m) for m in wanted], dtype=np.int64)
-        arrays = {name: getattr(self, name)[:, columns] for name in ("text", "finish", *MEASURES)}
-        return replace(self, models=wanted, **arrays, signals={k: v[:, columns] for k, v in self.signals.items()})
+        return replace(self._picked((slice(None), columns)), models=wanted)
 
     def require_costs(self) -> None:
         """Check that every draw has a cost.
@@ -83,9 +94,11 @@ class Answers:
         Raises:
             PriceError: one has not; it is never read as zero.
         """
-        missing = (self.drawn & np.isnan(self.cost_usd)).any(axis=(0, 2))
-        if missing.any():
-            raise PriceError(self.models[int(np.argmax(missing))], "a sampled answer has no cost_usd")
+        wanted = {"cost_usd": self.drawn} | ({"check_usd": self.drawn} if self.checks else {})
+        for column, cells in wanted.items():
+            missing = (cells & np.isnan(getattr(self, column))).any(axis=(0, 2))
+            if missing.any():
+                raise PriceError(self.models[int(np.argmax(missing))], f"a sampled answer has no {column}")
 
 
 def answers_beside(table: Path) -> Path | None:
@@ -154,9 +167,18 @@ def _matrices(
         models=table.models,
         text=texts_of("answer"),
         finish=texts_of("finish"),
-        **{column: numbers_of(column) for column in MEASURES},
-        signals={c: numbers_of(c) for c in SIGNALS if c in values and not np.isnan(values[c]).all()},
+        quality=numbers_of("quality"),
+        cost_usd=numbers_of("cost_usd"),
+        latency_s=numbers_of("latency_s"),
+        output_tokens=numbers_of("output_tokens"),
+        check_usd=numbers_of("check_usd"),
+        signals={c: numbers_of(c) for c in SIGNALS if _holds(values, c)},
+        checks={c: numbers_of(c) for c in CHECKS if _holds(values, c)},
     )
+
+
+def _holds(values: Mapping[str, Floats], column: str) -> bool:
+    return column in values and not bool(np.isnan(values[column]).all())
 
 
 def _coded(column: Any, name: str, where: str) -> Coded:
@@ -181,12 +203,13 @@ def _check(values: Mapping[str, Floats], name: str) -> None:
         wrong = {
             "quality": (quality < 0) | (quality > 1),
             "sample": np.isnan(sample) | (sample < 0),
-            **{c: values[c] < 0 for c in ("cost_usd", "latency_s", "output_tokens") if c in values},
+            **{c: values[c] < 0 for c in MEASURES[1:] if c in values},
+            **{c: (values[c] < 0) | (values[c] > 1) for c in CHECKS if c in values},
         }
     for column, bad in wrong.items():
         if bad.any():
             row = int(np.argmax(bad))
-            span = "a number from 0 to 1" if column == "quality" else "a number from 0 up"
+            span = "a number from 0 to 1" if column in ("quality", *CHECKS) else "a number from 0 up"
             raise TableError(f"{name}, row {row + 1}: {column} is {values[column][row]:g}; give {span}")
 
 
