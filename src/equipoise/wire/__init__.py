@@ -12,10 +12,11 @@ from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder, Format
 from equipoise.wire.messages import Messages
 from equipoise.wire.reading import dumps
+from equipoise.wire.responses import Responses
 from equipoise.wire.sse import DONE, SseEvent, SseParser
 
 FORMATS: Mapping[WireFormat, Format] = MappingProxyType(
-    {"chat": Chat(), "messages": Messages(), "embeddings": Embeddings()}
+    {"chat": Chat(), "messages": Messages(), "responses": Responses(), "embeddings": Embeddings()}
 )
 
 

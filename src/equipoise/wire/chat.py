@@ -7,8 +7,9 @@ from typing import Any
 import orjson
 
 from equipoise.types import TokenUsage, WireFormat
-from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
+from equipoise.wire.history import SYSTEM_ROLES, paired
 from equipoise.wire.reading import (
     MOST_CHOICES,
     Reading,
@@ -37,7 +38,6 @@ ERROR_TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
-_SYSTEM = frozenset({"system", "developer"})
 
 
 class Chat:
@@ -54,7 +54,7 @@ class Chat:
         for path, message in objects(messages, "messages"):
             role = text_of(message, "role", f"{path}.")
             turns += role == "user"
-            _read_message(reading, "system" if role in _SYSTEM else role, message, path)
+            _read_message(reading, "system" if role in SYSTEM_ROLES else role, message, path)
         tools = tools_of(body) or maybe_list(body, "functions")
         return reading.asked(
             text_of(body, "model"),
@@ -75,9 +75,10 @@ class Chat:
     def from_chat(self, chat: Body) -> Body:
         """Without what only other formats know."""
         body = {k: v for k, v in chat.items() if k != NATIVE}
-        body["messages"] = [_plain_message(m) for _, m in objects(maybe_list(chat, "messages"), "messages")]
+        messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
+        body["messages"] = plain_messages(paired(messages))
         if chat.get("tools"):
-            body["tools"] = [_without(t, FOREIGN) for _, t in objects(maybe_list(chat, "tools"), "tools")]
+            body["tools"] = [_plain_tool(t) for _, t in objects(maybe_list(chat, "tools"), "tools")]
         return body
 
     def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
@@ -179,14 +180,48 @@ _JSON_FORMATS = ("json_object", "json_schema")
 _NOTHING: frozenset[str] = frozenset()
 
 
-def _plain_message(message: Body) -> Body:
-    plain = _without(message, FOREIGN)
-    content = plain.get("content")
-    if isinstance(content, list):
-        plain["content"] = [_without(p, FOREIGN) if isinstance(p, dict) else p for p in content]
-    if isinstance(plain.get("tool_calls"), list):
-        plain["tool_calls"] = [_without(c, FOREIGN) if isinstance(c, dict) else c for c in plain["tool_calls"]]
-    return plain
+def plain_messages(messages: list[Body]) -> list[Body]:
+    """Messages as chat's own are: a text where all parts are texts, and images of tools said by the user."""
+    plain: list[Body] = []
+    shown: list[Body] = []
+    for message in messages:
+        if message.get("role") != "tool" and shown:
+            plain.append({"role": "user", "content": shown})
+            shown = []
+        made = _without(message, FOREIGN)
+        if isinstance(message.get("content"), list):
+            parts = [p for _, part in parts_of(message, "messages") if (p := _plain_part(part, message))]
+            if message.get("role") == "tool":
+                shown += [p for p in parts if p["type"] != "text"]
+                parts = [p for p in parts if p["type"] == "text"]
+            made["content"] = _joined(parts, message)
+        if isinstance(message.get("tool_calls"), list):
+            made["tool_calls"] = [_without(c, FOREIGN) if isinstance(c, dict) else c for c in message["tool_calls"]]
+        plain.append(made)
+    return [*plain, {"role": "user", "content": shown}] if shown else plain
+
+
+def _plain_part(part: Body, message: Body) -> Body | None:
+    if part.get("type") != "native":
+        return _without(part, FOREIGN)
+    if message.get("role") == "assistant":
+        return None  # what a vendor's own tools did stays with that vendor
+    raise Untranslatable("the messages hold a part that no other format has; ask for the vendor's own model")
+
+
+def _joined(parts: list[Body], message: Body) -> str | list[Body] | None:
+    """Many servers read nothing but a string; where no more is needed, they get one."""
+    if any(set(p) != {"type", "text"} for p in parts):
+        return parts
+    between = "" if message.get("role") == "assistant" else "\n"
+    return between.join(p["text"] for p in parts) or (None if message.get("tool_calls") else "")
+
+
+def _plain_tool(tool: Body) -> Body:
+    if tool.get("type") == "native":
+        message = "the tools hold one that runs at its vendor; ask for the vendor's own model"
+        raise Untranslatable(message, param="tools")
+    return _without(tool, FOREIGN)
 
 
 def _without(holder: Body, keys: frozenset[str] | set[str]) -> Body:

@@ -1,0 +1,137 @@
+"""OpenAI's Responses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.types import TokenUsage, WireFormat
+from equipoise.wire.chat import Chat
+from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.wire.format import Asked, Body
+from equipoise.wire.reading import (
+    Reading,
+    maybe_count,
+    maybe_flag,
+    maybe_object,
+    maybe_text,
+    objects,
+    text_of,
+    tools_of,
+    wrong,
+)
+from equipoise.wire.responses import answer as answers
+from equipoise.wire.responses import request, stream
+from equipoise.wire.responses.hygiene import settled
+
+
+class Responses:
+    """The format ``responses``."""
+
+    name: WireFormat = "responses"
+
+    def read(self, body: Body) -> Asked:
+        """What routing needs."""
+        reading, turns = Reading(), 1
+        instructions = maybe_text(body, "instructions")
+        if instructions:
+            reading.say("system", instructions)
+        given = body.get("input")
+        if isinstance(given, str):
+            reading.say("user", given)
+        elif isinstance(given, list):
+            turns = sum(_read_item(reading, item, path) for path, item in objects(given, "input"))
+        else:
+            raise wrong("input", "a text or a list of items", given)
+        tools = tools_of(body)
+        return reading.asked(
+            text_of(body, "model"),
+            tools,
+            turns=turns,
+            stream=maybe_flag(body, "stream"),
+            include_usage=True,
+            max_output_tokens=maybe_count(body, "max_output_tokens"),
+            capabilities=_capabilities(tools, reading.images, body),
+            user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
+        )
+
+    def to_chat(self, body: Body) -> Body:
+        """The chat request that asks for the same."""
+        return request.to_chat(body)
+
+    def from_chat(self, chat: Body) -> Body:
+        """The Responses request that asks for the same."""
+        return request.from_chat(chat)
+
+    def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
+        """The chat completion that says the same."""
+        try:
+            return answers.to_chat(answer, now)
+        except BadRequest as error:
+            raise BadAnswer(str(error)) from None
+
+    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
+        """The response that says the same."""
+        return answers.from_chat(chat, model_name)
+
+    def decoder(self, *, now: int = 0) -> stream.Decoder:
+        """For one upstream stream."""
+        return stream.Decoder(now)
+
+    def encoder(self, model_name: str, asked: Asked) -> stream.Encoder:
+        """For one client's stream."""
+        del asked
+        return stream.Encoder(model_name)
+
+    def usage(self, answer: Body) -> TokenUsage | None:
+        """The tokens of an answer, where it says them."""
+        return answers.usage_of(answer)
+
+    def finish(self, answer: Body) -> str | None:
+        """Why the answer ended, in chat's words."""
+        answers.items_of(answer)
+        return answers.finish_of(answer)
+
+    def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
+        """OpenAI's error shape."""
+        return Chat().error(status, code, message, param)
+
+
+def _read_item(reading: Reading, item: Body, path: str) -> int:
+    """What an item says; 1 if the user says it."""
+    kind = item.get("type", "message")
+    if kind == "message":
+        role = text_of(item, "role", f"{path}.")
+        _read_parts(reading, "system" if role == "developer" else role, item.get("content"), f"{path}.content")
+        return int(role == "user")
+    if kind == "function_call":
+        reading.say("assistant", maybe_text(item, "arguments", f"{path}.") or "")
+    elif kind == "function_call_output":
+        _read_parts(reading, "tool", item.get("output") or "", f"{path}.output")
+    elif not isinstance(kind, str):
+        raise wrong(f"{path}.type", "a string", kind)
+    return 0
+
+
+def _read_parts(reading: Reading, role: str, content: Any, where: str) -> None:
+    if isinstance(content, str):
+        reading.say(role, content)
+        return
+    if not isinstance(content, list):
+        raise wrong(where, "a string or a list of parts", content)
+    for path, part in objects(content, where):
+        if "text" in part:
+            reading.say(role, maybe_text(part, "text", f"{path}.") or "")
+        elif text_of(part, "type", f"{path}.") == "input_image":
+            reading.images += 1
+
+
+def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
+    needed = [name for name, used in (("tools", tools), ("vision", images)) if used]
+    if body.get("text") and maybe_object(maybe_object(body, "text"), "format", "text.").get("type") in _JSON_FORMATS:
+        needed.append("json")
+    return frozenset(needed)
+
+
+_JSON_FORMATS = ("json_object", "json_schema")
+
+__all__ = ["Responses", "settled"]

@@ -1,0 +1,180 @@
+"""OpenAI Responses answers to chat completions and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.types import TokenUsage
+from equipoise.wire.chat import first_choice
+from equipoise.wire.errors import BadAnswer
+from equipoise.wire.format import Body
+from equipoise.wire.pivot import tool_call
+from equipoise.wire.responses.request import summary_of
+from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
+
+# In the ids of items that we made: the vendor does not know them.
+MADE = "eq_"
+
+
+def items_of(answer: Body) -> list[Body]:
+    """The output of an answer.
+
+    Raises:
+        BadAnswer: it is not a response, or one that failed.
+    """
+    items = answer.get("output")
+    if answer.get("object") != "response" or not isinstance(items, list) or not all(isinstance(i, dict) for i in items):
+        raise BadAnswer("the answer is not a response: it has no output items")
+    if answer.get("status") in ("failed", "cancelled"):
+        raise BadAnswer(f"the response is {answer['status']}")
+    return items
+
+
+def to_chat(answer: Body, now: int) -> Body:
+    """The chat completion that says the same."""
+    texts, refusals, calls, reasoning = [], [], [], []
+    for item in items_of(answer):
+        kind = item.get("type")
+        if kind == "message":
+            parts = [p for p in item.get("content") or [] if isinstance(p, dict)]
+            texts += [str(p.get("text") or "") for p in parts if p.get("type") == "output_text"]
+            refusals += [str(p.get("refusal") or "") for p in parts if p.get("type") == "refusal"]
+        elif kind == "function_call":
+            calls.append(tool_call(str(item.get("call_id")), str(item.get("name")), str(item.get("arguments") or "")))
+        elif kind == "reasoning":
+            reasoning += summary_of(item)
+    message: Body = {"role": "assistant", "content": "".join(texts) if texts else None}
+    if refusals:
+        message["refusal"] = "".join(refusals)
+    if calls:
+        message["tool_calls"] = calls
+    if reasoning:
+        message["reasoning_content"] = "\n".join(reasoning)
+    created = answer.get("created_at")
+    chat = {
+        "id": str(answer.get("id") or "resp"),
+        "object": "chat.completion",
+        "created": int(created) if isinstance(created, int | float) else now,
+        "model": str(answer.get("model") or ""),
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_of(answer)}],
+    }
+    usage = usage_of(answer)
+    return {**chat, "usage": usage_to_chat(usage, reasoning_tokens=thought(answer))} if usage else chat
+
+
+def finish_of(answer: Body) -> str | None:
+    """Why the answer ended, in chat's words."""
+    status = answer.get("status")
+    if status == "incomplete":
+        details = answer.get("incomplete_details")
+        reason = details.get("reason") if isinstance(details, dict) else None
+        return "content_filter" if reason == "content_filter" else "length"
+    if status != "completed":
+        return None
+    calls = any(isinstance(i, dict) and i.get("type") == "function_call" for i in answer.get("output") or [])
+    return "tool_calls" if calls else "stop"
+
+
+def usage_of(answer: Body) -> TokenUsage | None:
+    """The tokens of an answer, where it says them."""
+    usage = answer.get("usage")
+    if not isinstance(usage, dict) or not is_count(usage.get("input_tokens")):
+        return None
+    details = usage.get("input_tokens_details")
+    details = details if isinstance(details, dict) else {}
+    return TokenUsage(
+        input_tokens=count(usage["input_tokens"]),
+        output_tokens=count(usage.get("output_tokens")),
+        cached_tokens=count(details.get("cached_tokens")),
+        cache_write_tokens=count(details.get("cache_write_tokens")),
+    )
+
+
+def thought(answer: Body) -> int:
+    """The output tokens that went into reasoning."""
+    usage = answer.get("usage")
+    details = usage.get("output_tokens_details") if isinstance(usage, dict) else None
+    return count(details.get("reasoning_tokens")) if isinstance(details, dict) else 0
+
+
+def usage_from_chat(usage: TokenUsage, reasoning: int) -> Body:
+    """The ``usage`` of a response."""
+    return {
+        "input_tokens": usage.input_tokens,
+        "input_tokens_details": {
+            "cached_tokens": usage.cached_tokens,
+            "cache_write_tokens": usage.cache_write_tokens,
+        },
+        "output_tokens": usage.output_tokens,
+        "output_tokens_details": {"reasoning_tokens": reasoning},
+        "total_tokens": usage.input_tokens + usage.output_tokens,
+    }
+
+
+def from_chat(chat: Body, model_name: str) -> Body:
+    """The response that says the same."""
+    choice = first_choice(chat)
+    message = choice["message"]
+    base = str(chat.get("id") or "0")
+    items: list[Body] = []
+    if message.get("reasoning_content"):
+        items.append(reasoning_item(base, str(message["reasoning_content"])))
+    parts = []
+    if message.get("content"):
+        parts.append(text_part(str(message["content"])))
+    if message.get("refusal"):
+        parts.append({"type": "refusal", "refusal": str(message["refusal"])})
+    if parts:
+        items.append(message_item(base, parts))
+    for call in message.get("tool_calls") or []:
+        function = call.get("function") or {}
+        items.append(call_item(str(call.get("id")), str(function.get("name")), str(function.get("arguments") or "")))
+    usage = chat_usage(chat)
+    said = None if usage is None else usage_from_chat(usage, reasoning_tokens(chat.get("usage")))
+    return response(base, model_name, int(chat.get("created") or 0), items, str(choice.get("finish_reason")), said)
+
+
+def response(base: str, model: str, created: int, items: list[Body], finish: str, usage: Body | None) -> Body:
+    """A response as the SDKs expect it. ``finish`` is chat's word; ``in_progress`` for one that has not ended."""
+    incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
+    status = "in_progress" if finish == "in_progress" else "incomplete" if incomplete else "completed"
+    return {
+        "id": base if base.startswith("resp") else f"resp_{base}",
+        "object": "response",
+        "created_at": created,
+        "status": status,
+        "error": None,
+        "incomplete_details": {"reason": incomplete} if incomplete else None,
+        "instructions": None,
+        "metadata": {},
+        "model": model,
+        "output": items,
+        "parallel_tool_calls": True,
+        "temperature": None,
+        "tool_choice": "auto",
+        "tools": [],
+        "top_p": None,
+        "usage": usage,
+    }
+
+
+def text_part(text: str) -> Body:
+    """A piece of text of an answer."""
+    return {"type": "output_text", "text": text, "annotations": [], "logprobs": []}
+
+
+def message_item(base: str, parts: list[Any], status: str = "completed") -> Body:
+    """What the model says."""
+    return {"id": f"msg_{MADE}{base}", "type": "message", "role": "assistant", "status": status, "content": parts}
+
+
+def reasoning_item(base: str, text: str | None) -> Body:
+    """What the model thought, as a summary."""
+    summary = [] if text is None else [{"type": "summary_text", "text": text}]
+    return {"id": f"rs_{MADE}{base}", "type": "reasoning", "summary": summary}
+
+
+def call_item(call_id: str, name: str, arguments: str, status: str = "completed") -> Body:
+    """A call of a function."""
+    made = {"id": f"fc_{MADE}{call_id}", "type": "function_call", "call_id": call_id, "name": name}
+    return {**made, "arguments": arguments, "status": status}

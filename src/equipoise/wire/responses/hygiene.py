@@ -1,0 +1,42 @@
+"""A Responses request that other models had a hand in, made acceptable to the next one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.wire.format import Body
+from equipoise.wire.responses.answer import MADE
+from equipoise.wire.responses.request import IDS
+
+
+def settled(body: Body, *, mixed: bool) -> Body:
+    """Without reasoning that the next model cannot decrypt, and with ids that OpenAI takes.
+
+    ``mixed``: other models answered before. The body itself where nothing is wrong.
+    """
+    items = body.get("input")
+    if not isinstance(items, list):
+        return body
+    cleaned = [_item(i) for i in items if not _unusable(i, mixed)]
+    if len(cleaned) == len(items) and all(new is old for new, old in zip(cleaned, items, strict=True)):
+        return body
+    return {**body, "input": cleaned}
+
+
+def _unusable(item: Any, mixed: bool) -> bool:
+    return isinstance(item, dict) and item.get("type") == "reasoning" and (mixed or _made_here(item))
+
+
+def _made_here(item: Body) -> bool:
+    return isinstance(item.get("id"), str) and item["id"].partition("_")[2].startswith(MADE)
+
+
+def _item(item: Any) -> Any:
+    if not isinstance(item, dict):
+        return item
+    if _made_here(item):
+        item = {k: v for k, v in item.items() if k != "id"}
+    call_id = item.get("call_id")
+    if not isinstance(call_id, str) or IDS.fit(call_id) == call_id:
+        return item
+    return {**item, "call_id": IDS.fit(call_id)}
