@@ -1,0 +1,317 @@
+"""The gateway's own endpoints and its answers to bad input, over HTTP."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.testing import FakeServer, Misbehaviour
+from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, world
+
+FORMATS = {
+    CHAT: {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]},
+    "/v1/messages": {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Hello"}]},
+}
+
+
+def code_of(document: dict[str, Any]) -> str:
+    return str(document["error"]["code"])
+
+
+async def test_an_answer_says_how_it_came_about(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, headers = await gateway.post(CHAT, say("What is the capital of France?"))
+        assert status == 200 and document["choices"][0]["message"]["content"].startswith("You said: What")
+        assert headers["x-equipoise-model"] == SMALL
+        assert headers["x-equipoise-deployment"] == f"{SMALL}/openai_compatible"
+        assert float(headers["x-equipoise-overhead-ms"]) >= 0
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None and record.outcome is not None and record.outcome.status == "ok"
+        assert float(headers["x-equipoise-cost-usd"]) == pytest.approx(record.outcome.cost_usd, abs=1e-9)
+        usage, attempt = document["usage"], record.outcome.attempts[0]
+        assert attempt.cost_usd == pytest.approx((usage["prompt_tokens"] + 4 * usage["completion_tokens"]) / 1e6)
+        assert record.outcome.cost_usd == pytest.approx(attempt.cost_usd + record.outcome.routing_usd)
+        assert record.outcome.routing_usd > 0
+
+
+async def test_a_stream_is_passed_on_and_logged(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        async with gateway.session.post(gateway.url + CHAT, json=say("Count to three", stream=True)) as answer:
+            assert answer.content_type == "text/event-stream"
+            text = (await answer.read()).decode()
+            decision_id = answer.headers["x-equipoise-decision-id"]
+        events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]
+        assert events[-1] == "[DONE]"
+        said = "".join(c["delta"].get("content") or "" for e in events[:-1] for c in json.loads(e)["choices"])
+        assert said == "You said: Count to three"
+        record = gateway.gateway.log.get(decision_id)
+        assert record is not None and record.outcome is not None
+        assert record.outcome.status == "ok" and record.outcome.first_token_s is not None
+
+
+async def test_a_model_is_called_by_its_own_name(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, _, headers = await gateway.post(CHAT, say("Hello there", model=LARGE))
+        assert status == 200 and headers["x-equipoise-model"] == LARGE
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None and record.decision.method == "named" and record.decision.plan.fallback == ()
+
+
+@pytest.mark.parametrize("path", sorted(FORMATS))
+async def test_an_unknown_name_is_a_404_that_names_the_near_one(tmp_path: Path, path: str) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post(path, {**FORMATS[path], "model": "smal-model"})
+        assert status == 404 and code_of(document) == "model_not_found"
+        assert f"did you mean '{SMALL}'?" in document["error"]["message"]
+        assert (document.get("type") == "error") == (path == "/v1/messages")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"{", 400, "invalid_json"),
+        (b"", 400, "invalid_json"),
+        (b"[1]", 400, "invalid_json"),
+        (b'{"model": "auto", "messages": "hi"}', 400, "wrong_type"),
+        (b'{"model": 5, "messages": [{"role": "user", "content": "hi"}]}', 400, "wrong_type"),
+        (b'{"messages": [{"role": "user", "content": "hi"}]}', 400, "missing_field"),
+        (b'{"model": "auto", "messages": []}', 400, "missing_field"),
+        (b'{"model": "auto", "messages": [{"role": "user", "content": "\\ud800"}]}', 400, "invalid_json"),
+        (b"[" * 100_000, 400, "invalid_json"),
+        (b"\xff\xfe", 400, "invalid_json"),
+    ],
+)
+async def test_a_bad_body_is_told_with_a_stable_code(tmp_path: Path, body: bytes, status: int, code: str) -> None:
+    async with world(tmp_path) as gateway:
+        headers = {"Content-Type": "application/json"}
+        async with gateway.session.post(gateway.url + CHAT, data=body, headers=headers) as answer:
+            document = await answer.json()
+        assert (answer.status, code_of(document)) == (status, code), document
+        assert document["error"]["message"] and "\n" not in document["error"]["message"]
+
+
+async def test_what_is_not_json_by_its_type_is_refused(tmp_path: Path) -> None:
+    # Any web page may send text/plain to this machine; application/json it may not.
+    async with world(tmp_path) as gateway:
+        async with gateway.session.post(gateway.url + CHAT, data=json.dumps(say("Hello"))) as answer:
+            assert answer.status == 415 and code_of(await answer.json()) == "unsupported_media_type"
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("x-equipoise-max-cost-usd", "cheap"),
+        ("x-equipoise-max-cost-usd", "-1"),
+        ("x-equipoise-max-latency-s", "nan"),
+        ("x-equipoise-min-quality", "1.5"),
+        ("x-equipoise-urgency", "soon"),
+        ("x-equipoise-max-cost", "1"),
+    ],
+)
+async def test_a_header_that_makes_no_sense_is_refused_rather_than_ignored(
+    tmp_path: Path, header: str, value: str
+) -> None:
+    async with world(tmp_path) as gateway:
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello"), headers={header: value}) as answer:
+            document = await answer.json()
+        assert answer.status == 400 and code_of(document) == "bad_header" and document["error"]["param"] == header
+
+
+async def test_limits_that_no_model_meets_name_the_limit_of_each(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd="0.0000000001")
+        assert status == 400 and code_of(document) == "no_model"
+        assert f"{SMALL}: expected cost" in document["error"]["message"]
+        assert f"{LARGE}: expected cost" in document["error"]["message"]
+
+
+async def test_limits_choose_the_model(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        _, _, headers = await gateway.post(CHAT, say("Hello"), x_equipoise_min_quality="0.8")
+        assert headers["x-equipoise-model"] == LARGE
+
+
+async def test_a_route_may_take_the_cheapest_where_no_model_meets_the_limits(tmp_path: Path) -> None:
+    routes = {"auto": {"when_none_fits": "cheapest"}}
+    async with world(tmp_path, routes=routes) as gateway:
+        status, _, headers = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd="0.0000000001")
+        assert status == 200 and headers["x-equipoise-model"] == SMALL
+
+
+async def test_a_prompt_that_fits_no_window_names_the_windows_and_its_length(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post(CHAT, say("word " * 9000))
+        message = document["error"]["message"]
+        assert status == 400 and code_of(document) == "context_length_exceeded"
+        assert "9001 tokens" in message and f"{SMALL} 2000" in message and f"{LARGE} 8000" in message
+
+
+async def test_a_long_conversation_goes_where_it_fits(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        history = [{"role": "user", "content": "word " * 3000}, {"role": "assistant", "content": "Yes."}]
+        body = {"model": "auto", "messages": [*history, {"role": "user", "content": "And now?"}]}
+        status, _, headers = await gateway.post(CHAT, body)
+        assert status == 200 and headers["x-equipoise-model"] == LARGE
+
+
+async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    async with world(tmp_path, server={"port": 0, "max_body_bytes": 1000}) as gateway:
+        status, document, _ = await gateway.post(CHAT, say("x" * 2000))
+        assert status == 413 and code_of(document) == "body_too_large"
+
+        async def pieces() -> Any:
+            for _ in range(100):
+                yield b"x" * 100
+
+        headers = {"Content-Type": "application/json"}
+        async with gateway.session.post(gateway.url + CHAT, data=pieces(), headers=headers) as answer:
+            assert answer.status == 413
+
+
+async def test_headers_that_are_too_large_are_refused(tmp_path: Path) -> None:
+    async with world(tmp_path, server={"port": 0, "max_header_bytes": 2000}) as gateway:
+        many = {f"x-{i}": "y" * 100 for i in range(30)}
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello"), headers=many) as answer:
+            assert answer.status == 431 and code_of(await answer.json()) == "headers_too_large"
+
+
+async def test_paths_and_methods_that_are_not_served(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, document = await gateway.get("/v2/chat")
+        assert status == 404 and code_of(document) == "path_not_found"
+        async with gateway.session.get(gateway.url + CHAT) as answer:
+            assert answer.status == 405 and answer.headers["Allow"] == "POST"
+            assert code_of(await answer.json()) == "method_not_allowed"
+
+
+async def test_the_decision_without_the_call(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor) as gateway:
+        status, document, _ = await gateway.post("/v1/route", say("What is 2 + 2?"))
+        assert status == 200 and document["model"] == SMALL and not vendor.requests
+        assert document["decision"]["fallback" if "fallback" in document["decision"] else "plan"]
+        assert document["counterfactuals"][0]["model"] == LARGE
+        assert document["counterfactuals"][0]["expected_cost_difference_usd"] > 0
+        known, again = await gateway.get(f"/v1/decisions/{document['decision_id']}")
+        assert known == 200 and again["decision"]["id"] == document["decision_id"]
+
+
+async def test_a_decision_is_explained_with_what_the_others_would_have_cost(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        _, answer, headers = await gateway.post(CHAT, say("What is the capital of France?"))
+        status, document = await gateway.get(f"/v1/decisions/{headers['x-equipoise-decision-id']}")
+        assert status == 200 and document["outcome"]["status"] == "ok" and document["prompt"] is None
+        other, usage = document["counterfactuals"][0], answer["usage"]
+        cost = (10 * usage["prompt_tokens"] + 40 * usage["completion_tokens"]) / 1e6
+        assert other["model"] == LARGE and other["cost_at_actual_tokens_usd"] == pytest.approx(cost)
+        assert other["expected_quality_difference"] > 0
+
+
+async def test_feedback_joins_its_decision(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        _, _, headers = await gateway.post(CHAT, say("Hello"))
+        decision_id = headers["x-equipoise-decision-id"]
+        for body in ({"thumb": "up"}, {"reward": 0.25, "source": "judge", "comment": "meh"}):
+            status, _, _ = await gateway.post("/v1/feedback", {"decision_id": decision_id, **body})
+            assert status == 200
+        _, document = await gateway.get(f"/v1/decisions/{decision_id}")
+        assert {f["source"]: f["reward"] for f in document["feedback"]} == {"user": 1.0, "judge": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"decision_id": "0" * 32, "reward": 1}, 404, "decision_not_found"),
+        ({"decision_id": "0" * 32}, 400, "bad_feedback"),
+        ({"decision_id": "0" * 32, "reward": 2}, 400, "bad_feedback"),
+        ({"decision_id": "0" * 32, "reward": True}, 400, "bad_feedback"),
+        ({"decision_id": "0" * 32, "thumb": "sideways"}, 400, "bad_feedback"),
+        ({"decision_id": "0" * 32, "thumb": "up", "reward": 1}, 400, "bad_feedback"),
+        ({"decision_id": 7, "reward": 1}, 400, "bad_feedback"),
+        ({"decision_id": "", "reward": 1}, 400, "bad_input"),
+        ({"decision_id": "0", "reward": 1, "score": 1}, 400, "bad_feedback"),
+        ({"decision_id": "0", "reward": 1, "comment": "x" * 20000}, 400, "bad_input"),
+    ],
+)
+async def test_bad_feedback(tmp_path: Path, body: dict[str, Any], status: int, code: str) -> None:
+    async with world(tmp_path) as gateway:
+        got, document, _ = await gateway.post("/v1/feedback", body)
+        assert (got, code_of(document)) == (status, code), document
+
+
+async def test_routes_and_models_are_listed_for_both_vendors_clients(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        _, listed = await gateway.get("/v1/models")
+        assert [m["id"] for m in listed["data"]] == ["auto", SMALL, LARGE] and listed["object"] == "list"
+        _, listed = await gateway.get("/v1/models", anthropic_version="2023-06-01")
+        assert listed["data"][0]["type"] == "model" and listed["has_more"] is False
+        status, one = await gateway.get(f"/v1/models/{SMALL}")
+        assert status == 200 and one["id"] == SMALL
+        status, document = await gateway.get("/v1/models/smol-model")
+        assert status == 404 and code_of(document) == "model_not_found"
+
+
+async def test_embeddings_of_a_model_and_not_of_a_route(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, headers = await gateway.post("/v1/embeddings", {"model": SMALL, "input": ["one", "two"]})
+        assert status == 200 and len(document["data"]) == 2 and headers["x-equipoise-model"] == SMALL
+        status, document, _ = await gateway.post("/v1/embeddings", {"model": "auto", "input": "one"})
+        assert status == 400 and code_of(document) == "embeddings_need_a_model"
+
+
+async def test_what_a_provider_says_no_to_is_told_without_a_500(tmp_path: Path) -> None:
+    vendor = FakeServer(echo, misbehave=lambda number, body: Misbehaviour(status=500))
+    async with world(tmp_path, vendor) as gateway:
+        status, document, headers = await gateway.post(CHAT, say("Hello"))
+        assert status == 502 and code_of(document) == "provider_error"
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None and record.outcome is not None and record.outcome.status == "failed"
+        assert len(record.outcome.attempts) >= 2 and record.outcome.cost_usd == record.outcome.routing_usd
+
+
+async def test_health_and_readiness(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        assert await gateway.get("/healthz") == (200, {"status": "ok"})
+        assert await gateway.get("/readyz") == (200, {"ready": True, "reasons": [], "warnings": []})
+        gateway.gateway.draining = True
+        status, document = await gateway.get("/readyz")
+        assert status == 503 and "draining" in document["reasons"][0]
+
+
+async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        await gateway.post(CHAT, say("Hello"))
+        await gateway.post(CHAT, say("Hello", model="nobody"))
+        async with gateway.session.get(gateway.url + "/metrics") as answer:
+            text = await answer.text()
+        call = f'gen_ai_operation_name="chat",gen_ai_provider_name="openai_compatible",gen_ai_request_model="auto"'
+        assert f'gen_ai_client_operation_duration_seconds_count{{error_type="",{call}' in text
+        for line in (
+            f'gen_ai_client_token_usage_count{{{call},gen_ai_response_model="{SMALL}",gen_ai_token_type="input"}} 1.0',
+            f'equipoise_requests_total{{model="{SMALL}",route="auto",status="ok"}} 1.0',
+            'equipoise_overhead_seconds_count{route="auto"} 1.0',
+            'equipoise_problems_total{code="model_not_found",status="404"} 1.0',
+            "equipoise_log_recorded_total 2.0",
+        ):
+            assert line in text, line
+        assert "nobody" not in text
+
+
+async def test_lines_of_the_log_tell_requests_apart_without_prompts_or_keys(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        await gateway.post(CHAT, say("A secret plan"), x_request_id="mine-1", Authorization="Bearer sk-of-the-vendor")
+        line = gateway.lines[-1]
+        assert line["event"] == "request" and line["request_id"] == "mine-1" and line["model"] == SMALL
+        assert "secret" not in json.dumps(gateway.lines) and "sk-of" not in json.dumps(gateway.lines)
+
+
+async def test_the_openapi_document_names_every_endpoint(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        _, document = await gateway.get("/openapi.json")
+        assert document["openapi"].startswith("3.") and CHAT in document["paths"]
+        assert {"/v1/route", "/v1/feedback", "/v1/decisions/{id}", "/metrics"} <= set(document["paths"])
+        operation = document["paths"][CHAT]["post"]
+        assert any(p["name"] == "x-equipoise-max-cost-usd" for p in operation["parameters"])

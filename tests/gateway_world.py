@@ -1,0 +1,175 @@
+"""A gateway on a port of its own, with fake vendors behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import yaml
+
+from equipoise.config import read_config
+from equipoise.gateway.logs import JsonLines
+from equipoise.gateway.serve import Opened, opened
+from equipoise.testing import FakeServer
+
+QUALITY = {"general": 0.6, "code": 0.5, "reasoning": 0.5, "creative": 0.6, "analysis": 0.6}
+BETTER = dict.fromkeys(QUALITY, 0.95)
+SMALL, LARGE = "small-model", "large-model"
+CHAT = "/v1/chat/completions"
+
+
+def settings(base_url: str, **changes: Any) -> dict[str, Any]:
+    """A configuration of two models, of which ``auto`` takes the small one for small prompts."""
+    place = {"provider": "openai_compatible", "base_url": base_url}
+    return {
+        "models": [
+            {
+                "name": SMALL,
+                "price": {"usd_per_1m_input": 1.0, "usd_per_1m_output": 4.0},
+                "context_window": 2000,
+                "quality": QUALITY,
+                "capabilities": ["json", "tools"],
+                "deployments": [place],
+            },
+            {
+                "name": LARGE,
+                "price": {"usd_per_1m_input": 10.0, "usd_per_1m_output": 40.0},
+                "context_window": 8000,
+                "quality": BETTER,
+                "capabilities": ["json", "tools", "vision"],
+                "deployments": [place],
+            },
+        ],
+        "routes": {"auto": {"router": {"type": "static"}, "policy": {"type": "cost_aware"}}},
+        "storage": {"url": "sqlite:///kept.db"},
+        "server": {"port": 0, "reload_s": 0.0},
+        "execution": {"backoff_s": 0.001, "max_backoff_s": 0.002},
+        **changes,
+    }
+
+
+def write(folder: Path, document: dict[str, Any]) -> Path:
+    """The configuration as a file, put in place at once as an editor does."""
+    path, fresh = folder / "equipoise.yaml", folder / "equipoise.yaml.new"
+    fresh.write_text(yaml.safe_dump(document))
+    fresh.replace(path)
+    return path
+
+
+class World:
+    """A gateway that is being served, a session that talks to it, and what it logged."""
+
+    def __init__(self, one: Opened, session: aiohttp.ClientSession, lines: StringIO) -> None:
+        self.one, self.session, self._lines = one, session, lines
+        self.url, self.gateway = one.url, one.gateway
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        """What was logged."""
+        return [json.loads(line) for line in self._lines.getvalue().splitlines()]
+
+    async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
+        """Status, document and headers."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.post(self.url + path, json=body, headers=named) as answer:
+            return answer.status, await answer.json(), dict(answer.headers)
+
+    async def get(self, path: str, **headers: str) -> tuple[int, Any]:
+        """Status and document."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        async with self.session.get(self.url + path, headers=named) as answer:
+            return answer.status, await answer.json()
+
+
+@asynccontextmanager
+async def serving(folder: Path, document: dict[str, Any]) -> AsyncIterator[World]:
+    """A gateway in this process."""
+    path, lines = write(folder, document), StringIO()
+    logger = logging.Logger("equipoise", logging.INFO)
+    handler = logging.StreamHandler(lines)
+    handler.setFormatter(JsonLines())
+    logger.addHandler(handler)
+    async with opened(read_config(path), path, logger) as one, aiohttp.ClientSession() as session:
+        await one.listen()
+        yield World(one, session, lines)
+
+
+def say(text: str, **more: Any) -> dict[str, Any]:
+    """A chat completion of one message, for the route ``auto``."""
+    return {"model": "auto", "messages": [{"role": "user", "content": text}], **more}
+
+
+def echo(prompt: str) -> str:
+    """What the fake vendors answer."""
+    return f"You said: {prompt}"
+
+
+@asynccontextmanager
+async def world(folder: Path, vendor: FakeServer | None = None, **changes: Any) -> AsyncIterator[World]:
+    """A gateway with a fake vendor behind it."""
+    async with vendor or FakeServer(echo) as server, serving(folder, settings(server.base_url, **changes)) as one:
+        yield one
+
+
+# ---------------------------------------------------------------- as a process of its own
+
+
+class Process:
+    """``equipoise serve`` as a process."""
+
+    def __init__(self, popen: subprocess.Popen[str], lines: list[dict[str, Any]]) -> None:
+        self.popen, self.lines = popen, lines
+        self.url: str = lines[-1]["url"]
+
+    def until(self, event: str) -> dict[str, Any]:
+        """The next line that tells of an event."""
+        assert self.popen.stderr is not None
+        for line in self.popen.stderr:
+            self.lines.append(json.loads(line))
+            if self.lines[-1]["event"] == event:
+                return self.lines[-1]
+        raise AssertionError(f"it ended without {event}: {self.lines}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal."""
+        self.popen.send_signal(number)
+
+
+@contextmanager
+def process(folder: Path, *arguments: str) -> Iterator[Process]:
+    """The gateway of a folder's configuration, which is killed at the end if it still runs."""
+    command = [sys.executable, "-m", "equipoise", "serve", "--config", str(folder / "equipoise.yaml"), *arguments]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as popen:
+        try:
+            assert popen.stderr is not None
+            lines: list[dict[str, Any]] = []
+            for line in popen.stderr:
+                lines.append(json.loads(line) if line.startswith("{") else {"event": line})
+                if lines[-1]["event"] == "listening":
+                    break
+            assert lines and lines[-1]["event"] == "listening", lines
+            yield Process(popen, lines)
+        finally:
+            if popen.poll() is None:
+                popen.kill()
+
+
+async def eventually(holds: Any, most_s: float = 10.0) -> None:
+    """Wait until a condition holds."""
+    until = time.monotonic() + most_s
+    while not holds():
+        assert time.monotonic() < until, "it never came to hold"
+        await asyncio.sleep(0.01)
