@@ -100,8 +100,8 @@ class ConstraintsConfig(_Strict):
 class CacheConfig(_Strict):
     """Answers that are given again. Off unless asked for; never shared between tenants or routes.
 
-    ``semantic`` also answers prompts that mean the same: a cosine similarity of at least ``threshold``;
-    without one, the threshold calibrated for ``false_hit_rate``.
+    ``semantic`` also answers prompts that ask the same in other words: whose least alike words have a similarity
+    of at least ``threshold``; without one, the threshold calibrated for ``false_hit_rate``.
     """
 
     exact: bool = False

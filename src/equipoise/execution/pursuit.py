@@ -116,6 +116,7 @@ class Pursuit:
             stream=work.asked.stream,
             connect_s=settings.connect_s,
             first_byte_s=settings.total_s,
+            headers=work.headers,
             mixed=work.answered_by is not None and work.answered_by != place.model.name,
         )
         self._course.called(place, hedge=kind == "hedge")

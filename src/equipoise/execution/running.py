@@ -28,12 +28,14 @@ class Running:
             ``cancelled`` after ``close``, and until one of these.
         usage: tokens of the answer, which several models may have written.
         finish: why the answer ended.
+        continued: it broke off, and another call went on.
         error: code of what interrupted it.
         waited_s: time spent waiting for providers, and between attempts.
     """
 
     __slots__ = (
-        "attempts", "body", "deployment", "error", "finish", "model", "status", "stream", "usage", "waited_s", "_call",
+        "attempts", "body", "continued", "deployment", "error", "finish", "model", "status", "stream", "usage",
+        "waited_s", "_call",
     )  # fmt: skip
 
     def __init__(self, call: Call, attempts: list[Attempt], waited_s: float) -> None:
@@ -45,6 +47,7 @@ class Running:
         self.status: Status = "cancelled"
         self.usage = TokenUsage()
         self.finish: str | None = None
+        self.continued = False
         self.error: str | None = None
 
     async def close(self) -> None:
@@ -71,7 +74,7 @@ class Running:
 
     def goes_on(self, call: Call) -> None:
         """Another call writes the rest."""
-        self._call = call
+        self._call, self.continued = call, True
         self.model, self.deployment = call.place.model.name, call.place.label
 
     def interrupted(self, error: ProviderError) -> None:

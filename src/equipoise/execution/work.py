@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from equipoise.types import WireFormat
 from equipoise.wire import Asked, Body
@@ -19,6 +20,7 @@ class Work:
         deadline_s: the client's own limit for all of it.
         prefer: label of the deployment that holds the conversation in its prompt cache.
         answered_by: the model that answered the turns before, where known.
+        headers: the client's, of those that a provider may pass on.
     """
 
     body: Body
@@ -29,3 +31,4 @@ class Work:
     deadline_s: float | None = None
     prefer: str | None = None
     answered_by: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)

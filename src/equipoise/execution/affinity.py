@@ -1,0 +1,101 @@
+"""Which model answered a conversation, and how much of it that model holds in its prompt cache.
+
+Nothing is decided here: the decision is told what is warm, and the cost model says what staying saves.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from typing import NamedTuple
+
+from equipoise.execution.clock import Clock
+from equipoise.types import Price, TokenUsage, Warm
+
+# Vendors that cache by themselves begin with prompts of this length.
+_SHORTEST_CACHED = 1024
+
+
+class Session(NamedTuple):
+    """The last turn of a conversation.
+
+    Attributes:
+        deployment: label of where it was answered. Prompt caches are not shared between deployments.
+        warm: what the model still holds; None when that is nothing, or was too long ago.
+    """
+
+    model: str
+    deployment: str
+    warm: Warm | None
+
+
+class _Turn(NamedTuple):
+    model: str
+    deployment: str
+    held: int
+    at: float
+
+
+class Sessions:
+    """Remembers the last turn of conversations, the latest ones, for a while.
+
+    Args:
+        most: conversations remembered; the longest unused are forgotten.
+        ttl_s: how long a conversation stays with its model.
+        warm_s: how long vendors keep a prompt cached.
+    """
+
+    def __init__(self, *, clock: Clock, most: int = 50_000, ttl_s: float = 3600.0, warm_s: float = 300.0) -> None:
+        self._clock, self._most, self._ttl_s, self._warm_s = clock, most, ttl_s, warm_s
+        self._turns: OrderedDict[bytes, _Turn] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._turns)
+
+    def recall(self, key: bytes) -> Session | None:
+        """The last turn of a conversation, if it is remembered."""
+        turn = self._turns.get(key)
+        if turn is None:
+            return None
+        age = self._clock.monotonic() - turn.at
+        if age >= self._ttl_s:
+            del self._turns[key]
+            return None
+        warm = Warm(turn.model, turn.held) if turn.held and age < self._warm_s else None
+        return Session(turn.model, turn.deployment, warm)
+
+    def remember(self, key: bytes, model: str, deployment: str, *, usage: TokenUsage, price: Price | None) -> None:
+        """A turn was answered."""
+        self._turns[key] = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic())
+        self._turns.move_to_end(key)
+        while len(self._turns) > self._most:
+            self._turns.popitem(last=False)
+
+
+def session_key(tenant: str, route: str, *, session: str | None, affinity: bytes) -> bytes:
+    """The name of a conversation: what the client calls it, else what stays the same over it.
+
+    Two tenants never share one, nor do two routes.
+
+    Args:
+        affinity: hash of system prompt, tools and first user message.
+    """
+    said = b"named" + session.encode() if session else b"derived" + affinity
+    digest = hashlib.blake2b(digest_size=16)
+    for part in (tenant.encode(), route.encode(), said):
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def held_tokens(usage: TokenUsage, price: Price | None) -> int:
+    """How much of a call's input the vendor now holds in its prompt cache.
+
+    Where writing to the cache is billed, what was written or read; where it happens by itself, the whole input of
+    a prompt that is long enough; without a price for cached input, nothing that would be cheaper.
+    """
+    if price is None or price.usd_per_1m_cached_input is None:
+        return 0
+    if price.usd_per_1m_cache_write is not None:
+        return usage.cached_tokens + usage.cache_write_tokens
+    return usage.input_tokens if usage.input_tokens >= _SHORTEST_CACHED else 0

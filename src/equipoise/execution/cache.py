@@ -1,0 +1,309 @@
+"""Answers that are given again: to the same request, or to one that asks the same.
+
+There is no way to look into the cache without saying whose it is: every key is made by a ``Partition``, which
+belongs to one tenant, of a cache, which belongs to one route.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import numpy as np
+import orjson
+
+from equipoise.config import CacheConfig
+from equipoise.execution.calibration import calibrated
+from equipoise.execution.clock import Clock
+from equipoise.execution.running import Running
+from equipoise.execution.sameness import Gist, agreement, gist
+from equipoise.execution.work import Work
+from equipoise.types import Attempt, TokenUsage
+from equipoise.wire import SseParser
+
+# They name who asks, not what is asked.
+_ABOUT_THE_CALLER = frozenset({"model", "user", "metadata", "safety_identifier", "prompt_cache_key"})
+# The answer depends on what a vendor keeps.
+_STATEFUL = ("previous_response_id", "conversation", "background")
+_GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
+_MOST_OF_IT = 8
+_MOST_COMPARED = 16
+_ENTRY_BYTES = 1024
+
+
+class Ask(NamedTuple):
+    """What a request asks, as the cache sees it.
+
+    Attributes:
+        exact: hash of all of it.
+        around: hash of all but the last user message; None where that message cannot be told from the rest.
+        text: the last user message.
+    """
+
+    exact: bytes
+    around: bytes | None
+    text: str
+
+
+def ask_of(work: Work, *, limits: str = "") -> Ask | None:
+    """What a request asks; None for one whose answer depends on more than the request.
+
+    Streamed and other requests ask for different things, as do two with other ``limits`` on how they are served.
+    """
+    body = work.body
+    if any(body.get(key) for key in _STATEFUL):
+        return None
+    said = {k: v for k, v in body.items() if k not in _ABOUT_THE_CALLER}
+    document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    scope = f"{work.format}\0{work.asked.stream}\0{work.region}\0{limits}\0".encode()
+    before, quoted, after = document.rpartition(orjson.dumps(work.asked.text))
+    around = _hash(scope, before, after) if quoted and not work.asked.images else None
+    return Ask(_hash(scope, document), around, work.asked.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer as it was sent.
+
+    Attributes:
+        payload: its body, or all of its stream.
+        cost_usd: of the call that it came from: what giving it again saves.
+    """
+
+    payload: bytes
+    stream: bool
+    model: str
+    deployment: str
+    usage: TokenUsage
+    finish: str | None
+    cost_usd: float
+
+
+class Hit:
+    """A cached answer. It reads like a ``Running`` that is over.
+
+    Attributes:
+        kind: ``exact``, or ``semantic`` for a request that asks the same in other words.
+        likeness: agreement of the two requests; 1 for exact.
+        saved_usd: what the answer cost when it was made.
+    """
+
+    def __init__(self, kept: Kept, kind: Literal["exact", "semantic"], likeness: float) -> None:
+        self.kind, self.likeness = kind, likeness
+        self.model, self.deployment, self.usage, self.finish = kept.model, kept.deployment, kept.usage, kept.finish
+        self.saved_usd = kept.cost_usd
+        self.body = None if kept.stream else kept.payload
+        self.stream = _replayed(kept.payload) if kept.stream else None
+        self.attempts: list[Attempt] = []
+        self.status: Literal["ok"] = "ok"
+        self.error = None
+        self.waited_s = 0.0
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+
+async def _replayed(payload: bytes) -> AsyncIterator[bytes]:
+    parser = SseParser()
+    for event in (*parser.feed(payload), *parser.end()):
+        yield event.raw
+
+
+class CacheStats(NamedTuple):
+    """What a cache did since it was made, and what it holds."""
+
+    exact_hits: int
+    semantic_hits: int
+    misses: int
+    saved_usd: float
+    entries: int
+    bytes: int
+
+
+@dataclass(slots=True)
+class _Entry:
+    kept: Kept
+    expires: float
+    size: int
+    around: bytes | None
+
+
+class AnswerCache:
+    """The cached answers of one route. The least recently used go first.
+
+    Raises:
+        ConfigError: no threshold can be shown to keep the rate of false hits.
+    """
+
+    def __init__(self, settings: CacheConfig, *, clock: Clock) -> None:
+        self._settings, self._clock = settings, clock
+        self.threshold = 1.0
+        if settings.semantic:
+            self.threshold = settings.threshold or calibrated(settings.false_hit_rate).value
+        self._entries: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
+        self._meanings: dict[tuple[str, bytes], _Meanings] = {}
+        self._bytes = 0
+        self._hits = {"exact": 0, "semantic": 0}
+        self._misses = 0
+        self._saved_usd = 0.0
+
+    def partition(self, tenant: str) -> Partition:
+        """The part that holds one tenant's answers."""
+        return Partition(self, tenant)
+
+    def stats(self) -> CacheStats:
+        """What it did, and what it holds."""
+        hits = self._hits
+        return CacheStats(
+            hits["exact"], hits["semantic"], self._misses, self._saved_usd, len(self._entries), self._bytes
+        )
+
+    def _find(self, tenant: str, ask: Ask) -> Hit | None:
+        settings = self._settings
+        if (settings.exact or settings.semantic) and (kept := self._fresh(tenant, ask.exact)) is not None:
+            return Hit(kept, "exact", 1.0)
+        meanings = self._meanings.get((tenant, ask.around)) if ask.around is not None else None
+        asked = gist(ask.text) if meanings is not None else None
+        if meanings is None or asked is None:
+            return None
+        for exact, likeness in meanings.nearest(asked, self.threshold):
+            if (kept := self._fresh(tenant, exact)) is not None:
+                return Hit(kept, "semantic", likeness)
+        return None
+
+    def _fresh(self, tenant: str, exact: bytes) -> Kept | None:
+        entry = self._entries.get((tenant, exact))
+        if entry is None:
+            return None
+        if self._clock.monotonic() >= entry.expires:
+            self._drop((tenant, exact))
+            return None
+        self._entries.move_to_end((tenant, exact))
+        return entry.kept
+
+    def _count(self, hit: Hit | None) -> None:
+        if hit is None:
+            self._misses += 1
+        else:
+            self._hits[hit.kind] += 1
+            self._saved_usd += hit.saved_usd
+
+    def _put(self, tenant: str, ask: Ask, kept: Kept) -> None:
+        settings, key = self._settings, (tenant, ask.exact)
+        size = len(kept.payload) + len(ask.text) + _ENTRY_BYTES
+        if size * _MOST_OF_IT > settings.max_bytes:
+            return
+        self._drop(key)
+        asked = gist(ask.text) if settings.semantic and ask.around is not None else None
+        around = ask.around if asked is not None else None
+        self._entries[key] = _Entry(kept, self._clock.monotonic() + settings.ttl_s, size, around)
+        self._bytes += size
+        if asked is not None and around is not None:
+            self._meanings.setdefault((tenant, around), _Meanings()).add(ask.exact, asked)
+        while len(self._entries) > settings.max_entries or self._bytes > settings.max_bytes:
+            self._drop(next(iter(self._entries)))
+
+    def _drop(self, key: tuple[str, bytes]) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is None:
+            return
+        self._bytes -= entry.size
+        if entry.around is not None:
+            where = (key[0], entry.around)
+            self._meanings[where].remove(key[1])
+            if not len(self._meanings[where]):
+                del self._meanings[where]
+
+
+class Partition:
+    """One tenant's part of a route's cache."""
+
+    __slots__ = ("_cache", "_tenant")
+
+    def __init__(self, cache: AnswerCache, tenant: str) -> None:
+        self._cache, self._tenant = cache, tenant
+
+    def find(self, ask: Ask) -> Hit | None:
+        """An answer to the same request, else to one that asks the same."""
+        hit = self._cache._find(self._tenant, ask)
+        self._cache._count(hit)
+        return hit
+
+    def keep(self, ask: Ask, running: Running) -> None:
+        """Keep an answer once all of it was handed over. Call this before its stream is read."""
+        if running.stream is not None:
+            most = self._cache._settings.max_bytes // _MOST_OF_IT
+            running.stream = _recorded(running.stream, most, lambda payload: self._keep(ask, running, payload, True))
+        elif running.body is not None:
+            self._keep(ask, running, running.body, False)
+
+    def _keep(self, ask: Ask, running: Running, payload: bytes, stream: bool) -> None:
+        if running.status != "ok" or running.finish not in _GOOD_ENDS or running.continued:
+            return
+        cost_usd = sum(attempt.cost_usd for attempt in running.attempts if attempt.won)
+        kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, cost_usd)
+        self._cache._put(self._tenant, ask, kept)
+
+
+async def _recorded(stream: AsyncIterator[bytes], most: int, done: Callable[[bytes], None]) -> AsyncIterator[bytes]:
+    """A stream, and all of it at its end, unless it is too long."""
+    frames: list[bytes] | None = []
+    size = 0
+    async for frame in stream:
+        if frames is not None:
+            size += len(frame)
+            frames.append(frame)
+            frames = frames if size <= most else None
+        yield frame
+    if frames is not None:
+        done(b"".join(frames))
+
+
+class _Meanings:
+    """Requests of one tenant that differ in their last message only, and what those are about."""
+
+    __slots__ = ("_centres", "_exact", "_gists")
+
+    def __init__(self) -> None:
+        self._exact: list[bytes] = []
+        self._gists: list[Gist] = []
+        self._centres = np.empty((0, 0), dtype=np.float32)
+
+    def __len__(self) -> int:
+        return len(self._exact)
+
+    def add(self, exact: bytes, about: Gist) -> None:
+        centre, n = about.centre(), len(self._exact)
+        if n >= len(self._centres):
+            grown = np.empty((max(4, 2 * n), len(centre)), dtype=np.float32)
+            grown[:n] = self._centres[:n]
+            self._centres = grown
+        self._centres[n] = centre
+        self._exact.append(exact)
+        self._gists.append(about)
+
+    def remove(self, exact: bytes) -> None:
+        i, last = self._exact.index(exact), len(self._exact) - 1
+        self._exact[i], self._gists[i] = self._exact[last], self._gists[last]
+        self._centres[i] = self._centres[last]
+        del self._exact[last], self._gists[last]
+
+    def nearest(self, about: Gist, threshold: float) -> list[tuple[bytes, float]]:
+        """Those that agree, best first. Only the nearest are compared word by word."""
+        n = len(self._exact)
+        near: Iterable[int] = range(n)
+        if n > _MOST_COMPARED:
+            near = np.argpartition(-(self._centres[:n] @ about.centre()), _MOST_COMPARED)[:_MOST_COMPARED].tolist()
+        scored = [(self._exact[i], agreement(about, self._gists[i])) for i in near]
+        return sorted((s for s in scored if s[1] >= threshold), key=lambda s: -s[1])
+
+
+def _hash(*parts: bytes) -> bytes:
+    digest = hashlib.blake2b(digest_size=16)
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
