@@ -9,6 +9,7 @@ from types import MappingProxyType
 from equipoise.contracts import Provider
 from equipoise.errors import UnknownName
 from equipoise.providers.anthropic import Anthropic
+from equipoise.providers.gemini import Gemini
 from equipoise.providers.gguf import Gguf
 from equipoise.providers.keys import Secret
 from equipoise.providers.openai_compatible import OpenAICompatible
@@ -37,6 +38,10 @@ def _anthropic(deployment: Deployment, secret: Secret) -> Provider:
     return Anthropic(deployment, secret=secret)
 
 
+def _gemini(deployment: Deployment, secret: Secret) -> Provider:
+    return Gemini(deployment, secret=secret)
+
+
 def _gguf(deployment: Deployment, secret: Secret) -> Provider:
     del secret
     return Gguf(deployment)
@@ -46,6 +51,7 @@ PROVIDERS: Mapping[str, Callable[[Deployment, Secret], Provider]] = MappingProxy
     {
         **{name: partial(_vendor, vendor) for name, vendor in VENDORS.items()},
         "anthropic": _anthropic,
+        "gemini": _gemini,
         "gguf": _gguf,
     }
 )

@@ -10,13 +10,20 @@ from equipoise.wire.chat import Chat, only_usage
 from equipoise.wire.embeddings import Embeddings
 from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder, Format
+from equipoise.wire.gemini import Gemini
 from equipoise.wire.messages import Messages
 from equipoise.wire.reading import dumps
 from equipoise.wire.responses import Responses
 from equipoise.wire.sse import DONE, SseEvent, SseParser
 
 FORMATS: Mapping[WireFormat, Format] = MappingProxyType(
-    {"chat": Chat(), "messages": Messages(), "responses": Responses(), "embeddings": Embeddings()}
+    {
+        "chat": Chat(),
+        "messages": Messages(),
+        "responses": Responses(),
+        "gemini": Gemini(),
+        "embeddings": Embeddings(),
+    }
 )
 
 

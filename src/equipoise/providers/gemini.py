@@ -1,0 +1,115 @@
+"""Google's Gemini API, in its own format."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+from urllib.parse import quote
+
+from equipoise.contracts import UpstreamCall
+from equipoise.providers.border import MAX_RETRY_AFTER_S, ErrorTable
+from equipoise.providers.client import Client
+from equipoise.providers.keys import Secret
+from equipoise.types import Deployment, WireFormat
+from equipoise.wire import Body
+from equipoise.wire.gemini import settled
+
+BASE_URL = "https://generativelanguage.googleapis.com"
+_GENERATION = re.compile(r"gemini-(\d+)")
+_FIRST_SIGNED_GENERATION = 3
+
+
+def _parse(document: Any) -> tuple[str, str]:
+    error = _error(document)
+    code = str(error.get("status") or error.get("code") or "")
+    # A quota that is renewed once a day, or is none at all, mends by no waiting that a request could bear.
+    if any("PerDay" in quota for quota in _quotas(error)):
+        code = "QUOTA_PER_DAY"
+    return code, str(error.get("message") or "")
+
+
+def _wait_s(document: Any) -> float | None:
+    for detail in _details(_error(document), "RetryInfo"):
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)s", str(detail.get("retryDelay")))
+        if found:
+            return min(float(found[1]), MAX_RETRY_AFTER_S)
+    return None
+
+
+def _error(document: Any) -> Body:
+    if isinstance(document, list) and document:
+        document = document[0]
+    error = document.get("error") if isinstance(document, dict) else None
+    return error if isinstance(error, dict) else {}
+
+
+def _details(error: Body, kind: str) -> list[Body]:
+    details = error.get("details")
+    found = [d for d in details if isinstance(d, dict)] if isinstance(details, list) else []
+    return [d for d in found if str(d.get("@type", "")).endswith(kind)]
+
+
+def _quotas(error: Body) -> list[str]:
+    violations = [v for d in _details(error, "QuotaFailure") for v in d.get("violations") or ()]
+    return [str(v.get("quotaId")) for v in violations if isinstance(v, dict)]
+
+
+ERRORS = ErrorTable(
+    parse=_parse,
+    statuses={
+        "INVALID_ARGUMENT": 400,
+        "FAILED_PRECONDITION": 400,
+        "OUT_OF_RANGE": 400,
+        "UNAUTHENTICATED": 401,
+        "PERMISSION_DENIED": 403,
+        "NOT_FOUND": 404,
+        "ABORTED": 409,
+        "RESOURCE_EXHAUSTED": 429,
+        "QUOTA_PER_DAY": 429,
+        "CANCELLED": 499,
+        "INTERNAL": 500,
+        "UNKNOWN": 500,
+        "UNAVAILABLE": 503,
+        "DEADLINE_EXCEEDED": 504,
+    },
+    final=frozenset({"QUOTA_PER_DAY"}),
+    wait_s=_wait_s,
+)
+
+
+class Gemini(Client):
+    """``generateContent`` over HTTP.
+
+    Further deployment option: ``version`` (of the API, default v1beta).
+    """
+
+    formats: frozenset[WireFormat] = frozenset({"gemini"})
+    native: WireFormat = "gemini"
+    errors = ERRORS
+
+    def __init__(self, deployment: Deployment, *, secret: Secret) -> None:
+        self._version = str(deployment.options.get("version", "v1beta"))
+        base_url = (deployment.base_url or BASE_URL).rstrip("/").removesuffix(f"/{self._version}")
+        super().__init__(deployment, secret, base_url=base_url, key_env="GEMINI_API_KEY")
+
+    def path(self, call: UpstreamCall) -> str:
+        """The model is a part of it."""
+        verb = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
+        model = quote(self.model_id(call.model).removeprefix("models/"), safe="")
+        return f"/{self._version}/models/{model}:{verb}"
+
+    def credentials(self, key: str) -> dict[str, str]:
+        """Google has a header of its own."""
+        return {"x-goog-api-key": key}
+
+    def fit(self, call: UpstreamCall) -> Body:
+        """Without what is in the path, within the model's limit, with the signatures that it demands."""
+        body = {k: v for k, v in call.body.items() if k not in ("model", "stream")}
+        generation = _GENERATION.search(self.model_id(call.model))
+        signed = generation is not None and int(generation[1]) >= _FIRST_SIGNED_GENERATION
+        body = settled(body, mixed=call.mixed, signed=signed)
+        config, most = body.get("generationConfig"), call.model.max_output_tokens
+        asked = config.get("maxOutputTokens") if isinstance(config, dict) else None
+        if isinstance(config, dict) and isinstance(asked, int) and most is not None and asked > most:
+            body["generationConfig"] = {**config, "maxOutputTokens": most}
+        return body

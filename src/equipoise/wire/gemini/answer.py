@@ -1,0 +1,259 @@
+"""Gemini answers and streams to chat and back. A stream's events are answers too, each with a piece."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from equipoise.types import TokenUsage
+from equipoise.wire.chat import first_choice
+from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.wire.format import Body
+from equipoise.wire.gemini.request import call_to_chat
+from equipoise.wire.pivot import arguments_object, chunk_head, native
+from equipoise.wire.sse import SseEvent, frame
+from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
+
+MOST_CALLS = 4096
+_NAME: Any = "gemini"
+_FINISH: Mapping[str, str] = {
+    "STOP": "stop",
+    "MAX_TOKENS": "length",
+    **dict.fromkeys(
+        ("SAFETY", "RECITATION", "LANGUAGE", "BLOCKLIST", "PROHIBITED_CONTENT", "SPII", "IMAGE_SAFETY", "MODEL_ARMOR"),
+        "content_filter",
+    ),
+}
+# The model tried to call a tool and failed: another try may do better.
+_BROKEN = frozenset({"MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "MALFORMED_RESPONSE"})
+_REASONS: Mapping[str, str] = {"length": "MAX_TOKENS", "content_filter": "SAFETY"}
+
+
+def candidates_of(answer: Body) -> list[Body]:
+    """The candidates of an answer; one that was blocked stands for a prompt that was.
+
+    Raises:
+        BadAnswer: it is not an answer of Gemini's.
+    """
+    found = answer.get("candidates")
+    if isinstance(found, list) and all(isinstance(c, dict) for c in found) and found:
+        return found
+    if isinstance(answer.get("promptFeedback"), dict) and answer["promptFeedback"].get("blockReason"):
+        return [{"finishReason": "SAFETY"}]
+    raise BadAnswer("the answer is not one of Gemini's: it has no candidates")
+
+
+def finish_of(candidate: Body, calls: bool) -> str | None:
+    """Why a candidate ended, in chat's words."""
+    reason = candidate.get("finishReason")
+    if not isinstance(reason, str) or reason == "FINISH_REASON_UNSPECIFIED":
+        return None
+    if reason in _BROKEN:
+        raise BadAnswer(f"the model failed to call a tool ({reason})")
+    finish = _FINISH.get(reason, "stop")
+    return "tool_calls" if calls and finish == "stop" else finish
+
+
+def message_of(candidate: Body, calls_before: int = 0) -> Body:
+    """What a candidate says, as a message or a delta."""
+    content = candidate.get("content")
+    parts = content.get("parts") if isinstance(content, dict) else None
+    message: Body = {}
+    for part in parts if isinstance(parts, list) else []:
+        if not isinstance(part, dict):
+            raise BadAnswer("the answer is not one of Gemini's: a part is no object")
+        if "functionCall" in part:
+            calls = message.setdefault("tool_calls", [])
+            number = calls_before + len(calls)
+            calls.append({"index": number, **call_to_chat(part, f"call_{number}")})
+            if number >= MOST_CALLS:
+                raise BadAnswer(f"the answer has more than {MOST_CALLS} tool calls")
+        elif isinstance(part.get("text"), str):
+            field = "reasoning_content" if part.get("thought") else "content"
+            message[field] = message.get(field, "") + part["text"]
+        if part.get("thoughtSignature") and "functionCall" not in part:
+            message["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
+    return message
+
+
+def usage_of(answer: Body) -> TokenUsage | None:
+    """The tokens of an answer; thoughts are paid for as output."""
+    usage = answer.get("usageMetadata")
+    if not isinstance(usage, dict) or not is_count(usage.get("promptTokenCount")):
+        return None
+    return TokenUsage(
+        input_tokens=count(usage["promptTokenCount"]) + count(usage.get("toolUsePromptTokenCount")),
+        output_tokens=count(usage.get("candidatesTokenCount")) + thought(answer),
+        cached_tokens=count(usage.get("cachedContentTokenCount")),
+    )
+
+
+def thought(answer: Body) -> int:
+    """The output tokens that went into thoughts."""
+    usage = answer.get("usageMetadata")
+    return count(usage.get("thoughtsTokenCount")) if isinstance(usage, dict) else 0
+
+
+def to_chat(answer: Body, now: int) -> Body:
+    """The chat completion that says the same."""
+    choices = []
+    for i, candidate in enumerate(candidates_of(answer)):
+        message = {"role": "assistant", "content": None, **message_of(candidate)}
+        for call in message.get("tool_calls", ()):
+            del call["index"]
+        finish = finish_of(candidate, "tool_calls" in message)
+        choices.append({"index": count(candidate.get("index", i)), "message": message, "finish_reason": finish})
+    chat: Body = {
+        "id": str(answer.get("responseId") or "gemini"),
+        "object": "chat.completion",
+        "created": now,
+        "model": str(answer.get("modelVersion") or ""),
+        "choices": choices,
+    }
+    usage = usage_of(answer)
+    return {**chat, "usage": usage_to_chat(usage, reasoning_tokens=thought(answer))} if usage else chat
+
+
+def from_chat(chat: Body, model_name: str) -> Body:
+    """The Gemini answer that says the same."""
+    first_choice(chat)
+    candidates = []
+    for choice in chat["choices"]:
+        message = choice["message"]
+        parts = _parts(message) + [_call(c) for c in message.get("tool_calls") or []]
+        made = {"content": {"role": "model", "parts": parts}, "index": choice.get("index", 0)}
+        candidates.append({**made, "finishReason": _REASONS.get(str(choice.get("finish_reason")), "STOP")})
+    answer: Body = {"candidates": candidates, "modelVersion": model_name, "responseId": str(chat.get("id") or "0")}
+    usage = chat_usage(chat)
+    return answer | ({} if usage is None else {"usageMetadata": usage_from_chat(usage, chat.get("usage"))})
+
+
+def usage_from_chat(usage: TokenUsage, said: Any) -> Body:
+    """Gemini's ``usageMetadata``."""
+    thoughts = min(reasoning_tokens(said), usage.output_tokens)
+    made = {"promptTokenCount": usage.input_tokens, "candidatesTokenCount": usage.output_tokens - thoughts}
+    made["totalTokenCount"] = usage.input_tokens + usage.output_tokens
+    extras = {"cachedContentTokenCount": usage.cached_tokens, "thoughtsTokenCount": thoughts}
+    return made | {k: v for k, v in extras.items() if v}
+
+
+def _parts(message: Body) -> list[Body]:
+    parts: list[Body] = []
+    if message.get("reasoning_content"):
+        parts.append({"text": message["reasoning_content"], "thought": True})
+    if text := message.get("content") or message.get("refusal"):
+        parts.append({"text": text})
+    return parts
+
+
+def _call(call: Body) -> Body:
+    function = call.get("function") or {}
+    arguments = arguments_object(function.get("arguments"))
+    part: Body = {"functionCall": {**native(call, _NAME), "name": function.get("name"), "args": arguments}}
+    google = (call.get("extra_content") or {}).get("google") or {}
+    return {**part, "thoughtSignature": google["thought_signature"]} if google.get("thought_signature") else part
+
+
+# ---------------------------------------------------------------- streams
+
+
+class Decoder:
+    """Gemini's events become chunks."""
+
+    def __init__(self, now: int) -> None:
+        self.complete = False
+        self._now = now
+        self._calls: dict[int, int] = {}
+        self._started: set[int] = set()
+
+    def feed(self, event: SseEvent) -> list[Body]:
+        """The chunk of an event."""
+        if not event.data:
+            return []
+        try:
+            answer = orjson.loads(event.data)
+            return [self._chunk(answer)]
+        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, BadRequest):
+            raise BadAnswer("an event of the stream is not one of Gemini's") from None
+
+    def end(self) -> list[Body]:
+        """Nothing is held back."""
+        return []
+
+    def _chunk(self, answer: Body) -> Body:
+        head = chunk_head(str(answer.get("responseId") or "gemini"), str(answer.get("modelVersion") or ""), self._now)
+        has_more = answer.get("candidates") or answer.get("promptFeedback") or not answer.get("usageMetadata")
+        choices = [self._choice(i, c) for i, c in enumerate(candidates_of(answer))] if has_more else []
+        usage = usage_of(answer)
+        said = {} if usage is None else {"usage": usage_to_chat(usage, reasoning_tokens=thought(answer))}
+        return {**head, "choices": choices, **said}
+
+    def _choice(self, i: int, candidate: Body) -> Body:
+        index = count(candidate.get("index", i))
+        before = self._calls.get(index, 0)
+        delta = message_of(candidate, before)
+        self._calls[index] = before + len(delta.get("tool_calls", ()))
+        if index not in self._started:
+            self._started.add(index)
+            delta = {"role": "assistant", **delta}
+        finish = finish_of(candidate, bool(self._calls[index]))
+        self.complete = self.complete or finish is not None
+        return {"index": index, "delta": delta, "finish_reason": finish}
+
+
+class Encoder:
+    """Chunks become Gemini's events. Calls go out whole, with the end."""
+
+    def __init__(self, model_name: str) -> None:
+        self._model, self._id = model_name, "0"
+        self._held: dict[tuple[int, int], Body] = {}
+        self._finish: dict[int, str] = {}
+        self._usage: Body = {}
+
+    def feed(self, chunk: Body) -> list[bytes]:
+        """The events of a chunk."""
+        if self._id == "0":
+            self._id = str(chunk.get("id") or "0")
+        if isinstance(chunk.get("usage"), dict):
+            self._usage = chunk
+        candidates = []
+        for choice in chunk.get("choices") or ():
+            delta, index = choice.get("delta") or {}, choice.get("index", 0)
+            for part in delta.get("tool_calls") or ():
+                self._hold(index, part)
+            if parts := _parts(delta):
+                candidates.append({"content": {"role": "model", "parts": parts}, "index": index})
+            if choice.get("finish_reason"):
+                self._finish[index] = choice["finish_reason"]
+        return [self._event(candidates)] if candidates else []
+
+    def end(self, usage: TokenUsage | None = None) -> list[bytes]:
+        """The calls, why the answer ended, its usage."""
+        counted = usage or chat_usage(self._usage)
+        said = {} if counted is None else {"usageMetadata": usage_from_chat(counted, self._usage.get("usage"))}
+        candidates = []
+        for index in sorted({0, *self._finish, *(i for i, _ in self._held)}):
+            parts = [_call(call) for (i, _), call in sorted(self._held.items(), key=lambda held: held[0]) if i == index]
+            reason = _REASONS.get(self._finish.get(index, "stop"), "STOP")
+            candidates.append({"content": {"role": "model", "parts": parts}, "index": index, "finishReason": reason})
+        return [self._event(candidates, said)]
+
+    def fail(self, code: str, message: str) -> list[bytes]:
+        """An error event."""
+        error = {"code": 500, "message": message, "status": "INTERNAL", "details": [{"reason": code}]}
+        return [frame(orjson.dumps({"error": error}))]
+
+    def _hold(self, index: int, part: Body) -> None:
+        if len(self._held) >= MOST_CALLS:
+            raise BadAnswer(f"the answer has more than {MOST_CALLS} tool calls")
+        held = self._held.setdefault((index, part.get("index") or 0), {"function": {"name": None, "arguments": ""}})
+        function = part.get("function") or {}
+        held |= {k: v for k, v in part.items() if k not in ("function", "index")}
+        held["function"]["name"] = function.get("name") or held["function"]["name"]
+        held["function"]["arguments"] += function.get("arguments") or ""
+
+    def _event(self, candidates: list[Body], more: Body | None = None) -> bytes:
+        head = {"modelVersion": self._model, "responseId": self._id}
+        return frame(orjson.dumps({"candidates": candidates, **(more or {}), **head}))
