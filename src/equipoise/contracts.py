@@ -160,7 +160,7 @@ class Policy(ABC):
     def choose(self, situation: Situation) -> Choice:
         """Decide for every row. Pure."""
 
-    def steps(self, situation: Situation, picked: int) -> tuple[Step, ...]:
+    def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
         """The steps of the cascade that begins with the picked model, for one row; none for single-model routing.
 
         A policy that is ``adaptive`` gives the first step only and names the others as answers come in.

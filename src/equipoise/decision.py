@@ -79,7 +79,7 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     picked = _pick(probability, draw)
     candidates = _candidates(models, row, utility, probability, refused)
     order = _fallbacks(models, allowed, utility, picked, fallback)
-    steps = policy.steps(situation, picked)
+    steps = policy.steps_from(situation, picked)
     return Decision(
         id=decision_id,
         plan=Plan(model=models[picked].name, fallback=order, steps=steps, adaptive=policy.adaptive and bool(steps)),

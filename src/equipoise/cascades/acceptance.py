@@ -23,7 +23,10 @@ class Trust(NamedTuple):
 class Acceptance(Protocol):
     """A test of answers. Pure."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """As it stands in the plan."""
+        ...
 
     def trust(self, view: View, seen: Seen) -> Trust:
         """Look at the answers seen so far; ``seen`` is not empty."""

@@ -110,9 +110,7 @@ def _value(
 ) -> Floats:
     """The better of stopping and going on, (n, w), with what is learned so far of later calls."""
     stop, gain, weights, reach = learned
-    now = crossed.standing(seen)
-    if now is None:
-        raise ValueError("a value needs an answer")
+    now = crossed.seen(seen)
     value = np.repeat(stop.chance(_at_hand(view, seen, now))[:, None], len(weights), axis=1)
     if gain:
         for model in reach.open(view, seen):
@@ -124,12 +122,11 @@ def _value(
 def _fit_stop(lesson: Lesson, crossed: CrossFitted, states: Sequence[Seen]) -> Logistic:
     found, outcome = [], []
     for seen in states:
-        now = crossed.standing(seen)
-        if now is not None:
-            found.append(_at_hand(lesson.view, seen, now))
-            outcome.append(lesson.returned(seen, now.best))
+        now = crossed.seen(seen)
+        found.append(_at_hand(lesson.view, seen, now))
+        outcome.append(lesson.returned(seen, now.best))
     x, y = np.concatenate(found), np.concatenate(outcome)
-    return fit_logistic(x, y, _STOP_PENALTY, np.full(len(y), 4.0 * len(lesson.quality) / len(y)))
+    return fit_logistic(x, y, _STOP_PENALTY, np.full(len(y), 4.0 * len(lesson) / len(y)))
 
 
 # ---------------------------------------------------------------- states

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import product
+from collections.abc import Callable, Sequence
+from itertools import combinations, product
 from typing import NamedTuple
 
 import numpy as np
 
 from equipoise.cascades.acceptance import Acceptance, Trust
+from equipoise.cascades.lesson import Lesson
 from equipoise.cascades.play import STOP, Move
-from equipoise.cascades.pool import Seen, View, after
+from equipoise.cascades.pool import Seen, View, after, columns
+from equipoise.numerics.hull import hull
+from equipoise.tables.answers import CHECKS
 from equipoise.types import Floats, Ints
+
+MOST_THRESHOLDS = 12
 
 
 class Stage(NamedTuple):
@@ -40,6 +45,7 @@ class Climbed:
 
     def __init__(self, ladders: Sequence[Ladder], test: Acceptance, view: View) -> None:
         self._ladders, self._test, self._view = ladders, test, view
+        self.checks = test.name in CHECKS
         self._known: dict[Seen, Trust] = {}
 
     def move(self, seen: Seen, rows: Ints, point: int) -> Move:
@@ -64,31 +70,70 @@ class Climbed:
         return self._known[seen]
 
 
-def every_ladder(view: View, *, samples: int, steps: int) -> list[tuple[Stage, ...]]:
-    """All sequences of at most ``steps`` different models by rising cost, each asked up to ``samples`` times.
+# ---------------------------------------------------------------- search
 
-    Only the first step may ask several times beyond what a last step needs: a last step asks once or ``samples``
-    times.
-    """
+
+def stages_to_try(view: View, *, samples: int, steps: int) -> list[tuple[Stage, ...]]:
+    """All sequences of at most ``steps`` different models by rising cost, each asked up to ``samples`` times."""
     order = [int(j) for j in np.argsort(view.cost_usd.mean(axis=0), kind="stable")]
-    counts = {j: [k for k in range(1, samples + 1) if k <= view.pool.draws[j]] for j in order}
-    found: list[tuple[Stage, ...]] = []
-    for length in range(1, steps + 1):
-        for models in _rising(order, length):
-            for asks in product(*(counts[j] for j in models)):
-                found.append(tuple(Stage(j, k) for j, k in zip(models, asks, strict=True)))
-    return found
+    counts = {j: range(1, min(samples, int(view.pool.draws[j])) + 1) for j in order}
+    return [
+        tuple(Stage(j, k) for j, k in zip(models, asks, strict=True))
+        for length in range(1, steps + 1)
+        for models in combinations(order, length)
+        for asks in product(*(counts[j] for j in models))
+    ]
 
 
-def _rising(order: Sequence[int], length: int) -> list[tuple[int, ...]]:
-    if length == 1:
-        return [(j,) for j in order]
-    return [(*head, j) for head in _rising(order, length - 1) for j in order[order.index(head[-1]) + 1 :]]
+def search_ladders(
+    lesson: Lesson, tries: Sequence[tuple[Stage, ...]], trust: Callable[[Seen], Trust], *, checks: bool = False
+) -> list[Ladder]:
+    """The ladders that no other, and no mix of others, beats on the lesson: best quality first.
+
+    ``trust`` must not have learned from the prompt that it judges. ``checks``: every answer is checked, at a cost.
+    """
+    usd = lesson.answers.cost_usd + lesson.answers.check_usd if checks else lesson.answers.cost_usd
+    found: list[Ladder] = []
+    costs: list[float] = []
+    qualities: list[float] = []
+    for stages in tries:
+        climbed = _climb(lesson, stages, trust, usd)
+        for at in thresholds(climbed.score[:, :-1]) if len(stages) > 1 else [0.0]:
+            done = np.column_stack([climbed.score[:, :-1] >= at, np.ones(len(lesson), dtype=bool)]).argmax(axis=1)
+            rows = np.arange(len(lesson))
+            costs.append(float(climbed.cost_usd[rows, done].mean()))
+            qualities.append(float(climbed.quality[rows, done].mean()))
+            found.append(Ladder(stages, (at,) * (len(stages) - 1)))
+    upper = hull(np.array(costs), np.array(qualities))
+    wanted = list(zip(upper.cost.tolist(), upper.quality.tolist(), strict=True))
+    place = {point: i for i, point in reversed(list(enumerate(zip(costs, qualities, strict=True))))}
+    return [found[place[point]] for point in reversed(list(dict.fromkeys(wanted)))]
 
 
-def thresholds(scores: Floats, most: int) -> list[float]:
-    """Scores at which acceptance changes, at most so many, the strictest first; above 1 nothing is accepted."""
+class _Climb(NamedTuple):
+    """Score, quality and cost so far after every step, (n, steps)."""
+
+    score: Floats
+    quality: Floats
+    cost_usd: Floats
+
+
+def _climb(lesson: Lesson, stages: tuple[Stage, ...], trust: Callable[[Seen], Trust], usd: Floats) -> _Climb:
+    ladder = Ladder(stages)
+    score, quality, cost = [], [], []
+    for k in range(1, len(stages) + 1):
+        seen = ladder.seen(k)
+        best, trusted = trust(seen)
+        models, draws = columns(seen)
+        score.append(trusted)
+        quality.append(lesson.returned(seen, best))
+        cost.append(usd[:, models, draws].sum(axis=1))
+    return _Climb(*(np.stack(v, axis=1) for v in (score, quality, cost)))
+
+
+def thresholds(scores: Floats, most: int = MOST_THRESHOLDS) -> list[float]:
+    """Scores at which acceptance changes, at most so many, the strictest first."""
     distinct = np.unique(scores)
     if len(distinct) > most:
-        distinct = np.unique(np.quantile(scores, np.linspace(0, 1, most + 2)[1:-1]))
-    return [float(t) for t in distinct[::-1]]
+        distinct = np.unique(np.quantile(scores, (np.arange(most) + 0.5) / most))
+    return [float(at) for at in distinct[::-1]]

@@ -3,33 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
 from equipoise.cascades.pool import Seen, View, columns
 from equipoise.cascades.scorer import Standing, fit_scorer
 from equipoise.numerics.folds import grouped_folds
+from equipoise.tables.answers import Answers
 from equipoise.types import Floats, Ints
 
 _FOLDS = 4
 
 
-class Lesson(NamedTuple):
-    """Prompts of which every draw is graded: quality is (n, m, s). ``groups`` stay together when held out."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """Prompts whose answers are graded. ``groups`` stay together when prompts are held out.
+
+    The view's prior must come from a router that was fitted on other prompts.
+    """
 
     view: View
-    quality: Floats
+    answers: Answers
     groups: Ints
+
+    def __len__(self) -> int:
+        return len(self.groups)
 
     def take(self, rows: Ints) -> Lesson:
         """The given prompts."""
-        return Lesson(self.view.take(rows), self.quality[rows], self.groups[rows])
+        return Lesson(self.view.take(rows), self.answers.take(rows), self.groups[rows])
 
     def returned(self, seen: Seen, best: Ints) -> Floats:
         """Quality of the answer that was picked among those seen, (n,)."""
         models, draws = columns(seen)
-        out: Floats = self.quality[np.arange(len(best)), models[best], draws[best]]
+        out: Floats = self.answers.quality[np.arange(len(best)), models[best], draws[best]]
         return out
 
 
@@ -37,12 +45,12 @@ class CrossFitted:
     """Standings by scorers that were fitted on other prompts, and the scorer of all prompts."""
 
     def __init__(self, lesson: Lesson, states: Sequence[Seen]) -> None:
-        self.whole = fit_scorer(lesson.view, lesson.quality, states)
+        self.whole = fit_scorer(lesson.view, lesson.answers.quality, states)
         folds = grouped_folds(lesson.groups, _FOLDS)
         held = [np.flatnonzero(folds == f) for f in np.unique(folds)]
         rests = [lesson.take(np.flatnonzero(~np.isin(np.arange(len(folds)), rows))) for rows in held]
         self._parts = [
-            (rows, lesson.view.take(rows), fit_scorer(rest.view, rest.quality, states))
+            (rows, lesson.view.take(rows), fit_scorer(rest.view, rest.answers.quality, states))
             for rows, rest in zip(held, rests, strict=True)
         ]
         self._size = len(folds)
@@ -50,8 +58,10 @@ class CrossFitted:
 
     def standing(self, seen: Seen) -> Standing | None:
         """Where every prompt stands; None before the first answer."""
-        if not seen:
-            return None
+        return self.seen(seen) if seen else None
+
+    def seen(self, seen: Seen) -> Standing:
+        """Where every prompt stands after at least one answer."""
         if seen not in self._known:
             parts = [(rows, scorer.standing(view, seen)) for rows, view, scorer in self._parts]
             order = np.argsort(np.concatenate([rows for rows, _ in parts]))

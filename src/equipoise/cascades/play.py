@@ -32,7 +32,12 @@ class Move(NamedTuple):
 
 
 class Cascade(Protocol):
-    """Decides after every answer whether to ask again. Bound to a view of n prompts; pure."""
+    """Decides after every answer whether to ask again. Bound to a view of n prompts; pure.
+
+    ``checks``: whether it reads checks that cost a call of their own.
+    """
+
+    checks: bool
 
     def move(self, seen: Seen, rows: Ints, point: int) -> Move:
         """The next move on the given prompts, all of which have seen the same draws, at one operating point."""
@@ -59,6 +64,7 @@ class Played(NamedTuple):
 def play(cascade: Cascade, point: int, answers: Answers) -> Played:
     """Play one operating point of a cascade on the prompts that it is bound to."""
     n = len(answers)
+    usd = answers.cost_usd + answers.check_usd if cascade.checks else answers.cost_usd
     out = Played(np.zeros(n), np.zeros(n), np.zeros(n), np.zeros(n, dtype=np.int64), np.zeros(n, dtype=np.int64))
     front: dict[Seen, Ints] = {(): np.arange(n)}
     while front:
@@ -68,7 +74,11 @@ def play(cascade: Cascade, point: int, answers: Answers) -> Played:
             _settle(out, answers, seen, move, rows)
             for model in np.unique(move.ask[move.ask != STOP]):
                 asking = rows[move.ask == model]
-                _pay(out, answers, (int(model), asked(seen, int(model)), move.samples), asking)
+                first = asked(seen, int(model))
+                draws = (asking[:, None], int(model), np.arange(first, first + move.samples)[None])
+                out.cost_usd[asking] += usd[draws].sum(axis=1)
+                out.latency_s[asking] += answers.latency_s[draws].max(axis=1)
+                out.calls[asking] += move.samples
                 grown.setdefault(after(seen, int(model), move.samples), []).append(asking)
         front = {seen: np.concatenate(parts) for seen, parts in grown.items()}
     return out
@@ -84,16 +94,10 @@ def _settle(out: Played, answers: Answers, seen: Seen, move: Move, rows: Ints) -
     out.model[where] = models[best]
 
 
-def _pay(out: Played, answers: Answers, draws: tuple[int, int, int], rows: Ints) -> None:
-    model, first, samples = draws
-    part = (rows[:, None], model, np.arange(first, first + samples)[None])
-    out.cost_usd[rows] += answers.cost_usd[part].sum(axis=1)
-    out.latency_s[rows] += answers.latency_s[part].max(axis=1)
-    out.calls[rows] += samples
-
-
 class Routed:
     """Cascade routing on n prompts: one operating point per weight of cost."""
+
+    checks = False
 
     def __init__(self, learned: Continuation, view: View) -> None:
         self._learned, self._view = learned, view

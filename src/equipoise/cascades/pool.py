@@ -103,6 +103,18 @@ def after(seen: Seen, model: int, samples: int = 1) -> Seen:
     return tuple(sorted((*seen, *((model, had + k) for k in range(samples)))))
 
 
+def nothing_drawn(prompts: int, draws: Ints, signals: tuple[str, ...] = ()) -> Pool:
+    """The pool before any answer came: ``draws`` says how often each model may be asked."""
+    shape = (prompts, len(draws), max(int(draws.max()), 1))
+    return Pool(
+        said=np.full(shape, -1, dtype=np.int64),
+        looks=np.zeros((*shape, len(LOOKS) + len(signals))),
+        paid_usd=np.full(shape, np.nan),
+        draws=draws,
+        signals=signals,
+    )
+
+
 def pool_of(answers: Answers) -> Pool:
     """Read all answers, and compare those of every prompt."""
     n, m, s = answers.quality.shape

@@ -1,0 +1,154 @@
+"""After every answer: stop, or ask whichever model is worth most now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, ClassVar, Self
+
+import numpy as np
+from annotated_types import Ge, Gt, Le
+
+from equipoise.cascades.continuation import Continuation, Reach, fit_continuation
+from equipoise.cascades.contract import AnswerPolicy
+from equipoise.cascades.lesson import Lesson
+from equipoise.cascades.play import Routed, play
+from equipoise.cascades.pool import View, nothing_drawn
+from equipoise.contracts import Choice, Situation
+from equipoise.errors import ConfigError, NotEnoughData
+from equipoise.numerics.frontier import walk
+from equipoise.policy.choice import certain
+from equipoise.policy.cost_aware import CostAware
+from equipoise.types import Floats, State, Step
+
+LEAST_PROMPTS = 40
+_WEIGHTS = 24
+
+
+@dataclass(kw_only=True)
+class CascadeRouting(AnswerPolicy):
+    """Begins with the model of the highest value, and after every answer stops or asks whichever model is worth most.
+
+    The value of a further answer is the expected quality after it, stopping or going on from there as is best, minus
+    ``cost_weight`` times the costs on the way: learned from graded answers of all models, see ``docs/cascades.md``.
+    With ``max_calls`` 1 it is a router; it never pays for an answer that it does not expect to be worth it.
+
+    Args:
+        max_calls: most answers that one request may pay for.
+        samples: most answers of one model.
+        mean_cost_usd: a promised mean cost instead of ``cost_weight``: the weight is chosen on calibration prompts.
+        cost_weight: quality that one USD must buy.
+    """
+
+    name = "cascade_routing"
+    adaptive: ClassVar[bool] = True
+
+    max_calls: Annotated[int, Ge(1), Le(12)] = 5
+    samples: Annotated[int, Ge(1), Le(12)] = 3
+    mean_cost_usd: Annotated[float, Gt(0)] | None = None
+
+    _learned: Continuation | None = field(default=None, init=False, repr=False, compare=False)
+
+    # ------------------------------------------------------------ learning
+
+    def learn_answers(self, lesson: Lesson, names: Sequence[str], rng: np.random.Generator) -> Self:
+        """Learn the scorer and the value of asking again, for a range of weights and for ``cost_weight``.
+
+        Raises:
+            NotEnoughData: too few prompts.
+        """
+        if len(lesson) < LEAST_PROMPTS:
+            raise NotEnoughData(
+                f"policy 'cascade_routing' needs {LEAST_PROMPTS} prompts with answers, not {len(lesson)}"
+            )
+        weights = weights_to_try(lesson.view, self.cost_weight)
+        self._learned = fit_continuation(lesson, weights, Reach(self.max_calls, self.samples), rng)
+        self.names, self.point = tuple(names), int(np.argmin(np.abs(weights - self.cost_weight)))
+        return self
+
+    def calibrate_answers(self, lesson: Lesson) -> Self:
+        """With ``mean_cost_usd``, the operating point of highest quality within it on these prompts.
+
+        Raises:
+            ConfigError: the cheapest operating point costs more.
+        """
+        if self.mean_cost_usd is None:
+            return self
+        cascade = self.bound(lesson.view)
+        played = [play(cascade, point, lesson.answers) for point in range(self.points)]
+        costs = [float(p.cost_usd.mean()) for p in played]
+        within = [point for point, cost in enumerate(costs) if cost <= self.mean_cost_usd]
+        if not within:
+            raise ConfigError(
+                f"policy 'cascade_routing': mean_cost_usd {self.mean_cost_usd:g} is below {min(costs):.3g}, what its "
+                "cheapest operating point costs; raise it"
+            )
+        self.point = max(within, key=lambda point: float(played[point].quality.mean()))
+        return self
+
+    # ------------------------------------------------------------ deciding
+
+    @property
+    def points(self) -> int:
+        """How many operating points there are."""
+        return 0 if self._learned is None else len(self._learned.weights)
+
+    def bound(self, view: View) -> Routed:
+        """The cascade on the given prompts."""
+        if self._learned is None:
+            raise NotEnoughData(
+                "policy 'cascade_routing' has not learned from answers; train it on a table that has them"
+            )
+        return Routed(self._learned, view)
+
+    def choose(self, situation: Situation) -> Choice:
+        """The model to begin with; by quality and cost alone before it has learned from answers."""
+        if self._learned is None or not set(self.names) <= set(situation.models):
+            return CostAware(form="linear", cost_weight=self.cost_weight).choose(situation)
+        columns = [situation.models.index(name) for name in self.names]
+        utility = np.full(situation.quality.shape, np.nan)
+        utility[:, columns] = self._first_values(situation, columns)
+        utility = np.where(situation.allowed, utility, np.nan)
+        silent = np.isnan(utility).all(axis=1)
+        utility[silent] = np.where(situation.allowed, situation.quality, np.nan)[silent]
+        return Choice(certain(utility), utility, np.clip(np.nanmax(utility, axis=1), 0.0, 1.0))
+
+    def _first_values(self, situation: Situation, columns: Sequence[int]) -> Floats:
+        learned = self._learned
+        assert learned is not None
+        pool = nothing_drawn(len(situation.quality), np.full(len(columns), self.samples), ())
+        prior, usd = situation.quality[:, columns], situation.cost_usd[:, columns]
+        view = View(pool, np.nan_to_num(prior, nan=0.5), usd)
+        weight = learned.weights[self.point]
+        values = [learned.going_on(view, (), None, j)[:, self.point] - weight * usd[:, j] for j in range(len(columns))]
+        return np.where(np.isnan(prior), np.nan, np.stack(values, axis=1))
+
+    def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
+        """The first step; what follows depends on its answer."""
+        name = situation.models[picked] if len(situation.models) else ""
+        if self._learned is None or name not in self.names or self.max_calls == 1:
+            return ()
+        return (Step(model=name, test="value"),)
+
+    # ------------------------------------------------------------ state
+
+    def state(self) -> State:
+        """Scorer, values and the chosen operating point."""
+        arrays = {} if self._learned is None else self._learned.arrays()
+        return State(arrays, {"names": list(self.names), "point": self.point})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        self.names, self.point = tuple(state.meta["names"]), int(state.meta["point"])
+        self._learned = Continuation.from_arrays(state.arrays) if state.arrays else None
+        return self
+
+
+def weights_to_try(view: View, wanted: float) -> Floats:
+    """0, the wanted weight, and a range around the weights at which a router's choices change."""
+    turns = walk(view.prior, view.cost_usd).until
+    turns = turns[np.isfinite(turns) & (turns > 0)]
+    if not len(turns):
+        return np.unique([0.0, wanted])
+    low, high = np.quantile(turns, [0.05, 0.95])
+    return np.unique([0.0, wanted, *np.geomspace(low / 10, high * 3, _WEIGHTS)])
