@@ -9,8 +9,8 @@ from equipoise.providers.border import retry_after_s
 from equipoise.providers.client import DEFAULT_TIMEOUT_S, Client
 from equipoise.providers.keys import Secret
 from equipoise.providers.vendors import VENDORS, Vendor
-from equipoise.types import Deployment, WireFormat
-from equipoise.wire import Body
+from equipoise.types import Deployment, Model, WireFormat
+from equipoise.wire import Body, history, responses
 from equipoise.wire.usage import cached_tokens
 
 _PATHS: Mapping[WireFormat, str] = {
@@ -46,18 +46,43 @@ class OpenAICompatible(Client):
 
     def fit(self, call: UpstreamCall) -> Body:
         """The body as this vendor takes it."""
+        vendor = self._vendor
         body = {**call.body, "model": self.model_id(call.model)}
         if call.stream:
             body["stream"] = True
+        if call.kind == "responses":
+            return responses.settled(body, mixed=call.mixed)
         if call.kind != "chat":
             return body
+        for field in vendor.refuses & body.keys():
+            del body[field]
+        for field in vendor.renames.keys() & body.keys():
+            body[vendor.renames[field]] = body.pop(field)
+        self._limit(body, call.model)
+        if call.stream and vendor.stream_usage:
+            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        messages = body.get("messages")
+        if isinstance(messages, list):
+            body["messages"] = self._settled(messages, call)
+        return body
+
+    def _limit(self, body: Body, model: Model) -> None:
+        """The longest answer, under the name that the vendor has for it and within what the model can."""
         for field in ("max_tokens", "max_completion_tokens"):
             if field != self._limit_field and field in body:
                 limit = body.pop(field)
                 body.setdefault(self._limit_field, limit)
-        if call.stream and self._vendor.stream_usage:
-            body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
-        return body
+        asked, most = body.get(self._limit_field), model.max_output_tokens
+        if isinstance(asked, int) and most is not None and asked > most:
+            body[self._limit_field] = most
+
+    def _settled(self, messages: list[Body], call: UpstreamCall) -> list[Body]:
+        """Earlier turns without what other vendors' models left in them."""
+        foreign = history.CARRIED if call.mixed else history.CARRIED - self._vendor.keeps
+        messages = history.without(messages, foreign)
+        if not self._vendor.developer_role:
+            messages = history.without_developer(messages)
+        return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)
 
 
 __all__ = ["DEFAULT_TIMEOUT_S", "OpenAICompatible", "Secret", "cached_tokens", "retry_after_s"]

@@ -27,7 +27,7 @@ from equipoise.wire.sse import DONE, SseEvent, frame
 from equipoise.wire.usage import chat_usage, reasoning_tokens, usage_to_chat
 
 # What earlier turns may carry for the model that wrote them, and no other vendor takes.
-FOREIGN = frozenset({NATIVE, "thinking_blocks", "reasoning_content"})
+FOREIGN = frozenset({NATIVE, "thinking_blocks"})
 ERROR_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",

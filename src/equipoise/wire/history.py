@@ -13,6 +13,8 @@ from equipoise.wire.format import Body
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
+# What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries.
+CARRIED = frozenset({"thinking_blocks", "reasoning_content", "reasoning", "reasoning_details", "extra_content"})
 NO_RESULT = "No result: the call was not carried out."
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -73,10 +75,26 @@ def with_ids(messages: list[Body], ids: IdRule) -> list[Body]:
 
 
 def without(messages: list[Body], fields: frozenset[str]) -> list[Body]:
-    """Messages without some fields of theirs."""
-    if not any(fields & m.keys() for m in messages):
+    """Messages and tool calls without some fields of theirs."""
+    result = [_without(m, fields) for m in messages]
+    return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
+
+
+def without_developer(messages: list[Body]) -> list[Body]:
+    """The role ``developer`` under its older name."""
+    if not any(m.get("role") == "developer" for m in messages):
         return messages
-    return [{k: v for k, v in m.items() if k not in fields} if fields & m.keys() else m for m in messages]
+    return [{**m, "role": "system"} if m.get("role") == "developer" else m for m in messages]
+
+
+def _without(message: Body, fields: frozenset[str]) -> Body:
+    if not fields.isdisjoint(message):
+        message = {k: v for k, v in message.items() if k not in fields}
+    calls = message.get("tool_calls")
+    if isinstance(calls, list) and any(isinstance(c, dict) and not fields.isdisjoint(c) for c in calls):
+        kept = [{k: v for k, v in c.items() if k not in fields} if isinstance(c, dict) else c for c in calls]
+        message = {**message, "tool_calls": kept}
+    return message
 
 
 def _with_ids(message: Body, ids: IdRule) -> Body:
