@@ -44,6 +44,19 @@ def rate(wins: Floats, prior: Floats, variance: float) -> Floats:
     return ratings
 
 
+def rate_one(won: Floats, lost: Floats, rivals: Floats, prior: Floats, variance: float) -> Floats:
+    """Ratings (k,) of one model that met rivals (k, f) of known rating, pulled to ``prior`` (k,)."""
+    ratings = np.broadcast_to(prior, len(rivals)).astype(np.float64)
+    if variance <= _FIXED:
+        return ratings
+    for _ in range(_STEPS):
+        chance = expected_score(ratings[:, None], rivals)[:, 0]
+        gradient = (won - (won + lost) * chance).sum(axis=1) - (ratings - prior) / variance
+        curvature = ((won + lost) * chance * (1.0 - chance)).sum(axis=1) + 1.0 / variance
+        ratings = ratings + np.clip(gradient / curvature, -1.0, 1.0)
+    return ratings
+
+
 def log_likelihood(wins: Floats, ratings: Floats) -> float:
     """Of comparisons (k, m, m) under ratings (k, m)."""
     chance = expected_score(ratings, ratings)

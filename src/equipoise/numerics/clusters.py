@@ -23,7 +23,9 @@ class Clusters:
     sharpness: float
 
     @classmethod
-    def fit(cls, vectors: Singles | None, k: int, *, nearest: int, sharpness: float, router: str, seed: int = 0) -> Self:
+    def fit(
+        cls, vectors: Singles | None, k: int, *, nearest: int, sharpness: float, router: str, seed: int = 0
+    ) -> Self:
         """Place at most ``k`` centres, fewer where there are under 20 prompts for each.
 
         Raises:

@@ -111,29 +111,37 @@ def start_factors(d: int, bias: Floats, rank: int, *, seed: int = 0) -> Factors:
     return Factors(0.1 * rng.normal(size=(d, rank)), 0.1 * rng.normal(size=(len(bias), rank)), bias)
 
 
-def newcomer(scores: Floats, quality: Floats, known: Factors, benchmark: Ints | None = None) -> tuple[Floats, float]:
-    """Factors (r,) and bias of one more model, given the prompts' factors (n, r), from a few of its qualities.
+def newcomer(z: Floats, offset: Floats, quality: Floats, kin: Floats, benchmark: Ints | None = None) -> Floats:
+    """Parameters (p,) of one more model whose log odds on a prompt are ``z . parameters + offset``.
 
-    It is taken to be one of the kind of the known models, whose mean and covariance are the prior; with
-    ``benchmark`` only the mean quality over each benchmark's prompts is matched.
+    It is taken to be one of the kind of the known models: the mean and covariance of their parameters are the
+    prior, so that a few of its qualities suffice.
+
+    Args:
+        z: what of every prompt meets the parameters, shape (n, p).
+        kin: parameters of the known models, shape (m, p).
+        benchmark: given, only the mean quality over each benchmark's prompts is matched.
     """
-    width = np.sqrt(np.square(scores).mean(axis=0)) + 1e-9
-    z = np.concatenate([scores / width, np.ones((len(scores), 1))], axis=1)
-    kin = np.concatenate([known.model * width, known.bias[:, None]], axis=1)
+    width = np.sqrt(np.square(z).mean(axis=0)) + 1e-9
+    z, kin = z / width, kin * width
     centre = kin.mean(axis=0)
-    spread = np.cov(kin.T, bias=True) if len(kin) > 1 else np.zeros((len(centre), len(centre)))
-    spread += (_FREEDOM * np.trace(spread) / len(spread) + 0.05) * np.eye(len(spread))
+    spread = np.atleast_2d(np.cov(kin.T, bias=True)) if len(kin) > 1 else np.zeros((len(centre), len(centre)))
+    spread = spread + (_FREEDOM * np.trace(spread) / len(spread) + 0.05) * np.eye(len(spread))
     precision, w = np.linalg.inv(spread), centre.copy()
     for _ in range(_NEWTON_STEPS):
-        jacobian, weight, residual = _mismatch(z, quality, w, benchmark)
+        jacobian, weight, residual = _mismatch(z, offset, quality, w, benchmark)
         hessian = (jacobian.T * weight) @ jacobian + precision
-        w -= np.linalg.solve(hessian, jacobian.T @ (weight * residual) + precision @ (w - centre))
-    return w[:-1] / width, float(w[-1])
+        step = np.linalg.solve(hessian, jacobian.T @ (weight * residual) + precision @ (w - centre))
+        w -= step * min(1.0, 2.0 / (float(np.linalg.norm(step)) + 1e-12))
+    parameters: Floats = w / width
+    return parameters
 
 
-def _mismatch(z: Floats, quality: Floats, w: Floats, benchmark: Ints | None) -> tuple[Floats, Floats, Floats]:
+def _mismatch(
+    z: Floats, offset: Floats, quality: Floats, w: Floats, benchmark: Ints | None
+) -> tuple[Floats, Floats, Floats]:
     """Jacobian, weights and residuals of the expected qualities, by prompt or by benchmark."""
-    expected = sigmoid(z @ w)
+    expected = sigmoid(z @ w + offset)
     slope = expected * (1 - expected) + 1e-3
     jacobian = z * slope[:, None]
     if benchmark is None:

@@ -8,12 +8,11 @@ from typing import Annotated, Self
 
 import numpy as np
 from annotated_types import Ge
-from scipy.cluster.vq import kmeans2
 
 from equipoise.contracts import Router
-from equipoise.errors import NotEnoughData
+from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
-from equipoise.types import Estimates, FeatureBatch, Features, Floats, Model, Outcomes, Singles, State
+from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 
 @dataclass(kw_only=True)
@@ -39,52 +38,47 @@ class Cluster(Router):
     sharpness: Annotated[float, Ge(0)] = 9.0
     seed: int = 0
 
-    _centres: Singles = field(
-        default_factory=lambda: np.zeros((0, 0), np.float32), init=False, repr=False, compare=False
-    )
+    _regions: Clusters | None = field(default=None, init=False, repr=False, compare=False)
     _novelty: Novelty | None = field(default=None, init=False, repr=False, compare=False)
     _sums: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Place the clusters and learn every model's vector."""
-        vectors = outcomes.features.embedding
-        if vectors is None or len(outcomes) < 2:
-            raise NotEnoughData(f"router 'cluster' needs at least 2 embedded prompts, got {len(outcomes)}")
-        k = max(1, min(self.clusters, len(outcomes) // 20))
-        rng = np.random.default_rng(self.seed)
-        sample = rng.permutation(len(outcomes))[: max(200 * k, 2000)]
-        centres, _ = kmeans2(vectors[np.sort(sample)], k, iter=15, minit="++", rng=rng, missing="warn")
-        self._centres = centres.astype(np.float32)
+        self._regions = Clusters.fit(
+            outcomes.features.embedding,
+            self.clusters,
+            nearest=self.nearest,
+            sharpness=self.sharpness,
+            router=self.name,
+            seed=self.seed,
+        )
         self._novelty = Novelty.fit(outcomes.features)
         self._sums = {}
         for j, model in enumerate(outcomes.models):
             self.add_model(model, outcomes.features, outcomes.quality[:, j])
         return self
 
-    def add_model(self, model: str, features: FeatureBatch, quality: Floats) -> None:
-        """Learn one model's vector from its outcomes, shape (n,), NaN where it was not asked."""
-        assert features.embedding is not None
-        observed = ~np.isnan(quality)
-        member, q = self._membership(features.embedding[observed]), quality[observed][:, None]
-        self._sums[model] = np.stack([(member * q).sum(axis=0), member.sum(axis=0), (member * q**2).sum(axis=0)])
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Learn one model's vector from its outcomes; a benchmark's score stands for each of its prompts."""
+        del benchmark
+        seen = np.flatnonzero(~np.isnan(quality))
+        if self._regions is not None and features.embedding is not None:
+            member, q = self._regions.membership(features.embedding[seen]), quality[seen][:, None]
+            self._sums[model] = np.stack([(member * q).sum(axis=0), member.sum(axis=0), (member * q**2).sum(axis=0)])
+        return self
 
-    def _membership(self, vectors: Singles) -> Floats:
-        """Soft membership, shape (n, clusters); rows sum to one."""
-        square = (vectors**2).sum(axis=1, keepdims=True) + (self._centres**2).sum(axis=1)
-        distance = np.maximum(square - 2.0 * vectors @ self._centres.T, 0.0).astype(np.float64)
-        k = min(self.nearest, len(self._centres))
-        cut = np.partition(distance, k - 1, axis=1)[:, k - 1 : k]
-        raw = np.exp(-self.sharpness * (distance - distance.min(axis=1, keepdims=True))) * (distance <= cut)
-        member: Floats = raw / raw.sum(axis=1, keepdims=True)
-        return member
+    def without(self, model: str) -> Self:
+        """Forget a model's vector."""
+        self._sums.pop(model, None)
+        return self
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
         mean, std = np.full((len(batch), len(models)), np.nan), np.full((len(batch), len(models)), np.nan)
         known = [j for j, m in enumerate(models) if m.name in self._sums]
-        if not known or batch.embedding is None or not len(self._centres):
+        if not known or batch.embedding is None or self._regions is None:
             return Estimates(mean, std)
-        member = self._membership(batch.embedding)
+        member = self._regions.membership(batch.embedding)
         for j in known:
             level, spread = _shrunk(self._sums[models[j].name])
             mean[:, j], std[:, j] = member @ level, member @ spread
@@ -96,22 +90,24 @@ class Cluster(Router):
 
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Add one observation to the clusters of the prompt."""
-        if features.embedding is None or not len(self._centres):
+        if features.embedding is None or self._regions is None:
             return
-        sums = self._sums.setdefault(model, np.zeros((3, len(self._centres))))
-        member = self._membership(features.embedding[None])[0]
+        sums = self._sums.setdefault(model, np.zeros((3, len(self._regions))))
+        member = self._regions.membership(features.embedding[None])[0]
         sums += np.stack([member * reward, member, member * reward**2])
 
     def state(self) -> State:
         """Centres and every model's sums."""
         names = list(self._sums)
-        stacked = np.stack([self._sums[n] for n in names]) if names else np.zeros((0, 3, len(self._centres)))
-        arrays = {"centres": self._centres, "sums": stacked, **novelty_arrays(self._novelty)}
+        centres = np.zeros((0, 0), np.float32) if self._regions is None else self._regions.centres
+        stacked = np.stack([self._sums[n] for n in names]) if names else np.zeros((0, 3, len(centres)))
+        arrays = {"centres": centres, "sums": stacked, **novelty_arrays(self._novelty)}
         return State(arrays, {"models": names})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
-        self._centres = state.arrays["centres"].copy()
+        centres = state.arrays["centres"]
+        self._regions = Clusters(centres, self.nearest, self.sharpness) if len(centres) else None
         self._sums = {n: state.arrays["sums"][i].copy() for i, n in enumerate(state.meta["models"])}
         self._novelty = Novelty.restore(state.arrays)
         return self

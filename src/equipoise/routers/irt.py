@@ -1,0 +1,162 @@
+"""Item response theory: models have abilities, prompts have difficulty and discrimination."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+import numpy as np
+from annotated_types import Ge, MinLen
+
+from equipoise.numerics.blend import Blend
+from equipoise.numerics.crossfit import cross_fit
+from equipoise.numerics.dense import Dense
+from equipoise.numerics.deviating import Deviating
+from equipoise.numerics.folded import Folded
+from equipoise.numerics.item_response import ItemModel, Items, fit_items, start_items
+from equipoise.numerics.lowrank import level_bias, newcomer, outcome_loss, sigmoid
+from equipoise.numerics.roster import Roster, measured_only
+from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
+
+
+@dataclass(kw_only=True)
+class IRT(Deviating):
+    """Two-parameter item response, with the prompt's parameters predicted (after IRT-Router, arXiv 2506.01048).
+
+    The log odds that a model does well are ``discrimination x (ability asked for - difficulty)``. Discrimination,
+    difficulty and the mixture of abilities that a prompt asks for are linear in its embedding and structure
+    (through exp and softmax); abilities are the model's own. Difficulties can be read: see ``difficulty``
+    and ``equipoise route --explain``. With one dimension it is the classical model, in which the same model
+    is best everywhere and only the need for it varies. A new model needs only a few of its outcomes, or its
+    published scores, to get abilities of its own.
+
+    Args:
+        dimensions: number of abilities.
+        penalties: on the weights; the best on held-out prompts is taken.
+        folds: number of grouped folds for held-out predictions.
+        min_rows: fewest prompts to fit on.
+    """
+
+    name = "irt"
+    needs = frozenset({"embedding", "structure"})
+
+    dimensions: Annotated[int, Ge(1)] = 6
+    penalties: Annotated[tuple[float, ...], MinLen(1)] = (20.0, 60.0, 180.0)
+    folds: Annotated[int, Ge(2)] = 3
+    min_rows: Annotated[int, Ge(8)] = 20
+
+    _dense: Dense = field(default_factory=Dense, init=False, repr=False, compare=False)
+    _model: ItemModel | None = field(default=None, init=False, repr=False, compare=False)
+    _folded: Folded | None = field(default=None, init=False, repr=False, compare=False)
+
+    def fit(self, outcomes: Outcomes) -> Self:
+        """Fit by maximum posterior; shrink by what held-out prompts show."""
+        outcomes = measured_only(outcomes)
+        self._refuse_few(len(outcomes), self.min_rows)
+        self._dense = Dense.fit(outcomes.features, self.name)
+        x, quality = self._dense.matrix(outcomes.features), outcomes.quality
+        start = start_items(x.shape[1], level_bias(quality), self.dimensions)
+
+        def fit(rows: Ints, penalty: float, last: ItemModel | None) -> ItemModel:
+            return fit_items(x[rows], outcome_loss(quality[rows]), last or start, penalty)
+
+        def strength(model: ItemModel, rows: Ints) -> Singles:
+            return model.items(x[rows] @ model.weights).strength(model.ability).astype(np.float32)
+
+        model, held_out = cross_fit(
+            outcomes.groups, self.folds, self.penalties, fit, strength, lambda rows: outcome_loss(quality[rows])
+        )
+        self._roster = Roster.of(outcomes)
+        self._shrink(sigmoid(held_out), outcomes)
+        self._get_ready(model)
+        return self
+
+    def _get_ready(self, model: ItemModel) -> None:
+        self._model = model
+        self._folded = Folded.of(self._dense.views(model.weights), np.eye(len(model.bias)), self._roster.novelty)
+
+    def _items(self, batch: FeatureBatch) -> tuple[Items, Floats | None]:
+        assert self._folded is not None and self._model is not None
+        linear, trust = self._folded.apply(batch)
+        return self._model.items(linear + self._folded.bias), trust
+
+    def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
+        if self._model is None:
+            return None
+        item, trust = self._items(batch)
+        return sigmoid(item.strength(self._model.ability)), trust
+
+    def difficulty(self, batch: FeatureBatch) -> Floats:
+        """The ability at which a model does well on each prompt every other time, shape (n,); NaN before any fit."""
+        return np.full(len(batch), np.nan) if self._model is None else self._items(batch)[0].difficulty
+
+    @property
+    def abilities(self) -> dict[str, Floats]:
+        """Every model's abilities, one number per dimension."""
+        return {} if self._model is None else dict(zip(self._roster.names, self._model.ability, strict=True))
+
+    def _widen(self) -> None:
+        if self._model is not None:
+            self._append(self._model.ability.mean(axis=0))
+
+    def _append(self, ability: Floats) -> None:
+        assert self._model is not None
+        self._model = self._model._replace(ability=np.concatenate([self._model.ability, ability[None]]))
+
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Find one more model's abilities; difficulties and other models stay."""
+        seen = np.flatnonzero(~np.isnan(quality))
+        if self._model is None or not len(seen):
+            return super().add_model(model, features, quality, benchmark=benchmark)
+        self.without(model)
+        features = features.take(seen)
+        item, _ = self._items(features)
+        ability = newcomer(
+            item.discrimination[:, None] * item.mixture,
+            -item.discrimination * item.difficulty,
+            quality[seen],
+            self._model.ability,
+            None if benchmark is None else benchmark[seen],
+        )
+        self._roster.add(model)
+        self._append(ability)
+        self._admit(model, features, benchmark)
+        return self
+
+    def without(self, model: str) -> Self:
+        """Forget a model's abilities."""
+        gone = self._roster.drop(model)
+        if gone is not None and self._model is not None:
+            self._model = self._model._replace(ability=np.delete(self._model.ability, gone, axis=0))
+        return self
+
+    def explain(self, features: Features) -> tuple[str, ...]:
+        """Difficulty and discrimination of the prompt, and which models have the ability that it asks for."""
+        if self._model is None or not len(self._roster):
+            return ()
+        item, _ = self._items(FeatureBatch.one(features))
+        asked = item.mixture[0] @ self._model.ability.T
+        best = int(np.argmax(asked))
+        return (
+            f"difficulty {item.difficulty[0]:+.2f}, discrimination {item.discrimination[0]:.2f}; the ability asked for "
+            f"is {asked.mean():+.2f} on average and highest in {self._roster.names[best]} ({asked[best]:+.2f})",
+        )
+
+    def state(self) -> State:
+        """Weights of the prompts' parameters, abilities, shrinkage and guard."""
+        roster = self._roster.state()
+        arrays = dict(roster.arrays)
+        if self._model is not None:
+            arrays |= self._dense.arrays()
+            arrays |= {f"items/{name}": part for name, part in self._model._asdict().items()}
+        return State(arrays, {**roster.meta, "blend": list(self._blend)})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        a = state.arrays
+        self._roster, self._blend = Roster.restore(a, state.meta), Blend(*state.meta["blend"])
+        self._model = self._folded = None
+        if "items/weights" in a:
+            self._dense = Dense.restore(a)
+            self._get_ready(ItemModel(*(a[f"items/{name}"] for name in ItemModel._fields)))
+        return self
