@@ -13,12 +13,13 @@ from equipoise.cli.output import emit_json, say
 from equipoise.config import DEFAULT_FILE, Config, read_config
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.gateway.auth import is_loopback
-from equipoise.gateway.logs import make_logger
+from equipoise.gateway.logs import logging_to_stderr
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serve import check_address, live_from, provider_of, serve
 from equipoise.gateway.serving import Serving, make_serving
 from equipoise.gateway.traces import open_traces
 from equipoise.storage.keys import KeyStore
+from equipoise.storage.store import database_path
 
 NAME = "serve"
 HELP = "run the gateway: an OpenAI- and Anthropic-compatible server that routes"
@@ -44,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
         if args.check:
             _check(config, args.config, as_json=args.json)
             return 0
-        asyncio.run(serve(config, args.config, make_logger()))
+        with logging_to_stderr() as logger:
+            asyncio.run(serve(config, args.config, logger))
     except EquipoiseError as error:
         raise InputError(f"{args.config}: {error}") from None
     return 0
@@ -60,6 +62,7 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
     """All that serving does before it listens."""
     serving = make_serving(config, path.parent)
     live_from(serving, None, pool=ProviderPool(provider_of))
+    database_path(config.storage.url, path.parent)
     open_traces(config.traces).close()
     if not is_loopback(config.server.host):
         with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:

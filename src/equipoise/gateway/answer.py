@@ -7,16 +7,18 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from equipoise.execution import Running
+from equipoise.execution import Hit, Running
 from equipoise.gateway.exchange import Exchange
+from equipoise.gateway.replies import JSON, SERVER
 from equipoise.gateway.state import Gateway, Incoming
 
-JSON = "application/json"
 _SSE = "text/event-stream"
 _PREFIX = "x-equipoise-"
 
 
-async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, running: Running) -> web.StreamResponse:
+async def answered(
+    gateway: Gateway, incoming: Incoming, exchange: Exchange, running: Running | Hit
+) -> web.StreamResponse:
     """Send what a call brings; log how it ended before the client can know that it has."""
     if running.stream is None:
         _end(exchange, running)
@@ -57,7 +59,7 @@ class _TooSlow(Exception):
     """The client does not take what is written to it."""
 
 
-def _end(exchange: Exchange, running: Running) -> None:
+def _end(exchange: Exchange, running: Running | Hit) -> None:
     exchange.waited_s = running.waited_s
     exchange.end(
         running.status,
@@ -68,19 +70,23 @@ def _end(exchange: Exchange, running: Running) -> None:
     )
 
 
-async def _left(exchange: Exchange, running: Running, why: str) -> None:
+async def _left(exchange: Exchange, running: Running | Hit, why: str) -> None:
     """The client went away: stop paying for an answer that nobody reads."""
     await running.close()
     exchange.waited_s = running.waited_s
     exchange.end("cancelled", model=running.model, deployment=running.deployment, error=why)
 
 
-def _headers(incoming: Incoming, exchange: Exchange, running: Running) -> dict[str, str]:
+def _headers(incoming: Incoming, exchange: Exchange, running: Running | Hit) -> dict[str, str]:
     overhead_s = exchange.elapsed_s - running.waited_s
-    return {
+    headers = {
+        "Server": SERVER,
         "x-request-id": incoming.id,
         _PREFIX + "decision-id": exchange.decision.id,
         _PREFIX + "model": running.model,
         _PREFIX + "deployment": running.deployment,
         _PREFIX + "overhead-ms": f"{max(overhead_s, 0.0) * 1e3:.3f}",
     }
+    if exchange.cache is not None:
+        headers[_PREFIX + "cache"] = exchange.cache
+    return headers

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import time
 from collections.abc import Callable, Mapping
-from urllib.parse import urlsplit
+from functools import lru_cache
 
 from equipoise.gateway.problems import Problem
 from equipoise.storage.keys import DEFAULT_TENANT, PREFIX, KeyInfo, KeyStore
 
+_PORT = re.compile(r":\d{1,5}$")
 ANONYMOUS = KeyInfo("", "anonymous", DEFAULT_TENANT, frozenset({"call", "feedback", "read"}), 0.0)
 
 
@@ -54,13 +56,14 @@ def _key_in(headers: Mapping[str, str]) -> str | None:
     return key.strip() if kind.lower() == "bearer" else given
 
 
+@lru_cache(maxsize=1024)
 def is_local_name(host: str) -> bool:
     """Whether a Host header names a machine by address or as localhost: what no foreign name server answers."""
-    name = urlsplit(f"//{host}").hostname or ""
+    name = _PORT.sub("", host).lower()
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        ipaddress.ip_address(name)
+        ipaddress.ip_address(name[1:-1] if name[:1] == "[" and name[-1:] == "]" else name)
     except ValueError:
         return False
     return True

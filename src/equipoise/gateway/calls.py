@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from aiohttp import web
 
-from equipoise.execution import ExecutionFailed, Work
+from equipoise.execution import ExecutionFailed, Hit, Running, Work, ask_of
 from equipoise.gateway.answer import answered
+from equipoise.gateway.conversation import Conversation
 from equipoise.gateway.decide import Decided, decide, is_long, request_of
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.exchange import Exchange
@@ -16,7 +18,20 @@ from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.state import Gateway, Handler, Incoming, Live
 from equipoise.gateway.steering import Steering, steering_of
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, Asked
+from equipoise.wire import FORMATS, Asked, Body
+
+_PASSED_ON = ("anthropic-beta",)
+
+
+class Call(NamedTuple):
+    """A request that was understood."""
+
+    body: Body
+    format: WireFormat
+    asked: Asked
+    said: Steering
+    target: Target
+    conversation: Conversation
 
 
 def calling(format: WireFormat) -> Handler:
@@ -26,7 +41,15 @@ def calling(format: WireFormat) -> Handler:
         live = gateway.live
         live.users += 1
         try:
-            return await _served(gateway, live, incoming, format)
+            call = await _understood(gateway, live, incoming, format)
+            decided = await _decided(gateway, call)
+            exchange = Exchange(gateway, incoming, format, call.asked, decided)
+            try:
+                running = await _executed(gateway, live, exchange, call, incoming)
+                return await answered(gateway, incoming, exchange, running)
+            except asyncio.CancelledError:
+                exchange.end("cancelled", error="client_gone")
+                raise
         finally:
             live.users -= 1
 
@@ -34,7 +57,7 @@ def calling(format: WireFormat) -> Handler:
     return handler
 
 
-async def _served(gateway: Gateway, live: Live, incoming: Incoming, format: WireFormat) -> web.StreamResponse:
+async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: WireFormat) -> Call:
     body = await read_body(incoming.http, gateway.settings)
     asked = FORMATS[format].read(body)
     said = steering_of(incoming.http.headers)
@@ -42,33 +65,48 @@ async def _served(gateway: Gateway, live: Live, incoming: Incoming, format: Wire
     if format == "embeddings" and isinstance(target, Route):
         told = f"'{asked.model}' is a route; embeddings of different models do not mix, so name a model"
         raise Problem(400, "embeddings_need_a_model", told, param="model")
-    decided = await _decided(gateway, target, asked, said)
-    exchange = Exchange(gateway, incoming, format, asked, decided)
-    work = Work(
-        body=body,
-        format=format,
-        asked=asked,
-        input_tokens=int(decided.decision.features["input_tokens"]),
-        region=decided.decision.constraints.region,
-    )
-    try:
-        return await _executed(gateway, live, incoming, exchange, work)
-    except asyncio.CancelledError:
-        exchange.end("cancelled", error="client_gone")
-        raise
+    conversation = Conversation(live.sessions, incoming.caller.tenant, target, asked, said)
+    return Call(body, format, asked, said, target, conversation)
 
 
-async def _decided(gateway: Gateway, target: Target, asked: Asked, said: Steering) -> Decided:
+async def _decided(gateway: Gateway, call: Call) -> Decided:
     def deciding() -> Decided:
-        return decide(target, request_of(target, asked, said, None), gateway.logger)
+        request = request_of(call.target, call.asked, call.said, call.conversation.warm)
+        return decide(call.target, request, gateway.logger)
 
     # Other requests are not to wait for a long text.
-    return await asyncio.to_thread(deciding) if is_long(asked) else deciding()
+    decided = await asyncio.to_thread(deciding) if is_long(call.asked) else deciding()
+    return decided._replace(decision=call.conversation.kept(decided.decision))
 
 
-async def _executed(
-    gateway: Gateway, live: Live, incoming: Incoming, exchange: Exchange, work: Work
-) -> web.StreamResponse:
+async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Running | Hit:
+    decision, headers = exchange.decision, incoming.http.headers
+    work = Work(
+        body=call.body,
+        format=call.format,
+        asked=call.asked,
+        input_tokens=int(decision.features["input_tokens"]),
+        region=decision.constraints.region,
+        prefer=call.conversation.deployment,
+        answered_by=call.conversation.answered_by,
+        headers={name: headers[name] for name in _PASSED_ON if name in headers},
+    )
+    cache = live.caches.get(call.target.name) if call.said.cache else None
+    ask = None if cache is None else ask_of(work, limits=repr(decision.constraints))
+    if cache is None or ask is None:
+        return await _run(gateway, live, exchange, call, work)
+    part = cache.partition(incoming.caller.tenant)
+    hit = part.find(ask)
+    if hit is not None:
+        exchange.cache, exchange.saved_usd = hit.kind, hit.saved_usd
+        return hit
+    exchange.cache = "miss"
+    running = await _run(gateway, live, exchange, call, work)
+    part.keep(ask, running)
+    return running
+
+
+async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, work: Work) -> Running:
     plan = exchange.decision.plan
     able = {c.model for c in exchange.decision.candidates if c.refused is None} | {plan.model}
     begun = gateway.clock.monotonic()
@@ -79,5 +117,7 @@ async def _executed(
         exchange.end("failed", error=error.code)
         said = " ".join(str(error).split())
         headers = {"x-equipoise-decision-id": exchange.decision.id}
-        raise Problem(error.status, error.code, said, retry_after_s=error.retry_after_s, headers=headers) from None
-    return await answered(gateway, incoming, exchange, running)
+        problem = Problem(error.status, error.code, said, retry_after_s=error.retry_after_s, headers=headers)
+        raise problem from None
+    exchange.on_answer = lambda: call.conversation.answered(running, call.target)
+    return running

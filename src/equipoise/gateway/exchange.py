@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Literal
 
 from equipoise.gateway.decide import Decided
@@ -25,6 +26,7 @@ class Exchange:
     Attributes:
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
+        on_answer: called when a provider's answer is over.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class Exchange:
         self.saved_usd = 0.0
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
+        self.on_answer: Callable[[], None] | None = None
         gateway.log.record(
             decided.decision,
             tenant=incoming.caller.tenant,
@@ -101,6 +104,8 @@ class Exchange:
             finish=finish,
             error=error,
         )
+        if self.on_answer is not None:
+            self.on_answer()
         gateway.log.finish(outcome)
         operation = OPERATIONS[self._format]
         gateway.metrics.served(outcome, operation=operation, route=self._asked.model)

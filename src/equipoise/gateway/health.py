@@ -53,6 +53,6 @@ def status_of(gateway: Gateway) -> dict[str, Any]:
         "in_flight": gateway.in_flight,
         "warnings": warnings(gateway),
         "configuration": {"trouble": gateway.trouble, "routes": [r.name for r in live.serving.routes]},
-        "models": list(live.serving.models),
+        "deployments": [place._asdict() for place in live.executor.status()],
         "log": gateway.log.status._asdict(),
     }

@@ -54,7 +54,6 @@ class Reloader:
                 say(gateway.logger, "configuration not reloaded", level=level, code=error.code, reason=gateway.trouble)
                 return gateway.trouble
             gateway.live, gateway.trouble = live, None
-            before.retired = True
             self._retired.append(before)
             self._seen = self._stamps()
             gateway.metrics.count("reloads", "done")

@@ -14,19 +14,20 @@ from equipoise.types import WireFormat
 from equipoise.wire import FORMATS
 
 JSON = "application/json"
+SERVER = "equipoise"
 
 
 def as_json(document: Any, incoming: Incoming, *, status: int = 200) -> web.Response:
     """A document. Not-a-number becomes null: JSON has no NaN."""
     body = orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_NON_STR_KEYS)
-    headers = {"Content-Type": JSON, "x-request-id": incoming.id}
+    headers = {"Server": SERVER, "Content-Type": JSON, "x-request-id": incoming.id}
     return web.Response(status=status, body=body, headers=headers)
 
 
 def as_problem(problem: Problem, format: WireFormat, request_id: str) -> web.Response:
     """A problem in the shape of a format."""
     document = FORMATS[format].error(problem.status, problem.code, str(problem), problem.param)
-    headers = {"Content-Type": JSON, "x-request-id": request_id, **problem.headers}
+    headers = {"Server": SERVER, "Content-Type": JSON, "x-request-id": request_id, **problem.headers}
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(problem.retry_after_s))
     if problem.status == 401:

@@ -18,7 +18,7 @@ from equipoise.analysis.tokens import count_tokens
 from equipoise.config import Config, ServerConfig, secret
 from equipoise.contracts import Provider
 from equipoise.errors import ConfigError
-from equipoise.execution import Executor
+from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
 from equipoise.gateway.auth import Gate, is_loopback
 from equipoise.gateway.edge import Edge
@@ -118,7 +118,21 @@ def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool, seed
         tokens=count_tokens,
         inherit=None if before is None else before.executor,
     )
-    return Live(serving, executor)
+    sessions = Sessions(clock=time) if before is None else before.sessions
+    return Live(serving, executor, _caches(serving, before), sessions)
+
+
+def _caches(serving: Serving, before: Live | None) -> dict[str, AnswerCache]:
+    """The caches of the routes that have one; that of a route that is as it was goes on."""
+    found: dict[str, AnswerCache] = {}
+    for route in serving.routes:
+        settings = route.settings.cache
+        if not (settings.exact or settings.semantic):
+            continue
+        same = before is not None and before.serving.targets.get(route.name) is route
+        known = before.caches.get(route.name) if before is not None and same else None
+        found[route.name] = known or AnswerCache(settings, clock=time)
+    return found
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from equipoise.config import ServerConfig
-from equipoise.execution import Executor
+from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.execution.clock import Clock
 from equipoise.gateway.auth import Gate
 from equipoise.gateway.metrics import Metrics
@@ -25,12 +25,19 @@ from equipoise.types import WireFormat
 
 @dataclass(slots=True, eq=False)
 class Live:
-    """A configuration in use. ``users`` are the requests that began with it."""
+    """A configuration in use.
+
+    Attributes:
+        caches: of the routes that keep answers.
+        sessions: who answered the conversations so far.
+        users: requests that began with it and go on.
+    """
 
     serving: Serving
     executor: Executor
+    caches: Mapping[str, AnswerCache]
+    sessions: Sessions
     users: int = 0
-    retired: bool = False
 
 
 @dataclass(slots=True)

@@ -85,11 +85,12 @@ async def measure(port: int, request: bytes, *, connections: int, seconds: float
     """Requests per second, and how long they took in milliseconds."""
     loop, latencies, statuses = asyncio.get_running_loop(), list[float](), Counter[str]()
     begun = time.perf_counter()
-    asking = [
-        (await loop.create_connection(lambda: Asking(request, begun + seconds, latencies, statuses), "127.0.0.1", port))[1]
-        for _ in range(connections)
-    ]
-    await asyncio.gather(*(one.done for one in asking))
+
+    def asking() -> Asking:
+        return Asking(request, begun + seconds, latencies, statuses)
+
+    made = [await loop.create_connection(asking, "127.0.0.1", port) for _ in range(connections)]
+    await asyncio.gather(*(one.done for _, one in made))
     took = time.perf_counter() - begun
     ordered = sorted(latencies)
 

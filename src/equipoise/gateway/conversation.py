@@ -1,0 +1,72 @@
+"""What is known of a conversation from its earlier turns: which model answered it, and what that model still holds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Literal
+
+from equipoise.execution import Running, Session, Sessions, session_key
+from equipoise.gateway.serving import Route, Target
+from equipoise.gateway.steering import Steering
+from equipoise.types import Decision, Plan, Warm
+from equipoise.wire import Asked
+
+Affinity = Literal["economic", "sticky", "off"]
+
+
+class Conversation:
+    """One conversation of a tenant with a route or model.
+
+    Attributes:
+        last: its last turn, if it is remembered.
+    """
+
+    __slots__ = ("_affinity", "_going_on", "_key", "_sessions", "last")
+
+    def __init__(self, sessions: Sessions, tenant: str, target: Target, asked: Asked, said: Steering) -> None:
+        self._affinity: Affinity = target.settings.affinity if isinstance(target, Route) else "economic"
+        self._sessions = sessions
+        self._going_on = asked.turns > 1 or said.session is not None
+        self.last: Session | None = None
+        if self._affinity != "off":
+            self._key = session_key(tenant, target.name, session=said.session, affinity=asked.affinity)
+            self.last = sessions.recall(self._key)
+
+    @property
+    def warm(self) -> Warm | None:
+        """The model that holds the conversation's beginning in its prompt cache."""
+        return None if self.last is None else self.last.warm
+
+    @property
+    def deployment(self) -> str | None:
+        """Where that prompt cache is."""
+        return None if self.last is None else self.last.deployment
+
+    @property
+    def answered_by(self) -> str | None:
+        """The model that answered the turns before."""
+        return self.last.model if self.last is not None and self._going_on else None
+
+    def kept(self, decision: Decision) -> Decision:
+        """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
+        model = self.answered_by
+        if self._affinity != "sticky" or model is None or model == decision.model:
+            return decision
+        if not any(c.model == model and c.refused is None for c in decision.candidates):
+            return decision
+        rest = (decision.model, *(name for name in decision.plan.fallback if name != model))
+        candidates = tuple(replace(c, probability=float(c.model == model)) for c in decision.candidates)
+        return replace(
+            decision,
+            plan=Plan(model=model, fallback=rest),
+            candidates=candidates,
+            method=decision.method + "_sticky",
+            reasons=(f"the conversation stays with {model}", *decision.reasons),
+        )
+
+    def answered(self, running: Running, target: Target) -> None:
+        """A turn was answered."""
+        if self._affinity == "off" or running.status != "ok":
+            return
+        price = next((m.price for m in target.plain.models if m.name == running.model), None)
+        self._sessions.remember(self._key, running.model, running.deployment, usage=running.usage, price=price)

@@ -1,0 +1,230 @@
+"""``equipoise serve`` as a process: checks, reloads, drains, and what a kill leaves behind."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from equipoise.cli.main import main
+from equipoise.storage.decisions import DecisionLog
+from equipoise.testing import FakeServer, Misbehaviour
+from tests.gateway_world import CHAT, LARGE, SMALL, echo, eventually, process, say, serving, settings, write
+
+
+def test_check_says_what_would_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    assert main(["serve", "--config", str(path), "--check"]) == 0
+    said = capsys.readouterr().out
+    assert "route auto: static, cost_aware, 2 models" in said and f"model {SMALL}: openai_compatible" in said
+    assert main(["serve", "--config", str(path), "--check", "--json", "--port", "99"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["routes"]["auto"]["models"] == [SMALL, LARGE] and document["server"]["port"] == 99
+    assert not list(tmp_path.glob("kept.db*")), "a check writes nothing"
+
+
+def broken(change: Any) -> dict[str, Any]:
+    document = settings("http://127.0.0.1:9/v1")
+    change(document)
+    return document
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda d: d["models"][0].update(deployments=[]), "has no deployments"),
+        (lambda d: d["models"][0].pop("price"), "no price"),
+        (lambda d: d["models"][0]["deployments"][0].update(provider="opnai"), "did you mean 'openai'?"),
+        (lambda d: d["models"][0]["deployments"][0].update(base_url="ftp://x"), "is not a URL"),
+        (lambda d: d["routes"].update({SMALL: {}}), "both a route and a model"),
+        (lambda d: d["routes"]["auto"].update(router={"type": "statc"}), "did you mean 'static'?"),
+        (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "none.npz"),
+        (lambda d: d["routes"]["auto"].update(fallback=["nobody"]), "unknown model 'nobody'"),
+        (lambda d: d["storage"].update(url="mysql://x"), "storage.url"),
+    ],
+)
+def test_a_configuration_that_cannot_be_served_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+) -> None:
+    path = write(tmp_path, broken(change))
+    assert main(["serve", "--config", str(path), "--check"]) == 2
+    told = capsys.readouterr()
+    assert told.err.count("\n") == 1 and str(path) in told.err and said in told.err, told.err
+    assert not told.out
+
+
+def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert main(["serve", "--config", str(path), "--port", str(taken.getsockname()[1])]) == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith("equipoise serve:")
+
+
+async def ask(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> tuple[int, Any, str]:
+    async with session.post(url + CHAT, json=body) as answer:
+        return answer.status, await answer.json(), answer.headers.get("x-equipoise-decision-id", "")
+
+
+async def test_a_kill_loses_no_record_of_an_answered_request(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor, aiohttp.ClientSession() as session:
+        write(tmp_path, settings(vendor.base_url))
+        with process(tmp_path) as gateway:
+            answered: list[str] = []
+
+            async def keep_asking() -> None:
+                while True:
+                    status, _, decision_id = await ask(session, gateway.url, say("Hello"))
+                    assert status == 200
+                    answered.append(decision_id)
+
+            asking = [asyncio.create_task(keep_asking()) for _ in range(8)]
+            await eventually(lambda: len(answered) >= 200, 60)
+            gateway.signal(signal.SIGKILL)
+            await asyncio.to_thread(gateway.popen.wait)
+            kept = list(answered)
+            for task in asking:
+                task.cancel()
+            ended = await asyncio.gather(*asking, return_exceptions=True)
+            assert all(isinstance(e, aiohttp.ClientError | asyncio.CancelledError | OSError) for e in ended), ended
+    log = DecisionLog("sqlite:///kept.db", folder=tmp_path)
+    try:
+        assert log.flush()
+        records = [log.get(decision_id) for decision_id in kept]
+        assert len(records) >= 200
+        assert all(r is not None and r.outcome is not None and r.outcome.status == "ok" for r in records)
+    finally:
+        log.close()
+
+
+async def test_a_reload_during_a_stream_drops_nothing(tmp_path: Path) -> None:
+    words = " ".join(str(i) for i in range(60))
+    async with FakeServer(lambda p: words, between_s=0.01) as vendor, aiohttp.ClientSession() as session:
+        document = settings(vendor.base_url)
+        write(tmp_path, document)
+        with process(tmp_path) as gateway:
+            async with session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+                first = await answer.content.readline()
+                document["models"] = document["models"][1:]
+                document["routes"]["careful"] = {"router": {"type": "static"}}
+                write(tmp_path, document)
+                gateway.signal(signal.SIGHUP)
+                await asyncio.to_thread(gateway.until, "configuration reloaded")
+                status, _, _ = await ask(session, gateway.url, say("Hi", model="careful"))
+                assert status == 200, "the new configuration is served while the stream goes on"
+                rest = await answer.read()
+            events = [e.removeprefix(b"data: ") for e in (first + rest).split(b"\n\n") if e.strip()]
+            assert events[-1] == b"[DONE]"
+            pieces = [json.loads(e) for e in events[:-1]]
+            said = "".join(c["delta"].get("content") or "" for p in pieces for c in p["choices"])
+            assert said == words
+            status, _, _ = await ask(session, gateway.url, say("Hi", model=SMALL))
+            assert status == 404, "the model that was taken out is gone"
+
+
+async def test_a_bad_file_keeps_what_is_served_and_is_told(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        async with serving(tmp_path, document) as gateway:
+            (tmp_path / "equipoise.yaml").write_text("models: [{nmae: x}]\n")
+            assert await gateway.one.reloader.reload() is not None
+            status, _, _ = await gateway.post(CHAT, say("Hello"))
+            assert status == 200
+            status, ready = await gateway.get("/readyz")
+            assert status == 200 and "the one before is served" in ready["warnings"][0]
+            assert "did you mean 'name'?" in gateway.lines[-2]["reason"]
+            write(tmp_path, document)
+            assert await gateway.one.reloader.reload() is None
+            assert (await gateway.get("/readyz"))[1]["warnings"] == []
+            async with gateway.session.get(gateway.url + "/metrics") as answer:
+                text = await answer.text()
+            assert 'equipoise_config_reloads_total{result="refused"} 1.0' in text
+            assert 'equipoise_config_reloads_total{result="done"} 1.0' in text
+
+
+async def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        async with serving(tmp_path, document) as gateway:
+            watching = asyncio.create_task(gateway.one.reloader.watch(0.01))
+            document["routes"]["second"] = {}
+            write(tmp_path, document)
+            await eventually(lambda: len(gateway.gateway.live.serving.routes) == 2)
+            assert (await gateway.post(CHAT, say("Hello", model="second")))[0] == 200
+            watching.cancel()
+
+
+async def test_what_did_not_change_is_taken_over_by_a_reload(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        async with serving(tmp_path, document) as gateway:
+            await gateway.post(CHAT, say("Hello"))
+            before = gateway.gateway.live
+            provider = gateway.one.pool.get(before.serving.models[SMALL].deployments[0])
+            document["routes"]["second"] = {}
+            write(tmp_path, document)
+            assert await gateway.one.reloader.reload() is None
+            after = gateway.gateway.live
+            assert after is not before and after.serving.target("auto") is before.serving.target("auto")
+            assert gateway.one.pool.get(after.serving.models[SMALL].deployments[0]) is provider
+
+
+async def test_settings_of_the_process_wait_for_the_next_start(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        async with serving(tmp_path, document) as gateway:
+            document["server"] = {"port": 0, "keys": "required", "reload_s": 0.0}
+            write(tmp_path, document)
+            assert await gateway.one.reloader.reload() is None
+            assert gateway.lines[-1]["settings"] == ["server"]
+            assert (await gateway.post(CHAT, say("Hello")))[0] == 200, "keys are still off"
+
+
+async def test_sigterm_lets_what_is_in_flight_end(tmp_path: Path) -> None:
+    async with FakeServer(echo, between_s=0.03) as vendor, aiohttp.ClientSession() as session:
+        write(tmp_path, settings(vendor.base_url))
+        with process(tmp_path) as gateway:
+            body = say("one two three four five six seven eight nine ten", stream=True)
+            async with session.post(gateway.url + CHAT, json=body) as answer:
+                await answer.content.readline()
+                gateway.signal(signal.SIGTERM)
+                await asyncio.to_thread(gateway.until, "draining")
+                rest = await answer.read()
+            assert rest.endswith(b"data: [DONE]\n\n")
+            await asyncio.to_thread(gateway.until, "stopped")
+            assert await asyncio.to_thread(gateway.popen.wait) == 0
+            with pytest.raises(aiohttp.ClientConnectionError):
+                await ask(session, gateway.url, say("Hello"))
+
+
+async def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
+    stalling = FakeServer(echo, misbehave=lambda number, body: Misbehaviour(break_after=3, then="stall"))
+    async with stalling as vendor, aiohttp.ClientSession() as session:
+        write(tmp_path, settings(vendor.base_url, server={"port": 0, "drain_s": 0.2}))
+        with process(tmp_path) as gateway:
+            async with session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+                await answer.content.readline()
+                gateway.signal(signal.SIGTERM)
+                with pytest.raises(aiohttp.ClientError):
+                    await answer.read()
+            await asyncio.to_thread(gateway.until, "stopped")
+    log = DecisionLog("sqlite:///kept.db", folder=tmp_path)
+    try:
+        [record] = log.tail()
+        assert record.outcome is not None and record.outcome.status == "cancelled"
+    finally:
+        log.close()
+
+
+def test_two_gateways_do_not_write_one_log(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    with process(tmp_path) as gateway:
+        assert main(["serve", "--config", str(path), "--port", "0"]) == 2
+        assert f"process {gateway.popen.pid} writes this log" in capsys.readouterr().err
