@@ -279,7 +279,8 @@ class _Meanings:
         centre, n = about.centre(), len(self._exact)
         if n >= len(self._centres):
             grown = np.empty((max(4, 2 * n), len(centre)), dtype=np.float32)
-            grown[:n] = self._centres[:n]
+            if n:
+                grown[:n] = self._centres[:n]
             self._centres = grown
         self._centres[n] = centre
         self._exact.append(exact)

@@ -144,6 +144,10 @@ class Call:
         self._meter.attempts.append(self.attempt)
         return self.attempt
 
+    def withdraw(self) -> None:
+        """It could not be sent as it is: no attempt was made."""
+        self._lease.end(self._meter.clock.monotonic(), End.CANCELLED, self.usage)
+
     def outrun(self) -> None:
         """Another call for the same request was faster."""
         self._lease.outrun(self._meter.clock.monotonic(), stream=self.request.stream)

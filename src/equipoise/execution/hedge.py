@@ -10,9 +10,12 @@ from equipoise.config import HedgingConfig
 from equipoise.errors import ProviderError
 from equipoise.execution.call import Call
 from equipoise.execution.place import End, Place
+from equipoise.wire import BadRequest
 
 # Calls slower than the quantile are aimed at a little less than the share allowed, so that it lasts for all of them.
 _AIM = 0.8
+# Where most calls take equally long, they are not all late.
+_SLACK = 1.05
 _MOST_CREDIT = 10.0
 
 Begin = Callable[[Call], Coroutine[Any, Any, None]]
@@ -38,7 +41,8 @@ class Hedging:
             return None
         self.calls += 1
         self._credit = min(self._credit + self._settings.max_share, _MOST_CREDIT)
-        return place.tails[stream].quantile(self._quantile)
+        usual = place.tails[stream].quantile(self._quantile)
+        return None if usual is None else usual * _SLACK
 
     def spend(self) -> bool:
         """Whether one more call is within the share; if so, it counts."""
@@ -80,6 +84,9 @@ async def _winner(running: dict[asyncio.Task[None], Call]) -> Call:
                 if call is not first and first in running.values():
                     first.outrun()
                 return call
+            if isinstance(error, BadRequest) and call is not first:
+                call.withdraw()
+                continue
             if not isinstance(error, ProviderError):
                 raise error
             call.settle(End.FAILED, error)

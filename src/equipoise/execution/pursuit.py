@@ -83,11 +83,12 @@ class Pursuit:
                 await first.begin(limit_s)
                 return first
             return await race(first, delay_s, lambda: self._second(step.place), lambda call: call.begin(limit_s))
+        except BadRequest:
+            first.withdraw()
+            raise
         except BaseException as error:
-            if isinstance(error, ProviderError):
-                first.settle(End.FAILED, error)
-            else:
-                first.settle(End.CANCELLED)
+            failed = error if isinstance(error, ProviderError) else None
+            first.settle(End.FAILED if failed else End.CANCELLED, failed)
             await first.close()
             raise
         finally:

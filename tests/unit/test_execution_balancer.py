@@ -1,0 +1,142 @@
+"""Which deployment of a model is called."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from equipoise.config import ExecutionConfig
+from equipoise.execution.balancer import Need, may_serve, pick
+from equipoise.execution.place import End, Place, places_of
+from equipoise.types import Deployment, TokenUsage
+from tests.execution_fakes import answering, failed, model
+
+NEED = Need(input_tokens=10)
+
+
+def places(*deployments: Deployment) -> tuple[Place, ...]:
+    return places_of(model("m", deployments=deployments), lambda d: answering(), ExecutionConfig())
+
+
+def two(**facts: object) -> tuple[Place, Place]:
+    a, b = places(Deployment(provider="a", **facts), Deployment(provider="b"))  # type: ignore[arg-type]
+    return a, b
+
+
+def answered(place: Place, now: float, seconds: float) -> None:
+    lease = place.begin(now - seconds, 1)
+    lease.answering(now, stream=False, hedge=False)
+    lease.end(now, End.ANSWERED, TokenUsage())
+
+
+def shares(choices: tuple[Place, ...], n: int = 4000, **options: object) -> dict[str, float]:
+    rng = np.random.default_rng(3)
+    picked = Counter(pick(choices, NEED, 100.0, rng, **options).label for _ in range(n))  # type: ignore[union-attr,arg-type]
+    return {label: count / n for label, count in picked.items()}
+
+
+def test_places_that_are_alike_share_calls_as_their_weights_say() -> None:
+    choices = places(Deployment(provider="a", weight=3.0), Deployment(provider="b", weight=1.0))
+    assert shares(choices)["m/a"] == pytest.approx(0.75, abs=0.03)
+
+
+def test_a_place_that_answers_clearly_slower_gets_no_calls_when_the_other_is_free() -> None:
+    slow, fast = two()
+    answered(slow, 100.0, 2.0)
+    answered(fast, 100.0, 0.5)
+    assert shares((slow, fast)) == {"m/b": 1.0}
+
+
+def test_a_place_that_was_slow_long_ago_is_tried_again() -> None:
+    slow, fast = two()
+    answered(slow, 0.0, 2.0)
+    answered(fast, 100.0, 0.5)
+    assert shares((slow, fast))["m/a"] > 0.3
+
+
+def test_calls_in_flight_send_the_next_elsewhere() -> None:
+    busy, free = two()
+    for _ in range(2):
+        busy.begin(100.0, 1)
+    assert shares((busy, free)) == {"m/b": 1.0}
+
+
+def test_a_heavier_place_may_hold_as_many_more_calls() -> None:
+    heavy, light = two(weight=3.0)
+    for _ in range(6):
+        heavy.begin(100.0, 1)
+    for _ in range(2):
+        light.begin(100.0, 1)
+    assert shares((heavy, light))["m/a"] == pytest.approx(0.75, abs=0.03)
+
+
+def test_of_three_places_the_one_that_is_never_the_better_of_two_is_left_out() -> None:
+    choices = places(*(Deployment(provider=p) for p in "abc"))
+    for place, seconds in zip(choices, (0.5, 0.5, 5.0), strict=True):
+        answered(place, 100.0, seconds)
+    assert set(shares(choices)) == {"m/a", "m/b"}
+
+
+def test_the_home_region_comes_first_and_others_serve_when_it_cannot() -> None:
+    near, far = places(Deployment(provider="a", region="eu"), Deployment(provider="a", region="us"))
+    assert shares((near, far), home="eu") == {"m/a@eu": 1.0}
+    near.breaker.failed(100.0, failed(429, after=60.0))
+    assert shares((near, far), home="eu") == {"m/a@us": 1.0}
+
+
+def test_data_stays_in_the_region_that_a_request_names() -> None:
+    near, far = places(Deployment(provider="a", region="eu"), Deployment(provider="b"))
+    assert may_serve(near, Need(1, region="eu"))
+    assert not may_serve(far, Need(1, region="eu"))
+    assert may_serve(far, Need(1))
+
+
+def test_the_place_with_a_warm_prompt_cache_is_taken_unless_another_is_clearly_better() -> None:
+    rng = np.random.default_rng(0)
+    warm, cold = two()
+    need = Need(10, prefer="m/a")
+    assert all(pick((warm, cold), need, 100.0, rng) is warm for _ in range(50))
+    for _ in range(4):
+        warm.begin(100.0, 1)
+    assert pick((warm, cold), need, 100.0, rng) is cold
+
+
+def test_places_whose_limits_are_used_up_are_passed_over() -> None:
+    rng = np.random.default_rng(0)
+    limited, free = two(rpm=1)
+    limited.begin(100.0, 1)
+    assert all(pick((limited, free), NEED, 100.0, rng) is free for _ in range(20))
+    assert pick((limited,), NEED, 100.0, rng) is None
+    assert limited.full_for(100.0, 1) == 61.0
+
+
+def test_a_token_limit_counts_what_calls_really_used() -> None:
+    (place,) = places(Deployment(provider="a", tpm=100))
+    lease = place.begin(0.0, 90)
+    assert place.full_for(0.0, 20) > 0.0
+    lease.end(1.0, End.ANSWERED, TokenUsage(input_tokens=30, output_tokens=10))
+    assert place.full_for(1.0, 20) == 0.0
+    assert place.full_for(1.0, 80) > 0.0
+
+
+def test_a_lease_ends_once() -> None:
+    (place,) = places(Deployment(provider="a"))
+    lease = place.begin(0.0, 1)
+    for _ in range(3):
+        lease.end(1.0, End.ANSWERED, TokenUsage())
+    assert place.outstanding == 0
+
+
+def test_labels_tell_deployments_apart() -> None:
+    labels = [
+        p.label
+        for p in places(
+            Deployment(provider="a", region="eu"),
+            Deployment(provider="a", region="us"),
+            Deployment(provider="a", region="us"),
+        )
+    ]
+    assert labels == ["m/a@eu", "m/a@us#2", "m/a@us#3"]
+    assert [p.label for p in places(Deployment(provider="a"), Deployment(provider="b"))] == ["m/a", "m/b"]

@@ -1,0 +1,118 @@
+"""What calls cost: by the provider's word where it gave one, by ours where not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from equipoise.execution.billing import cost_usd, estimated, sound, was_accepted
+from equipoise.testing import FakeUpstream
+from equipoise.types import Plan, Price, TokenUsage
+from equipoise.wire import SseEvent
+from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
+
+PRICE = Price(usd_per_1m_input=3.0, usd_per_1m_output=15.0, usd_per_1m_cached_input=0.3, usd_per_1m_cache_write=3.75)
+
+
+def test_cached_and_cache_writing_tokens_have_their_own_prices() -> None:
+    usage = TokenUsage(input_tokens=1000, output_tokens=100, cached_tokens=600, cache_write_tokens=300)
+    expected = (100 * 3.0 + 600 * 0.3 + 300 * 3.75 + 100 * 15.0) / 1e6
+    assert cost_usd(usage, PRICE, elapsed_s=1.0) == pytest.approx(expected)
+
+
+def test_compute_time_that_nobody_measured_is_the_time_that_passed() -> None:
+    local = Price(usd_per_compute_s=0.001)
+    assert cost_usd(TokenUsage(input_tokens=5), local, elapsed_s=4.0) == pytest.approx(0.004)
+    assert cost_usd(TokenUsage(input_tokens=5, compute_s=1.5), local, elapsed_s=4.0) == pytest.approx(0.0015)
+
+
+def test_cached_tokens_never_exceed_the_input_whatever_the_provider_says() -> None:
+    said = TokenUsage(input_tokens=100, cached_tokens=80, cache_write_tokens=50)
+    assert sound(said) == TokenUsage(input_tokens=100, cached_tokens=80, cache_write_tokens=20)
+    fine = TokenUsage(input_tokens=100, cached_tokens=80, cache_write_tokens=20)
+    assert sound(fine) is fine
+
+
+def test_an_estimate_keeps_what_the_provider_said_so_far() -> None:
+    said = TokenUsage(input_tokens=500, output_tokens=1, cached_tokens=400)
+    guess = estimated(said, input_tokens=9, output_tokens=33)
+    assert guess == TokenUsage(input_tokens=500, output_tokens=33, cached_tokens=400, estimated=True)
+    assert estimated(None, input_tokens=9, output_tokens=3) == TokenUsage(
+        input_tokens=9, output_tokens=3, estimated=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "billed"),
+    [
+        (None, "connection", False),
+        (None, "no_key", False),
+        (429, "", False),
+        (500, "", False),
+        (None, "timeout", True),
+        (None, "connection_lost", True),
+        (200, "bad_response", True),
+    ],
+)
+def test_only_a_call_that_was_taken_is_billed(status: int | None, code: str, billed: bool) -> None:
+    assert was_accepted(failed(status, code=code)) is billed
+
+
+@virtually
+async def test_an_answer_without_usage_is_counted_by_us_tool_calls_included() -> None:
+    message = {
+        "content": "two words",
+        "tool_calls": [{"id": "t", "type": "function", "function": {"name": "f", "arguments": "three more words"}}],
+    }
+    body = orjson.dumps({"choices": [{"message": message, "finish_reason": "tool_calls"}]})
+    ex = executor([model("m")], {"m": Provided(lambda n, call: FakeUpstream(body=body))})
+    running = await ex.run(Plan(model="m"), work(input_tokens=11), always)
+    assert running.usage.estimated
+    assert running.usage.input_tokens == 11
+    assert running.usage.output_tokens >= 4
+
+
+def usage_event(**usage: Any) -> SseEvent:
+    data = orjson.dumps({"choices": [], "usage": usage})
+    return SseEvent(b"data: " + data + b"\n\n", "", data)
+
+
+@virtually
+async def test_a_stream_is_billed_by_the_last_usage_that_it_told() -> None:
+    events = [
+        usage_event(prompt_tokens=50, completion_tokens=0),
+        chunk("a b c"),
+        chunk(finish="stop"),
+        usage_event(prompt_tokens=50, completion_tokens=7, prompt_tokens_details={"cached_tokens": 40}),
+    ]
+    ex = executor([model("m")], {"m": Provided(lambda n, call: streamed(*events))})
+    running = await ex.run(Plan(model="m"), work(stream=True), always)
+    await read(running)
+    assert running.usage == TokenUsage(input_tokens=50, output_tokens=7, cached_tokens=40)
+    assert running.attempts[0].cost_usd == pytest.approx((10 * 3.0 + 40 * 0.3 + 7 * 15.0) / 1e6)
+
+
+@virtually
+async def test_a_stream_that_broke_is_billed_for_the_input_it_told_and_the_output_that_came() -> None:
+    events = [usage_event(prompt_tokens=50, completion_tokens=1), chunk("a b c")]
+    ex = executor([model("m")], {"m": Provided(lambda n, call: streamed(*events))}, midstream="error")
+    running = await ex.run(Plan(model="m"), work(stream=True), always)
+    await read(running)
+    assert running.attempts[0].usage == TokenUsage(input_tokens=50, output_tokens=3, estimated=True)
+
+
+@virtually
+async def test_a_stream_that_is_refused_after_it_began_is_billed_all_the_same() -> None:
+    class Overloaded(FakeUpstream):
+        async def events(self) -> Any:
+            yield chunk("a b c")
+            raise failed(529, code="overloaded_error")
+
+    ex = executor([model("m")], {"m": Provided(lambda n, call: Overloaded())}, midstream="error")
+    running = await ex.run(Plan(model="m"), work(stream=True), always)
+    await read(running)
+    (attempt,) = running.attempts
+    assert (attempt.status, attempt.error, attempt.usage.output_tokens) == (529, "overloaded_error", 3)
+    assert attempt.cost_usd > 0

@@ -1,0 +1,108 @@
+"""When a deployment is left alone, and when it is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from equipoise.config import ExecutionConfig
+from equipoise.execution.breaker import Breaker
+from tests.execution_fakes import failed
+
+SETTINGS = ExecutionConfig(breaker_min_calls=4, breaker_error_rate=0.5, breaker_window_s=10, breaker_cooldown_s=5)
+
+
+def broken(now: float = 0.0) -> Breaker:
+    breaker = Breaker(SETTINGS)
+    for _ in range(4):
+        breaker.failed(now, failed())
+    return breaker
+
+
+def test_it_opens_only_when_enough_calls_failed_at_the_rate() -> None:
+    breaker = Breaker(SETTINGS)
+    for failing in (True, False, True):
+        breaker.failed(0.0, failed()) if failing else breaker.succeeded(0.0)
+    assert breaker.state(0.0) == "closed"
+    breaker.succeeded(0.0)
+    assert breaker.error_rate() == 0.5
+    assert breaker.state(0.0) == "closed"
+    breaker.failed(0.0, failed())
+    assert breaker.state(0.0) == "open"
+    assert not breaker.admits(0.0)
+
+
+def test_failures_older_than_the_window_are_forgotten() -> None:
+    breaker = Breaker(SETTINGS)
+    for _ in range(3):
+        breaker.failed(0.0, failed())
+    for second in range(1, 4):
+        breaker.succeeded(11.0 + second)
+    breaker.failed(15.0, failed())
+    assert breaker.error_rate() == 0.25
+    assert breaker.state(15.0) == "closed"
+
+
+def test_after_its_cooldown_one_call_tries_it_out_and_success_closes_it() -> None:
+    breaker = broken()
+    assert breaker.state(4.9) == "open"
+    assert breaker.state(5.0) == "half_open"
+    assert breaker.admits(5.0)
+    breaker.begin()
+    assert not breaker.admits(5.0), "a second call while the first tries it out"
+    breaker.succeeded(5.5)
+    assert breaker.state(5.5) == "closed"
+    assert breaker.error_rate() == 0.0
+
+
+def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_bound() -> None:
+    breaker, now, waits = broken(), 0.0, []
+    for _ in range(6):
+        waits.append(breaker.opens_at(now) - now)
+        now = breaker.opens_at(now)
+        breaker.begin()
+        breaker.failed(now, failed())
+    assert waits == [5.0, 10.0, 20.0, 40.0, 40.0, 40.0]
+
+
+def test_a_trial_that_was_abandoned_lets_the_next_call_try() -> None:
+    breaker = broken()
+    breaker.begin()
+    breaker.abandoned()
+    assert breaker.admits(5.0)
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+def test_a_request_that_is_at_fault_says_nothing_about_the_deployment(status: int) -> None:
+    breaker = Breaker(SETTINGS)
+    for _ in range(20):
+        breaker.begin()
+        breaker.failed(0.0, failed(status, retryable=False))
+    assert breaker.state(0.0) == "closed"
+
+
+def test_a_429_cools_it_for_as_long_as_it_asked_without_breaking_it() -> None:
+    breaker = Breaker(SETTINGS)
+    for _ in range(10):
+        breaker.failed(0.0, failed(429, after=3.0))
+    assert breaker.state(2.9) == "cooling"
+    assert not breaker.admits(2.9)
+    assert breaker.admits(3.0)
+    assert breaker.state(3.0) == "closed"
+
+
+def test_429s_without_a_time_cool_it_longer_and_longer_until_a_success() -> None:
+    breaker, now, waits = Breaker(ExecutionConfig(backoff_s=0.5, max_backoff_s=3.0)), 0.0, []
+    for _ in range(5):
+        breaker.failed(now, failed(429))
+        waits.append(breaker.cooling_in(now))
+        now += waits[-1]
+    assert waits == [0.5, 1.0, 2.0, 3.0, 3.0]
+    breaker.succeeded(now)
+    breaker.failed(now, failed(429))
+    assert breaker.cooling_in(now) == 0.5
+
+
+def test_no_server_can_ask_to_be_left_alone_for_ever() -> None:
+    breaker = Breaker(SETTINGS)
+    breaker.failed(0.0, failed(429, after=1e9))
+    assert breaker.admits(300.0)

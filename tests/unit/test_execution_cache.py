@@ -1,0 +1,230 @@
+"""Answers that are given again, and to whom."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from equipoise.config import CacheConfig
+from equipoise.errors import ConfigError
+from equipoise.execution import AnswerCache, Running, ask_of
+from equipoise.execution.cache import Hit
+from equipoise.testing import FlakyProvider, ScriptedProvider
+from equipoise.types import Deployment, Plan
+from tests.execution_fakes import always, answering, executor, model, read, text_of, virtually, work
+from tests.unit.test_execution_affinity import Hands
+
+PLAN = Plan(model="m")
+REVERSE = "How do I reverse a list in Python?"
+SAME = "What is the way to reverse a Python list?"
+NEAR = "How do I reverse a list in Java?"
+
+
+def cache(clock: Any = None, **settings: Any) -> AnswerCache:
+    return AnswerCache(CacheConfig(**{"exact": True, **settings}), clock=clock or Hands())
+
+
+async def ask(store: AnswerCache, tenant: str, prompt: str, *, limits: str = "", **fields: Any) -> Running | Hit:
+    """As the gateway does it: from the cache, else from the model, which is then kept."""
+    asked = work(prompt, **fields)
+    key = ask_of(asked, limits=limits)
+    partition = store.partition(tenant)
+    if key is not None and (hit := partition.find(key)) is not None:
+        return hit
+    anywhere = (Deployment(provider="m"), Deployment(provider="m", region="eu"))
+    ex = executor([model("m", deployments=anywhere)], {"m": ScriptedProvider(lambda text: f"answer to {text}")})
+    running = await ex.run(PLAN, asked, always)
+    if key is not None:
+        partition.keep(key, running)
+    return running
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@virtually
+async def test_the_same_request_gets_the_same_bytes_again_and_tells_what_it_saved(stream: bool) -> None:
+    store = cache()
+    first = await ask(store, "t", REVERSE, stream=stream)
+    original = await read(first)  # type: ignore[arg-type]
+    second = await ask(store, "t", REVERSE, stream=stream)
+    assert isinstance(second, Hit)
+    assert (second.stream is not None) is stream
+    assert await read(second) == original  # type: ignore[arg-type]
+    assert (second.kind, second.likeness, second.model, second.finish) == ("exact", 1.0, "m", "stop")
+    assert second.saved_usd == pytest.approx(sum(a.cost_usd for a in first.attempts))
+    assert second.attempts == [] and second.status == "ok"
+    stats = store.stats()
+    assert (stats.exact_hits, stats.misses, stats.saved_usd) == (1, 1, second.saved_usd)
+
+
+@virtually
+async def test_a_replayed_stream_comes_event_by_event() -> None:
+    store = cache()
+    await read(await ask(store, "t", REVERSE, stream=True))  # type: ignore[arg-type]
+    hit = await ask(store, "t", REVERSE, stream=True)
+    assert isinstance(hit, Hit) and hit.stream is not None
+    events = [event async for event in hit.stream]
+    assert len(events) > 5
+    assert all(event.endswith(b"\n\n") for event in events)
+
+
+@virtually
+async def test_no_tenant_ever_gets_another_tenants_answer() -> None:
+    store = cache(semantic=True)
+    await ask(store, "t", REVERSE)
+    for other, prompt in (("u", REVERSE), ("v", SAME)):
+        assert isinstance(await ask(store, "t", prompt), Hit)
+        assert not isinstance(await ask(store, other, prompt), Hit)
+        assert isinstance(await ask(store, other, prompt), Hit)
+
+
+DIFFERENT: list[dict[str, Any]] = [
+    {"temperature": 0.5},
+    {"stream": True},
+    {"max_tokens": 10},
+    {"tools": [{"type": "function", "function": {"name": "f"}}]},
+    {"response_format": {"type": "json_object"}},
+    {"limits": "min_quality=0.9"},
+    {"region": "eu"},
+    {"messages": [{"role": "system", "content": "Be terse."}, {"role": "user", "content": REVERSE}]},
+    {"unknown_field": 1},
+]
+
+
+@pytest.mark.parametrize("fields", [*DIFFERENT, {"messages": [{"role": "user", "content": f"{REVERSE} "}]}], ids=str)
+@virtually
+async def test_a_request_that_differs_in_anything_that_matters_is_another(fields: dict[str, Any]) -> None:
+    store = cache()
+    await ask(store, "t", REVERSE)
+    assert not isinstance(await ask(store, "t", REVERSE, **fields), Hit)
+
+
+@pytest.mark.parametrize("fields", [{"user": "u1"}, {"metadata": {"a": "b"}}, {"model": "other"}], ids=str)
+@virtually
+async def test_who_asks_makes_no_other_request(fields: dict[str, Any]) -> None:
+    store = cache()
+    await ask(store, "t", REVERSE)
+    assert isinstance(await ask(store, "t", REVERSE, **fields), Hit)
+
+
+@virtually
+async def test_the_order_of_fields_makes_no_other_request() -> None:
+    store = cache()
+    await ask(store, "t", REVERSE, top_p=0.5, temperature=0.1)
+    assert isinstance(await ask(store, "t", REVERSE, temperature=0.1, top_p=0.5), Hit)
+
+
+def test_what_depends_on_a_vendors_memory_is_not_cached() -> None:
+    asked = work(format="responses", input="go on", previous_response_id="resp_1")
+    assert ask_of(asked) is None
+
+
+@virtually
+async def test_the_same_in_other_words_is_answered_and_a_near_miss_is_not() -> None:
+    store = cache(semantic=True)
+    await ask(store, "t", REVERSE)
+    hit = await ask(store, "t", SAME)
+    assert isinstance(hit, Hit)
+    assert hit.kind == "semantic"
+    assert text_of(hit.body or b"") == f"answer to {REVERSE}"
+    assert store.threshold <= hit.likeness <= 1.0
+    assert not isinstance(await ask(store, "t", NEAR), Hit)
+
+
+@pytest.mark.parametrize("fields", DIFFERENT, ids=str)
+@virtually
+async def test_other_words_never_cross_what_stands_around_them(fields: dict[str, Any]) -> None:
+    store = cache(semantic=True)
+    await ask(store, "t", SAME)
+    assert not isinstance(await ask(store, "t", REVERSE, **fields), Hit)
+
+
+@virtually
+async def test_only_the_last_message_may_be_in_other_words() -> None:
+    def talk(first: str, last: str) -> dict[str, Any]:
+        return {
+            "messages": [
+                {"role": "user", "content": first},
+                {"role": "assistant", "content": "fine"},
+                {"role": "user", "content": last},
+            ]
+        }
+
+    store = cache(semantic=True)
+    await ask(store, "t", "", **talk("We use CPython.", REVERSE))
+    assert isinstance(await ask(store, "t", "", **talk("We use CPython.", SAME)), Hit)
+    assert not isinstance(await ask(store, "t", "", **talk("We use Jython.", SAME)), Hit)
+
+
+@virtually
+async def test_without_semantic_only_the_same_request_is_answered() -> None:
+    store = cache()
+    await ask(store, "t", REVERSE)
+    assert not isinstance(await ask(store, "t", SAME), Hit)
+
+
+@virtually
+async def test_answers_expire() -> None:
+    clock = Hands()
+    store = cache(clock, ttl_s=60.0, semantic=True)
+    await ask(store, "t", REVERSE)
+    clock.now = 59.0
+    assert isinstance(await ask(store, "t", SAME), Hit)
+    for now, prompt in ((60.0, SAME), (120.0, REVERSE)):
+        clock.now = now
+        assert not isinstance(await ask(store, "t", prompt), Hit)
+
+
+@virtually
+async def test_the_least_recently_used_go_when_there_are_too_many() -> None:
+    store = cache(max_entries=2, semantic=True)
+    for prompt in ("one thing", REVERSE):
+        await ask(store, "t", prompt)
+    assert isinstance(await ask(store, "t", "one thing"), Hit)
+    await ask(store, "u", "third thing")
+    assert store.stats().entries == 2
+    assert isinstance(await ask(store, "t", "one thing"), Hit)
+    assert not isinstance(await ask(store, "t", SAME), Hit), "its meaning went with it"
+
+
+@virtually
+async def test_bytes_are_bounded_and_no_answer_takes_most_of_them() -> None:
+    store = cache(max_bytes=20_000)
+    for i in range(50):
+        await ask(store, "t", f"question {i} with words")
+        assert store.stats().bytes <= 20_000
+    assert 0 < store.stats().entries < 50
+    before = store.stats().entries
+    for stream in (False, True):
+        await read(await ask(store, "t", "word " * 1000, stream=stream))  # type: ignore[arg-type]
+    assert store.stats().entries == before
+
+
+@virtually
+async def test_answers_that_did_not_end_well_are_not_kept() -> None:
+    store = cache()
+    asked = work("say something long to me please", stream=True)
+    key = ask_of(asked)
+    assert key is not None
+    partition = store.partition("t")
+    breaking = FlakyProvider(answering("a b c d e f"), failing=lambda n: True, breaks_after=4)
+    for providers in ({"m": breaking, "n": breaking}, {"m": breaking, "n": answering(" the rest")}):
+        ex = executor([model("m"), model("n")], providers, attempts_per_model=1, backoff_s=0.01)
+        running = await ex.run(Plan(model="m", fallback=("n",)), asked, always)
+        partition.keep(key, running)
+        await read(running)
+        assert partition.find(key) is None, running.status
+    gone = await executor([model("m")], {"m": answering()}).run(PLAN, asked, always)
+    partition.keep(key, gone)
+    assert gone.stream is not None
+    await anext(gone.stream)
+    await gone.close()
+    assert partition.find(key) is None
+
+
+def test_a_rate_that_the_pairs_cannot_show_is_refused_with_the_least_that_they_can() -> None:
+    with pytest.raises(
+        ConfigError, match=r"false_hit_rate 0.001 cannot be shown with 300 labelled pairs; give 0.01 or"
+    ):
+        cache(semantic=True, false_hit_rate=0.001)
+    assert cache(semantic=True, false_hit_rate=0.001, threshold=0.9).threshold == 0.9

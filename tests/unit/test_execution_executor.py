@@ -1,0 +1,374 @@
+"""Retries, fallbacks and failures, on a virtual clock: waiting takes no time."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from equipoise.errors import ConfigError
+from equipoise.execution import ExecutionFailed, Executor
+from equipoise.testing import FailingProvider, FakeUpstream, SlowProvider
+from equipoise.types import Attempt, Deployment, Plan
+from equipoise.wire import BadRequest
+from tests.execution_fakes import (
+    Hanging,
+    Provided,
+    always,
+    answering,
+    executor,
+    failed,
+    model,
+    raising,
+    read,
+    text_of,
+    virtually,
+    work,
+)
+
+PLAN = Plan(model="big", fallback=("small",))
+
+
+def kinds(attempts: list[Attempt]) -> list[tuple[str, str, str | None]]:
+    return [(a.deployment, a.kind, a.error) for a in attempts]
+
+
+@virtually
+async def test_an_answer_passes_through_untouched_with_one_attempt() -> None:
+    running = await executor([model("big")], {"big": answering()}).run(Plan(model="big"), work(), always)
+    assert text_of(await read(running)) == "hello there my friend"
+    assert (running.status, running.model, running.finish) == ("ok", "big", "stop")
+    (attempt,) = running.attempts
+    assert (attempt.kind, attempt.won, attempt.status, attempt.error) == ("first", True, 200, None)
+    assert (attempt.usage.input_tokens, attempt.usage.output_tokens, attempt.usage.estimated) == (4, 4, False)
+    assert attempt.cost_usd == pytest.approx(4 * 3e-6 + 4 * 15e-6)
+
+
+@virtually
+async def test_a_failure_is_retried_on_another_deployment_at_once() -> None:
+    ex = executor([model("big", "a", "b")], {"a": FailingProvider(), "b": answering()})
+    retried = 0
+    for _ in range(8):
+        running = await ex.run(Plan(model="big"), work(), always)
+        assert running.deployment == "big/b"
+        retried += len(running.attempts) == 2
+    assert retried
+    assert asyncio.get_running_loop().time() == 0.0
+
+
+@virtually
+async def test_a_retry_on_the_same_deployment_waits_with_jitter() -> None:
+    def once(number: int, call: Any) -> Any:
+        if number == 0:
+            raise failed(503)
+        return FakeUpstream(body=b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+    running = await executor([model("big")], {"big": Provided(once)}, backoff_s=1.0).run(
+        Plan(model="big"), work(), always
+    )
+    assert kinds(running.attempts) == [("big/big", "first", "http_503"), ("big/big", "retry", None)]
+    assert 0.5 <= asyncio.get_running_loop().time() <= 1.0
+    assert running.waited_s == pytest.approx(asyncio.get_running_loop().time())
+
+
+@virtually
+async def test_a_model_that_fails_is_tried_again_and_then_the_fallback() -> None:
+    ex = executor([model("big"), model("small")], {"big": FailingProvider(), "small": answering()})
+    running = await ex.run(PLAN, work(), always)
+    assert kinds(running.attempts) == [
+        ("big/big", "first", "http_500"),
+        ("big/big", "retry", "http_500"),
+        ("small/small", "fallback", None),
+    ]
+    assert running.model == "small"
+    assert [a.won for a in running.attempts] == [False, False, True]
+
+
+@virtually
+async def test_a_model_that_cannot_serve_the_request_is_never_called() -> None:
+    tiny = answering()
+    ex = executor(
+        [model("big"), model("tiny"), model("small")],
+        {"big": FailingProvider(), "tiny": tiny, "small": answering()},
+    )
+    plan = Plan(model="big", fallback=("tiny", "small"))
+    running = await ex.run(plan, work(), lambda name: name != "tiny")
+    assert running.model == "small"
+    with pytest.raises(ExecutionFailed):
+        await ex.run(Plan(model="big", fallback=("tiny",)), work(), lambda name: name != "tiny")
+    assert not tiny.sent
+
+
+@virtually
+async def test_the_request_goes_to_its_region_only() -> None:
+    deployments = (Deployment(provider="us", region="us"), Deployment(provider="eu", region="eu"))
+    us = answering()
+    ex = executor([model("big", deployments=deployments)], {"us": us, "eu": FailingProvider()})
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="big"), work(region="eu"), always)
+    assert {a.deployment for a in caught.value.attempts} == {"big/eu"}
+    assert not us.sent
+
+
+@virtually
+async def test_a_refused_request_is_not_sent_again_to_the_model_but_to_the_next() -> None:
+    ex = executor([model("big"), model("small")], {"big": raising(failed(400, retryable=False)), "small": answering()})
+    running = await ex.run(PLAN, work(), always)
+    assert kinds(running.attempts) == [("big/big", "first", "http_400"), ("small/small", "fallback", None)]
+
+
+@virtually
+async def test_a_refusal_is_what_the_client_is_told_when_nothing_else_answers() -> None:
+    refusal = failed(422, code="bad_schema", retryable=False)
+    ex = executor([model("big"), model("small")], {"big": raising(refusal), "small": FailingProvider()})
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(PLAN, work(), always)
+    assert (caught.value.status, caught.value.code) == (422, "bad_schema")
+    assert caught.value.error is refusal
+
+
+@virtually
+async def test_a_deployment_whose_key_is_refused_is_not_tried_twice() -> None:
+    bad = raising(failed(401, retryable=False))
+    with pytest.raises(ExecutionFailed) as caught:
+        await executor([model("big")], {"big": bad}).run(Plan(model="big"), work(), always)
+    assert len(bad.calls) == 1
+    assert (caught.value.status, caught.value.code) == (502, "provider_error")
+
+
+@virtually
+async def test_attempts_go_round_again_until_the_most_that_are_allowed() -> None:
+    ex = executor(
+        [model("big"), model("small")],
+        {"big": FailingProvider(), "small": FailingProvider()},
+        max_attempts=7,
+        attempts_per_model=2,
+    )
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(PLAN, work(), always)
+    assert [a.model for a in caught.value.attempts] == ["big", "big", "small", "small", "big", "big", "small"]
+    assert (caught.value.status, caught.value.code) == (502, "provider_error")
+
+
+@virtually
+async def test_a_stalled_answer_leaves_time_for_another_model() -> None:
+    slow = SlowProvider(answering(), delay_s=1000)
+    ex = executor([model("big"), model("small")], {"big": slow, "small": answering()}, attempts_per_model=1)
+    running = await ex.run(PLAN, work(deadline_s=20.0), always)
+    assert running.model == "small"
+    assert asyncio.get_running_loop().time() == pytest.approx(10.0)
+    assert kinds(running.attempts)[0] == ("big/big", "first", "timeout")
+
+
+@virtually
+async def test_the_last_place_may_use_all_of_the_time() -> None:
+    slow = SlowProvider(answering(), delay_s=19)
+    running = await executor([model("big")], {"big": slow}).run(Plan(model="big"), work(deadline_s=20.0), always)
+    assert running.status == "ok"
+
+
+@virtually
+async def test_a_deadline_that_passes_is_a_timeout_with_every_attempt_billed() -> None:
+    slow = SlowProvider(answering(), delay_s=1000)
+    with pytest.raises(ExecutionFailed) as caught:
+        await executor([model("big")], {"big": slow}).run(Plan(model="big"), work(deadline_s=5.0), always)
+    assert (caught.value.status, caught.value.code) == (504, "timeout")
+    assert asyncio.get_running_loop().time() <= 5.0
+    (attempt,) = caught.value.attempts
+    assert (attempt.usage.input_tokens, attempt.usage.output_tokens, attempt.usage.estimated) == (4, 0, True)
+
+
+@virtually
+async def test_a_429_is_waited_for_as_long_as_it_asks() -> None:
+    def limited(number: int, call: Any) -> Any:
+        if asyncio.get_running_loop().time() < 3.0:
+            raise failed(429, after=3.0)
+        return FakeUpstream(body=b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+    provider = Provided(limited)
+    running = await executor([model("big")], {"big": provider}).run(Plan(model="big"), work(), always)
+    assert running.status == "ok"
+    assert len(provider.calls) == 2
+    assert asyncio.get_running_loop().time() == pytest.approx(3.0)
+
+
+@virtually
+async def test_a_429_that_asks_for_longer_than_we_wait_is_passed_on_without_another_call() -> None:
+    limited = raising(failed(429, after=60.0))
+    ex = executor([model("big")], {"big": limited})
+    for calls in (1, 1):
+        with pytest.raises(ExecutionFailed) as caught:
+            await ex.run(Plan(model="big"), work(), always)
+        assert (caught.value.status, caught.value.code) == (429, "rate_limited")
+        assert caught.value.retry_after_s == pytest.approx(60.0)
+        assert len(limited.calls) == calls
+
+
+@virtually
+async def test_a_model_that_is_cooling_is_passed_over_for_the_fallback() -> None:
+    limited = raising(failed(429, after=60.0))
+    ex = executor([model("big"), model("small")], {"big": limited, "small": answering()})
+    for _ in range(3):
+        assert (await ex.run(PLAN, work(), always)).model == "small"
+    assert len(limited.calls) == 1
+
+
+@virtually
+async def test_an_open_breaker_sends_requests_to_the_fallback_without_a_call() -> None:
+    failing = FailingProvider()
+    ex = executor([model("big"), model("small")], {"big": failing, "small": answering()}, breaker_min_calls=4)
+    for _ in range(5):
+        assert (await ex.run(PLAN, work(), always)).model == "small"
+    assert failing.calls == 4
+    assert ex.status()[0].state == "open"
+
+
+@virtually
+async def test_when_all_breakers_are_open_the_least_bad_deployment_is_tried() -> None:
+    broken = FailingProvider()
+    healed = Provided(lambda n, call: _answer_after(n, 4))
+    ex = executor(
+        [model("big"), model("small")],
+        {"big": broken, "small": healed},
+        breaker_min_calls=2,
+        max_attempts=4,
+        backoff_s=0.01,
+    )
+    with pytest.raises(ExecutionFailed):
+        await ex.run(PLAN, work(), always)
+    assert [s.state for s in ex.status()] == ["open", "open"]
+    before = broken.calls + len(healed.calls)
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(PLAN, work(), always)
+    assert len(caught.value.attempts) == 2, "the least bad of each model, once"
+    assert broken.calls + len(healed.calls) == before + 2
+    healed._send = lambda n, call: _answer_after(n, 0)
+    assert (await ex.run(PLAN, work(), always)).model == "small"
+
+
+def _answer_after(number: int, failures: int) -> FakeUpstream:
+    if number < failures:
+        raise failed(500)
+    return FakeUpstream(body=b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+
+@virtually
+async def test_a_deployment_that_is_full_waits_for_its_minute_when_that_is_soon_and_else_refuses() -> None:
+    deployments = (Deployment(provider="big", rpm=1),)
+    ex = executor([model("big", deployments=deployments)], {"big": answering()}, max_backoff_s=8.0)
+    await ex.run(Plan(model="big"), work(), always)
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="big"), work(), always)
+    assert (caught.value.status, caught.value.code) == (429, "rate_limited")
+    assert caught.value.retry_after_s == pytest.approx(61.0)
+    assert not caught.value.attempts
+    await asyncio.sleep(55.0)
+    assert (await ex.run(Plan(model="big"), work(), always)).status == "ok"
+    assert asyncio.get_running_loop().time() == pytest.approx(61.0)
+
+
+@virtually
+async def test_concurrent_requests_never_pass_a_limit_together() -> None:
+    deployments = (Deployment(provider="big", rpm=10),)
+    slow = SlowProvider(answering(), delay_s=1.0)
+    ex = executor([model("big", deployments=deployments)], {"big": slow}, max_backoff_s=8.0)
+    done = await asyncio.gather(*(ex.run(Plan(model="big"), work(), always) for _ in range(40)), return_exceptions=True)
+    assert slow.most_at_once == 10
+    assert sum(isinstance(d, ExecutionFailed) for d in done) == 30
+
+
+@virtually
+async def test_no_deployment_at_all_is_said_as_such() -> None:
+    ex = executor([model("big")], {"big": answering()})
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="big"), work(), lambda name: False)
+    assert (caught.value.status, caught.value.code, caught.value.error) == (503, "no_deployment", None)
+
+
+@virtually
+async def test_a_format_that_no_deployment_speaks_is_the_requests_fault_and_billed_nothing() -> None:
+    chat_only = answering(formats=frozenset({"chat"}))
+    with pytest.raises(ExecutionFailed) as caught:
+        await executor([model("big")], {"big": chat_only}).run(
+            Plan(model="big"), work(format="embeddings", input="some text"), always
+        )
+    assert (caught.value.status, caught.value.code) == (400, "unsupported_by_format")
+    assert not caught.value.attempts
+
+
+@virtually
+async def test_a_body_that_cannot_be_sent_is_no_attempt() -> None:
+    def unsendable(number: int, call: Any) -> Any:
+        raise BadRequest("not JSON", code="not_json")
+
+    ex = executor([model("big")], {"big": Provided(unsendable)})
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="big"), work(), always)
+    assert (caught.value.status, caught.value.code, caught.value.attempts) == (400, "not_json", ())
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
+async def test_a_cancelled_request_leaves_its_bill_behind() -> None:
+    attempts: list[Attempt] = []
+    provider = Provided(lambda n, call: Hanging())
+    ex = executor([model("big")], {"big": provider})
+    task = asyncio.create_task(ex.run(Plan(model="big"), work(), always, attempts=attempts))
+    await asyncio.sleep(2.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    (attempt,) = attempts
+    assert (attempt.error, attempt.won, attempt.latency_s) == ("cancelled", False, pytest.approx(2.0))
+    assert attempt.cost_usd == pytest.approx(4 * 3e-6)
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
+async def test_embeddings_pass_through_with_their_usage() -> None:
+    ex = executor([model("big")], {"big": answering()})
+    running = await ex.run(Plan(model="big"), work(format="embeddings", input="three small words"), always)
+    assert running.usage.input_tokens == 3
+    assert b'"embedding"' in (running.body or b"")
+
+
+@pytest.mark.parametrize(
+    "body", [b"{", b"[1]", b"{}", b'{"choices": []}', b'{"error": "x"}', b"<html>", b"\xff\xfe"], ids=repr
+)
+@virtually
+async def test_an_answer_that_is_none_is_a_failure_that_is_billed_for_its_input(body: bytes) -> None:
+    bad = Provided(lambda n, call: FakeUpstream(body=body))
+    ex = executor([model("big"), model("small")], {"big": bad, "small": answering()}, attempts_per_model=1)
+    running = await ex.run(PLAN, work(), always)
+    assert running.model == "small"
+    assert running.attempts[0].error == "bad_response"
+    assert running.attempts[0].cost_usd == pytest.approx(4 * 3e-6)
+
+
+@virtually
+async def test_a_model_that_can_be_called_needs_a_price() -> None:
+    with pytest.raises(ConfigError, match="model 'big' has no price"):
+        executor([model("big", price=None)], {"big": answering()})
+    executor([model("big", price=None, deployments=())], {})
+
+
+@virtually
+async def test_a_new_executor_inherits_what_was_seen_of_deployments_that_stay() -> None:
+    before = executor([model("big"), model("small")], {"big": FailingProvider(), "small": answering()})
+    for _ in range(10):
+        await before.run(PLAN, work(), always)
+    assert [s.state for s in before.status()] == ["open", "closed"]
+    moved = model("small", deployments=(Deployment(provider="small", base_url="http://elsewhere/v1"),))
+    after = Executor(
+        {"big": model("big"), "small": moved},
+        lambda d: answering(),
+        before._settings,
+        clock=before._clock,
+        rng=before._rng,
+        tokens=len,
+        inherit=before,
+    )
+    big, small = after.status()
+    assert (big.state, small.state) == ("open", "closed")
+    assert small.latency_s != small.latency_s, "another place under the same label has another latency"

@@ -1,0 +1,175 @@
+"""A second call when the first is late: when it is made, what it costs, and how many there are."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from equipoise.execution import ExecutionFailed
+from equipoise.execution.latency import Tail
+from equipoise.testing import FakeUpstream
+from equipoise.types import Plan
+from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
+
+PLAN = Plan(model="m")
+BODY = (
+    b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}],'
+    b'"usage":{"prompt_tokens":4,"completion_tokens":1}}'
+)
+ON = {"enabled": True, "max_share": 0.1, "quantile": 0.9}
+
+
+def taking(seconds: Any) -> Provided:
+    """A provider whose call number n takes ``seconds(n)``."""
+
+    async def send(number: int, call: Any) -> Any:
+        await asyncio.sleep(seconds(number))
+        if call.stream:
+            return streamed(chunk("ok"), chunk(finish="stop"))
+        return FakeUpstream(body=BODY)
+
+    return Provided(send)
+
+
+async def warmed(provider: Provided, *, places: int = 1, stream: bool = False, **hedging: Any) -> Any:
+    """An executor that has seen about a hundred calls to every place."""
+    names = [f"p{i}" for i in range(places)]
+    ex = executor([model("m", *names)], dict.fromkeys(names, provider), hedging={**ON, **hedging})
+    for _ in range(100 * places):
+        await read(await ex.run(PLAN, work(stream=stream), always))
+    provider.calls.clear()
+    return ex
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@virtually
+async def test_a_call_later_than_the_usual_tail_gets_a_second_whose_answer_wins(stream: bool) -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider, stream=stream)
+    started = asyncio.get_running_loop().time()
+    late = taking(lambda n: 50.0 if n == 0 else 1.0)
+    provider._send = late._send
+    running = await ex.run(PLAN, work(stream=stream), always)
+    await read(running)
+    assert asyncio.get_running_loop().time() - started == pytest.approx(2.05, abs=0.01)
+    assert [(a.kind, a.error, a.won) for a in running.attempts] == [
+        ("first", "cancelled", False),
+        ("hedge", None, True),
+    ]
+    first = running.attempts[0]
+    assert (first.usage.input_tokens, first.usage.estimated, first.cost_usd) == (4, True, pytest.approx(12e-6))
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
+async def test_the_first_may_still_win_and_then_the_second_is_cut_and_billed() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+    provider._send = taking(lambda n: 1.5 if n == 0 else 9.0)._send
+    running = await ex.run(PLAN, work(), always)
+    assert [(a.kind, a.error, a.won) for a in running.attempts] == [
+        ("hedge", "cancelled", False),
+        ("first", None, True),
+    ]
+    assert running.attempts[0].cost_usd > 0
+
+
+@virtually
+async def test_nothing_is_hedged_before_enough_is_known_or_when_it_is_off() -> None:
+    provider = taking(lambda n: 1.0 + n % 7)
+    ex = executor([model("m")], {"m": provider}, hedging=ON)
+    for _ in range(60):
+        await ex.run(PLAN, work(), always)
+    assert len(provider.calls) == 60
+    off = await warmed(provider, enabled=False)
+    provider._send = taking(lambda n: 50.0)._send
+    await off.run(PLAN, work(), always)
+    assert len(provider.calls) == 1
+    assert off.hedging.hedges == 0
+
+
+@virtually
+async def test_the_second_call_goes_to_another_deployment_where_there_is_one() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider, places=2)
+    provider._send = taking(lambda n: 50.0 if n == 0 else 1.0)._send
+    running = await ex.run(PLAN, work(), always)
+    assert len({a.deployment for a in running.attempts}) == 2
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05])
+@virtually
+async def test_hedges_never_exceed_their_share_of_the_calls(share: float) -> None:
+    rng = np.random.default_rng(5)
+    provider = taking(lambda n: float(rng.pareto(1.1)))
+    ex = executor([model("m")], {"m": provider}, hedging={**ON, "max_share": share, "quantile": 0.5})
+    for _ in range(1500):
+        await ex.run(PLAN, work(), always)
+        assert ex.hedging.hedges <= share * ex.hedging.calls
+    assert ex.hedging.hedges > 0.7 * share * ex.hedging.calls
+    assert len(provider.calls) == ex.hedging.calls + ex.hedging.hedges
+
+
+@virtually
+async def test_when_the_first_fails_the_second_is_waited_for() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+
+    async def send(number: int, call: Any) -> Any:
+        await asyncio.sleep(3.0)
+        if number == 0:
+            raise failed(500)
+        return FakeUpstream(body=BODY)
+
+    provider._send = send
+    running = await ex.run(PLAN, work(), always)
+    assert [(a.kind, a.error) for a in running.attempts] == [("first", "http_500"), ("hedge", None)]
+
+
+@virtually
+async def test_when_both_fail_the_course_goes_on() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+
+    async def send(number: int, call: Any) -> Any:
+        await asyncio.sleep(3.0)
+        raise failed(500)
+
+    provider._send = send
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(PLAN, work(), always)
+    kinds = [a.kind for a in caught.value.attempts]
+    assert kinds[:2] == ["first", "hedge"] and "retry" in kinds
+    assert len(kinds) == 6
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
+async def test_a_client_that_goes_away_cuts_both() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+    provider._send = taking(lambda n: 50.0)._send
+    attempts: list[Any] = []
+    task = asyncio.create_task(ex.run(PLAN, work(), always, attempts=attempts))
+    await asyncio.sleep(5.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted((a.kind, a.error) for a in attempts) == [("first", "cancelled"), ("hedge", "cancelled")]
+    assert ex.status()[0].outstanding == 0
+
+
+def test_the_tail_is_the_quantile_of_the_latest_latencies() -> None:
+    tail = Tail()
+    for i in range(63):
+        tail.observe(float(i))
+    assert tail.quantile(0.5) is None
+    tail.observe(63.0)
+    assert tail.quantile(0.5) == 32.0
+    assert tail.quantile(0.99) is None
+    for i in range(2000):
+        tail.observe(1000.0 + i)
+    assert tail.quantile(0.5) == pytest.approx(1000.0 + 976.0 + 512.0)

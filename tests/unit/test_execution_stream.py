@@ -1,0 +1,341 @@
+"""Streams: what reaches the client when all goes well, and when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from equipoise.errors import ProviderError
+from equipoise.execution import ExecutionFailed
+from equipoise.execution.continuation import GO_ON
+from equipoise.testing import FakeUpstream, FlakyProvider, ScriptedProvider, SlowProvider, TruncatingProvider
+from equipoise.types import Plan, WireFormat
+from equipoise.wire import DONE, FORMATS, SseEvent, SseParser
+from tests.execution_fakes import (
+    Hanging,
+    Provided,
+    always,
+    answering,
+    chunk,
+    executor,
+    model,
+    read,
+    streamed,
+    text_of,
+    virtually,
+    work,
+)
+
+PLAN = Plan(model="big", fallback=("small",))
+LONG = "one two three four five six seven"
+
+
+def breaking(text: str = LONG, after: int = 4) -> FlakyProvider:
+    return FlakyProvider(answering(text), failing=lambda n: True, breaks_after=after)
+
+
+def last_data(answer: bytes) -> Any:
+    events = [e for e in SseParser().feed(answer) if e.data and e.data != DONE]
+    return orjson.loads(events[-1].data)
+
+
+@virtually
+async def test_a_stream_passes_byte_for_byte_without_the_usage_that_only_we_asked_for() -> None:
+    events = [chunk("he", role="assistant"), chunk("llo"), chunk(finish="stop")]
+    said = orjson.dumps({"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": 2}, "new": 1})
+    usage = SseEvent(b"data: " + said + b"\n\n", "", said)
+    comment = SseEvent(b": keep-alive\n\n", "", b"")
+    done = SseEvent(b"data: [DONE]\n\n", "", DONE)
+    provider = Provided(lambda n, call: streamed(events[0], comment, *events[1:], usage, done))
+    running = await executor([model("big")], {"big": provider}).run(Plan(model="big"), work(stream=True), always)
+    assert await read(running) == b"".join(e.raw for e in (events[0], comment, *events[1:], done))
+    assert (running.status, running.finish) == ("ok", "stop")
+    assert (running.usage.input_tokens, running.usage.output_tokens, running.usage.estimated) == (9, 2, False)
+
+
+@virtually
+async def test_a_client_that_asked_for_usage_gets_it() -> None:
+    asked = work(stream=True, stream_options={"include_usage": True})
+    running = await executor([model("big")], {"big": answering()}).run(Plan(model="big"), asked, always)
+    assert last_data(await read(running))["usage"]["completion_tokens"] == 4
+
+
+@virtually
+async def test_the_first_content_is_in_hand_before_anything_is_sent() -> None:
+    """A stream that breaks before its first content is replaced unseen, though it had begun."""
+    opening = chunk(role="assistant", content="")
+    broken = Provided(lambda n, call: streamed(opening))
+    ex = executor([model("big"), model("small")], {"big": broken, "small": answering()}, attempts_per_model=1)
+    running = await ex.run(PLAN, work(stream=True), always)
+    answer = await read(running)
+    assert text_of(answer) == "hello there my friend"
+    assert b"continued" not in answer and b'"up"' not in answer
+    assert [a.error for a in running.attempts] == ["connection_lost", None]
+
+
+@virtually
+async def test_a_stream_that_breaks_is_continued_by_another_model_and_says_so() -> None:
+    small = ScriptedProvider(lambda prompt: " and more" if prompt == GO_ON else "wrong")
+    ex = executor([model("big"), model("small")], {"big": breaking(after=4), "small": small}, attempts_per_model=1)
+    running = await ex.run(PLAN, work(stream=True, max_tokens=50), always)
+    answer = await read(running)
+    assert text_of(answer) == "one two three and more"
+    assert b": continued by small\n\n" in answer
+    assert answer.endswith(b"data: [DONE]\n\n")
+    assert (running.status, running.model, running.continued) == ("ok", "small", True)
+    (call,) = small.sent
+    assert [m["role"] for m in call.body["messages"]] == ["user", "assistant", "user"]
+    assert call.body["messages"][1]["content"] == "one two three"
+    assert call.body["max_tokens"] == 47
+    assert [(a.model, a.won) for a in running.attempts] == [("big", False), ("small", True)]
+    assert running.attempts[0].usage.output_tokens == 3
+    assert running.usage.output_tokens == 5
+
+
+@virtually
+async def test_chunks_of_a_continued_stream_keep_the_identity_of_the_first() -> None:
+    ex = executor([model("big"), model("small")], {"big": breaking(), "small": answering()}, attempts_per_model=1)
+    answer = await read(await ex.run(PLAN, work(stream=True), always))
+    chunks = [orjson.loads(e.data) for e in SseParser().feed(answer) if e.data.startswith(b"{")]
+    assert len({c["id"] for c in chunks}) == 1
+    assert [c["model"] for c in chunks][-1] == "small"
+
+
+@virtually
+async def test_a_stream_that_no_model_can_continue_ends_with_an_error_event() -> None:
+    ex = executor([model("big")], {"big": breaking()}, midstream="error")
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    answer = await read(running)
+    assert text_of(answer) == "one two three"
+    assert last_data(answer)["error"]["code"] == "stream_interrupted"
+    assert (running.status, running.error) == ("interrupted", "connection_lost")
+    assert running.attempts[0].usage.output_tokens == 3
+    assert running.attempts[0].usage.estimated
+
+
+TOOL_CALL = {"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": "{"}}]}
+
+
+@pytest.mark.parametrize(
+    ("sent", "fields"),
+    [
+        ([chunk(**TOOL_CALL)], {}),
+        ([chunk("text"), chunk(**TOOL_CALL)], {}),
+        ([chunk("text")], {"n": 2}),
+        ([chunk("{")], {"response_format": {"type": "json_object"}}),
+        ([chunk("text")], {"logprobs": True}),
+        ([chunk(refusal="I cannot")], {}),
+        ([chunk(reasoning_content="let me see")], {}),
+    ],
+    ids=["tool call", "text and tool call", "choices", "json", "logprobs", "refusal", "thinking only"],
+)
+@virtually
+async def test_what_another_model_could_only_garble_is_not_continued(sent: list[SseEvent], fields: Any) -> None:
+    small = answering()
+    ex = executor([model("big"), model("small")], {"big": Provided(lambda n, c: streamed(*sent)), "small": small})
+    running = await ex.run(PLAN, work(stream=True, **fields), always)
+    answer = await read(running)
+    assert last_data(answer)["error"]["code"] == "stream_interrupted"
+    assert running.status == "interrupted"
+    assert not small.sent
+
+
+@virtually
+async def test_a_continuation_that_breaks_too_is_continued_again() -> None:
+    ex = executor(
+        [model("big"), model("small"), model("tiny")],
+        {"big": breaking(after=3), "small": breaking(" x y z u v", after=3), "tiny": answering(" the end")},
+        attempts_per_model=1,
+    )
+    running = await ex.run(Plan(model="big", fallback=("small", "tiny")), work(stream=True), always)
+    answer = await read(running)
+    assert text_of(answer) == "one two x the end"
+    assert [a.model for a in running.attempts] == ["big", "small", "tiny"]
+    assert running.status == "ok"
+
+
+@virtually
+async def test_attempts_are_bounded_over_all_continuations() -> None:
+    ex = executor([model("big")], {"big": breaking()}, max_attempts=3, backoff_s=0.1)
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    assert last_data(await read(running))["error"]["code"] == "stream_interrupted"
+    assert len(running.attempts) == 3
+
+
+@virtually
+async def test_a_polite_end_before_the_answer_is_whole_is_no_end() -> None:
+    cut = TruncatingProvider(answering(LONG), characters=9, silently=True)
+    ex = executor([model("big"), model("small")], {"big": cut, "small": answering(" rest")}, attempts_per_model=1)
+    running = await ex.run(PLAN, work(stream=True), always)
+    assert text_of(await read(running)).endswith(" rest")
+    assert running.attempts[0].error == "connection_lost"
+
+
+@virtually
+async def test_losing_the_connection_after_the_answer_was_whole_loses_nothing() -> None:
+    class LostAfter(FakeUpstream):
+        async def events(self) -> Any:
+            yield chunk("all of it")
+            yield chunk(finish="stop")
+            raise ProviderError("reset", provider="p", model="m", code="connection_lost", retryable=True)
+
+    ex = executor([model("big")], {"big": Provided(lambda n, call: LostAfter())})
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    assert text_of(await read(running)) == "all of it"
+    assert (running.status, running.finish, len(running.attempts)) == ("ok", "stop", 1)
+    assert (running.usage.output_tokens, running.usage.estimated) == (3, True)
+
+
+@virtually
+async def test_no_first_token_in_time_is_a_timeout_and_keep_alives_are_no_token() -> None:
+    class Alive(FakeUpstream):
+        async def events(self) -> Any:
+            while True:
+                await asyncio.sleep(1.0)
+                yield SseEvent(b": ping\n\n", "", b"")
+
+    ex = executor(
+        [model("big"), model("small")],
+        {"big": Provided(lambda n, call: Alive()), "small": answering()},
+        first_token_s=7.0,
+        attempts_per_model=1,
+    )
+    running = await ex.run(PLAN, work(stream=True), always)
+    assert running.model == "small"
+    assert running.attempts[0].error == "timeout"
+    assert asyncio.get_running_loop().time() == pytest.approx(7.0)
+
+
+@virtually
+async def test_silence_between_tokens_is_a_timeout_and_keep_alives_are_silence() -> None:
+    class Stalling(FakeUpstream):
+        async def events(self) -> Any:
+            yield chunk("begun")
+            while True:
+                await asyncio.sleep(1.0)
+                yield SseEvent(b": ping\n\n", "", b"")
+
+    ex = executor(
+        [model("big")],
+        {"big": Provided(lambda n, call: Stalling())},
+        between_tokens_s=5.0,
+        midstream="error",
+    )
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    answer = await read(running)
+    assert last_data(answer)["error"]["code"] == "stream_interrupted"
+    assert running.error == "timeout"
+    assert asyncio.get_running_loop().time() == pytest.approx(5.0)
+
+
+@virtually
+async def test_a_slow_stream_that_keeps_coming_may_take_until_the_deadline() -> None:
+    slow = SlowProvider(answering(LONG), delay_s=0.0, between_s=4.0)
+    ex = executor([model("big")], {"big": slow}, between_tokens_s=5.0, first_token_s=10.0)
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    assert text_of(await read(running)) == LONG
+    running = await ex.run(Plan(model="big"), work(stream=True, deadline_s=20.0), always)
+    assert last_data(await read(running))["error"]["code"] == "stream_interrupted"
+    assert running.error == "timeout"
+
+
+@virtually
+async def test_a_client_that_goes_away_cancels_upstream_and_is_billed_for_what_came() -> None:
+    upstream = Hanging([chunk("one"), chunk(" two"), chunk(" three")])
+    ex = executor([model("big")], {"big": Provided(lambda n, call: upstream)})
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    assert running.stream is not None
+    async for frame in running.stream:
+        if b"three" in frame:
+            break
+    await running.close()
+    await running.close()
+    assert upstream.closed
+    assert running.status == "cancelled"
+    (attempt,) = running.attempts
+    assert (attempt.error, attempt.usage.output_tokens, attempt.usage.estimated) == ("cancelled", 3, True)
+    assert attempt.cost_usd == pytest.approx(4 * 3e-6 + 3 * 15e-6)
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
+async def test_cancelling_the_reader_does_the_same() -> None:
+    upstream = Hanging([chunk("one")])
+    ex = executor([model("big")], {"big": Provided(lambda n, call: upstream)})
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    task = asyncio.create_task(read(running))
+    await asyncio.sleep(1.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert upstream.closed
+    assert (running.status, len(running.attempts)) == ("cancelled", 1)
+
+
+@virtually
+async def test_nonsense_in_a_stream_is_a_failure_not_a_crash() -> None:
+    garbage = SseEvent(b'data: {"choi\n\n', "", b'{"choi')
+    ex = executor(
+        [model("big"), model("small")],
+        {"big": Provided(lambda n, call: streamed(chunk("ok so"), garbage)), "small": answering(" far")},
+        attempts_per_model=1,
+    )
+    running = await ex.run(PLAN, work(stream=True), always)
+    answer = await read(running)
+    assert text_of(answer) == "ok so far"
+    assert garbage.raw not in answer
+    assert running.attempts[0].error == "bad_response"
+
+
+@virtually
+async def test_a_stream_that_no_place_begins_fails_before_anything_is_sent() -> None:
+    ex = executor([model("big")], {"big": breaking(after=0)})
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="big"), work(stream=True), always)
+    assert (caught.value.status, caught.value.code) == (502, "provider_error")
+
+
+@virtually
+async def test_waiting_for_the_provider_is_counted_as_such() -> None:
+    slow = SlowProvider(answering("a b c"), delay_s=2.0, between_s=1.0)
+    running = await executor([model("big")], {"big": slow}).run(Plan(model="big"), work(stream=True), always)
+    await read(running)
+    assert running.waited_s == pytest.approx(asyncio.get_running_loop().time())
+
+
+def decoded(answer: bytes, format: WireFormat) -> tuple[str, bool]:
+    """The text of a stream in any format, and whether it said that it is whole."""
+    decoder, text = FORMATS[format].decoder(), []
+    for event in SseParser().feed(answer):
+        for part in decoder.feed(event):
+            text += [c["delta"].get("content") or "" for c in part["choices"]]
+    return "".join(text), decoder.complete
+
+
+BEGUN: dict[WireFormat, int] = {"chat": 4, "messages": 4, "responses": 6, "gemini": 3}
+
+
+@pytest.mark.parametrize("spoken", ["chat", "messages", "responses", "gemini"])
+@pytest.mark.parametrize("format", ["chat", "messages", "responses"])
+@virtually
+async def test_every_format_is_continued_whatever_the_first_provider_speaks(
+    format: WireFormat, spoken: WireFormat
+) -> None:
+    spoken_here = answering(LONG, formats=frozenset({spoken}))
+    big = FlakyProvider(spoken_here, failing=lambda n: True, breaks_after=BEGUN[spoken])
+    ex = executor(
+        [model("big"), model("small")], {"big": big, "small": answering(" and the rest")}, attempts_per_model=1
+    )
+    fields: Any = (
+        {"input": "say hello to me", "max_output_tokens": 100} if format == "responses" else {"max_tokens": 100}
+    )
+    running = await ex.run(PLAN, work(stream=True, format=format, **fields), always)
+    text, complete = decoded(await read(running), format)
+    assert complete
+    assert text.endswith(" and the rest")
+    begun = text.removesuffix(" and the rest")
+    assert begun in LONG and len(begun.split()) in (2, 3)
+    assert [a.model for a in running.attempts] == ["big", "small"]
