@@ -43,11 +43,16 @@ class Deviating(Router):
         self._blend = Blend.fit(deviation, self._roster.level, outcomes)
         self._roster.judge(outcomes, self._roster.level + self._blend.apply(deviation))
 
-    def _deviation(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
+    def _fitted(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
+        """Shrunk deviations as fitted, shape (n, m), and the guard's trust."""
         raw = self._raw(batch)
         if raw is None:
             return np.zeros((len(batch), len(self._roster))), None
         return self._blend.apply(raw[0] - self._roster.level), raw[1]
+
+    def _deviation(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
+        """The same with what later observations add, other than to levels."""
+        return self._fitted(batch)
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
@@ -56,12 +61,18 @@ class Deviating(Router):
 
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Move the model's level towards the observation. A new model starts like the known ones on average."""
+        self._observe(features, model, reward)
+
+    def _observe(self, features: Features, model: str, reward: float) -> tuple[int, float]:
+        """Take note of one observation; returns the model's column and how far it was off the fitted estimate."""
         if model not in self._roster.columns:
             self._roster.add(model)
             self._widen()
         j = self._roster.columns[model]
-        deviation, _ = self._deviation(FeatureBatch.one(features))
-        self._roster.observe(j, reward - float(self._roster.level[j] + deviation[0, j]))
+        deviation, _ = self._fitted(FeatureBatch.one(features))
+        surprise = reward - float(self._roster.level[j] + deviation[0, j])
+        self._roster.observe(j, surprise)
+        return j, surprise
 
     def _admit(self, model: str, features: FeatureBatch, benchmark: Ints | None) -> None:
         """Set the level of a model just added by what is expected of it on the prompts that it was seen on."""

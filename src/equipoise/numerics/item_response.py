@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from equipoise.numerics.lowrank import Loss
+from equipoise.numerics.lowrank import Loss, softmax
 from equipoise.types import Floats, Singles
 
 _STEPS = 80
@@ -50,7 +50,7 @@ class ItemModel(NamedTuple):
 def items(linear: Floats) -> Items:
     """Parameters of prompts from their linear predictors (n, 2 + k)."""
     bound = _MOST_LOG_DISCRIMINATION
-    return Items(np.exp(bound * np.tanh(linear[:, 0] / bound)), linear[:, 1], _softmax(linear[:, 2:]))
+    return Items(np.exp(bound * np.tanh(linear[:, 0] / bound)), linear[:, 1], softmax(linear[:, 2:]))
 
 
 def start_items(d: int, ability: Floats, dimensions: int, *, seed: int = 0) -> ItemModel:
@@ -102,9 +102,3 @@ def _slopes(item: Items, linear: Floats, ability: Floats, slope: Floats) -> tupl
     by_mixture = scaled @ ability
     by_linear[:, 2:] = r * (by_mixture - (r * by_mixture).sum(axis=1, keepdims=True))
     return by_linear, scaled.T @ r
-
-
-def _softmax(x: Floats) -> Floats:
-    raised = np.exp(x - x.max(axis=1, keepdims=True))
-    out: Floats = raised / raised.sum(axis=1, keepdims=True)
-    return out

@@ -8,7 +8,7 @@ is a function from strengths to a loss and its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from scipy.optimize import minimize
@@ -16,12 +16,15 @@ from scipy.optimize import minimize
 from equipoise.types import Bools, Floats, Ints, Singles
 
 Loss = Callable[[Singles], tuple[float, Singles]]
+Reals = TypeVar("Reals", Floats, Singles)
 
 _STEPS = 60
 # Prior precision of a model's bias, in prompts.
 _BIAS_PRECISION = 0.5
 # A new model: how far it may leave the span of the known ones, and how far a published score may be off.
-_FREEDOM, _PUBLISHED_SPREAD = 0.25, 0.03
+_FREEDOM, _LEAST_VARIANCE, _PUBLISHED_SPREAD = 0.25, 0.05, 0.03
+# Of single answers of quality 0 or 1.
+_ANSWER_VARIANCE = 0.2
 _NEWTON_STEPS = 12
 
 
@@ -82,6 +85,18 @@ def outcome_loss(quality: Floats) -> Loss:
     return loss
 
 
+def label_loss(label: Floats) -> Loss:
+    """Cross entropy of soft labels (n, m), rows summing to one, and the softmax of strengths."""
+    target = label.astype(np.float32)
+
+    def loss(strength: Singles) -> tuple[float, Singles]:
+        chance = softmax(strength)
+        value = -(target * np.log(np.maximum(chance, 1e-30))).sum(dtype=np.float64)
+        return float(value), chance - target
+
+    return loss
+
+
 def vote_loss(row: Ints, first: Ints, second: Ints, score: Floats, shape: tuple[int, int]) -> Loss:
     """Bradley-Terry: cross entropy of votes on the difference of two models' strengths.
 
@@ -111,25 +126,35 @@ def start_factors(d: int, bias: Floats, rank: int, *, seed: int = 0) -> Factors:
     return Factors(0.1 * rng.normal(size=(d, rank)), 0.1 * rng.normal(size=(len(bias), rank)), bias)
 
 
-def newcomer(z: Floats, offset: Floats, quality: Floats, kin: Floats, benchmark: Ints | None = None) -> Floats:
-    """Parameters (p,) of one more model whose log odds on a prompt are ``z . parameters + offset``.
+class Few(NamedTuple):
+    """What is known of a new model: qualities (n,) on a few prompts.
 
-    It is taken to be one of the kind of the known models: the mean and covariance of their parameters are the
-    prior, so that a few of its qualities suffice.
-
-    Args:
-        z: what of every prompt meets the parameters, shape (n, p).
-        kin: parameters of the known models, shape (m, p).
-        benchmark: given, only the mean quality over each benchmark's prompts is matched.
+    Attributes:
+        z: what of every prompt meets the model's parameters, shape (n, p).
+        offset: what is expected whatever its parameters, shape (n,).
+        benchmark: given, a quality is the mean over the prompts of that benchmark, and only means are matched.
     """
-    width = np.sqrt(np.square(z).mean(axis=0)) + 1e-9
-    z, kin = z / width, kin * width
+
+    z: Floats
+    offset: Floats
+    quality: Floats
+    benchmark: Ints | None = None
+
+
+def newcomer(few: Few, kin: Floats, *, logistic: bool = True) -> Floats:
+    """Parameters (p,) of one more model, whose quality is ``z . parameters + offset``, or that in log odds.
+
+    It is taken to be one of the kind of the known models: the mean and covariance of their parameters, shape
+    (m, p), are the prior, so that a few of its qualities suffice.
+    """
+    width = np.sqrt(np.square(few.z).mean(axis=0)) + 1e-9
+    few, kin = few._replace(z=few.z / width), kin * width
     centre = kin.mean(axis=0)
     spread = np.atleast_2d(np.cov(kin.T, bias=True)) if len(kin) > 1 else np.zeros((len(centre), len(centre)))
-    spread = spread + (_FREEDOM * np.trace(spread) / len(spread) + 0.05) * np.eye(len(spread))
+    spread = spread + (_FREEDOM * np.trace(spread) / len(spread) + _LEAST_VARIANCE) * np.eye(len(spread))
     precision, w = np.linalg.inv(spread), centre.copy()
     for _ in range(_NEWTON_STEPS):
-        jacobian, weight, residual = _mismatch(z, offset, quality, w, benchmark)
+        jacobian, weight, residual = _mismatch(few, w, logistic)
         hessian = (jacobian.T * weight) @ jacobian + precision
         step = np.linalg.solve(hessian, jacobian.T @ (weight * residual) + precision @ (w - centre))
         w -= step * min(1.0, 2.0 / (float(np.linalg.norm(step)) + 1e-12))
@@ -137,19 +162,20 @@ def newcomer(z: Floats, offset: Floats, quality: Floats, kin: Floats, benchmark:
     return parameters
 
 
-def _mismatch(
-    z: Floats, offset: Floats, quality: Floats, w: Floats, benchmark: Ints | None
-) -> tuple[Floats, Floats, Floats]:
+def _mismatch(few: Few, w: Floats, logistic: bool) -> tuple[Floats, Floats, Floats]:
     """Jacobian, weights and residuals of the expected qualities, by prompt or by benchmark."""
-    expected = sigmoid(z @ w + offset)
-    slope = expected * (1 - expected) + 1e-3
-    jacobian = z * slope[:, None]
-    if benchmark is None:
-        return jacobian, 1.0 / slope, expected - quality
-    names, code = np.unique(benchmark, return_inverse=True)
-    mean = np.zeros((len(names), len(z)))
-    mean[code, np.arange(len(z))] = 1.0 / np.bincount(code)[code]
-    return mean @ jacobian, np.full(len(names), _PUBLISHED_SPREAD**-2), mean @ (expected - quality)
+    expected = few.z @ w + few.offset
+    slope = np.ones(len(expected))
+    if logistic:
+        expected = sigmoid(expected)
+        slope = expected * (1 - expected) + 1e-3
+    jacobian, residual = few.z * slope[:, None], expected - few.quality
+    if few.benchmark is None:
+        return jacobian, 1.0 / slope if logistic else np.full(len(slope), _ANSWER_VARIANCE**-1), residual
+    names, code = np.unique(few.benchmark, return_inverse=True)
+    mean = np.zeros((len(names), len(code)))
+    mean[code, np.arange(len(code))] = 1.0 / np.bincount(code)[code]
+    return mean @ jacobian, np.full(len(names), _PUBLISHED_SPREAD**-2), mean @ residual
 
 
 def level_bias(quality: Floats) -> Floats:
@@ -163,6 +189,13 @@ def level_bias(quality: Floats) -> Floats:
 def sigmoid(x: Floats) -> Floats:
     """The logistic function, without overflow."""
     out: Floats = 0.5 * (1.0 + np.tanh(0.5 * x))
+    return out
+
+
+def softmax(x: Reals) -> Reals:
+    """The softmax of every row."""
+    raised = np.exp(x - x.max(axis=1, keepdims=True))
+    out: Reals = raised / raised.sum(axis=1, keepdims=True)
     return out
 
 

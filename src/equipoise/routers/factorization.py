@@ -15,6 +15,7 @@ from equipoise.numerics.deviating import Deviating
 from equipoise.numerics.folded import Folded
 from equipoise.numerics.lowrank import (
     Factors,
+    Few,
     Loss,
     fit_factors,
     level_bias,
@@ -141,13 +142,13 @@ class Factorization(Deviating):
         self.without(model)
         features = features.take(seen)
         scores = self._dense.matrix(features) @ self._factors.prompt
-        own = newcomer(
+        few = Few(
             np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
             np.zeros(len(seen)),
             quality[seen],
-            np.concatenate([self._factors.model, self._factors.bias[:, None]], axis=1),
             None if benchmark is None else benchmark[seen],
         )
+        own = newcomer(few, np.concatenate([self._factors.model, self._factors.bias[:, None]], axis=1))
         self._roster.add(model)
         self._append(own[:-1], float(own[-1]))
         self._admit(model, features, benchmark)

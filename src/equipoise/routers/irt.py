@@ -14,7 +14,7 @@ from equipoise.numerics.dense import Dense
 from equipoise.numerics.deviating import Deviating
 from equipoise.numerics.folded import Folded
 from equipoise.numerics.item_response import ItemModel, Items, fit_items, start_items
-from equipoise.numerics.lowrank import level_bias, newcomer, outcome_loss, sigmoid
+from equipoise.numerics.lowrank import Few, level_bias, newcomer, outcome_loss, sigmoid
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
 
@@ -111,13 +111,13 @@ class IRT(Deviating):
         self.without(model)
         features = features.take(seen)
         item, _ = self._items(features)
-        ability = newcomer(
+        few = Few(
             item.discrimination[:, None] * item.mixture,
             -item.discrimination * item.difficulty,
             quality[seen],
-            self._model.ability,
             None if benchmark is None else benchmark[seen],
         )
+        ability = newcomer(few, self._model.ability)
         self._roster.add(model)
         self._append(ability)
         self._admit(model, features, benchmark)

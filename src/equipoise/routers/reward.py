@@ -1,0 +1,225 @@
+"""Distilled rewards: which model a reward signal prefers, as soft labels over the models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+import numpy as np
+from annotated_types import Ge, Gt, Le, MinLen
+
+from equipoise.numerics.blend import Blend
+from equipoise.numerics.clusters import Clusters
+from equipoise.numerics.crossfit import cross_fit
+from equipoise.numerics.dense import Dense
+from equipoise.numerics.deviating import Deviating
+from equipoise.numerics.folded import Folded
+from equipoise.numerics.lowrank import Factors, Few, fit_factors, label_loss, newcomer, softmax, start_factors
+from equipoise.numerics.roster import Roster, measured_only
+from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
+
+# Rows that a region's mean is pulled by to the mean of all, and observations to the model's own shift.
+_PULL = 20.0
+
+
+@dataclass(kw_only=True)
+class Reward(Deviating):
+    """Soft labels over the models, distilled into a softmax regression on embedding and structure (ZOOTER).
+
+    A prompt's label is the softmax of its rewards over the models, blended with the mean label of the region
+    that it is in: single rewards are noisy (arXiv 2311.08692, with k-means regions for tags and frozen
+    embeddings for the fine-tuned encoder). A reward is the quality column of an outcome table, whoever gave
+    it (a grader, a judge, a reward model), or logged feedback: where a model was not asked, the region's mean
+    stands in, so that one reward for each prompt is enough. Feedback that comes in later moves the model's
+    level, and its estimate in the regions that the feedback came from.
+
+    Args:
+        temperature: of the softmax over rewards in [0, 1].
+        own: share of the prompt's own label; the rest is its region's.
+        clusters: most regions; fewer when there are under 20 prompts for each.
+        nearest: regions that a prompt belongs to.
+        sharpness: how fast membership falls with squared distance.
+        rank: most factors of the softmax regression.
+        penalties: on the factors; the best on held-out prompts is taken.
+        folds: number of grouped folds for held-out predictions.
+        min_rows: fewest prompts to fit on.
+    """
+
+    name = "reward"
+    needs = frozenset({"embedding", "structure"})
+
+    temperature: Annotated[float, Gt(0)] = 0.5
+    own: Annotated[float, Ge(0), Le(1)] = 0.5
+    clusters: Annotated[int, Ge(1)] = 40
+    nearest: Annotated[int, Ge(1)] = 4
+    sharpness: Annotated[float, Ge(0)] = 9.0
+    rank: Annotated[int, Ge(1)] = 8
+    penalties: Annotated[tuple[float, ...], MinLen(1)] = (1.0, 3.0, 10.0, 30.0)
+    folds: Annotated[int, Ge(2)] = 3
+    min_rows: Annotated[int, Ge(8)] = 20
+
+    _dense: Dense = field(default_factory=Dense, init=False, repr=False, compare=False)
+    _regions: Clusters | None = field(default=None, init=False, repr=False, compare=False)
+    _factors: Factors | None = field(default=None, init=False, repr=False, compare=False)
+    _pool: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _felt: Floats = field(default_factory=lambda: np.zeros((2, 0, 0)), init=False, repr=False, compare=False)
+    _folded: Folded | None = field(default=None, init=False, repr=False, compare=False)
+
+    def fit(self, outcomes: Outcomes) -> Self:
+        """Distil; shrink by what held-out prompts show."""
+        outcomes = measured_only(outcomes)
+        self._refuse_few(len(outcomes), self.min_rows)
+        self._dense = Dense.fit(outcomes.features, self.name)
+        self._regions = Clusters.fit(
+            outcomes.features.embedding,
+            self.clusters,
+            nearest=self.nearest,
+            sharpness=self.sharpness,
+            router=self.name,
+        )
+        self._roster = Roster.of(outcomes)
+        member = self._membership(outcomes.features)
+        rewards = _filled(outcomes.quality, member, self._roster.level)
+        self._pool = _regional(rewards.mean(axis=1, keepdims=True), member, rewards.mean(keepdims=True))[:, 0]
+        x, label = self._dense.matrix(outcomes.features), softmax(rewards / self.temperature)
+        rank = min(self.rank, label.shape[1])
+        start = start_factors(x.shape[1], np.log(label.mean(axis=0)), rank)
+
+        def fit(rows: Ints, penalty: float, last: Factors | None) -> Factors:
+            tagged = member[rows] @ _regional(label[rows], member[rows], label[rows].mean(axis=0))
+            blended = self.own * label[rows] + (1.0 - self.own) * tagged
+            return fit_factors(x[rows], label_loss(blended), last or start, penalty)
+
+        def strength(factors: Factors, rows: Ints) -> Singles:
+            return x[rows] @ factors.weights.astype(np.float32) + factors.bias.astype(np.float32)
+
+        factors, held_out = cross_fit(
+            outcomes.groups, self.folds, self.penalties, fit, strength, lambda rows: label_loss(label[rows])
+        )
+        self._felt = np.zeros((2, member.shape[1], label.shape[1]))
+        self._shrink(self._quality(held_out, member), outcomes)
+        self._get_ready(factors)
+        return self
+
+    def _membership(self, batch: FeatureBatch) -> Floats:
+        assert self._regions is not None and batch.embedding is not None
+        return self._regions.membership(batch.embedding)
+
+    def _quality(self, strength: Floats, member: Floats) -> Floats:
+        """Expected rewards from log labels: the differences between models are the temperature times theirs."""
+        lead = self.temperature * (strength - strength.mean(axis=1, keepdims=True))
+        quality: Floats = (member @ self._pool)[:, None] + lead
+        return quality
+
+    def _get_ready(self, factors: Factors) -> None:
+        self._factors = factors
+        views = self._dense.views(factors.weights)
+        self._folded = Folded.of(views, np.eye(len(factors.bias)), self._roster.novelty)
+
+    def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
+        if self._folded is None or self._factors is None:
+            return None
+        out, trust = self._folded.apply(batch)
+        return self._quality(out + (self._folded.bias + self._factors.bias), self._membership(batch)), trust
+
+    def _deviation(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
+        deviation, trust = self._fitted(batch)
+        if self._felt[1].any():
+            shift = self._roster.shift
+            felt = (self._felt[0] + _PULL * shift) / (self._felt[1] + _PULL) - shift
+            deviation = deviation + self._membership(batch) @ felt
+        return deviation, trust
+
+    def learn(self, features: Features, model: str, reward: float) -> None:
+        """Move the model's level, and its estimate in the prompt's regions, towards the feedback."""
+        j, surprise = self._observe(features, model, reward)
+        if self._regions is not None and features.embedding is not None:
+            member = self._membership(FeatureBatch.one(features))[0]
+            self._felt[:, :, j] += np.stack([member * surprise, member])
+
+    def _widen(self) -> None:
+        if self._factors is not None:
+            self._append(self._factors.model.mean(axis=0), float(self._factors.bias.mean()))
+
+    def _append(self, model: Floats, bias: float) -> None:
+        assert self._factors is not None
+        prompt, known, biases = self._factors
+        self._felt = np.concatenate([self._felt, np.zeros((2, self._felt.shape[1], 1))], axis=2)
+        self._get_ready(Factors(prompt, np.concatenate([known, model[None]]), np.append(biases, bias)))
+
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Find one more model's share of the labels; regions and other models stay."""
+        seen = np.flatnonzero(~np.isnan(quality))
+        if self._factors is None or not len(seen):
+            return super().add_model(model, features, quality, benchmark=benchmark)
+        self.without(model)
+        features = features.take(seen)
+        prompt, known, bias = self._factors
+        scores = self._dense.matrix(features) @ prompt
+        others = (scores @ known.T + bias).mean(axis=1)
+        few = Few(
+            self.temperature * np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
+            self._membership(features) @ self._pool - self.temperature * others,
+            quality[seen],
+            None if benchmark is None else benchmark[seen],
+        )
+        own = newcomer(few, np.concatenate([known, bias[:, None]], axis=1), logistic=False)
+        self._roster.add(model)
+        self._append(own[:-1], float(own[-1]))
+        self._admit(model, features, benchmark)
+        return self
+
+    def without(self, model: str) -> Self:
+        """Forget a model's share of the labels."""
+        gone = self._roster.drop(model)
+        if gone is not None and self._factors is not None:
+            prompt, known, bias = self._factors
+            self._felt = np.delete(self._felt, gone, axis=2)
+            self._get_ready(Factors(prompt, np.delete(known, gone, axis=0), np.delete(bias, gone)))
+        return self
+
+    def explain(self, features: Features) -> tuple[str, ...]:
+        """Which model the distilled labels prefer."""
+        raw = self._raw(FeatureBatch.one(features))
+        if raw is None:
+            return ()
+        label = softmax(raw[0] / self.temperature)[0]
+        best = int(np.argmax(label))
+        return (
+            f"label: {label[best]:.0%} for {self._roster.names[best]}, where {1 / len(label):.0%} is an even share",
+        )
+
+    def state(self) -> State:
+        """Factors, regions with their levels and feedback, shrinkage and guard."""
+        roster = self._roster.state()
+        arrays = {**roster.arrays, "felt": self._felt}
+        if self._factors is not None and self._regions is not None:
+            arrays |= self._dense.arrays()
+            arrays |= {f"factors/{name}": part for name, part in self._factors._asdict().items()}
+            arrays |= {"centres": self._regions.centres, "pool": self._pool}
+        return State(arrays, {**roster.meta, "blend": list(self._blend)})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        a = state.arrays
+        self._roster, self._blend = Roster.restore(a, state.meta), Blend(*state.meta["blend"])
+        self._felt, self._regions, self._factors, self._folded = a["felt"].copy(), None, None, None
+        if "centres" in a:
+            self._dense, self._pool = Dense.restore(a), a["pool"]
+            self._regions = Clusters(a["centres"], self.nearest, self.sharpness)
+            self._get_ready(Factors(*(a[f"factors/{name}"] for name in Factors._fields)))
+        return self
+
+
+def _regional(values: Floats, member: Floats, overall: Floats) -> Floats:
+    """Mean of values (n, m) in every region, pulled to the overall mean, shape (k, m)."""
+    mean: Floats = (member.T @ values + _PULL * overall) / (member.sum(axis=0)[:, None] + _PULL)
+    return mean
+
+
+def _filled(quality: Floats, member: Floats, level: Floats) -> Floats:
+    """Rewards with the region's mean where a model was not asked."""
+    seen = ~np.isnan(quality)
+    total = member.T @ np.where(seen, quality, 0.0) + _PULL * level
+    regional = total / (member.T @ seen.astype(float) + _PULL)
+    return np.where(seen, quality, member @ regional)
