@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 
 from equipoise.types import TokenUsage, WireFormat
+from equipoise.wire.checks import checked_chunk, checked_completion
 from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
@@ -125,10 +126,7 @@ def first_choice(answer: Body) -> Body:
     Raises:
         BadAnswer: it is no completion.
     """
-    choices = answer.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else None
-    if not isinstance(first, dict) or not isinstance(first.get("message"), dict):
-        raise BadAnswer("the answer is not a chat completion: it has no message")
+    first: Body = checked_completion(answer)["choices"][0]
     return first
 
 
@@ -247,22 +245,10 @@ class _Decoder:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
             raise BadAnswer("an event of the stream is not JSON") from None
-        if not isinstance(chunk, dict):
-            raise BadAnswer("an event of the stream is not an object")
-        choices = chunk.setdefault("choices", [])
-        if not isinstance(choices, list):
-            raise BadAnswer("an event of the stream is not a chat completion chunk")
-        for choice in choices:
-            self._check(choice)
-        return [chunk]
-
-    def _check(self, choice: Any) -> None:
-        if not isinstance(choice, dict) or not isinstance(choice.setdefault("delta", {}), dict | None):
-            raise BadAnswer("an event of the stream is not a chat completion chunk")
-        if choice["delta"] is None:
-            choice["delta"] = {}
-        if choice.get("finish_reason") is not None:
+        checked_chunk(chunk)
+        if any(c.get("finish_reason") is not None for c in chunk["choices"]):
             self.complete = True
+        return [chunk]
 
     def end(self) -> list[Body]:
         """Nothing is held back."""

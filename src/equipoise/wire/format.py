@@ -84,7 +84,7 @@ class Encoder(Protocol):
 
 
 class Format(Protocol):
-    """One wire format. All methods are pure; none keeps a body or changes one."""
+    """One wire format. All methods are pure, and none changes a request."""
 
     name: WireFormat
 

@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from equipoise.types import WireFormat
+from equipoise.wire.checks import checked_message
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.reading import dumps
 
@@ -86,7 +87,7 @@ def arguments_object(text: Any) -> Body:
 
 def chunk(head: Body, delta: Body, finish: str | None = None, index: int = 0) -> Body:
     """A stream chunk with one choice."""
-    return {**head, "choices": [{"index": index, "delta": delta, "finish_reason": finish}]}
+    return {**head, "choices": [{"index": index, "delta": checked_message(delta), "finish_reason": finish}]}
 
 
 def chunk_head(answer_id: str, model: str, now: int) -> Body:

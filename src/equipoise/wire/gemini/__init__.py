@@ -103,7 +103,10 @@ class Gemini:
     def finish(self, answer: Body) -> str | None:
         """Why the first candidate ended, in chat's words."""
         candidate = answers.candidates_of(answer)[0]
-        return answers.finish_of(candidate, "tool_calls" in answers.message_of(candidate))
+        try:
+            return answers.finish_of(candidate, "tool_calls" in answers.message_of(candidate))
+        except BadRequest as error:
+            raise BadAnswer(str(error)) from None
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """Google's error shape; ``code`` is the reason in the details."""

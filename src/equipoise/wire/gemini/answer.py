@@ -9,6 +9,7 @@ import orjson
 
 from equipoise.types import TokenUsage
 from equipoise.wire.chat import first_choice
+from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import Body
 from equipoise.wire.gemini.request import call_to_chat
@@ -175,7 +176,7 @@ class Decoder:
         try:
             answer = orjson.loads(event.data)
             return [self._chunk(answer)]
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, BadRequest):
+        except (ValueError, KeyError, TypeError, AttributeError, BadRequest):
             raise BadAnswer("an event of the stream is not one of Gemini's") from None
 
     def end(self) -> list[Body]:
@@ -200,7 +201,7 @@ class Decoder:
             delta = {"role": "assistant", **delta}
         finish = finish_of(candidate, bool(self._calls[index]))
         self.complete = self.complete or finish is not None
-        return {"index": index, "delta": delta, "finish_reason": finish}
+        return {"index": index, "delta": checked_message(delta), "finish_reason": finish}
 
 
 class Encoder:

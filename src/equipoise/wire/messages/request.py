@@ -294,7 +294,7 @@ def _tools_from_chat(chat: Body) -> Body:
     if isinstance(choice, dict):
         body["tool_choice"] = {"type": "tool", "name": maybe_object(choice, "function").get("name")}
     else:
-        body["tool_choice"] = {"type": {"required": "any"}.get(choice, choice)}
+        body["tool_choice"] = {"type": "any" if choice == "required" else choice}
     if chat.get("parallel_tool_calls") is False and choice != "none":
         body["tool_choice"]["disable_parallel_tool_use"] = True
     return body

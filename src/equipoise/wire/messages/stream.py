@@ -43,7 +43,7 @@ class Decoder:
         try:
             said = orjson.loads(event.data)
             return self._chunks(said)
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, BadRequest):
+        except (ValueError, KeyError, TypeError, AttributeError, BadRequest):
             raise BadAnswer("an event of the stream is not one of Anthropic's") from None
 
     def end(self) -> list[Body]:

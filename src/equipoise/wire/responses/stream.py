@@ -46,7 +46,7 @@ class Decoder:
             return []
         try:
             return self._chunks(orjson.loads(event.data))
-        except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise BadAnswer("an event of the stream is not one of OpenAI's responses") from None
 
     def end(self) -> list[Body]:

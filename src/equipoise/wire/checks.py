@@ -1,0 +1,96 @@
+"""Chat answers and chunks from outside, checked once, so that whoever reads them later need not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from equipoise.wire.errors import BadAnswer
+from equipoise.wire.format import Body
+
+_TEXTS = ("content", "reasoning_content", "refusal")
+
+
+def checked_chunk(chunk: Any) -> Body:
+    """A stream chunk whose choices have an index and a delta; what a vendor left out is filled in.
+
+    Raises:
+        BadAnswer: it is no chunk.
+    """
+    if not isinstance(chunk, dict):
+        raise BadAnswer("an event of the stream is not an object")
+    choices = chunk.setdefault("choices", [])
+    if not isinstance(choices, list) or not _is_head(chunk):
+        raise BadAnswer("an event of the stream is not a chat completion chunk")
+    for choice in choices:
+        if not isinstance(choice, dict) or not _is_ending(choice):
+            raise BadAnswer("an event of the stream is not a chat completion chunk")
+        delta = choice.get("delta")
+        choice["delta"] = {} if delta is None else checked_message(delta)
+    return chunk
+
+
+def checked_completion(answer: Body) -> Body:
+    """A chat completion with at least one choice, each with a message.
+
+    Raises:
+        BadAnswer: it is none.
+    """
+    choices = answer.get("choices")
+    if not isinstance(choices, list) or not choices or not _is_head(answer):
+        raise BadAnswer("the answer is not a chat completion: it has no choices")
+    for choice in choices:
+        if not isinstance(choice, dict) or not _is_ending(choice) or "message" not in choice:
+            raise BadAnswer("the answer is not a chat completion: it has no message")
+        checked_message(choice["message"], numbered=False)
+    return answer
+
+
+def checked_message(message: Any, *, numbered: bool = True) -> Body:
+    """An assistant message, or a delta of one, where calls are ``numbered``: texts are texts, calls are calls.
+
+    Raises:
+        BadAnswer: it is none.
+    """
+    if not isinstance(message, dict):
+        raise BadAnswer("the answer holds a message that is no object")
+    for field in _TEXTS:
+        value = message.get(field)
+        if value is not None and not isinstance(value, str):
+            message[field] = _joined(value, field)
+    calls = message.get("tool_calls")
+    if calls is not None:
+        _check_calls(calls, numbered)
+    blocks = message.get("thinking_blocks")
+    if blocks is not None and not (isinstance(blocks, list) and all(isinstance(b, dict) for b in blocks)):
+        raise BadAnswer("the answer holds thinking blocks that are none")
+    return message
+
+
+def _joined(value: Any, field: str) -> str:
+    """Some vendors give the content as parts."""
+    if not isinstance(value, list) or not all(isinstance(p, dict) for p in value):
+        raise BadAnswer(f"the answer has a {field} that is no text")
+    return "".join(str(p["text"]) for p in value if isinstance(p.get("text"), str))
+
+
+def _check_calls(calls: Any, numbered: bool) -> None:
+    if not isinstance(calls, list):
+        raise BadAnswer("the answer has tool calls that are no list")
+    for i, call in enumerate(calls):
+        function = call.get("function") if isinstance(call, dict) else None
+        if not isinstance(function, dict):
+            raise BadAnswer("the answer has a tool call without a function")
+        if numbered and not isinstance(call.setdefault("index", i), int):
+            raise BadAnswer("the answer has a tool call whose index is no number")
+        if not isinstance(call.get("id"), str | None):
+            raise BadAnswer("the answer has a tool call whose id is no text")
+        if not isinstance(function.get("name"), str | None) or not isinstance(function.get("arguments"), str | None):
+            raise BadAnswer("the answer has a tool call whose name or arguments are no text")
+
+
+def _is_head(document: Body) -> bool:
+    return isinstance(document.get("created"), int | float | None) and isinstance(document.get("id"), str | None)
+
+
+def _is_ending(choice: Body) -> bool:
+    return isinstance(choice.get("finish_reason"), str | None) and isinstance(choice.get("index", 0), int)
