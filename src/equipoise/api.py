@@ -12,9 +12,11 @@ from equipoise.config import Config, ModelConfig, RouteConfig, cache_folder, dat
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
-from equipoise.errors import ConfigError, UnknownName
+from equipoise.errors import ConfigError, InputError, UnknownName
 from equipoise.registry import Spec
 from equipoise.tables import OutcomeTable, read_table, with_costs
+from equipoise.tables.answers import ENDING as ANSWERS_ENDING
+from equipoise.tables.answers import Answers, answers_beside, read_answers
 from equipoise.types import Constraints, Deployment, Model, Price, Request
 
 TableLike = str | Path | OutcomeTable
@@ -54,6 +56,27 @@ def _read(source: str | Path) -> OutcomeTable:
     if path.exists() or path.suffix or path.name != str(source):
         return read_table(path)
     raise UnknownName("file or data set", str(source), DATASETS)
+
+
+def open_answers(source: TableLike, table: OutcomeTable) -> Answers:
+    """The sampled answers behind a table: ``NAME.answers.parquet`` beside ``NAME.parquet``, as collect writes it.
+
+    Raises:
+        InputError: there is no such file.
+        TableError: it cannot be used as it stands.
+    """
+    if isinstance(source, OutcomeTable):
+        raise InputError(f"{source.name}: a table in memory has no answers beside it; give them as answers=")
+    path = Path(source)
+    if not path.exists() and str(source) in DATASETS:
+        path = public.path(str(source), (*data_folders(), cache_folder()))
+    beside = answers_beside(path)
+    if beside is None:
+        raise InputError(
+            f"{path}: cascades need sampled answers in {path.stem}{ANSWERS_ENDING} beside it; "
+            "equipoise collect writes both, with 'samples' above 0 in the candidates file"
+        )
+    return read_answers(beside, table)
 
 
 def train(

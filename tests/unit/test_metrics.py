@@ -72,12 +72,13 @@ def test_qnc_counts_operating_points_and_the_share_counts_mixtures() -> None:
 
 
 def test_regret_by_hand() -> None:
+    rows = np.arange(2)
     quality = np.array([[1.0, 0.0], [0.5, 1.0]])
     cost = np.array([[1.0, 0.1], [1.0, 0.1]])
     chosen = np.array([0, 0])
-    assert metrics.regret(quality, cost, chosen, 0.0) == pytest.approx(0.25)
+    assert metrics.regret(quality, quality[rows, chosen]) == pytest.approx(0.25)
     # u = [[0, -.1], [-.5, .9]] at weight 1.
-    assert metrics.regret(quality, cost, chosen, 1.0) == pytest.approx((0.0 + 1.4) / 2)
+    assert metrics.regret(quality - cost, (quality - cost)[rows, chosen]) == pytest.approx((0.0 + 1.4) / 2)
 
 
 def test_a_coin_between_two_models_is_a_straight_line() -> None:

@@ -60,6 +60,16 @@ class Played(NamedTuple):
     model: Ints
     calls: Ints
 
+    def prompts(self, part: slice) -> Played:
+        """Some of the prompts, which are the last axis."""
+        return Played(
+            self.quality[..., part],
+            self.cost_usd[..., part],
+            self.latency_s[..., part],
+            self.model[..., part],
+            self.calls[..., part],
+        )
+
 
 def play(cascade: Cascade, point: int, answers: Answers) -> Played:
     """Play one operating point of a cascade on the prompts that it is bound to."""

@@ -20,10 +20,12 @@ from equipoise.evaluation.results import Results, RouterRow
 from equipoise.evaluation.scenario_files import write_scenarios
 from equipoise.evaluation.scenarios import SCENARIOS, Contender, ScenarioReport, run_scenarios, simulate
 from equipoise.evaluation.splits import KINDS
-from equipoise.registry import make_policy, make_router, routers, split_specs
+from equipoise.registry import make_policy, make_router, policies, routers, split_specs
 
 NAME = "evaluate"
 HELP = "measure routers on an outcome table, with intervals"
+
+CASCADES = ("cascade_routing", "cascade", "cascade:test=vote", "cascade:test=agreement")
 
 # Name, policy, router, and whether it learns from the simulated answers.
 CONTENDERS = (
@@ -38,6 +40,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("table", metavar="TABLE", nargs="?", help="outcome table, or the name of a public data set")
     parser.add_argument("--routers", metavar="A,B|all", default="linear", help="specifications (default linear)")
+    parser.add_argument(
+        "--cascades", metavar="A,B|all", help="policies that look at answers, to compare with the routers"
+    )
     parser.add_argument("--models", metavar="A,B", help="compare these models, on the prompts that all of them cover")
     parser.add_argument("--split", choices=KINDS, default="random", help="what is held out (default random)")
     parser.add_argument("--seeds", metavar="N", type=int, default=10, help="number of splits (default 10)")
@@ -65,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         split=args.split,
         seeds=args.seeds,
         cost=args.cost != "none",
+        cascades=_cascades(args.cascades),
         jobs=args.jobs,
         on_progress=note,
     )
@@ -81,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
 def _specs(text: str) -> list[str]:
     known = routers()
     return list(known) if text == "all" else split_specs(text, known)
+
+
+def _cascades(text: str | None) -> list[str]:
+    if text is None:
+        return []
+    return list(CASCADES) if text == "all" else split_specs(text, policies())
 
 
 def _listed(text: str | None) -> list[str] | None:
@@ -102,10 +114,28 @@ def _print(results: Results) -> None:
     for row in results.routers:
         say(f"{row.name:<{width}}  {cells(row)}")
     say()
+    _print_cascades(results)
     for line in results.verdicts():
         say(line)
     for line in results.notes:
         note(f"note: {line}")
+
+
+def _print_cascades(results: Results) -> None:
+    """Each cascade against single-model routing."""
+    if not results.cascades:
+        return
+    width = max(len(c.row.name) for c in results.cascades)
+    against = f"cheaper than '{results.cascades[0].router}'"
+    say(f"{'':<{width}}  {'AIQ':>6}  {'over the zero router':>24}  {'cost of best quality':>20}  {against:>20}  calls")
+    for c in results.cascades:
+        low, high = c.saving_ci
+        saving = f"{c.saving:.0%} [{low * 100:.0f}, {high * 100:.0f}]" if low == low else f"{c.saving:.0%}"
+        say(
+            f"{c.row.name:<{width}}  {c.row.aiq:>6.3f}  {_interval(c.row.delta_aiq, c.row.delta_aiq_ci):>24}  "
+            f"{_share(c.cost_share, 20)}  {saving:>{max(20, len(against))}}  {c.calls:>5.2f}"
+        )
+    say()
 
 
 def _columns(results: Results) -> tuple[str, Any]:

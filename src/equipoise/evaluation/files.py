@@ -24,6 +24,7 @@ from equipoise.evaluation.report import report_html
 from equipoise.evaluation.results import Results
 
 RESULTS, CHOICES, REPORT = "results.json", "choices.parquet", "report.html"
+CASCADES = "cascades.parquet"
 _TEXT = pa.dictionary(pa.int32(), pa.string())
 SCHEMA = pa.schema(
     [
@@ -34,21 +35,36 @@ SCHEMA = pa.schema(
         ("model", _TEXT),
     ]
 )
+CASCADE_SCHEMA = pa.schema(
+    [
+        ("cascade", _TEXT),
+        ("seed", pa.int32()),
+        ("operating_point", pa.int32()),
+        ("prompt_id", _TEXT),
+        ("model", _TEXT),
+        ("calls", pa.int32()),
+        ("cost_usd", pa.float64()),
+        ("latency_s", pa.float64()),
+        ("quality", pa.float64()),
+    ]
+)
 
 
-def write_evaluation(results: Results, out: str | os.PathLike[str]) -> tuple[Path, Path, Path]:
-    """Write results.json, choices.parquet and report.html into the directory ``out``.
+def write_evaluation(results: Results, out: str | os.PathLike[str]) -> tuple[Path, ...]:
+    """Write results.json, choices.parquet, report.html, and cascades.parquet where there are cascades, into ``out``.
 
     Raises:
         InputError: ``out`` cannot be a directory.
     """
-    with staged(out, (CHOICES, REPORT, RESULTS)) as stage:
+    names = (CHOICES, *((CASCADES,) if results.cascades else ()), REPORT, RESULTS)
+    with staged(out, names) as stage:
         write_choices(results, stage / CHOICES)
+        if results.cascades:
+            write_cascades(results, stage / CASCADES)
         (stage / REPORT).write_text(report_html(results), encoding="utf-8")
         document = json.dumps(json_ready(results.document()), indent=1, ensure_ascii=False, allow_nan=False)
         (stage / RESULTS).write_text(document + "\n", encoding="utf-8")
-    target = Path(out)
-    return target / RESULTS, target / CHOICES, target / REPORT
+    return tuple(Path(out) / name for name in reversed(names))
 
 
 @contextmanager
@@ -79,8 +95,7 @@ def write_choices(results: Results, path: Path) -> None:
     with pq.ParquetWriter(path, SCHEMA, compression="zstd", use_dictionary=True) as writer:
         for code, row in enumerate(results.routers):
             for seed, fold in enumerate(results.folds):
-                ids = pa.array(results.prompt_ids[fold.split.test].tolist(), pa.string())
-                part = _rows(fold.methods[row.name], fold, seed, (routers, code), (ids, models))
+                part = _rows(fold.methods[row.name], fold, seed, (routers, code), (_ids(results, fold), models))
                 writer.write_table(part, row_group_size=len(part))
 
 
@@ -101,6 +116,30 @@ def _rows(
         ],
         schema=SCHEMA,
     )
+
+
+def write_cascades(results: Results, path: Path) -> None:
+    """What every cascade came to on every test prompt at every operating point, best quality first.
+
+    ``model`` is the one whose answer was returned; ``cost_usd`` is that of all ``calls``.
+    """
+    models = pa.array(results.models, pa.string())
+    names = pa.array([c.row.name for c in results.cascades], pa.string())
+    with pq.ParquetWriter(path, CASCADE_SCHEMA, compression="zstd", use_dictionary=True) as writer:
+        for code, cascade in enumerate(results.cascades):
+            for seed, fold in enumerate(results.folds):
+                method = fold.methods[cascade.row.name]
+                if method.paid is None:
+                    continue
+                part = _rows(method, fold, seed, (names, code), (_ids(results, fold), models))
+                paid = (method.paid.calls, method.paid.cost_usd, method.paid.latency_s, method.paid.quality)
+                columns = [*part.columns, *(values.T.ravel() for values in paid)]
+                columns[5] = pa.array(columns[5].astype(np.int32))
+                writer.write_table(pa.table(columns, schema=CASCADE_SCHEMA), row_group_size=len(part))
+
+
+def _ids(results: Results, fold: FoldResult) -> pa.Array:
+    return pa.array(results.prompt_ids[fold.split.test].tolist(), pa.string())
 
 
 def json_ready(value: Any) -> Any:

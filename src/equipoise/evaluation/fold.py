@@ -9,18 +9,24 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from equipoise.cascades.play import Played
+from equipoise.cascades.pool import Pool
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.evaluation import metrics
 from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label
+from equipoise.evaluation.climbing import Climb, Ground, climb
 from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
+from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import Choices, Walk, choose, distinct, walk, weight_grid
+from equipoise.tables.answers import Answers
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
 
 Spec = str | Mapping[str, Any]
 TIMED_DECISIONS = 200
 BUDGET_SHARES = (0.25, 0.5)
+PRIOR_FOLDS = 3
 CONTROL = PREFIX + "shuffled"
 
 
@@ -43,6 +49,8 @@ class Study:
     Attributes:
         datasets: number of every prompt's data set.
         calls: whether the cost of a call is one for the strong and zero for the weak of two models.
+        cascades: policies that look at answers, by name.
+        answers: the answers behind the outcomes, and how they read; there where there are cascades.
     """
 
     outcomes: Outcomes
@@ -53,6 +61,8 @@ class Study:
     build: Callable[[Spec], Router]
     cost_model: Callable[[], CostLearner]
     regret_shares: tuple[float, ...] = (0.1, 1.0, 10.0)
+    cascades: tuple[tuple[str, Spec], ...] = ()
+    answers: tuple[Answers, Pool] | None = None
 
     @property
     def calls(self) -> bool:
@@ -92,10 +102,10 @@ class Method:
         at_best: the cheapest point that matched the best single model on the calibration rows, if any did.
         regret_points: operating point for each regret weight.
         score: estimated gain of the strong over the weak model, where there are two.
+        paid: of a cascade, whose ``choices`` are the models whose answers were returned.
     """
 
     choices: Choices
-    weights: Floats
     nested: Ints
     area: float
     at_best: int | None
@@ -106,6 +116,14 @@ class Method:
     fit_s: float = 0.0
     decide_s: float = 0.0
     selected: str | None = None
+    paid: Played | None = None
+
+    def measured(self, quality: Floats, cost: Floats) -> tuple[Floats, Floats]:
+        """Quality and cost of every test row at every operating point, (t, n), given those of the table's test rows."""
+        if self.paid is not None:
+            return self.paid.quality, self.paid.cost_usd
+        rows, picked = np.arange(len(quality)), self.choices.astype(np.int64)
+        return quality[rows, picked], cost[rows, picked]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,8 +140,8 @@ class FoldResult:
 
 
 def run_fold(study: Study, split: Split) -> FoldResult:
-    """Fit, calibrate and apply every router and baseline of the study on one split."""
-    fold = _Fold(study, split)
+    """Fit, calibrate and apply every router, cascade and baseline of the study on one split."""
+    fold = Fold(study, split)
     methods: dict[str, Method] = {}
     skipped: dict[str, str] = {}
     for name, spec in study.routers:
@@ -131,9 +149,11 @@ def run_fold(study: Study, split: Split) -> FoldResult:
             methods[name] = fold.router(spec)
         except NotEnoughData as error:
             skipped[name] = str(error)
-    if len(methods) > 1:
-        winner = max(methods, key=lambda name: methods[name].area)
+    winner = max(methods, key=lambda name: methods[name].area) if methods else None
+    if winner is not None and len(methods) > 1:
         methods["auto"] = replace(methods[winner], fit_s=sum(m.fit_s for m in methods.values()), selected=winner)
+    if winner is not None and study.cascades:
+        methods |= fold.cascades(dict(study.routers)[winner], skipped)
     methods |= fold.baselines()
     return FoldResult(
         split=split,
@@ -146,7 +166,7 @@ def run_fold(study: Study, split: Split) -> FoldResult:
     )
 
 
-class _Fold:
+class Fold:
     """What the methods of one fold share: training rows, cost estimates, the best single model."""
 
     def __init__(self, study: Study, split: Split) -> None:
@@ -202,9 +222,45 @@ class _Fold:
     def router(self, spec: Spec) -> Method:
         """A router from its specification, fitted, timed and applied."""
         router, fit_s = self._fitted(spec, self.train)
-        guess, std = self._estimates(router)
-        method = self._apply(guess, fit_s=fit_s)
-        return replace(method, honesty=self._honesty(guess.quality, std), decide_s=self._time(router))
+        quality, std = self._estimates(router, self.batch)
+        method = self._apply(Guess(quality, self.cost_hat), fit_s=fit_s)
+        return replace(method, honesty=self._honesty(quality, std), decide_s=self._time(router))
+
+    def cascades(self, router: Spec, skipped: dict[str, str]) -> dict[str, Method]:
+        """The cascades, which know of a prompt what the given router expects of every model on it."""
+        if self.study.answers is None:
+            return {}
+        groups = self.study.outcomes.groups[self.split.fit]
+        expected = np.empty((len(self.train), len(self.study.models)))
+        folds = grouped_folds(groups, PRIOR_FOLDS)
+        for held in (np.flatnonzero(folds == f) for f in np.unique(folds)):
+            fitted, _ = self._fitted(router, self.train.take(np.setdiff1d(np.arange(len(folds)), held)))
+            expected[held] = self._estimates(fitted, self.train.features.take(held))[0]
+        whole, _ = self._fitted(router, self.train)
+        usual = self.study.cost_model().fit(self.train)
+        cost = usual.predict_batch(self.train.features, self.study.models).cost_usd
+        ground = Ground(
+            answers=self.study.answers,
+            names=[m.name for m in self.study.models],
+            fit=(self.split.fit, expected, cost),
+            rows=(self.rows, self._estimates(whole, self.batch)[0], self.cost_hat),
+            groups=self.study.outcomes.groups,
+        )
+        found: dict[str, Method] = {}
+        for name, spec in self.study.cascades:
+            try:
+                done = climb(ground, spec)
+            except NotEnoughData as error:
+                skipped[name] = str(error)
+                continue
+            found[name] = self._climbed(done)
+        return found
+
+    def _climbed(self, done: Climb) -> Method:
+        k = len(self.split.calibrate)
+        seen, tested = (done.played.prompts(part) for part in (slice(k), slice(k, None)))
+        method = self.method(tested.model.astype(np.uint8), seen.quality.mean(axis=1), seen.cost_usd.mean(axis=1))
+        return replace(method, paid=tested, fit_s=done.fit_s, decide_s=done.decide_s)
 
     def baselines(self) -> dict[str, Method]:
         """The baselines that are reported like routers."""
@@ -246,19 +302,19 @@ class _Fold:
             router, fit_s = self._fitted(self.study.routers[0][1], dealt)
         except NotEnoughData:
             return None
-        return self._apply(self._estimates(router)[0], fit_s=fit_s)
+        return self._apply(Guess(self._estimates(router, self.batch)[0], self.cost_hat), fit_s=fit_s)
 
     def _fitted(self, spec: Spec, outcomes: Outcomes) -> tuple[Router, float]:
         start = time.perf_counter()
         router = self.study.build(spec).fit(outcomes)
         return router, time.perf_counter() - start
 
-    def _estimates(self, router: Router) -> tuple[Guess, Floats]:
-        mean, std = router.predict_batch(self.batch, self.study.models)
+    def _estimates(self, router: Router, batch: FeatureBatch) -> tuple[Floats, Floats]:
+        mean, std = router.predict_batch(batch, self.study.models)
         silent: Bools = np.all(np.isnan(mean), axis=1)
         # Where a router says nothing at all, the best single model is what is left.
         mean = np.where(silent[:, None] & (np.arange(mean.shape[1]) == self.best), 0.5, mean)
-        return Guess(np.asarray(mean, dtype=float), self.cost_hat), std
+        return np.asarray(mean, dtype=float), std
 
     def _time(self, router: Router) -> float:
         """Median seconds of one decision, given its features: estimate, trade off, choose."""
@@ -296,19 +352,25 @@ class _Fold:
         kept = distinct(every)
         cal_quality, cal_cost = self._calibration(every[kept][:, :k])
         score = self._strong_over_weak(guess.quality) if len(self.study.models) == 2 else None
-        nested, area = self._nested(cal_cost, cal_quality)
-        if self.study.calls and score is not None:
-            area = self._recovered(score[:k])
-        return Method(
-            choices=every[kept][:, k:],
-            weights=weights[kept],
-            nested=nested,
-            area=area,
-            at_best=self._at_best(cal_cost, cal_quality),
-            budgets=self._budgets(cal_cost, cal_quality),
+        method = self.method(every[kept][:, k:], cal_quality, cal_cost)
+        return replace(
+            method,
+            area=self._recovered(score[:k]) if self.study.calls and score is not None else method.area,
             regret_points=tuple(int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights),
             score=None if score is None else score[k:],
             fit_s=fit_s,
+        )
+
+    def method(self, choices: Choices, quality: Floats, cost: Floats) -> Method:
+        """A method from its choices on the test rows, and what its points came to on the calibration rows."""
+        nested, area = self._nested(cost, quality)
+        return Method(
+            choices=choices,
+            nested=nested,
+            area=area,
+            at_best=self._at_best(cost, quality),
+            budgets=self._budgets(cost, quality),
+            regret_points=tuple(int(np.argmax(quality - w * cost)) for w in self.regret_weights),
         )
 
     def _strong_over_weak(self, quality: Floats) -> Floats:

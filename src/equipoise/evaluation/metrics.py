@@ -38,10 +38,11 @@ def perf_gain(qualities: Floats, best_quality: float) -> float:
     return float(np.max(qualities) / best_quality - 1) if best_quality > 0 else float("nan")
 
 
-def regret(quality: Floats, cost: Floats | None, chosen: Ints, weight: float) -> float:
-    """Mean of max_m u - u(chosen) with u = quality - weight * cost, from full information."""
-    utility = quality if cost is None or weight == 0 else quality - weight * cost
-    got = np.take_along_axis(utility, np.asarray(chosen, dtype=np.int64)[:, None], 1)[:, 0]
+def regret(utility: Floats, got: Floats) -> float:
+    """Mean of max_m u - u(got), from the utility of every model on every prompt, (n, m), and what was got, (n,).
+
+    Negative where a cascade does better than any single call.
+    """
     return float(np.mean(utility.max(axis=1) - got))
 
 

@@ -98,8 +98,8 @@ def shares_plot(results: Results) -> str:
 
 
 def shown(results: Results) -> list[RouterRow]:
-    """The routers that are drawn: not the baselines, and not the automatic choice, which equals one of them."""
-    return [r for r in results.routers if not r.is_baseline and r.name != "auto"]
+    """The routers and cascades that are drawn: no baselines, and not the automatic choice, which equals one of them."""
+    return [*(r for r in results.routers if not r.is_baseline and r.name != "auto"), *(c.row for c in results.cascades)]
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:

@@ -14,10 +14,13 @@ from typing import Protocol, TypedDict, Unpack
 import numpy as np
 
 from equipoise.analysis import Analyzer
+from equipoise.cascades.pool import Pool, pool_of
 from equipoise.contracts import Router
 from equipoise.errors import InputError, NotEnoughData, PriceError, UnknownName
 from equipoise.estimates import CostModel
 from equipoise.evaluation.bootstrap import LEAST_SEEDS, Resamples
+from equipoise.evaluation.climbing import answer_policy
+from equipoise.evaluation.compare import cascade_rows
 from equipoise.evaluation.fold import CONTROL, CostLearner, FoldResult, Spec, Study
 from equipoise.evaluation.results import Results
 from equipoise.evaluation.scoring import SHARES, score_fold
@@ -35,6 +38,7 @@ from equipoise.evaluation.summary import Evaluated, baseline_rows, router_rows
 from equipoise.evaluation.workers import run_folds
 from equipoise.registry import make_router
 from equipoise.tables import OutcomeTable
+from equipoise.tables.answers import Answers
 from equipoise.tables.duplicates import near_duplicate_groups
 from equipoise.types import FeatureBatch, Ints, Model, Outcomes
 
@@ -68,6 +72,8 @@ class Options(TypedDict, total=False):
     cost_model: Callable[[], CostLearner]
     analyzer: TextAnalyzer | None
     on_progress: Callable[[str], None]
+    cascades: Sequence[Spec]
+    answers: Answers | None
 
 
 def _silent(_: str) -> None:
@@ -90,6 +96,8 @@ class Settings:
         cost_model: makes the estimator of costs.
         analyzer: makes the features; the default one if None.
         on_progress: is told what is being done.
+        cascades: policies that look at answers, to compare with the routers.
+        answers: the answers behind the table, row for row; needed for cascades.
     """
 
     models: Sequence[str] | None = None
@@ -103,6 +111,8 @@ class Settings:
     cost_model: Callable[[], CostLearner] = CostModel
     analyzer: TextAnalyzer | None = None
     on_progress: Callable[[str], None] = _silent
+    cascades: Sequence[Spec] = ()
+    answers: Answers | None = None
 
     def __post_init__(self) -> None:
         if self.split not in KINDS:
@@ -111,6 +121,10 @@ class Settings:
             raise InputError(f"seeds must lie between 1 and {MOST_SEEDS}, not {self.seeds}")
         if not 0 <= self.replicates <= 100_000:
             raise InputError(f"replicates must lie between 0 and 100000, not {self.replicates}")
+        if self.cascades and not self.cost:
+            raise InputError("cascades trade answers for money: they cannot be evaluated without costs")
+        if self.cascades and self.answers is None:
+            raise InputError("cascades need the sampled answers behind the table; see docs/cascades.md")
         if self.jobs < 1:
             raise InputError(f"jobs must be at least 1, not {self.jobs}")
 
@@ -129,15 +143,16 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
         UnknownName: a router, a split or a model that does not exist.
     """
     settings = Settings(**options)
-    named = _named(routers, settings)
+    named = _named(routers, settings.build)
+    climbs = _named(settings.cascades, answer_policy) if settings.cascades else ()
     notes: list[str] = []
-    table = _usable(table, settings, notes)
+    table, answers = _usable(table, settings, notes)
     settings.on_progress(f"analysing {len(table)} prompts")
     started = time.perf_counter()
     features, analyze_s = _analyse(table, settings.analyzer or Analyzer(), [settings.build(spec) for _, spec in named])
     analysed = time.perf_counter()
     groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
-    study = _study(table, features, groups, named, settings)
+    study = replace(_study(table, features, groups, named, settings), cascades=climbs, answers=answers)
     splits = _splits(table, groups, settings)
     folds = _run(study, splits, settings)
     fitted = time.perf_counter()
@@ -145,6 +160,7 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
     evaluated = _scored(study, folds, groups, settings, analyze_s, sorted(set(table.datasets)))
     _note_skipped(evaluated, notes)
     rows, baselines = router_rows(evaluated), baseline_rows(evaluated)
+    cascades = cascade_rows(evaluated, rows) if climbs else ()
     done = time.perf_counter()
     return Results(
         table=table.name,
@@ -155,7 +171,8 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
         priced=settings.cost,
         replicates=settings.replicates,
         baselines=baselines,
-        routers=rows,
+        routers=tuple(row for row in rows if row.name not in dict(climbs)),
+        cascades=cascades,
         fold_labels=tuple(_label(s, table.models) for s in splits),
         notes=tuple(notes),
         timing={
@@ -171,14 +188,14 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
     )
 
 
-def _named(routers: Sequence[Spec], settings: Settings) -> tuple[tuple[str, Spec], ...]:
-    """Routers by a unique name; building each once finds mistakes before any work is done."""
+def _named(specs: Sequence[Spec], build: Callable[[Spec], object]) -> tuple[tuple[str, Spec], ...]:
+    """Routers or cascades by a unique name; building each once finds mistakes before any work is done."""
     named: dict[str, Spec] = {}
-    for spec in routers:
-        settings.build(spec)
+    for spec in specs:
+        build(spec)
         name = spec if isinstance(spec, str) else _spec_name(spec)
         if name in named:
-            raise InputError(f"router '{name}' is given twice; give each router once")
+            raise InputError(f"'{name}' is given twice; give each router and cascade once")
         if name == "auto" or name.startswith("baseline:"):
             raise InputError(f"a router cannot be called '{name}': that name is taken by the evaluation")
         named[name] = spec
@@ -192,8 +209,35 @@ def _spec_name(spec: Mapping[str, object]) -> str:
     return f"{spec.get('type', '?')}:{rest}" if rest else str(spec.get("type", "?"))
 
 
-def _usable(table: OutcomeTable, settings: Settings, notes: list[str]) -> OutcomeTable:
-    """The models to compare, on the prompts that all of them were measured on."""
+def _usable(
+    table: OutcomeTable, settings: Settings, notes: list[str]
+) -> tuple[OutcomeTable, tuple[Answers, Pool] | None]:
+    """The models to compare, on the prompts that all of them were measured on; with answers, if there are cascades."""
+    table = _compared(table, settings, notes)
+    covered = table.measured.all(axis=1)
+    answers = settings.answers.only(table.models) if settings.cascades and settings.answers is not None else None
+    if answers is not None:
+        covered &= (answers.count > 0).all(axis=1)
+    if not covered.all():
+        notes.append(f"{np.sum(~covered)} prompts are left out: not all models were measured on them")
+    table = table.take(np.flatnonzero(covered))
+    if len(table) < LEAST_PROMPTS:
+        raise NotEnoughData(
+            f"{table.name}: {len(table)} prompts were measured with all models, needed are {LEAST_PROMPTS} or more"
+        )
+    if settings.cost:
+        missing = np.isnan(table.cost_usd).any(axis=0)
+        if missing.any():
+            raise PriceError(table.models[int(np.argmax(missing))])
+    if answers is None:
+        return table, None
+    answers = answers.take(np.flatnonzero(covered))
+    answers.require_costs()
+    return table, (answers, pool_of(answers))
+
+
+def _compared(table: OutcomeTable, settings: Settings, notes: list[str]) -> OutcomeTable:
+    """The models to compare."""
     if settings.models is not None:
         table = table.only(settings.models)
     else:
@@ -211,18 +255,6 @@ def _usable(table: OutcomeTable, settings: Settings, notes: list[str]) -> Outcom
             f"{table.name}: {len(table.models)} models can be compared, needed are 2 to {MOST_MODELS}; "
             "name them with --models, or collect the missing outcomes"
         )
-    covered = np.flatnonzero(table.measured.all(axis=1))
-    if len(covered) < len(table):
-        notes.append(f"{len(table) - len(covered)} prompts are left out: not all models were measured on them")
-        table = table.take(covered)
-    if len(table) < LEAST_PROMPTS:
-        raise NotEnoughData(
-            f"{table.name}: {len(table)} prompts were measured with all models, needed are {LEAST_PROMPTS} or more"
-        )
-    if settings.cost:
-        missing = np.isnan(table.cost_usd).any(axis=0)
-        if missing.any():
-            raise PriceError(table.models[int(np.argmax(missing))])
     return table
 
 

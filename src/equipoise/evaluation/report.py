@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.plots import calibration_plot, frontier_plot, gain_plot, shares_plot, shown
-from equipoise.evaluation.results import Results, RouterRow
+from equipoise.evaluation.results import DatasetChange, Results, RouterRow
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8882; --good: #0a7d4f; }
@@ -51,6 +51,7 @@ def report_html(results: Results) -> str:
         frontier_plot(results) if results.priced else gain_plot(results),
         "<h2>Routers and baselines</h2>",
         _routers(results),
+        _cascades(results),
         "<h2>Single models and limits</h2>",
         _singles(results),
         "<h2>Who gets the prompts</h2>",
@@ -76,7 +77,8 @@ def report_html(results: Results) -> str:
 
 def _verdicts(results: Results) -> str:
     rows = [r for r in results.routers if not r.is_baseline]
-    items = "".join(f"<li><b>{html.escape(r.name)}</b>: {html.escape(r.verdict)}.</li>" for r in rows)
+    said = [(r.name, r.verdict) for r in rows] + [(c.row.name, c.verdict) for c in results.cascades]
+    items = "".join(f"<li><b>{html.escape(name)}</b>: {html.escape(verdict)}.</li>" for name, verdict in said)
     return f'<div class="verdict"><ul>{items}</ul></div>'
 
 
@@ -106,6 +108,52 @@ def _routers(results: Results) -> str:
     body = [_row([r.name, *_cells(r, results)], "baseline" if r.is_baseline else "") for r in results.routers]
     terms = "; ".join(f"<b>{a}</b> {b}" for a, b in TERMS)
     return _table(head, body) + f"<p><small>{terms}.</small></p>"
+
+
+def _cascades(results: Results) -> str:
+    """Cascades against single-model routing."""
+    if not results.cascades:
+        return ""
+    rival = results.cascades[0].router
+    shares = [e.share for e in results.cascades[0].equal_cost]
+    head = ["", "AIQ", "over zero", "cost of equal quality", f"the same of {rival}", "saved", "calls", "latency, s"]
+    body = [
+        _row(
+            [
+                c.row.name,
+                _n(c.row.aiq),
+                _ci(c.row.delta_aiq, c.row.delta_aiq_ci),
+                *(_percent(v) for v in (c.cost_share, c.router_cost_share)),
+                _percent_ci(c.saving, c.saving_ci),
+                _n(c.calls, 2),
+                _n(c.latency_s, 2),
+            ]
+        )
+        for c in results.cascades
+    ]
+    at_cost = [_row([c.row.name, *(_ci(e.gain, e.gain_ci) for e in c.equal_cost)]) for c in results.cascades]
+    by_set = [
+        _row([d.dataset, *(_change(c.datasets[i]) for c in results.cascades)])
+        for i, d in enumerate(results.cascades[0].datasets)
+    ]
+    words = (
+        "A cascade looks at answers before it returns one, and pays for all of them. Cost of equal quality: the least "
+        "mean cost at which it, or a mix of its operating points and single models, has the quality of the best single "
+        "model, over that model's cost. Calls and latency at the point chosen on calibration prompts."
+    )
+    return (
+        f"<h2>Cascades against router {html.escape(rival)}</h2>{_table(head, body)}<p><small>{words}</small></p>"
+        "<h3>Quality gained at equal cost</h3>"
+        + _table(["", *(f"{share:g}" for share in shares)], at_cost)
+        + "<p><small>Cost: this share of the way from the cheapest to the best single model's.</small></p>"
+        "<h3>When each wins</h3>"
+        + _table(["", *(c.row.name for c in results.cascades)], by_set)
+        + "<p><small>Change of quality in points, and cost over the router's, at both headline points.</small></p>"
+    )
+
+
+def _change(change: DatasetChange) -> str:
+    return f"{change.quality_change * 100:+.1f} at {change.cost_ratio:.0%}"
 
 
 def _cells(row: RouterRow, results: Results) -> list[str]:

@@ -106,6 +106,55 @@ class RouterRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EqualCost:
+    """A cascade and a router at the same mean cost, each mixed by a coin with what it can be mixed with.
+
+    ``share``: how far that cost is on the way from the cheapest single model's to the best single model's.
+    """
+
+    share: float
+    quality: float
+    router_quality: float
+    gain: float
+    gain_ci: Interval
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatasetChange:
+    """What a cascade changes on one data set against a router, each at its headline operating point."""
+
+    dataset: str
+    prompts: int
+    quality_change: float
+    cost_ratio: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CascadeRow:
+    """One cascade: all that is said of a router, and how it compares with single-model routing.
+
+    Attributes:
+        router: what it is compared with: the router that calibration prompts choose, where there are several.
+        cost_share: cost at which the hull has the best single model's quality, as a share of that model's cost.
+        saving: share of the router's cost saved at that quality.
+        calls: answers paid for per prompt, at the headline operating point.
+        latency_s: per prompt there, step after step.
+    """
+
+    row: RouterRow
+    router: str
+    cost_share: float
+    router_cost_share: float
+    saving: float
+    saving_ci: Interval
+    equal_cost: tuple[EqualCost, ...]
+    datasets: tuple[DatasetChange, ...]
+    calls: float
+    latency_s: float
+    verdict: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Results:
     """The outcome of ``evaluate``. ``document()`` is what results.json holds.
 
@@ -114,6 +163,7 @@ class Results:
         baselines: best_single, cheapest, oracle, random, zero_router and every single model.
         folds: the choices themselves, one entry per seed, for choices.parquet.
         prompt_ids: of all prompts, by row number.
+        cascades: policies that look at answers, where such were evaluated.
     """
 
     table: str
@@ -131,14 +181,16 @@ class Results:
     shares: Floats
     folds: tuple[FoldResult, ...] = field(repr=False)
     prompt_ids: Strings = field(repr=False)
+    cascades: tuple[CascadeRow, ...] = ()
 
     def router(self, name: str) -> RouterRow:
         """The row of one router by name."""
         return next(row for row in self.routers if row.name == name)
 
     def verdicts(self) -> list[str]:
-        """One line per router, baselines left out."""
-        return [f"{row.name}: {row.verdict}" for row in self.routers if not row.is_baseline]
+        """One line per router and cascade, baselines left out."""
+        routers = [f"{row.name}: {row.verdict}" for row in self.routers if not row.is_baseline]
+        return [*routers, *(f"{c.row.name}: {c.verdict}" for c in self.cascades)]
 
     def document(self) -> dict[str, Any]:
         """Everything but the choices, as JSON types and arrays; NaN and infinity become null when written."""
@@ -151,6 +203,7 @@ class Results:
             "cost": self.priced,
             "baselines": dict(self.baselines),
             "routers": [_plain_row(row) for row in self.routers],
+            "cascades": [_plain_row(c.row) | {"against_router": _plain_fields(c)} for c in self.cascades],
             "folds": list(self.fold_labels),
             "bootstrap_replicates": self.replicates,
             "frontier_cost_shares": self.shares,
@@ -159,12 +212,19 @@ class Results:
         }
 
 
+def _plain_fields(cascade: CascadeRow) -> dict[str, Any]:
+    out = asdict(cascade)
+    del out["row"]
+    return _known_intervals(out)
+
+
+def _known_intervals(out: dict[str, Any]) -> dict[str, Any]:
+    """An unknown interval is null, not a pair of nulls."""
+    return {k: None if isinstance(v, Interval) and v.low != v.low else v for k, v in out.items()}
+
+
 def _plain_row(row: RouterRow) -> dict[str, Any]:
-    out = asdict(row)
-    # An unknown interval is null, not a pair of nulls.
-    for key, value in out.items():
-        if isinstance(value, Interval) and value.low != value.low:
-            out[key] = None
+    out = _known_intervals(asdict(row))
     if row.reliability is not None:
         out["reliability"] = row.reliability._asdict()
     return out

@@ -15,6 +15,9 @@ from equipoise.numerics.frontier import choose, walk, weight_grid
 from equipoise.types import Floats, Ints
 
 BAND_REPLICATES = 200
+# Where cascades and routers are compared: the cheapest single model's cost, plus these shares of the way from
+# there to the best single model's.
+EQUAL_COSTS: Floats = np.array([0.25, 0.5, 1.0, 2.0])
 # Costs of the drawn frontier, as shares of the best single model's cost.
 SHARES: Floats = np.geomspace(0.01, 2.0, 47)
 
@@ -24,6 +27,18 @@ class Point(NamedTuple):
 
     cost_usd: float
     quality: float
+
+
+class Level(NamedTuple):
+    """A curve on equal terms with another. The best single model's point is part of it: anyone can mix with that.
+
+    Attributes:
+        cost: at which it has the quality of the best single model, as a share of that model's cost, (1 + replicates,).
+        quality: at ``EQUAL_COSTS``, (1 + replicates, g).
+    """
+
+    cost: Floats
+    quality: Floats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +52,7 @@ class Score:
         saving, kept: share of the best single model's cost saved at the point chosen to match it, and the
             quality gained or lost there. Without such a point the best single model is used: both zero.
         band: heights of the hull at ``SHARES``, shape (r, g).
+        level: on equal terms with others; only where cascades are compared.
     """
 
     costs: Floats
@@ -48,6 +64,7 @@ class Score:
     kept: Floats
     apgr: Floats | None
     band: Floats
+    level: Level | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +134,8 @@ class _TestTable:
         return np.hstack([costs, c]), np.hstack([qualities, q])
 
     def score(self, method: Method, bill: float) -> Score:
-        rows = np.arange(len(self.quality))
-        picked = method.choices.astype(np.int64)
-        qualities = self.means(picked, self.quality[rows, picked])
-        costs = self.means(picked, self.cost[rows, picked]) + bill
+        quality, cost = method.measured(self.quality, self.cost)
+        qualities, costs = self.means(quality), self.means(cost) + bill
         aiq, band = self.heights(costs, qualities)
         nested, _ = self.heights(costs[:, method.nested], qualities[:, method.nested])
         best_quality, best_cost = self.best(self.single_quality), self.best(self.single_cost)
@@ -139,19 +154,24 @@ class _TestTable:
             kept=kept,
             apgr=None if method.score is None else metrics.apgr(method.score, self.strong_gain(), self.weights),
             band=band,
+            level=self.level(costs, qualities) if self.study.cascades else None,
         )
 
-    def means(self, picked: Ints, values: Floats) -> Floats:
+    def level(self, costs: Floats, qualities: Floats) -> Level:
+        """The hull with the best single model's point, at that model's quality and at equal costs."""
+        goal, usd = self.best(self.single_quality), self.best(self.single_cost)
+        c, q = self.with_cheapest(np.column_stack([costs, usd]), np.column_stack([qualities, goal]))
+        upper = hulls.hull(c, q)
+        at = self.low[:, None] + (usd - self.low)[:, None] * EQUAL_COSTS
+        return Level(hulls.cost_at(upper, goal) / np.where(usd > 0, usd, np.nan), hulls.height(upper, at))
+
+    def means(self, values: Floats) -> Floats:
         """Weighted means over the prompts at every operating point, shape (1 + replicates, t).
 
-        From one point to the next few prompts change their model, so only the changes are weighed. The
-        sample's own means are taken directly, so that they are exact.
+        From one point to the next few prompts change, so only the changes are weighed. The sample's own means are
+        taken directly, so that they are exact.
         """
-        changed = np.concatenate([[np.ones(picked.shape[1], dtype=bool)], picked[1:] != picked[:-1]])
-        change = np.diff(values, axis=0, prepend=0.0)
-        point, prompt = np.nonzero(changed)
-        sparse = csr_array((change[changed], (point, prompt)), shape=changed.shape)
-        means: Floats = np.cumsum(sparse @ self.by_prompt, axis=0).T
+        means: Floats = np.cumsum(csr_array(np.diff(values, axis=0, prepend=0.0)) @ self.by_prompt, axis=0).T
         means[0] = values.mean(axis=1)
         return means
 
@@ -175,9 +195,25 @@ class _TestTable:
         return Point(float(c[0]), float(q[0])), float(hulls.aiq(c, q, self.low[0], self.high[0]))
 
 
-def headline(fold: FoldResult, method: Method, *, priced: bool) -> Ints:
-    """Choices at the point that matches the best single model, or, without prices, of highest quality."""
-    if priced and method.at_best is None:
-        return np.full(method.choices.shape[1], fold.best_single, dtype=np.int64)
-    point: Ints = method.choices[method.at_best or 0].astype(np.int64)
-    return point
+class Headline(NamedTuple):
+    """What a method did at the point that matches the best single model, or, without prices, of highest quality.
+
+    Shape (n,) each: the chosen models, and the quality and cost that they came to.
+    """
+
+    chosen: Ints
+    quality: Floats
+    cost_usd: Floats
+
+
+def headline(study: Study, fold: FoldResult, method: Method) -> Headline:
+    """The headline point on the test rows; where no point matches, the best single model itself."""
+    test = fold.split.test
+    quality, known = study.outcomes.quality[test], study.outcomes.cost_usd
+    cost = np.zeros_like(quality) if known is None else known[test]
+    if study.priced and method.at_best is None:
+        alone = np.full(len(test), fold.best_single, dtype=np.int64)
+        return Headline(alone, quality[:, fold.best_single], cost[:, fold.best_single])
+    point = method.at_best or 0
+    q, c = method.measured(quality, cost)
+    return Headline(method.choices[point].astype(np.int64), q[point], c[point])

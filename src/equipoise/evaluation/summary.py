@@ -151,7 +151,7 @@ class _Row:
         control = self.over_control()
         return RouterRow(
             name=self.name,
-            spec=dict(self.study.routers).get(self.name),
+            spec=dict((*self.study.routers, *self.study.cascades)).get(self.name),
             quality=self.mean(float(s.qualities[0]) for s in self.scores),
             quality_gain=gain.mean,
             quality_gain_ci=gain.interval,
@@ -245,11 +245,12 @@ class _Row:
             values = []
             for fold, method, _, _ in self.pairs:
                 if k < len(fold.regret_weights):
-                    test, cost = fold.split.test, self.study.outcomes.cost_usd
-                    chosen = method.choices[method.regret_points[k]].astype(np.int64)
+                    test, known = fold.split.test, self.study.outcomes.cost_usd
                     quality = self.study.outcomes.quality[test]
-                    weight = fold.regret_weights[k]
-                    values.append(metrics.regret(quality, None if cost is None else cost[test], chosen, weight))
+                    cost = np.zeros_like(quality) if known is None else known[test]
+                    weight, point = fold.regret_weights[k], method.regret_points[k]
+                    got = [v[point] for v in method.measured(quality, cost)]
+                    values.append(metrics.regret(quality - weight * cost, got[0] - weight * got[1]))
             out[f"{share:g}"] = self.mean(values)
         return out
 
@@ -332,7 +333,7 @@ class _Row:
         m = len(self.study.models)
         counts = np.zeros(m)
         for fold, method, _, _ in self.pairs:
-            chosen = headline(fold, method, priced=self.study.priced)
+            chosen = headline(self.study, fold, method).chosen
             counts += np.bincount(chosen, minlength=m) / len(chosen) / len(self.pairs)
         named = {model.name: float(c) for model, c in zip(self.study.models, counts, strict=True)}
         return {"model_shares": named, "share_entropy_bits": metrics.share_entropy(counts)}
@@ -343,12 +344,11 @@ class _Row:
         cost = self.study.outcomes.cost_usd
         for fold, method, _, _ in self.pairs:
             test = fold.split.test
-            chosen = headline(fold, method, priced=self.study.priced)
+            found = headline(self.study, fold, method)
             quality, label = self.study.outcomes.quality[test], self.study.datasets[test]
-            rows = np.arange(len(test))
-            columns = [np.ones(len(test)), quality[rows, chosen], quality[:, fold.best_single]]
+            columns = [np.ones(len(test)), found.quality, quality[:, fold.best_single]]
             if cost is not None:
-                columns += [cost[test, chosen], cost[test, fold.best_single]]
+                columns += [found.cost_usd, cost[test, fold.best_single]]
             for i, values in enumerate(columns):
                 sums[i] += np.bincount(label, weights=values, minlength=k)
         out = []

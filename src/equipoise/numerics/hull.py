@@ -97,6 +97,22 @@ def height(upper: Hull, at: Floats) -> Floats:
     return np.where(k < 0, np.nan, base + slope * (x - start))
 
 
+def cost_at(upper: Hull, quality: Floats) -> Floats:
+    """Least cost at which every hull has the given quality, shape (...); infinite where it never has."""
+    c, q = upper
+    goal = np.asarray(quality, dtype=float)[..., None]
+    k = np.sum(q < goal - ROUNDING, axis=-1)
+    last = c.shape[-1] - 1
+    right, left = np.minimum(k, last)[..., None], np.maximum(k - 1, 0)[..., None]
+    (c0, q0), (c1, q1) = [[np.take_along_axis(v, at, -1) for v in (c, q)] for at in (left, right)]
+    rise = q1 - q0
+    share = np.divide(goal - q0, rise, out=np.ones_like(rise), where=rise > 0)
+    out: Floats = np.where(
+        k > last, np.inf, np.where(k == 0, c[..., 0], (c0 + np.minimum(share, 1.0) * (c1 - c0))[..., 0])
+    )
+    return out
+
+
 def _slopes(upper: Hull) -> Floats:
     run = np.diff(upper.cost, axis=-1)
     return np.divide(np.diff(upper.quality, axis=-1), run, out=np.zeros_like(run), where=run > 0)
@@ -104,10 +120,4 @@ def _slopes(upper: Hull) -> Floats:
 
 def hull_cost(costs: Floats, qualities: Floats, quality: float) -> float:
     """Least cost at which one curve's hull has the given quality; infinite if it never has."""
-    c, q = hull(costs, qualities)
-    if quality > q[-1] + ROUNDING:
-        return float("inf")
-    if quality <= q[0]:
-        return float(c[0])
-    keep = np.concatenate([[True], np.diff(q) > 0])
-    return float(np.interp(quality, q[keep], c[keep]))
+    return float(cost_at(hull(costs, qualities), np.asarray(quality)))
