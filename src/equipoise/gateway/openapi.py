@@ -94,6 +94,7 @@ _STATUSES = {
     "401": "no valid API key",
     "403": "the API key lacks the scope",
     "404": "nothing has this name",
+    "405": "the path does not take this method",
     "408": "the body came too slowly",
     "409": "it cannot be done now",
     "413": "the body is too large",

@@ -1,0 +1,274 @@
+"""Caches, conversations, failing routers, the log of prompts, traces: what a gateway does beyond one call."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from equipoise.config import ConfigError, read_config
+from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
+from equipoise.testing import FakeServer, Misbehaviour
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, settings, world, write
+from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
+
+CACHED = {"auto": {"cache": {"exact": True}}}
+
+
+def outcome_of(gateway: World, headers: dict[str, str]) -> Any:
+    record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+    assert record is not None and record.outcome is not None
+    return record.outcome
+
+
+async def test_a_cached_answer_costs_no_call_and_says_what_it_saved(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+        _, first, headers = await gateway.post(CHAT, say("Hello"))
+        assert headers["x-equipoise-cache"] == "miss"
+        _, again, cached = await gateway.post(CHAT, say("Hello"))
+        assert again == first and cached["x-equipoise-cache"] == "exact" and len(vendor.requests) == 1
+        outcome = outcome_of(gateway, cached)
+        assert outcome.cache == "exact" and outcome.attempts == () and outcome.cost_usd == outcome.routing_usd
+        assert outcome.saved_usd == outcome_of(gateway, headers).attempts[0].cost_usd
+        _, _, off = await gateway.post(CHAT, say("Hello"), x_equipoise_cache="off")
+        assert "x-equipoise-cache" not in off and len(vendor.requests) == 2
+
+
+async def test_a_cached_stream_is_replayed_as_a_stream(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+        streams = []
+        for _ in range(2):
+            async with gateway.session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+                streams.append(await answer.read())
+        assert streams[0] == streams[1] and streams[0].endswith(b"[DONE]\n\n") and len(vendor.requests) == 1
+
+
+async def test_tenants_share_no_cached_answer(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor, routes=CACHED, server={"port": 0, "keys": "required"}) as gateway:
+        keys = [gateway.gateway.keys.create(name="k", tenant=t, now=0.0)[0] for t in ("a", "b")]
+        for key in (*keys, *keys):
+            await gateway.post(CHAT, say("Hello"), x_api_key=key)
+        assert len(vendor.requests) == 2
+
+
+def turns(*texts: str) -> dict[str, Any]:
+    roles = ("user", "assistant")
+    return {"model": "auto", "messages": [{"role": roles[i % 2], "content": t} for i, t in enumerate(texts)]}
+
+
+@pytest.mark.parametrize(("affinity", "second"), [("sticky", LARGE), ("off", SMALL)])
+async def test_a_sticky_route_stays_with_the_model_of_the_conversation(
+    tmp_path: Path, affinity: str, second: str
+) -> None:
+    async with world(tmp_path, routes={"auto": {"affinity": affinity}}) as gateway:
+        _, _, headers = await gateway.post(CHAT, turns("Hello"), x_equipoise_min_quality="0.8")
+        assert headers["x-equipoise-model"] == LARGE
+        _, _, headers = await gateway.post(CHAT, turns("Hello", "Hi.", "And now?"))
+        assert headers["x-equipoise-model"] == second
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None
+        assert {c.model: c.probability for c in record.decision.candidates}[second] == 1.0
+        _, _, headers = await gateway.post(CHAT, turns("Something else", "Yes?", "Never mind"))
+        assert headers["x-equipoise-model"] == SMALL, "another conversation begins anew"
+
+
+async def test_a_session_may_be_named(tmp_path: Path) -> None:
+    async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
+        await gateway.post(CHAT, say("Hello"), x_equipoise_session="s1", x_equipoise_min_quality="0.8")
+        _, _, headers = await gateway.post(CHAT, say("Something else"), x_equipoise_session="s1")
+        assert headers["x-equipoise-model"] == LARGE
+        _, _, headers = await gateway.post(CHAT, say("Something else"), x_equipoise_session="s2")
+        assert headers["x-equipoise-model"] == SMALL
+
+
+async def test_a_router_that_fails_is_done_without(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path, routes={"auto": {"fallback": [LARGE]}}) as gateway:
+        route = gateway.gateway.live.serving.routes[0]
+
+        def broken(*_: Any) -> Any:
+            raise ZeroDivisionError("a prompt: my secret")
+
+        monkeypatch.setattr(route.engine.router, "predict_batch", broken, raising=False)
+        status, _, headers = await gateway.post(CHAT, say("Hello"))
+        assert status == 200 and headers["x-equipoise-model"] == LARGE, "the first of the named fallbacks"
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None and record.decision.method == "without_router"
+        cost = next(c.cost_usd for c in record.decision.candidates if c.model == LARGE)
+        assert cost is not None
+        status, _, headers = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd=str(cost / 2))
+        assert headers["x-equipoise-model"] == SMALL, "limits hold all the same"
+        [told] = [line for line in gateway.lines if line.get("exception")][:1]
+        assert told["exception"] == "ZeroDivisionError" and "secret" not in str(gateway.lines)
+        async with gateway.session.get(gateway.url + "/metrics") as answer:
+            assert 'equipoise_degraded_decisions_total{route="auto"} 2.0' in await answer.text()
+
+
+async def test_a_fallback_is_invisible_and_on_the_bill(tmp_path: Path) -> None:
+    def down(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(status=503) if body["model"] == SMALL else None
+
+    async with world(tmp_path, FakeServer(echo, misbehave=down)) as gateway:
+        status, _, headers = await gateway.post(CHAT, say("Hello"))
+        assert status == 200 and headers["x-equipoise-model"] == LARGE
+        outcome = outcome_of(gateway, headers)
+        assert outcome.model == LARGE and {a.model for a in outcome.attempts} == {SMALL, LARGE}
+
+
+async def test_prompts_are_kept_only_as_configured(tmp_path: Path) -> None:
+    for kept, expected in (("none", None), ("redacted", "Mail [email] now"), ("full", "Mail a@b.example now")):
+        folder = tmp_path / kept
+        folder.mkdir()
+        async with world(folder, log={"prompts": kept}) as gateway:
+            _, _, headers = await gateway.post(CHAT, say("Mail a@b.example now"))
+            record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+            assert record is not None and record.prompt == expected
+
+
+async def test_a_client_that_goes_away_stops_the_call_and_is_billed(tmp_path: Path) -> None:
+    vendor = FakeServer(lambda p: " ".join(["word"] * 500), between_s=0.01)
+    async with world(tmp_path, vendor) as gateway:
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+            await answer.content.readline()
+            decision_id = answer.headers["x-equipoise-decision-id"]
+            answer.close()
+        for _ in range(1000):
+            record = gateway.gateway.log.get(decision_id)
+            if record is not None and record.outcome is not None:
+                break
+            await asyncio.sleep(0.01)
+        assert record is not None and record.outcome is not None
+        assert record.outcome.status == "cancelled" and record.outcome.error == "client_gone"
+        [attempt] = record.outcome.attempts
+        assert 0 < attempt.usage.output_tokens < 500 and attempt.usage.estimated and attempt.cost_usd > 0
+
+
+async def test_a_client_that_leaves_before_the_answer_begins_is_billed(tmp_path: Path) -> None:
+    vendor = FakeServer(echo, delay_s=30.0)
+    async with world(tmp_path, vendor) as gateway:
+        asking = asyncio.create_task(gateway.post(CHAT, say("Hello")))
+        while not vendor.requests:
+            await asyncio.sleep(0.01)
+        asking.cancel()
+        for _ in range(1000):
+            await asyncio.to_thread(gateway.gateway.log.flush)
+            records = gateway.gateway.log.tail()
+            if records and records[0].outcome is not None:
+                break
+            await asyncio.sleep(0.01)
+        outcome = records[0].outcome
+        assert outcome is not None and outcome.status == "cancelled"
+        assert [a.cost_usd > 0 for a in outcome.attempts] == [True], "the provider had the request"
+
+
+async def test_more_requests_than_are_taken_at_once_are_refused(tmp_path: Path) -> None:
+    vendor = FakeServer(echo, delay_s=0.3)
+    async with world(tmp_path, vendor, server={"port": 0, "max_in_flight": 5}) as gateway:
+        answers = await asyncio.gather(*(gateway.post(CHAT, say("Hello")) for _ in range(20)))
+        statuses = sorted(status for status, _, _ in answers)
+        assert statuses == [200] * 5 + [503] * 15
+        refused = next(a for a in answers if a[0] == 503)
+        assert refused[1]["error"]["code"] == "overloaded" and refused[2]["Retry-After"] == "1"
+        assert (await gateway.get("/healthz"))[0] == 200
+
+
+async def test_a_trained_router_is_served(tmp_path: Path) -> None:
+    write_small_table(tmp_path, "outcomes.parquet")
+    async with FakeServer(echo) as vendor:
+        place = {"provider": "openai_compatible", "base_url": vendor.base_url}
+        price = {"usd_per_1m_input": 1.0, "usd_per_1m_output": 4.0}
+        models = [{"name": m, "price": price, "deployments": [place]} for m in MODELS]
+        router = {"type": "linear", "table": "outcomes.parquet"}
+        policy = {"type": "cost_aware", "form": "linear", "cost_weight": 10}
+        changes = {"models": models, "routes": {"auto": {"router": router, "policy": policy}}}
+        async with world(tmp_path, vendor_of(vendor), **changes) as gateway:
+            _, _, sums = await gateway.post(CHAT, say(A_SUM))
+            _, _, poems = await gateway.post(CHAT, say(A_POEM))
+            assert sums["x-equipoise-model"] != POEM_MODEL and poems["x-equipoise-model"] != SUM_MODEL
+
+
+def vendor_of(server: FakeServer) -> Any:
+    """A vendor that is running already."""
+
+    class Running:
+        async def __aenter__(self) -> FakeServer:
+            return server
+
+        async def __aexit__(self, *error: object) -> None:
+            return None
+
+    return Running()
+
+
+async def test_spans_of_a_request_and_its_calls_are_in_the_callers_trace(tmp_path: Path) -> None:
+    spans = InMemorySpanExporter()
+
+    def down(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(status=503) if body["model"] == SMALL else None
+
+    async with world(tmp_path, FakeServer(echo, misbehave=down)) as gateway:
+        gateway.gateway.traces = OtelTraces("gateway", SimpleSpanProcessor(spans))
+        parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        await gateway.post(CHAT, say("Hello"), traceparent=parent)
+        gateway.gateway.traces.close()
+    *calls, request = spans.get_finished_spans()
+    assert f"{request.get_span_context().trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
+    assert request.name == "chat auto" and request.attributes is not None
+    assert request.attributes["gen_ai.response.model"] == LARGE
+    assert all(c.parent is not None and c.parent.span_id == request.get_span_context().span_id for c in calls)
+    assert {c.attributes["gen_ai.request.model"] for c in calls if c.attributes} == {SMALL, LARGE}
+    assert request.start_time is not None and request.end_time is not None and request.start_time < request.end_time
+
+
+async def test_traces_are_off_unless_configured(tmp_path: Path) -> None:
+    assert isinstance(open_traces(None), NoTraces)
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1", traces={"endpoit": "http://x"}))
+    with pytest.raises(ConfigError, match="did you mean 'endpoint'"):
+        read_config(path)
+
+
+async def test_a_handler_that_fails_says_so_without_telling_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as gateway:
+
+        def broken(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("password: hunter2")
+
+        monkeypatch.setattr(gateway.gateway.log, "record", broken)
+        status, document, _ = await gateway.post(CHAT, say("Hello"))
+        assert status == 500 and document["error"]["code"] == "internal_error"
+        assert "hunter2" not in str(document) and "hunter2" not in str(gateway.lines)
+        assert gateway.lines[-1]["exception"] == "RuntimeError" and gateway.lines[-1]["where"]
+        assert gateway.gateway.in_flight == 0
+
+
+def test_lines_that_nobody_reads_hold_up_nothing() -> None:
+    import threading
+
+    from equipoise.gateway.logs import Behind, JsonLines
+    from equipoise.gateway.logs import say as say_line
+
+    stuck, written = threading.Event(), []
+
+    def slowly(data: bytes) -> None:
+        stuck.wait(10)
+        written.append(data)
+
+    behind = Behind(slowly)
+    behind.setFormatter(JsonLines())
+    logger = logging.Logger("equipoise", logging.INFO)
+    logger.addHandler(behind)
+    for i in range(30_000):
+        say_line(logger, "event", number=i)
+    stuck.set()
+    behind.close()
+    lines = b"".join(written).decode().splitlines()
+    assert '"number":0' in lines[0] and "lines dropped" in "".join(lines) and len(lines) < 30_000
