@@ -52,7 +52,7 @@ class Gguf:
         self._sha256 = str(options["sha256"]).lower() if options.get("sha256") else None
         self._startup_s = float(options.get("startup_timeout_s", 120.0))
         self._passed = {k: v for k, v in options.items() if k in _PASSED_OPTIONS}
-        self._starting = asyncio.Lock()
+        self._starting: asyncio.Task[OpenAICompatible] | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._client: OpenAICompatible | None = None
         self._starts = 0
@@ -61,10 +61,12 @@ class Gguf:
         """Send a call to the worker; starts it when there is none.
 
         Raises:
-            ProviderError: the worker did not start, or the call failed.
-            ConfigError: the file does not have the expected checksum.
+            ProviderError: the worker did not start, the file has another checksum, or the call failed.
         """
-        client = await self._ready(call.model)
+        try:
+            client = await self._ready(call.model)
+        except ConfigError as error:
+            raise self._failed(call.model, str(error), retryable=False) from None
         return await client.send(call)
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
@@ -79,6 +81,13 @@ class Gguf:
 
     async def close(self) -> None:
         """End the worker."""
+        starting, self._starting = self._starting, None
+        if starting is not None:
+            starting.cancel()
+            await asyncio.wait([starting])
+        await self._stop()
+
+    async def _stop(self) -> None:
         if self._client is not None:
             await self._client.close()
         if self._process is not None and self._process.returncode is None:
@@ -87,17 +96,24 @@ class Gguf:
         self._client = self._process = None
 
     async def _ready(self, model: Model) -> OpenAICompatible:
-        async with self._starting:
-            if self._client is not None and self._process is not None and self._process.returncode is None:
-                return self._client
-            await self.close()
-            if self._starts >= _MOST_STARTS:
-                raise self._failed(model, f"the worker died {self._starts} times; not started again", retryable=False)
-            if self._starts == 0 and self._sha256 is not None:
-                await self._check_file()
-            self._starts += 1
-            self._client = await self._start(model)
+        if self._client is not None and self._process is not None and self._process.returncode is None:
             return self._client
+        if self._starting is None or self._starting.done():
+            self._starting = asyncio.create_task(self._started(model))
+            # Whoever waited may have gone away; the failure is told again at the next call.
+            self._starting.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # Loading takes longer than many a caller waits, and goes on for the next one.
+        return await asyncio.shield(self._starting)
+
+    async def _started(self, model: Model) -> OpenAICompatible:
+        await self._stop()
+        if self._starts >= _MOST_STARTS:
+            raise self._failed(model, f"the worker died {self._starts} times; not started again", retryable=False)
+        if self._starts == 0 and self._sha256 is not None:
+            await self._check_file()
+        self._starts += 1
+        self._client = await self._start(model)
+        return self._client
 
     async def _check_file(self) -> None:
         found = await asyncio.to_thread(_sha256_of, self._path)
@@ -120,7 +136,7 @@ class Gguf:
         settings = {**self._settings, "path": str(self._path), "key": key}
         answer = await self._answer(self._process, settings, model)
         if "url" not in answer:
-            await self.close()
+            await self._stop()
             raise self._failed(model, f"{self._path}: {answer.get('error', 'the worker died')}", retryable=False)
         local = Deployment(
             provider=self.name, base_url=f"{answer['url']}/v1", api_key_env="worker", options=self._passed
@@ -138,7 +154,7 @@ class Gguf:
                 await process.stdin.drain()
                 line = await process.stdout.readline()
         except TimeoutError:
-            await self.close()
+            await self._stop()
             message = f"{self._path}: not loaded within {self._startup_s:g} s; raise startup_timeout_s"
             raise self._failed(model, message, retryable=False) from None
         except OSError:

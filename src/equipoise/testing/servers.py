@@ -66,6 +66,7 @@ class FakeServer:
         misbehave: for the number of a call (from 0) and its request, what to do instead of answering.
         delay_s: time that every answer takes.
         between_s: time between the events of a stream.
+        tells_usage: streams of chat end with their usage though nobody asked, as with some vendors.
         timings: also say llama.cpp's ``timings``: 1 ms per input word, 10 ms per output word.
     """
 
@@ -76,9 +77,11 @@ class FakeServer:
         misbehave: Misbehaving | None = None,
         delay_s: float = 0.0,
         between_s: float = 0.0,
+        tells_usage: bool = False,
         timings: bool = False,
     ) -> None:
-        self._answer, self._misbehave, self._timings = answer, misbehave, timings
+        self._answer, self._misbehave = answer, misbehave
+        self._tells_usage, self._timings = tells_usage, timings
         self._delay_s, self._between_s = delay_s, between_s
         self._runner: web.AppRunner | None = None
         self.requests: list[dict[str, Any]] = []
@@ -138,7 +141,8 @@ class FakeServer:
         bill = Bill(body["model"], document["usage"]["prompt_tokens"])
         self.bills.append(bill)
         if stream:
-            return await self._streamed(request, as_frames(body, document, kind), bill, wrong)
+            asked = {**body, "stream_options": {"include_usage": True}} if self._tells_usage else body
+            return await self._streamed(request, as_frames(asked, document, kind), bill, wrong)
         bill.output_tokens = document["usage"]["completion_tokens"]
         return web.Response(body=as_document(document, kind), content_type="application/json")
 

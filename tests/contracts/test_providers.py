@@ -1,0 +1,664 @@
+"""What every provider keeps to, against a vendor that answers, misbehaves and keeps its own ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+import pytest
+
+from equipoise.contracts import Provider, UpstreamCall
+from equipoise.errors import ConfigError, ProviderError
+from equipoise.providers import PROVIDERS, gguf, make_provider
+from equipoise.providers.border import ErrorTable
+from equipoise.providers.vendors import VENDORS
+from equipoise.testing import FakeServer, Misbehaviour
+from equipoise.testing.servers import Misbehaving
+from equipoise.types import Deployment, Model, WireFormat
+from equipoise.wire import FORMATS, target_format, translate_request
+from tests.wire_samples import call as tool_call
+from tests.wire_samples import put_together, request_in
+
+MODEL = Model(name="m", max_output_tokens=200)
+KEY = "sk-very-secret"
+EVERY = sorted(PROVIDERS)
+# One of each kind: a format of its own, a row of data, a worker.
+KINDS = ["anthropic", "gemini", "gguf", "mistral", "openai"]
+WORKER = """
+import json, os, sys
+settings = json.loads(sys.stdin.readline())
+print(json.dumps({"url": open(settings["path"]).read()}), flush=True)
+sys.stdin.read()
+os._exit(0)
+"""
+HELLO: dict[str, Any] = {"model": "auto", "messages": [{"role": "user", "content": "say hello now"}]}
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, FakeServer], Provider]:
+    """A provider whose vendor is the fake server."""
+
+    def made(name: str, server: FakeServer, **more: Any) -> Provider:
+        if name == "gguf":
+            worker, model = tmp_path / "worker.py", tmp_path / "model.gguf"
+            worker.write_text(WORKER)
+            model.write_text(server.root_url)
+            monkeypatch.setattr(gguf, "_WORKER", worker)
+            monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+            return make_provider(Deployment(provider=name, options={"path": str(model)}), secret=str)
+        base_url = server.root_url if name in ("anthropic", "gemini") else server.base_url
+        deployment = Deployment(provider=name, base_url=base_url, api_key_env="THE_KEY", model_id="id-m", **more)
+        return make_provider(deployment, secret={"THE_KEY": KEY}.__getitem__)
+
+    return made
+
+
+Make = Callable[..., Provider]
+
+
+def call_of(provider: Provider, chat: Mapping[str, Any] = HELLO, **more: Any) -> UpstreamCall:
+    """A chat request as a call in a format that the provider speaks."""
+    kind = target_format("chat", provider.formats)
+    assert kind is not None
+    body = translate_request({**chat, "model": "auto"}, "chat", kind)
+    return UpstreamCall(model=MODEL, deployment=Deployment(provider="p"), kind=kind, body=body, **more)
+
+
+async def sent(provider: Provider, **more: Any) -> list[dict[str, Any]]:
+    """A stream, read to its end, as chat chunks."""
+    call = call_of(provider, stream=True, **more)
+    upstream = await provider.send(call)
+    decoder = FORMATS[call.kind].decoder()
+    chunks = [c async for event in upstream.events() for c in decoder.feed(event)]
+    await upstream.close()
+    assert decoder.complete
+    return chunks
+
+
+async def failure(make: Make, name: str, misbehave: Misbehaving, *, stream: bool = False) -> ProviderError:
+    async with FakeServer(str.upper, misbehave=misbehave) as server:
+        provider = make(name, server)
+        try:
+            with pytest.raises(ProviderError) as caught:
+                upstream = await provider.send(call_of(provider, stream=stream, first_byte_s=0.3))
+                async for _ in upstream.events() if stream else _documents(upstream):
+                    pass
+        finally:
+            await provider.close()
+        return caught.value
+
+
+async def _documents(upstream: Any) -> AsyncIterator[dict[str, Any]]:
+    yield await upstream.document()
+
+
+# ---------------------------------------------------------------- all of them
+
+
+@pytest.mark.parametrize("name", EVERY)
+async def test_every_provider_sends_and_streams_what_the_vendor_says(make: Make, name: str) -> None:
+    unasked = name in VENDORS and not VENDORS[name].stream_usage
+    async with FakeServer(str.upper, tells_usage=unasked) as server:
+        provider = make(name, server)
+        upstream = await provider.send(call := call_of(provider))
+        answer = FORMATS[call.kind].answer_to_chat(await upstream.document())
+        assert answer["choices"][0]["message"]["content"] == "SAY HELLO NOW"
+        assert upstream.status == 200 and await upstream.read() == await upstream.read()
+        await upstream.close()
+        whole = put_together(await sent(provider))
+        assert (whole["content"], whole["finish"], whole["usage"]) == ("SAY HELLO NOW", "stop", (3, 3))
+        reply = await provider.complete(MODEL, HELLO["messages"], max_tokens=5)
+        assert (reply.text, reply.input_tokens, reply.output_tokens, reply.finish) == ("SAY HELLO NOW", 3, 3, "stop")
+        await provider.close()
+        await provider.close()
+    assert [b.output_tokens for b in server.bills] == [3, 3, 3]
+    if name != "gguf":
+        assert all(KEY in "".join(headers.values()) for headers in server.headers)
+    if name not in ("gemini", "gguf"):
+        assert {r["model"] for r in server.requests} == {"id-m"}
+
+
+@pytest.mark.parametrize("name", EVERY)
+async def test_every_provider_speaks_what_it_says_it_speaks(make: Make, name: str) -> None:
+    async with FakeServer(str.upper) as server:
+        provider = make(name, server)
+        assert provider.name == name and provider.formats <= set(FORMATS)
+        for kind in sorted(provider.formats):
+            body = {"input": ["a b", "c"]} if kind == "embeddings" else translate_request(HELLO, "chat", kind)
+            call = UpstreamCall(model=MODEL, deployment=Deployment(provider=name), kind=kind, body=body)
+            upstream = await provider.send(call)
+            document = await upstream.document()
+            assert FORMATS[kind].finish(document) == "stop"
+            assert FORMATS[kind].usage(document) is not None
+        await provider.close()
+
+
+@pytest.mark.parametrize("name", EVERY)
+async def test_no_call_changes_the_body_that_it_was_given(make: Make, name: str) -> None:
+    async with FakeServer(str.upper) as server:
+        provider = make(name, server)
+        chat = request_in("chat")
+        chat["messages"][2] |= {"reasoning_content": "x", "thinking_blocks": []}
+        call = call_of(provider, chat, stream=True, mixed=True)
+        before = orjson.dumps(call.body)
+        await (await provider.send(call)).close()
+        assert orjson.dumps(call.body) == before
+        await provider.close()
+
+
+@pytest.mark.parametrize("name", [n for n in EVERY if n != "gguf"])
+async def test_a_missing_key_is_told_by_its_name_and_no_retry_mends_it(name: str) -> None:
+    def secret(variable: str) -> str:
+        raise ConfigError(f"environment variable {variable} is not set")
+
+    deployment = Deployment(provider=name, base_url="http://127.0.0.1:9", api_key_env="THE_KEY")
+    provider = make_provider(deployment, secret=secret)
+    with pytest.raises(ProviderError, match="THE_KEY") as caught:
+        await provider.send(call_of(provider))
+    assert (caught.value.vendor_code, caught.value.retryable) == ("no_key", False)
+    with pytest.raises(ConfigError, match="THE_KEY"):
+        await provider.complete(MODEL, HELLO["messages"])
+    await provider.close()
+
+
+@pytest.mark.parametrize("name", [n for n in VENDORS if VENDORS[n].base_url])
+def test_every_vendor_is_where_its_row_says(name: str) -> None:
+    parts = urlsplit(VENDORS[name].base_url or "")
+    here = parts.hostname == "127.0.0.1"
+    assert (parts.scheme, VENDORS[name].key_env is None) == (("http", True) if here else ("https", False))
+    assert not parts.path.endswith("/")
+    make_provider(Deployment(provider=name), secret=str)
+
+
+def test_the_price_catalog_knows_the_same_addresses() -> None:
+    from genai_prices.data import providers
+
+    known = {"x-ai": "xai", "moonshotai": "moonshot"}
+    checked = 0
+    for provider in providers:
+        row = VENDORS.get(known.get(provider.id, provider.id))
+        if row is not None and row.base_url is not None:
+            checked += 1
+            assert re.match(provider.api_pattern, row.base_url), provider.id
+    assert checked >= 12
+
+
+# ---------------------------------------------------------------- failures, one of each kind
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize(
+    ("status", "retryable"),
+    [(302, False), (400, False), (401, False), (403, False), (404, False), (413, False), (422, False)]
+    + [(408, True), (429, True), (500, True), (502, True), (503, True), (504, True), (529, True)],
+)
+async def test_statuses_are_mapped_in_the_same_way_everywhere(
+    make: Make, name: str, status: int, retryable: bool
+) -> None:
+    wrong = Misbehaviour(status=status, body="<html>no JSON</html>", content_type="text/html")
+    error = await failure(make, name, lambda n, b: wrong)
+    assert (error.status, error.retryable, error.model, error.provider) == (status, retryable, "m", name)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "code", "retryable"),
+    [
+        (Misbehaviour(drop=True), "connection_lost", True),
+        (Misbehaviour(hang_s=5.0), "timeout", True),
+        (Misbehaviour(body="<html>welcome</html>", content_type="text/html"), "bad_response", True),
+    ],
+)
+async def test_what_is_no_response_is_told_apart(
+    make: Make, name: str, stream: bool, wrong: Misbehaviour, code: str, retryable: bool
+) -> None:
+    error = await failure(make, name, lambda n, b: wrong, stream=stream)
+    assert (error.vendor_code, error.retryable) == (code, retryable)
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("body", ['{"choices": [{"mess', "", "[]", "null", '"x"', "\xff"])
+async def test_half_a_document_is_a_bad_response(make: Make, name: str, body: str) -> None:
+    error = await failure(make, name, lambda n, b: Misbehaviour(body=body))
+    assert (error.vendor_code, error.retryable, error.status) == ("bad_response", True, 200)
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_a_stream_that_is_reset_is_a_lost_connection(make: Make, name: str) -> None:
+    error = await failure(make, name, lambda n, b: Misbehaviour(break_after=0, then="reset"), stream=True)
+    assert (error.vendor_code, error.retryable) == ("connection_lost", True)
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_a_stream_that_ends_without_a_word_is_never_complete(make: Make, name: str) -> None:
+    async with FakeServer(str.upper, misbehave=lambda n, b: Misbehaviour(break_after=0, then="end")) as server:
+        provider = make(name, server)
+        call = call_of(provider, stream=True)
+        upstream = await provider.send(call)
+        decoder = FORMATS[call.kind].decoder()
+        async for event in upstream.events():
+            decoder.feed(event)
+        assert not decoder.complete
+        await provider.close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_closing_a_stream_cuts_the_vendor_off_and_its_bill(make: Make, name: str) -> None:
+    words = " ".join(["word"] * 500)
+    async with FakeServer(lambda p: words, between_s=0.005) as server:
+        provider = make(name, server)
+        upstream = await provider.send(call_of(provider, stream=True))
+        events = upstream.events()
+        await anext(events)
+        await upstream.close()
+        await upstream.close()
+        async with asyncio.timeout(5):
+            while server.at_once:
+                await asyncio.sleep(0.01)
+        assert server.bills[0].output_tokens < 400
+        await provider.close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_a_cancelled_call_cuts_the_vendor_off(make: Make, name: str) -> None:
+    async with FakeServer(str.upper, delay_s=30) as server:
+        provider = make(name, server)
+        task = asyncio.create_task(provider.send(call_of(provider)))
+        async with asyncio.timeout(10):
+            while not server.at_once:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            while server.at_once:
+                await asyncio.sleep(0.01)
+        await provider.close()
+
+
+@pytest.mark.parametrize("name", KINDS)
+async def test_a_key_that_a_vendor_quotes_back_reaches_no_message(make: Make, name: str) -> None:
+    quoted = {"error": {"message": f"Incorrect API key provided: {KEY}", "type": "x", "status": "y"}}
+    wrong = Misbehaviour(status=401, body=json.dumps(quoted))
+    error = await failure(make, name, lambda n, b: wrong)
+    assert (KEY in str(error)) == (name == "gguf") and "Incorrect API key" in str(error)
+
+
+@pytest.mark.parametrize("name", ["anthropic", "gemini", "openai"])
+async def test_nobody_listening_is_a_connection_error(name: str) -> None:
+    provider = make_provider(
+        Deployment(provider=name, base_url="http://127.0.0.1:9", api_key_env="K"), secret=lambda _: "k"
+    )
+    with pytest.raises(ProviderError) as caught:
+        await provider.send(call_of(provider))
+    assert (caught.value.vendor_code, caught.value.retryable) == ("connection", True)
+    await provider.close()
+
+
+# ---------------------------------------------------------------- the vendors' own errors
+
+
+GEMINI_MINUTE = {
+    "error": {
+        "code": 429,
+        "message": "slow down",
+        "status": "RESOURCE_EXHAUSTED",
+        "details": [
+            {"@type": "type.googleapis.com/google.rpc.QuotaFailure", "violations": [{"quotaId": "RequestsPerMinute"}]},
+            {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "46.5s"},
+        ],
+    }
+}
+GEMINI_DAY = json.loads(json.dumps(GEMINI_MINUTE).replace("PerMinute", "PerDayPerProject"))
+SPENT = {"type": "rate_limit_error", "message": "m", "details": {"error_code": "enforced_spend_limit_reached"}}
+REPORTED: list[tuple[str, int, dict[str, Any], str, bool, float | None]] = [
+    ("openai", 429, {"error": {"message": "m", "code": "rate_limit_exceeded"}}, "rate_limit_exceeded", True, None),
+    ("openai", 429, {"error": {"message": "m", "code": "insufficient_quota"}}, "insufficient_quota", False, None),
+    (
+        "openai",
+        400,
+        {"error": {"message": "m", "code": "context_length_exceeded"}},
+        "context_length_exceeded",
+        False,
+        None,
+    ),
+    ("openai", 500, {"error": "plain words"}, "", True, None),
+    ("mistral", 422, {"object": "error", "message": "m", "type": "invalid", "code": "1000"}, "1000", False, None),
+    ("openrouter", 402, {"error": {"code": 402, "message": "m"}}, "402", False, None),
+    (
+        "anthropic",
+        529,
+        {"type": "error", "error": {"type": "overloaded_error", "message": "m"}},
+        "overloaded_error",
+        True,
+        None,
+    ),
+    ("anthropic", 429, {"type": "error", "error": SPENT}, "enforced_spend_limit_reached", False, None),
+    (
+        "anthropic",
+        402,
+        {"type": "error", "error": {"type": "billing_error", "message": "m"}},
+        "billing_error",
+        False,
+        None,
+    ),
+    ("gemini", 429, GEMINI_MINUTE, "RESOURCE_EXHAUSTED", True, 46.5),
+    ("gemini", 429, GEMINI_DAY, "QUOTA_PER_DAY", False, 46.5),
+    ("gemini", 503, {"error": {"code": 503, "message": "m", "status": "UNAVAILABLE"}}, "UNAVAILABLE", True, None),
+    (
+        "gemini",
+        400,
+        {"error": {"code": 400, "message": "m", "status": "FAILED_PRECONDITION"}},
+        "FAILED_PRECONDITION",
+        False,
+        None,
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "status", "document", "code", "retryable", "wait_s"), REPORTED)
+async def test_a_vendors_error_is_read_by_its_code(
+    make: Make, name: str, status: int, document: dict[str, Any], code: str, retryable: bool, wait_s: float | None
+) -> None:
+    wrong = Misbehaviour(status=status, body=json.dumps(document))
+    error = await failure(make, name, lambda n, b: wrong)
+    assert (error.status, error.vendor_code, error.retryable, error.retry_after_s) == (status, code, retryable, wait_s)
+
+
+IN_STREAM: list[tuple[str, str, int | None, bool]] = [
+    ("openai", 'data: {"error": {"message": "m", "type": "server_error", "code": null}}\n\n', 500, True),
+    ("openai", 'data: {"error": {"message": "m", "code": "insufficient_quota"}}\n\n', 429, False),
+    ("openrouter", 'data: {"error": {"code": 502, "message": "m"}, "choices": []}\n\n', 502, True),
+    ("openai", 'event: error\ndata: {"type":"error","code":"server_error","message":"m"}\n\n', 500, True),
+    (
+        "openai",
+        'data: {"type":"response.failed","response":{"error":{"code":"rate_limit_exceeded","message":"m"}}}\n\n',
+        429,
+        True,
+    ),
+    (
+        "anthropic",
+        'event: error\ndata: {"type":"error","error":{"type":"overloaded_error","message":"Overloaded"}}\n\n',
+        529,
+        True,
+    ),
+    (
+        "anthropic",
+        'event: error\ndata: {"type":"error","error":{"type":"invalid_request_error","message":"m"}}\n\n',
+        400,
+        False,
+    ),
+    ("gemini", 'data: {"error":{"code":503,"message":"m","status":"UNAVAILABLE"}}\n\n', 503, True),
+    ("groq", 'data: {"error": {"message": "who knows"}}\n\n', None, True),
+]
+
+
+@pytest.mark.parametrize(("name", "raw", "status", "retryable"), IN_STREAM)
+async def test_an_error_inside_a_stream_is_the_same_error(
+    make: Make, name: str, raw: str, status: int | None, retryable: bool
+) -> None:
+    wrong = Misbehaviour(body=raw, content_type="text/event-stream")
+    error = await failure(make, name, lambda n, b: wrong, stream=True)
+    assert (error.status, error.retryable) == (status, retryable)
+
+
+async def test_the_word_error_in_an_answer_is_not_an_error(make: Make) -> None:
+    async with FakeServer(lambda p: '{"error": {"message": "said the model"}, "type": "error"}') as server:
+        for name in ("openai", "anthropic", "gemini"):
+            provider = make(name, server)
+            assert "said the model" in put_together(await sent(provider))["content"]
+            await provider.close()
+
+
+@pytest.mark.parametrize(
+    ("headers", "wait_s"),
+    [
+        ((("Retry-After", "7"),), 7.0),
+        ((("retry-after-ms", "1500"), ("Retry-After", "2")), 1.5),
+        ((("Retry-After", "1e9"),), 3600.0),
+        ((), None),
+    ],
+)
+async def test_the_wait_that_a_vendor_asks_for_is_carried(
+    make: Make, headers: tuple[tuple[str, str], ...], wait_s: float | None
+) -> None:
+    error = await failure(make, "anthropic", lambda n, b: Misbehaviour(status=429, headers=headers))
+    assert error.retry_after_s == wait_s
+
+
+def test_every_vendor_reads_errors_by_a_table() -> None:
+    tables = {id(v.errors): v.errors for v in VENDORS.values()}
+    for table in tables.values():
+        assert isinstance(table, ErrorTable) and table.final and set(table.statuses.values()) <= set(range(400, 600))
+
+
+# ---------------------------------------------------------------- what each vendor is sent
+
+
+async def request_to(make: Make, name: str, call: Callable[[Provider], UpstreamCall]) -> dict[str, Any]:
+    async with FakeServer(lambda p: "x") as server:
+        provider = make(name, server)
+        await (await provider.send(call(provider))).close()
+        await provider.close()
+        return server.requests[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "field"),
+    [
+        ("openai", "max_completion_tokens"),
+        ("groq", "max_completion_tokens"),
+        ("mistral", "max_tokens"),
+        ("vllm", "max_tokens"),
+    ],
+)
+@pytest.mark.parametrize("given", ["max_tokens", "max_completion_tokens"])
+async def test_the_limit_goes_by_the_vendors_name_and_within_the_models_limit(
+    make: Make, name: str, field: str, given: str
+) -> None:
+    body = await request_to(make, name, lambda p: call_of(p, {**HELLO, given: 5000}))
+    assert {k: v for k, v in body.items() if k.startswith("max")} == {field: 200}
+
+
+async def test_hints_that_a_strict_vendor_would_refuse_are_left_out(make: Make) -> None:
+    chat = {**HELLO, "store": True, "user": "u", "seed": 3, "temperature": 0.2, "prompt_cache_key": "k"}
+    strict = await request_to(make, "mistral", lambda p: call_of(p, chat, stream=True))
+    assert strict == {
+        "model": "id-m",
+        "messages": HELLO["messages"],
+        "stream": True,
+        "random_seed": 3,
+        "temperature": 0.2,
+    }
+    open_minded = await request_to(make, "openai", lambda p: call_of(p, chat, stream=True))
+    assert {k: open_minded[k] for k in chat if k != "model"} == {k: v for k, v in chat.items() if k != "model"}
+    assert open_minded["stream_options"] == {"include_usage": True}
+
+
+async def test_unknown_fields_of_a_client_pass_through(make: Make) -> None:
+    body = await request_to(make, "openai_compatible", lambda p: call_of(p, {**HELLO, "top_k": 4, "x_new": {"a": [1]}}))
+    assert (body["top_k"], body["x_new"]) == (4, {"a": [1]})
+
+
+async def test_anthropic_gets_its_headers_a_limit_and_the_clients_beta_features(make: Make) -> None:
+    async with FakeServer(lambda p: "x") as server:
+        provider = make("anthropic", server)
+        headers = {"anthropic-beta": "context-management-2025-06-27", "cookie": "secret", "authorization": "mine"}
+        await (await provider.send(call_of(provider, headers=headers))).close()
+        await provider.close()
+    assert server.requests[0]["max_tokens"] == 200
+    sent_headers = {k.lower(): v for k, v in server.headers[0].items()}
+    assert (sent_headers["x-api-key"], sent_headers["anthropic-version"]) == (KEY, "2023-06-01")
+    assert sent_headers["anthropic-beta"] == "context-management-2025-06-27"
+    assert "authorization" not in sent_headers and "cookie" not in sent_headers
+
+
+async def test_thinking_fits_below_the_limit_or_is_left_out(make: Make) -> None:
+    def thinking(most: int, budget: int) -> Callable[[Provider], UpstreamCall]:
+        body = {
+            "model": "auto",
+            "max_tokens": most,
+            "messages": HELLO["messages"],
+            "thinking": {"type": "enabled", "budget_tokens": budget},
+        }
+        model = Model(name="m", max_output_tokens=4000)
+        deployment = Deployment(provider="anthropic")
+        return lambda p: UpstreamCall(model=model, deployment=deployment, kind="messages", body=body)
+
+    assert (await request_to(make, "anthropic", thinking(9000, 8000)))["thinking"]["budget_tokens"] == 3999
+    assert (await request_to(make, "anthropic", thinking(3000, 2000)))["thinking"]["budget_tokens"] == 2000
+    assert "thinking" not in await request_to(make, "anthropic", thinking(1000, 8000))
+
+
+async def test_gemini_has_the_model_in_the_path_and_never_in_the_body(make: Make) -> None:
+    body = await request_to(make, "gemini", lambda p: call_of(p, {**HELLO, "max_tokens": 5000}, stream=True))
+    assert "model" not in body and "stream" not in body
+    assert body["generationConfig"] == {"maxOutputTokens": 200}
+
+
+@pytest.mark.parametrize(("model_id", "signed"), [("gemini-3-pro", True), ("gemini-2.5-flash", False)])
+async def test_gemini_gets_a_mark_on_calls_that_another_model_made(make: Make, model_id: str, signed: bool) -> None:
+    async with FakeServer(lambda p: "x") as server:
+        provider = make_provider(
+            Deployment(provider="gemini", base_url=server.root_url, api_key_env="K", model_id=model_id),
+            secret=lambda _: "k",
+        )
+        await (await provider.send(call_of(provider, request_in("chat")))).close()
+        await provider.close()
+    parts = server.requests[0]["contents"][1]["parts"]
+    marks = [p.get("thoughtSignature") for p in parts if "functionCall" in p]
+    assert marks == (["skip_thought_signature_validator", None] if signed else [None, None])
+
+
+MIXED = [
+    {"role": "user", "content": "a"},
+    {
+        "role": "assistant",
+        "content": "b",
+        "reasoning_content": "r",
+        "thinking_blocks": [{"type": "thinking", "thinking": "t", "signature": "c2ln"}],
+        "tool_calls": [
+            {
+                **tool_call("functions.look:0!", "look", "{}"),
+                "extra_content": {"google": {"thought_signature": "Z29v"}},
+            }
+        ],
+    },
+    {"role": "tool", "tool_call_id": "functions.look:0!", "content": "c"},
+    {"role": "developer", "content": "d"},
+    {"role": "user", "content": "e"},
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("openai", set()),
+        ("mistral", set()),
+        ("deepseek", {"reasoning_content"}),
+        ("openrouter", {"reasoning_content", "extra_content"}),
+    ],
+)
+async def test_what_a_vendor_wants_back_stays_and_what_another_left_goes(make: Make, name: str, kept: set[str]) -> None:
+    chat = {**HELLO, "messages": MIXED}
+    own = await request_to(make, name, lambda p: call_of(p, chat))
+    found = {k for m in own["messages"] for k in (*m, *(k for c in m.get("tool_calls", ()) for k in c))}
+    assert found - {"role", "content", "tool_calls", "tool_call_id", "id", "type", "function"} == kept
+    mixed = await request_to(make, name, lambda p: call_of(p, chat, mixed=True))
+    assert b"c2ln" not in orjson.dumps(mixed) and b"Z29v" not in orjson.dumps(mixed)
+    assert "reasoning_content" not in mixed["messages"][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("mistral", r"[a-zA-Z0-9]{9}"), ("openai", r"functions\.look:0!"), ("anthropic", r"call_\w{19}")],
+)
+async def test_tool_call_ids_are_ones_that_the_vendor_takes_in_call_and_result(
+    make: Make, name: str, pattern: str
+) -> None:
+    body = await request_to(make, name, lambda p: call_of(p, {**HELLO, "messages": MIXED}))
+    ids = re.findall(r'"(?:tool_call_id|id|tool_use_id)":"([^"]+)"', orjson.dumps(body["messages"]).decode())
+    assert len(ids) == 2 and len(set(ids)) == 1 and re.fullmatch(pattern, ids[0])
+
+
+async def test_only_openai_is_told_of_developers(make: Make) -> None:
+    for name, role in (("openai", "developer"), ("together", "system")):
+        body = await request_to(make, name, lambda p: call_of(p, {**HELLO, "messages": MIXED}))
+        assert body["messages"][3]["role"] == role
+
+
+@pytest.mark.parametrize(("kind", "name"), [("messages", "anthropic"), ("responses", "openai"), ("gemini", "gemini")])
+async def test_a_request_in_the_vendors_own_format_goes_as_it_came(make: Make, kind: WireFormat, name: str) -> None:
+    body = request_in(kind)
+    model = Model(name="m")
+    call = UpstreamCall(model=model, deployment=Deployment(provider=name), kind=kind, body=body, stream=True)
+    received = await request_to(make, name, lambda p: call)
+    expected = request_in(kind)
+    if kind == "gemini":
+        del expected["model"], expected["stream"]
+    else:
+        expected["model"] = "id-m"
+    if kind == "messages":  # asked for too little room to think in
+        del expected["thinking"]
+    assert received == expected
+
+
+@pytest.mark.parametrize(("kind", "name"), [("messages", "anthropic"), ("responses", "openai"), ("gemini", "gemini")])
+async def test_signatures_of_other_models_are_left_out_of_a_mixed_conversation(
+    make: Make, kind: WireFormat, name: str
+) -> None:
+    body = request_in(kind)
+    deployment = Deployment(provider=name)
+    call = UpstreamCall(model=MODEL, deployment=deployment, kind=kind, body=body, stream=True, mixed=True)
+    received = orjson.dumps(await request_to(make, name, lambda p: call))
+    assert b"c2lnbmVk" not in received and b"c2VhbGVk" not in received
+    assert b"Let me see." in received and received.count(b"warmth") >= 3
+
+
+# ---------------------------------------------------------------- keys
+
+
+async def test_a_key_file_is_read_and_read_again_when_it_changes(tmp_path: Path, make: Make) -> None:
+    path = tmp_path / "key"
+    path.write_text("first\n")
+    async with FakeServer(str.upper) as server:
+        deployment = Deployment(provider="openai", base_url=server.base_url, api_key_file=str(path))
+        provider = make_provider(deployment, secret=str)
+        await (await provider.send(call_of(provider))).close()
+        path.write_text("second")
+        os.utime(path, ns=(1, 1))
+        await (await provider.send(call_of(provider))).close()
+        await provider.close()
+    assert [h["Authorization"] for h in server.headers] == ["Bearer first", "Bearer second"]
+
+
+@pytest.mark.parametrize("content", ["", "  \n", "two\nlines", "\x00key", "schlüssel"])
+async def test_a_key_file_without_a_key_is_told_by_its_name_alone(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "key"
+    path.write_text(content, encoding="utf-8")
+    provider = make_provider(Deployment(provider="openai", api_key_file=str(path)), secret=str)
+    with pytest.raises(ProviderError, match="holds no key") as caught:
+        await provider.send(call_of(provider))
+    assert str(path) in str(caught.value) and "two" not in str(caught.value)
+    await provider.close()
+
+
+async def test_a_missing_key_file_is_told(tmp_path: Path) -> None:
+    provider = make_provider(Deployment(provider="openai", api_key_file=str(tmp_path / "none")), secret=str)
+    with pytest.raises(ProviderError, match="No such file"):
+        await provider.send(call_of(provider))
+    await provider.close()
+
+
+@pytest.mark.parametrize("base_url", ["example.org/v1", "ftp://example.org", "http://", "file:///etc/passwd"])
+def test_a_base_url_that_is_none_is_refused_when_it_is_read(base_url: str) -> None:
+    with pytest.raises(ConfigError, match="not a URL"):
+        make_provider(Deployment(provider="openai", base_url=base_url), secret=str)
