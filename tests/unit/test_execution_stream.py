@@ -145,13 +145,17 @@ async def test_what_another_model_could_only_garble_is_not_continued(sent: list[
 
 @virtually
 async def test_a_continuation_that_breaks_too_is_continued_again() -> None:
+    tiny = answering(" the end")
     ex = executor(
         [model("big"), model("small"), model("tiny")],
-        {"big": breaking(after=3), "small": breaking(" x y z u v", after=3), "tiny": answering(" the end")},
+        {"big": breaking(after=3), "small": breaking(" x y z u v", after=3), "tiny": tiny},
         attempts_per_model=1,
     )
-    running = await ex.run(Plan(model="big", fallback=("small", "tiny")), work(stream=True), always)
+    running = await ex.run(Plan(model="big", fallback=("small", "tiny")), work(stream=True, max_tokens=50), always)
     answer = await read(running)
+    assert tiny.sent[0].body["messages"][1]["content"] == "one two x"
+    assert tiny.sent[0].body["max_tokens"] == 47
+    assert running.attempts[1].usage.input_tokens == 4 + 2 + len(GO_ON.split())
     assert text_of(answer) == "one two x the end"
     assert [a.model for a in running.attempts] == ["big", "small", "tiny"]
     assert running.status == "ok"

@@ -15,8 +15,7 @@ from equipoise.execution.billing import cost_usd, estimated, price_of, sound, wa
 from equipoise.execution.clock import Clock
 from equipoise.execution.place import End, Place
 from equipoise.execution.reader import Reader
-from equipoise.execution.work import Work
-from equipoise.types import Attempt, AttemptKind, TokenUsage
+from equipoise.types import Attempt, AttemptKind, TokenUsage, WireFormat
 from equipoise.wire import FORMATS, BadAnswer, Body, SseEvent, translate_answer
 
 Count = Callable[[str], int]
@@ -44,6 +43,10 @@ class Meter:
 class Call:
     """One attempt. ``begin`` brings the first content; ``more`` the rest of a stream; ``settle`` the bill.
 
+    Args:
+        into: the client's format.
+        input_tokens: our count of all that is sent.
+
     Attributes:
         held: what a stream has said up to its first content.
         payload: the answer, in the client's format, where it is not streamed.
@@ -52,15 +55,25 @@ class Call:
 
     __slots__ = (
         "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
-        "_began", "_events", "_first_s", "_lease", "_meter", "_over", "_said", "_started", "_upstream", "_work",
+        "_began", "_events", "_first_s", "_input_tokens", "_into", "_lease", "_meter", "_over", "_said", "_started",
+        "_upstream",
     )  # fmt: skip
 
-    def __init__(self, place: Place, request: UpstreamCall, kind: AttemptKind, meter: Meter, work: Work) -> None:
+    def __init__(
+        self,
+        place: Place,
+        request: UpstreamCall,
+        kind: AttemptKind,
+        meter: Meter,
+        *,
+        into: WireFormat,
+        input_tokens: int,
+    ) -> None:
         self.place, self.request, self.kind = place, request, kind
-        self._meter, self._work = meter, work
+        self._meter, self._into, self._input_tokens = meter, into, input_tokens
         self._started = meter.clock.time()
         self._began = meter.clock.monotonic()
-        self._lease = place.begin(self._began, work.input_tokens)
+        self._lease = place.begin(self._began, input_tokens)
         self._upstream: Upstream | None = None
         self._first_s: float | None = None
         self._over = False
@@ -166,7 +179,7 @@ class Call:
             said, text, whole = self.reader.usage, self.reader.output_text, self.reader.complete
         if whole and said is not None:
             return sound(said)
-        return estimated(said, input_tokens=self._work.input_tokens, output_tokens=self._meter.count(text()))
+        return estimated(said, input_tokens=self._input_tokens, output_tokens=self._meter.count(text()))
 
     async def _read(self, upstream: Upstream) -> None:
         form = FORMATS[self.request.kind]
@@ -176,7 +189,7 @@ class Call:
             if not isinstance(answer, dict):
                 raise self._wrong("the answer is not a JSON object", code="bad_response")
             form.finish(answer)
-            if self.request.kind != self._work.format:
+            if self.request.kind != self._into:
                 payload = self._translated(answer)
         except orjson.JSONDecodeError:
             raise self._wrong("the answer is not JSON", code="bad_response") from None
@@ -186,7 +199,7 @@ class Call:
 
     def _translated(self, answer: Body) -> bytes:
         name, now = self.place.model.name, int(self._started)
-        return orjson.dumps(translate_answer(answer, self.request.kind, self._work.format, name, now=now))
+        return orjson.dumps(translate_answer(answer, self.request.kind, self._into, name, now=now))
 
     async def _read_to_content(self, upstream: Upstream, reader: Reader) -> None:
         self._events = aiter(upstream.events())

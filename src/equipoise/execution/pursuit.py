@@ -8,7 +8,7 @@ from equipoise.config import ExecutionConfig
 from equipoise.contracts import UpstreamCall
 from equipoise.errors import ProviderError
 from equipoise.execution.call import Call, Meter
-from equipoise.execution.continuation import can_continue, continued
+from equipoise.execution.continuation import GO_ON, can_continue, continued
 from equipoise.execution.course import Course, Step
 from equipoise.execution.failure import ExecutionFailed, failure
 from equipoise.execution.hedge import Hedging, race
@@ -27,13 +27,16 @@ class Pursuit:
     """
 
     __slots__ = (
-        "deadline", "waited_s", "_bodies", "_course", "_format", "_hedging", "_loop", "_meter", "_settings", "_work",
+        "deadline", "waited_s", "_bodies", "_course", "_format", "_hedging", "_input_tokens", "_loop", "_meter",
+        "_said", "_settings", "_work",
     )  # fmt: skip
 
     def __init__(self, course: Course, work: Work, settings: ExecutionConfig, hedging: Hedging, meter: Meter) -> None:
         self._course, self._work, self._settings = course, work, settings
         self._hedging, self._meter = hedging, meter
         self._format: WireFormat = work.format
+        self._input_tokens = work.input_tokens
+        self._said = ""
         self._bodies: dict[WireFormat, Body] = {work.format: work.body}
         self._loop = asyncio.get_running_loop()
         total_s = settings.total_s if work.deadline_s is None else min(settings.total_s, work.deadline_s)
@@ -65,9 +68,11 @@ class Pursuit:
         reader = broken.reader
         if self._settings.midstream != "continue" or reader is None or not can_continue(self._work, reader):
             return None
-        text = "".join(reader.text)
+        self._said += "".join(reader.text)
+        count = self._meter.count
         self._format = "chat"
-        self._bodies = {"chat": continued(self._work, text, broken.usage.output_tokens)}
+        self._bodies = {"chat": continued(self._work, self._said, count(self._said))}
+        self._input_tokens = self._work.input_tokens + count(self._said) + count(GO_ON)
         try:
             return await self.call()
         except ExecutionFailed:
@@ -121,7 +126,7 @@ class Pursuit:
             mixed=work.answered_by is not None and work.answered_by != place.model.name,
         )
         self._course.called(place, hedge=kind == "hedge")
-        return Call(place, request, kind, self._meter, work)
+        return Call(place, request, kind, self._meter, into=work.format, input_tokens=self._input_tokens)
 
     async def _rest(self, seconds: float) -> None:
         self.waited_s += seconds
