@@ -35,6 +35,7 @@ class _Rates(_Strict):
     prefill_s_per_token: _Money
     decode_s_per_token: _Money
     usd_per_compute_s: _Money
+    draws_share_prefill: bool = False
 
 
 class _Candidate(_Strict):

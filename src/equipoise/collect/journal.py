@@ -34,7 +34,10 @@ _SYNC_S = 2.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """One paid answer. ``time`` is seconds since 1970; ``timings`` what the server said of its compute."""
+    """One paid answer. ``time`` is seconds since 1970; ``timings`` what the server said of its compute.
+
+    ``logprobs``: how sure the model was of its tokens, where that is known (``outcome.SURENESS`` names them).
+    """
 
     prompt_id: str
     candidate: str
@@ -51,6 +54,7 @@ class Answer:
     cost_usd: float | None
     time: float
     timings: Mapping[str, Any] = field(default_factory=dict)
+    logprobs: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def key(self) -> Key:

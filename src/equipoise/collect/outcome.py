@@ -14,6 +14,8 @@ from equipoise.collect.journal import Journal
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow
 
+# Log-probability of the tokens of an answer, and the lead of the likeliest token over the second; null if unknown.
+SURENESS = ("logprob_mean", "logprob_min", "margin_mean", "margin_min")
 _DRAW_COLUMNS = pa.schema(
     [
         ("prompt_id", pa.string()),
@@ -28,6 +30,7 @@ _DRAW_COLUMNS = pa.schema(
         ("latency_s", pa.float64()),
         ("compute_s", pa.float64()),
         ("cost_usd", pa.float64()),
+        *((name, pa.float32()) for name in SURENESS),
     ]
 )
 _MEASURES = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s")
@@ -89,7 +92,11 @@ def _draw_row(journal: Journal, candidate: AskedModel, prompt_id: str, sample: i
     if answer is None:
         return None
     cost = candidate.cost_of(
-        answer.input_tokens, answer.output_tokens, cached=answer.cached_tokens, compute_s=answer.compute_s
+        answer.input_tokens,
+        answer.output_tokens,
+        cached=answer.cached_tokens,
+        compute_s=answer.compute_s,
+        sample=sample,
     )
     return {
         "prompt_id": prompt_id,
@@ -105,6 +112,7 @@ def _draw_row(journal: Journal, candidate: AskedModel, prompt_id: str, sample: i
         "latency_s": answer.latency_s,
         "compute_s": answer.compute_s,
         "cost_usd": cost,
+        **{name: answer.logprobs.get(name) for name in SURENESS},
     }
 
 

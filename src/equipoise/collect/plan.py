@@ -23,11 +23,15 @@ _SPEED_OPTIONS = frozenset({"slots", "threads", "timeout_s", "startup_timeout_s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rates:
-    """Compute time per token, measured once on a quiet machine: costs that shared load cannot distort."""
+    """Compute time per token, measured once on a quiet machine: costs that shared load cannot distort.
+
+    ``draws_share_prefill``: several draws of a prompt are asked for at once, so that it is read once.
+    """
 
     prefill_s_per_token: float
     decode_s_per_token: float
     usd_per_compute_s: float
+    draws_share_prefill: bool = False
 
     def compute_s(self, input_tokens: float, output_tokens: float) -> float:
         """Compute time of a call."""
@@ -79,19 +83,23 @@ class AskedModel:
         """Temperature of one draw."""
         return self.temperature if sample == 0 else self.sample_temperature
 
-    def cost_usd(self, reply: Reply) -> float | None:
+    def cost_usd(self, reply: Reply, *, sample: int = 0) -> float | None:
         """Cost of a reply; None when nothing says what it costs."""
         return self.cost_of(
             reply.input_tokens,
             reply.output_tokens,
             cached=cached_tokens(reply.raw),
             compute_s=reply.compute_s,
+            sample=sample,
         )
 
-    def cost_of(self, inputs: int, outputs: int, *, cached: int, compute_s: float | None) -> float | None:
-        """Cost from what a call used; None when nothing says what it costs."""
+    def cost_of(
+        self, inputs: int, outputs: int, *, cached: int, compute_s: float | None, sample: int = 0
+    ) -> float | None:
+        """Cost of one draw from what the call used; None when nothing says what it costs."""
         if self.rates is not None:
-            return self.rates.compute_s(inputs, outputs) * self.rates.usd_per_compute_s
+            again = sample > 0 and self.rates.draws_share_prefill
+            return self.rates.compute_s(0 if again else inputs, outputs) * self.rates.usd_per_compute_s
         if self.price is None or (self.price.usd_per_compute_s and compute_s is None):
             return None
         return self.price.cost_usd(inputs, outputs, cached_tokens=min(cached, inputs), compute_s=compute_s or 0.0)

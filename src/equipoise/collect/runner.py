@@ -303,7 +303,7 @@ def _answer(draw: Draw, reply: Reply) -> Answer:
         cached_tokens=cached_tokens(reply.raw),
         latency_s=round(reply.latency_s, 6),
         compute_s=reply.compute_s,
-        cost_usd=draw.candidate.cost_usd(reply),
+        cost_usd=draw.candidate.cost_usd(reply, sample=sample),
         time=round(time.time(), 3),
         timings=timings if isinstance(timings, dict) else {},
     )
