@@ -22,7 +22,7 @@ from equipoise.testing.answers import (
     prompt_of,
 )
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, Body
+from equipoise.wire import FORMATS, BadRequest, Body
 
 _MAX_BODY = 64 << 20
 
@@ -134,7 +134,11 @@ class FakeServer:
             document = embeddings(body)
             self.bills.append(Bill(body["model"], document["usage"]["prompt_tokens"]))
             return web.json_response(document)
-        chat = {**FORMATS[kind].to_chat(body), "model": body["model"]}
+        try:
+            chat = {**FORMATS[kind].to_chat(body), "model": body["model"]}
+        except BadRequest as refused:
+            error = FORMATS[kind].error(400, refused.code, str(refused), refused.param)
+            return web.json_response(error, status=400)
         prompt = prompt_of(chat)
         self.answered[body["model"], prompt] += 1
         document = completion(chat, self._answer(prompt), timings=self._timings)

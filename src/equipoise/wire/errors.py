@@ -17,8 +17,8 @@ class BadRequest(InputError):
 class Untranslatable(BadRequest):
     """The request needs something that the target format has no place for; another model may serve it."""
 
-    def __init__(self, message: str, *, param: str | None = None) -> None:
-        super().__init__(message, param=param, code="unsupported_by_format")
+    def __init__(self, message: str, *, param: str | None = None, code: str = "unsupported_by_format") -> None:
+        super().__init__(message, param=param, code=code)
 
 
 class BadAnswer(EquipoiseError):

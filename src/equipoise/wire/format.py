@@ -30,6 +30,7 @@ class Asked:
         include_usage: whether a stream is to end with its usage.
         affinity: what stays the same over a conversation, hashed: system prompt, tools, first user message.
         turns: user messages so far.
+        vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
     """
 
     model: str
@@ -44,6 +45,7 @@ class Asked:
     affinity: bytes = b""
     turns: int = 1
     user: str | None = None
+    vendor_state: str | None = None
 
 
 class Decoder(Protocol):

@@ -69,6 +69,7 @@ class Messages:
             max_output_tokens=most,
             capabilities=_capabilities(tools, reading.images, body),
             user=maybe_text(maybe_object(body, "metadata"), "user_id", "metadata."),
+            vendor_state="thread" if body.get("thread") is not None else None,
         )
 
     def to_chat(self, body: Body) -> Body:
@@ -109,9 +110,10 @@ class Messages:
         return answers.finish_of(answer.get("stop_reason"))
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
-        """Anthropic's error shape, with ``code`` and ``param`` added."""
+        """Anthropic's error shape, with ``code`` (where the SDKs look for it too) and ``param`` added."""
         kind = ERROR_TYPES.get(status, "api_error" if status >= 500 else "invalid_request_error")
-        return {"type": "error", "error": {"type": kind, "message": message, "code": code, "param": param}}
+        error = {"type": kind, "message": message, "code": code, "param": param, "details": {"error_code": code}}
+        return {"type": "error", "error": error}
 
 
 def _read_content(reading: Reading, role: str, content: Any, where: str) -> int:

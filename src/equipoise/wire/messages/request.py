@@ -36,7 +36,14 @@ _NAME: Any = "messages"
 
 
 def to_chat(body: Body) -> Body:
-    """The chat request that asks for the same."""
+    """The chat request that asks for the same.
+
+    Raises:
+        Untranslatable: it leans on what the vendor remembers. Anthropic's SDKs know the code, and send everything.
+    """
+    if body.get("thread") is not None:
+        message = "'thread' needs the vendor's own memory; send the whole conversation without it"
+        raise Untranslatable(message, param="thread", code="thread_unsupported_request")
     chat: Body = {k: body[k] for k in _SAME if k in body}
     chat["messages"] = [*_system(body.get("system")), *_all_messages(body)]
     if body.get("tools"):

@@ -52,6 +52,7 @@ class Responses:
             max_output_tokens=maybe_count(body, "max_output_tokens"),
             capabilities=_capabilities(tools, reading.images, body),
             user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
+            vendor_state=next((f for f in request.STATEFUL if body.get(f) is not None), None),
         )
 
     def to_chat(self, body: Body) -> Body:
