@@ -110,7 +110,9 @@ async def test_keys_are_made_listed_and_revoked_by_an_administrator(tmp_path: Pa
             assert answer.status == 200 and (await answer.json())["revoked"] is not None
         for bad in ({"name": ""}, {"name": 3}, {"scopes": ["call"]}, {"name": "x", "scopes": ["fly"]}, {"nmae": "x"}):
             status, document, _ = await gateway.post("/admin/keys", bad, **admin)
-            assert status in (400, 404) and document["error"]["code"], bad
+            assert status == 400 and document["error"]["code"], bad
+        async with gateway.session.delete(gateway.url + "/admin/keys/eq-nobody", headers=admin) as answer:
+            assert answer.status == 404 and (await answer.json())["error"]["code"] == "key_not_found"
 
 
 async def test_status_tells_how_everything_is_doing(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ COMMANDS = {
     "calibrate": "set a policy on rows that the router has not seen",
     "keys": "make, list and revoke API keys of the gateway",
     "log": "export, follow or prune the log of decisions",
+    "bench": "measure the gateway on this machine, against a direct call and a bare proxy",
     "routers": "list routers and policies with their parameters",
 }
 

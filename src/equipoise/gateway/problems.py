@@ -7,6 +7,9 @@ from collections.abc import Mapping
 from equipoise.errors import EquipoiseError, InputError, NoModel, ProviderError, UnknownName
 from equipoise.storage.store import StoreUnavailable
 
+# What requests ask for; other names that are not known are faults of the request.
+_LOOKED_UP = frozenset({"model", "key"})
+
 
 class Problem(EquipoiseError):
     """An answer that is an error.
@@ -43,7 +46,7 @@ def problem_of(error: EquipoiseError) -> Problem:
         return error
     message = " ".join(str(error).split())
     if isinstance(error, UnknownName):
-        return Problem(404, f"{error.kind}_not_found", message)
+        return Problem(404 if error.kind in _LOOKED_UP else 400, f"{error.kind}_not_found", message)
     if isinstance(error, InputError):
         return Problem(400, error.code, message, param=getattr(error, "param", None))
     if isinstance(error, NoModel):

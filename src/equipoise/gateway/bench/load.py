@@ -1,6 +1,6 @@
 """Load: requests over some connections, each sending its next when its last is answered, timed one by one.
 
-python -m equipoise.gateway.bench.load --port P --connections 16 --seconds 5 [--key K] [--model M]     prints JSON
+python -m equipoise.gateway.bench.load --port P --connections 16 --seconds 5 [--header NAME:VALUE]     prints JSON
 """
 
 from __future__ import annotations
@@ -10,33 +10,42 @@ import asyncio
 import sys
 import time
 from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 from typing import Any
 
+import numpy as np
 import orjson
 
-PROMPT = (
-    "Please explain in simple words how a heat pump can heat a whole house in winter although the air outside is "
-    "far colder than the rooms"
-)
+WORDS = (
+    "please explain compare write fix list why how what when house engine river python function table sum capital "
+    "poem short simple careful winter summer price market letter teacher doctor garden music number line code error "
+    "between without because although inside outside under about every other their which would could should often "
+    "never again water light metal paper stone bridge forest animal history science planet country city village"
+).split()
+_PROMPT_WORDS = 25
+_DIFFERENT = 2000
 
 
-def request_bytes(*, model: str, key: str | None, stream: bool = False, prompt: str = PROMPT) -> bytes:
-    """A chat completion as it goes over the wire."""
-    body: dict[str, Any] = {"model": model, "messages": [{"role": "user", "content": prompt}]}
-    if stream:
-        body["stream"] = True
-    data = orjson.dumps(body)
-    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
-    if key is not None:
-        head += b"Authorization: Bearer " + key.encode() + b"\r\n"
-    return head + b"Content-Length: %d\r\n\r\n%b" % (len(data), data)
+def prompts(number: int, *, seed: int = 0) -> list[str]:
+    """Different prompts of 25 words, the same ones for a seed."""
+    rng = np.random.default_rng(seed)
+    return [" ".join(rng.choice(WORDS, _PROMPT_WORDS)) + "?" for _ in range(number)]
+
+
+def request_bytes(prompt: str, headers: Mapping[str, str]) -> bytes:
+    """A chat completion for the route or model ``auto`` as it goes over the wire."""
+    data = orjson.dumps({"model": "auto", "messages": [{"role": "user", "content": prompt}]})
+    lines = ["POST /v1/chat/completions HTTP/1.1", "Host: 127.0.0.1", "Content-Type: application/json"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    return "\r\n".join([*lines, f"Content-Length: {len(data)}", "", ""]).encode() + data
 
 
 class Asking(asyncio.Protocol):
     """One connection that always has one request in flight, until the time is up."""
 
-    def __init__(self, request: bytes, until: float, latencies: list[float], statuses: Counter[str]) -> None:
-        self._request, self._until = request, until
+    def __init__(self, requests: Iterator[bytes], until: float, latencies: list[float], statuses: Counter[str]) -> None:
+        self._requests, self._until = requests, until
         self._latencies, self._statuses = latencies, statuses
         self._held = b""
         self._sent = 0.0
@@ -53,7 +62,7 @@ class Asking(asyncio.Protocol):
         if self._sent >= self._until:
             self._transport.close()
             return
-        self._transport.write(self._request)
+        self._transport.write(next(self._requests))
 
     def data_received(self, data: bytes) -> None:
         """Once the answer is whole, note how long it took, and ask again."""
@@ -81,13 +90,15 @@ class Asking(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def measure(port: int, request: bytes, *, connections: int, seconds: float) -> dict[str, Any]:
+async def measure(port: int, requests: Sequence[bytes], *, connections: int, seconds: float) -> dict[str, Any]:
     """Requests per second, and how long they took in milliseconds."""
     loop, latencies, statuses = asyncio.get_running_loop(), list[float](), Counter[str]()
     begun = time.perf_counter()
 
+    in_turn = cycle(requests)
+
     def asking() -> Asking:
-        return Asking(request, begun + seconds, latencies, statuses)
+        return Asking(in_turn, begun + seconds, latencies, statuses)
 
     made = [await loop.create_connection(asking, "127.0.0.1", port) for _ in range(connections)]
     await asyncio.gather(*(one.done for _, one in made))
@@ -113,12 +124,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--key")
-    parser.add_argument("--model", default="auto")
-    parser.add_argument("--stream", action="store_true")
+    parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
     args = parser.parse_args()
-    request = request_bytes(model=args.model, key=args.key, stream=args.stream)
-    found = asyncio.run(measure(args.port, request, connections=args.connections, seconds=args.seconds))
+    headers = dict(header.split(":", 1) for header in args.header)
+    requests = [request_bytes(prompt, headers) for prompt in prompts(_DIFFERENT)]
+    found = asyncio.run(measure(args.port, requests, connections=args.connections, seconds=args.seconds))
     sys.stdout.write(orjson.dumps(found).decode() + "\n")
 
 
