@@ -224,7 +224,7 @@ async def test_answers_that_did_not_end_well_are_not_kept() -> None:
 
 def test_a_rate_that_the_pairs_cannot_show_is_refused_with_the_least_that_they_can() -> None:
     with pytest.raises(
-        ConfigError, match=r"false_hit_rate 0.001 cannot be shown with 300 labelled pairs; give 0.01 or"
+        ConfigError, match=r"false_hit_rate 0.001 cannot be shown with 400 labelled pairs; give 0.0075 or"
     ):
         cache(semantic=True, false_hit_rate=0.001)
     assert cache(semantic=True, false_hit_rate=0.001, threshold=0.9).threshold == 0.9

@@ -18,7 +18,7 @@ from importlib.resources import files
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import beta
+from scipy.special import betaincinv
 
 from equipoise.errors import ConfigError
 from equipoise.execution.sameness import agreement, gist
@@ -79,7 +79,7 @@ def upper_bound(false_hits: int, pairs: int, confidence: float = CONFIDENCE) -> 
     """Clopper and Pearson's upper bound on a rate, of so many among so many."""
     if false_hits >= pairs:
         return 1.0
-    return float(beta.ppf(confidence, false_hits + 1, pairs - false_hits))
+    return float(betaincinv(false_hits + 1, pairs - false_hits, confidence))
 
 
 def calibrate(

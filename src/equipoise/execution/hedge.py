@@ -12,10 +12,8 @@ from equipoise.execution.call import Call
 from equipoise.execution.place import End, Place
 from equipoise.wire import BadRequest
 
-# Calls slower than the quantile are aimed at a little less than the share allowed, so that it lasts for all of them.
-_AIM = 0.8
 # Where most calls take equally long, they are not all late.
-_SLACK = 1.05
+_SLACK = 1.01
 _MOST_CREDIT = 10.0
 
 Begin = Callable[[Call], Coroutine[Any, Any, None]]
@@ -31,7 +29,8 @@ class Hedging:
 
     def __init__(self, settings: HedgingConfig) -> None:
         self._settings = settings
-        self._quantile = max(settings.quantile, 1.0 - _AIM * settings.max_share)
+        # Were more calls late than may be hedged, which of them are would be left to chance.
+        self._quantile = max(settings.quantile, 1.0 - settings.max_share)
         self._credit = 0.0
         self.calls = self.hedges = 0
 

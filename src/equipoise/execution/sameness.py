@@ -2,11 +2,11 @@
 
 A sentence embedding cannot tell `euros to dollars` from `dollars to euros`, or `Python` from `Java` in an otherwise
 equal question: the rest of the sentence drowns the one word that matters. So every word that carries content must
-have a partner in the other prompt; the agreement is the similarity of the worst pair. Numbers have to be equal, and
-the order of the words may change only in ways that do not swap roles.
+have a partner in the other prompt; the agreement is the similarity of the worst pair. Numbers, names, months and the
+like have to be equal, and the order of the words may change only in ways that do not swap roles.
 
-The words that carry no content are English. In other languages they count as content, which makes the comparison
-stricter, never laxer.
+The vectors and the lists of words are English. A prompt that does not show that it is English, and a word in another
+script, only match what is spelt the same: in other languages the comparison is stricter, never laxer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from functools import lru_cache
 import numpy as np
 
 from equipoise.analysis.embedders import static_embedder
-from equipoise.types import Singles
+from equipoise.types import Bools, Singles
 
 LONGEST_CHARACTERS = 300
 MOST_WORDS = 24
@@ -33,13 +33,25 @@ _EMPTY = frozenset(
 )
 # With one of these, the order of what stands beside it is its meaning.
 _DIRECTIONS = frozenset("to from than into by before after versus vs over under against".split())
-_OPPOSING = ("un", "dis", "in", "im", "ir", "non", "de")
+# Of these one does not stand for another, however alike their vectors are.
+_EXACT = frozenset(
+    "monday tuesday wednesday thursday friday saturday sunday january february march april may june july august "
+    "september october november december north south east west northern southern eastern western "
+    "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
+    "ninety hundred thousand million billion trillion half quarter third fourth fifth sixth seventh eighth ninth tenth "
+    "first second last who whom whose when where why which".split()
+)
+_ENGLISH = frozenset(
+    "the what which how does are my your you with should and this that from about for who when where why "
+    "write give list make explain describe name show tell find suggest recommend".split()
+)
+_NO_PLURALS = frozenset("https windows news series always mars".split())
 _NUMERALS = {
     word: str(i) for i, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
 }
 _POLITE = re.compile(
     r"^\s*(?:please\s+)?(?:(?:can|could|would|will) you\s+(?:please\s+)?)?(?:(?:tell|give|show)\s+(?:me|us)\s+)?"
-    r"(?:please\s+)?",
+    r"(?:please\s+)?[\s:,]*",
     re.IGNORECASE,
 )
 _ORDER_TO = re.compile(
@@ -64,13 +76,15 @@ class Gist:
 
     Attributes:
         order: what it tells to do, where it begins with that: `explain`, `list`. A question does not.
-        words: that carry content, in their order, without plural.
+        words: that carry content, in their order, without plural. Only names keep their capitals.
         directed: it has a word such as `from` or `than`.
+        english: it shows that it is.
     """
 
     order: str | None
     words: tuple[str, ...]
     directed: bool
+    english: bool
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -79,7 +93,7 @@ class Gist:
 
     def centre(self) -> Singles:
         """The mean of its words' vectors, of unit length: near that of every prompt that agrees."""
-        total: Singles = np.sum([_vector(word) for word in self.words], axis=0)
+        total: Singles = np.sum([_vector(word.lower()) for word in self.words], axis=0)
         norm = float(total @ total) ** 0.5
         return total / norm if norm > 0.0 else total
 
@@ -88,6 +102,7 @@ def gist(text: str) -> Gist | None:
     """The gist of a prompt; None for one that is too long to be compared word by word, or has no content."""
     if len(text) > LONGEST_CHARACTERS:
         return None
+    english = not _ENGLISH.isdisjoint(text.lower().split())
     text = _POLITE.sub("", text, count=1)
     order = _ORDER_TO.match(text)
     if order is not None:
@@ -95,15 +110,17 @@ def gist(text: str) -> Gist | None:
     words, directed = _content(text)
     if not 0 < len(words) <= MOST_WORDS:
         return None
-    return Gist(None if order is None else order.group(1).lower(), words, directed)
+    return Gist(None if order is None else order.group(1).lower(), words, directed, english)
 
 
 def agreement(a: Gist, b: Gist) -> float:
     """From 0 to 1: the similarity of the worst pair of words; 0 where words have no partner, or change roles."""
     if len(a.words) != len(b.words) or a.numbers != b.numbers:
         return 0.0
-    similar = np.array([[_similarity(x, y) for y in b.words] for x in a.words])
-    partners = [int(j) for j in similar.argmax(axis=1)]
+    compare = _similarity if a.english and b.english else _equality
+    similar = np.array([[compare(x, y) for y in b.words] for x in a.words])
+    # The second of two equal words is the partner of the second.
+    partners = [int(j) for j in (similar + _same_turn(a.words, b.words)).argmax(axis=1)]
     if len(set(partners)) < len(partners) or not _keeps_roles(partners, directed=a.directed or b.directed):
         return 0.0
     weakest = float(similar.max(axis=1).min())
@@ -117,17 +134,25 @@ def _content(text: str) -> tuple[tuple[str, ...], bool]:
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
     words, directed = [], False
-    for token in _TOKEN.findall(text):
-        lower = token.lower()
+    for match in _TOKEN.finditer(text):
+        token, lower = match.group(), match.group().lower()
         directed = directed or lower in _DIRECTIONS
         acronym = len(token) > 1 and token.isupper()
-        if lower not in _EMPTY or acronym:
-            words.append(_singular(_NUMERALS.get(lower, lower)))
+        if lower in _EMPTY and not acronym:
+            continue
+        word = _singular(_NUMERALS.get(lower, lower))
+        words.append(word.capitalize() if acronym or _is_name(token, text[: match.start()]) else word)
     return tuple(words), directed
 
 
+def _is_name(token: str, before: str) -> bool:
+    """A capital that does not begin a sentence."""
+    before = before.rstrip(" \"'’(")
+    return token[0].isupper() and bool(before) and before[-1] not in ".?!:"
+
+
 def _singular(word: str) -> str:
-    if len(word) <= 3 or not word.endswith("s") or word.endswith(("ss", "us", "is", "news")):
+    if len(word) <= 3 or not word.endswith("s") or word.endswith(("ss", "us", "is")) or word in _NO_PLURALS:
         return word
     word = word[:-1]
     if word.endswith(("she", "che", "xe", "sse")):
@@ -135,12 +160,27 @@ def _singular(word: str) -> str:
     return word[:-2] + "y" if word.endswith("ie") else word
 
 
+def _same_turn(a: Sequence[str], b: Sequence[str]) -> Singles:
+    turns = [[words[:i].count(word) for i, word in enumerate(words)] for words in (list(a), list(b))]
+    same: Bools = np.equal.outer(*map(np.array, turns))
+    return same.astype(np.float32) * np.float32(1e-3)
+
+
+def _equality(x: str, y: str) -> float:
+    return float(x.lower() == y.lower())
+
+
 def _similarity(x: str, y: str) -> float:
-    if x == y:
+    a, b = x.lower(), y.lower()
+    if a == b:
         return 1.0
-    if x[0].isdigit() or y[0].isdigit() or any(x == p + y or y == p + x for p in _OPPOSING):
+    if x[0].isupper() or y[0].isupper() or not (a.isascii() and b.isascii()):
         return 0.0
-    return float(_vector(x) @ _vector(y))
+    if a[0].isdigit() or b[0].isdigit() or a in _EXACT or b in _EXACT:
+        return 0.0
+    if a.endswith(b) or b.endswith(a):  # legal and illegal, possible and impossible
+        return 0.0
+    return float(_vector(a) @ _vector(b))
 
 
 def _keeps_roles(partners: Sequence[int], *, directed: bool) -> bool:

@@ -1,0 +1,129 @@
+"""The bound on false hits holds, and the labelled pairs are what they are said to be."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import binom, binomtest
+
+from equipoise.analysis.embedders import static_embedder
+from equipoise.execution.calibration import (
+    calibrate,
+    calibrated,
+    labelled_pairs,
+    likeness,
+    upper_bound,
+)
+from equipoise.execution.sameness import agreement, gist
+
+PAIRS = labelled_pairs()
+
+
+@pytest.mark.parametrize(("hits", "n"), [(0, 300), (1, 300), (8, 400), (399, 400)])
+def test_the_bound_is_clopper_and_pearsons(hits: int, n: int) -> None:
+    expected = binomtest(hits, n, alternative="less").proportion_ci(0.95, method="exact").high
+    assert upper_bound(hits, n) == pytest.approx(expected, rel=1e-9)
+
+
+def test_nothing_can_be_bounded_when_all_are_hits() -> None:
+    assert upper_bound(5, 5) == 1.0
+
+
+@pytest.mark.parametrize(("rate", "n"), [(0.01, 400), (0.05, 150)])
+def test_the_chosen_threshold_keeps_the_rate_as_often_as_it_says(rate: float, n: int) -> None:
+    """Likeness of near misses falls off like (1 - t)^3 here, so that the true rate of any threshold is known."""
+    rng, repeats, broken, chosen = np.random.default_rng(11), 1500, 0, 0
+    for _ in range(repeats):
+        different = 1.0 - (1.0 - rng.random(n)) ** (1.0 / 3.0)
+        threshold = calibrate(different, rng.random(n), rate)
+        if threshold is not None:
+            chosen += 1
+            broken += (1.0 - threshold.value) ** 3 > rate
+    assert chosen > 0.9 * repeats, "it has to find a threshold, or keeping the rate is no achievement"
+    assert broken <= binom.ppf(0.999, repeats, 0.05)
+
+
+def test_a_laxer_rate_never_gives_a_stricter_threshold() -> None:
+    values = [calibrated(rate).value for rate in (0.01, 0.02, 0.05, 0.1)]
+    assert values == sorted(values, reverse=True)
+    assert values[0] > values[-1]
+
+
+def test_too_few_pairs_show_nothing() -> None:
+    assert calibrate(np.zeros(298), np.ones(298), 0.01) is None
+    assert calibrate(np.zeros(299), np.ones(299), 0.01) is not None
+
+
+def test_the_pairs_are_distinct_and_every_kind_has_dozens() -> None:
+    everything = (*PAIRS, *labelled_pairs("rules"))
+    assert (len(PAIRS), len(everything)) == (400, 481)
+    assert len({p.prompt for p in everything}) == len(everything)
+    assert all(len({p.prompt.lower(), p.same.lower(), p.different.lower()}) == 3 for p in everything)
+    kinds = Counter(p.kind for p in PAIRS)
+    assert set(kinds) == {"name", "number", "opposite", "direction", "tool", "aspect", "negation", "scope", "unit"}
+    assert min(kinds.values()) >= 35
+
+
+def test_at_one_percent_it_still_helps_where_the_cosine_of_sentences_cannot() -> None:
+    chosen = calibrated(0.01)
+    assert chosen.bound <= 0.01
+    assert chosen.hit_rate >= 0.15
+    embedder = static_embedder()
+    different = [float(embedder.embed_one(p.prompt) @ embedder.embed_one(p.different)) for p in PAIRS]
+    assert calibrate(different, np.ones(len(different)), 0.01) is None
+
+
+@pytest.mark.parametrize("reword", [str.lower, lambda t: f"Please {t}", lambda t: f"Could you tell me {t}", str.strip])
+def test_a_light_rewording_is_the_same(reword: object) -> None:
+    hits = [likeness(p.prompt, reword(p.prompt)) >= calibrated(0.01).value for p in PAIRS]  # type: ignore[operator]
+    assert np.mean(hits) >= 0.95
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("Convert 250 euros to dollars", "Convert 250 dollars to euros"),
+        ("Did the cat chase the dog?", "Did the dog chase the cat?"),
+        ("flights from London to Paris", "flights to London from Paris"),
+        ("What is 17 times 23?", "What is 17 times 32?"),
+        ("Meet me on Monday", "Meet me on Tuesday"),
+        ("the weather in January", "the weather in February"),
+        ("Is it legal to own a parrot?", "Is it illegal to own a parrot?"),
+        ("foods with vitamin C", "foods without vitamin C"),
+        ("What can dogs eat?", "What can't dogs eat?"),
+        ("How do I log in to Slack?", "How do I log out of Slack?"),
+        ("capital of Niger", "capital of Nigeria"),
+        ("Is a < b?", "Is a > b?"),
+        ("Wie heißt der Hund?", "Wie heißt die Katze?"),
+        ("今天天气怎么样", "明天天气怎么样"),
+        ("Come si accende il forno?", "Come si spegne il forno?"),
+        ("cara membuka jendela", "cara menutup jendela"),
+    ],
+)
+def test_one_word_that_matters_makes_another_question(one: str, other: str) -> None:
+    assert likeness(one, one) == 1.0
+    assert likeness(one, other) < calibrated(0.01).value
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_any_two_texts_can_be_compared_in_either_order(a: str, b: str) -> None:
+    left, right = gist(a), gist(b)
+    if left is not None and right is not None:
+        assert 0.0 <= agreement(left, right) <= 1.0 + 1e-6
+        assert agreement(left, right) == pytest.approx(agreement(right, left), abs=1e-6)
+
+
+@given(st.sampled_from(PAIRS))
+def test_a_prompt_agrees_with_itself_fully(pair: object) -> None:
+    for text in (pair.prompt, pair.same, pair.different):  # type: ignore[attr-defined]
+        assert likeness(text, text) == pytest.approx(1.0)
+
+
+def test_what_is_too_long_to_compare_word_by_word_is_not_compared() -> None:
+    assert gist("word " * 100) is None
+    assert gist("what is it") is None
+    assert likeness("word " * 100, "word " * 100) == 0.0
