@@ -26,8 +26,6 @@ from equipoise.wire import SseParser
 
 # They name who asks, not what is asked.
 _ABOUT_THE_CALLER = frozenset({"model", "user", "metadata", "safety_identifier", "prompt_cache_key"})
-# The answer depends on what a vendor keeps.
-_STATEFUL = ("previous_response_id", "conversation", "background")
 _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _MOST_OF_IT = 8
 _MOST_COMPARED = 16
@@ -54,7 +52,7 @@ def ask_of(work: Work, *, limits: str = "") -> Ask | None:
     Streamed and other requests ask for different things, as do two with other ``limits`` on how they are served.
     """
     body = work.body
-    if any(body.get(key) for key in _STATEFUL):
+    if work.asked.vendor_state is not None or body.get("background"):
         return None
     said = {k: v for k, v in body.items() if k not in _ABOUT_THE_CALLER}
     document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)

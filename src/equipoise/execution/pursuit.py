@@ -61,6 +61,9 @@ class Pursuit:
                 return await self._attempt(step)
             except (ProviderError, BadRequest) as error:
                 self._course.failed(step.place, error)
+                if isinstance(error, BadRequest) and self._work.asked.vendor_state is not None:
+                    # The client knows how to ask without leaning on a vendor's memory: told now, it does.
+                    raise failure([error], self._meter.attempts, free_in_s=None) from None
 
     async def go_on(self, broken: Call, error: ProviderError) -> Call | None:
         """A call that continues the answer of a broken stream; None where that is impossible or none answers."""
