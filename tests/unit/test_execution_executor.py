@@ -299,13 +299,14 @@ async def test_a_format_that_no_deployment_speaks_is_the_requests_fault_and_bill
 
 @virtually
 async def test_a_request_that_leans_on_one_vendors_memory_is_refused_rather_than_sent_to_that_vendor() -> None:
-    claude = answering(formats=frozenset({"messages"}))
+    said = b'{"type":"message","content":[{"type":"text","text":"hi"}],"stop_reason":"end_turn"}'
+    claude = Provided(lambda n, call: FakeUpstream(body=said), formats=frozenset({"messages"}))
     ex = executor([model("big"), model("small")], {"big": answering(formats=frozenset({"chat"})), "small": claude})
     threaded = work(format="messages", thread={"type": "create"})
     with pytest.raises(ExecutionFailed) as caught:
         await ex.run(PLAN, threaded, always)
     assert (caught.value.status, caught.value.code) == (400, "thread_unsupported_request")
-    assert not claude.sent
+    assert not claude.calls
     assert (await ex.run(Plan(model="small"), threaded, always)).model == "small"
 
 
