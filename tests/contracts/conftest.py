@@ -72,22 +72,4 @@ def world():
 
 
 def one_row(batch, i=0):
-    from equipoise.types import Features
-
-    rows = batch.take(np.array([i]))
-    return Features(
-        text=rows.text[0],
-        words=int(rows.words[0]),
-        input_tokens=int(rows.input_tokens[0]),
-        output_tokens=float(rows.output_tokens[0]),
-        domain=rows.domain[0],
-        task_type=rows.task_type[0],
-        complexity=float(rows.complexity[0]),
-        difficulty=float(rows.difficulty[0]),
-        quality_requirement=rows.quality_requirement[0],
-        urgency=rows.urgency[0],
-        linguistic=rows.linguistic[0],
-        structure=rows.structure[0],
-        embedding=rows.embedding[0],
-        lexical=rows.lexical,
-    )
+    return batch.row(i)

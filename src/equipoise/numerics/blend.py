@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from equipoise.numerics.frontier import routed_area
-from equipoise.types import Floats, Outcomes
+from equipoise.types import Floats
 
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 # Share of the gain in frontier area that is no more than luck.
@@ -26,32 +26,39 @@ class Blend(NamedTuple):
     specific: float
 
     @classmethod
-    def fit(cls, held_out: Floats, level: Floats, outcomes: Outcomes) -> Self:
-        """From held-out deviations (n, m) of the models' levels (m,). Rows of NaN were not held out."""
+    def fit(cls, held_out: Floats, level: Floats, quality: Floats, cost_usd: Floats | None = None) -> Self:
+        """From held-out deviations (n, m) of the models' levels (m,), and what was measured.
+
+        Rows of NaN were not held out. Without the cost of every cell both scales are fitted by least squares.
+        """
         rows = np.flatnonzero(~np.isnan(held_out).any(axis=1))
-        raw, seen = held_out[rows], outcomes.take(rows)
-        observed = ~np.isnan(seen.quality)
-        y = np.where(observed, seen.quality - level, 0.0)
+        raw, quality = held_out[rows], quality[rows]
+        observed = ~np.isnan(quality)
+        y = np.where(observed, quality - level, 0.0)
         shared = raw.mean(axis=1, keepdims=True)
         own = raw - shared
         common = _slope(np.broadcast_to(shared, raw.shape)[observed], y[observed])
         if raw.shape[1] < 2:
             return cls(common, 0.0)
         slope = _slope(own[observed], (y - common * shared)[observed])
-        if seen.cost_usd is None or np.isnan(seen.cost_usd).any() or not observed.all():
+        if cost_usd is None or np.isnan(cost_usd[rows]).any() or not observed.all():
             return cls(common, slope)
-        expected = np.broadcast_to(seen.cost_usd.mean(axis=0), raw.shape)
-        base = level + common * shared
-        scales = (*_SCALES, slope)
-        areas = np.array([routed_area(base + s * own, expected, seen.quality, seen.cost_usd) for s in scales])
-        good = np.flatnonzero(areas >= areas.max() - _TOLERANCE * (areas.max() - areas[0]))
-        return cls(common, min((scales[i] for i in good), key=lambda s: abs(s - slope)))
+        return cls(common, _by_area(level + common * shared, own, slope, quality, cost_usd[rows]))
 
     def apply(self, deviation: Floats) -> Floats:
         """The shrunk deviations, shape (n, m)."""
         shared = deviation.mean(axis=1, keepdims=True)
         out: Floats = self.specific * (deviation - shared) + self.common * shared
         return out
+
+
+def _by_area(base: Floats, own: Floats, slope: float, quality: Floats, cost_usd: Floats) -> float:
+    """The scale nearest to ``slope`` of those that reach all of the frontier area but for luck."""
+    expected = np.broadcast_to(cost_usd.mean(axis=0), own.shape)
+    scales = (*_SCALES, slope)
+    areas = np.array([routed_area(base + s * own, expected, quality, cost_usd) for s in scales])
+    good = np.flatnonzero(areas >= areas.max() - _TOLERANCE * (areas.max() - areas[0]))
+    return min((scales[i] for i in good), key=lambda s: abs(s - slope))
 
 
 def _slope(x: Floats, y: Floats) -> float:

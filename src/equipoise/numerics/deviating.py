@@ -40,7 +40,7 @@ class Deviating(Router):
     def _shrink(self, held_out: Floats, outcomes: Outcomes) -> None:
         """Choose the shrinkage, and judge the spread, by held-out raw qualities (n, m); NaN where none was held out."""
         deviation = held_out - self._roster.level
-        self._blend = Blend.fit(deviation, self._roster.level, outcomes)
+        self._blend = Blend.fit(deviation, self._roster.level, outcomes.quality, outcomes.cost_usd)
         self._roster.judge(outcomes, self._roster.level + self._blend.apply(deviation))
 
     def _fitted(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:

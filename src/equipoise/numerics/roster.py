@@ -44,16 +44,15 @@ class Roster:
     @classmethod
     def of(cls, outcomes: Outcomes) -> Self:
         """The models of an outcome table, at their mean qualities, before anything is predicted."""
-        seen = (~np.isnan(outcomes.quality)).sum(axis=0)
-        level = (np.nansum(outcomes.quality, axis=0) + 0.5) / (seen + 1.0)
-        m = len(outcomes.models)
-        return cls(
-            {name: j for j, name in enumerate(outcomes.models)},
-            level,
-            np.sqrt(level * (1 - level) / (seen + 1.0)),
-            np.zeros((2, m)),
-            Novelty.fit(outcomes.features),
-        )
+        return cls.at(outcomes.models, outcomes.quality, Novelty.fit(outcomes.features))
+
+    @classmethod
+    def at(cls, models: Sequence[str], quality: Floats, novelty: Novelty | None = None) -> Self:
+        """The models at their mean qualities (n, m), smoothed by one pseudo-row at one half."""
+        seen = (~np.isnan(quality)).sum(axis=0)
+        level = (np.nansum(quality, axis=0) + 0.5) / (seen + 1.0)
+        spread = np.sqrt(level * (1 - level) / (seen + 1.0))
+        return cls({name: j for j, name in enumerate(models)}, level, spread, np.zeros((2, len(models))), novelty)
 
     @classmethod
     def voted(cls, votes: Votes, rate: Floats) -> Self:
