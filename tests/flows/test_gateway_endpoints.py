@@ -262,6 +262,15 @@ async def test_embeddings_of_a_model_and_not_of_a_route(tmp_path: Path) -> None:
         assert status == 400 and code_of(document) == "embeddings_need_a_model"
 
 
+async def test_what_leans_on_one_vendors_memory_is_not_routed(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor) as gateway:
+        body = {"model": "auto", "input": "And then?", "previous_response_id": "resp_1"}
+        status, document, _ = await gateway.post("/v1/responses", body)
+        assert status == 400 and code_of(document) == "previous_response_id_unsupported_request"
+        assert not vendor.requests
+
+
 async def test_what_a_provider_says_no_to_is_told_without_a_500(tmp_path: Path) -> None:
     vendor = FakeServer(echo, misbehave=lambda number, body: Misbehaviour(status=500))
     async with world(tmp_path, vendor) as gateway:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from equipoise.cli.numbers import port
-from equipoise.cli.output import emit_json, say
-from equipoise.config import DEFAULT_FILE, Config, read_config
-from equipoise.errors import EquipoiseError, InputError
+from equipoise.cli.output import emit_json, note, say
+from equipoise.config import DEFAULT_FILE, Config, read_config, secret
+from equipoise.errors import ConfigError, EquipoiseError, InputError
 from equipoise.gateway.auth import is_loopback
 from equipoise.gateway.logs import logging_to_stderr
 from equipoise.gateway.pool import ProviderPool
@@ -67,6 +67,7 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
     if not is_loopback(config.server.host):
         with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:
             check_address(config.server, keys)
+    _note_missing_secrets(serving)
     if as_json:
         emit_json(_document(serving))
         return
@@ -78,6 +79,16 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
         say(f"model {model.name}: {places}")
     server = config.server
     say(f"would listen on {server.host}:{server.port}, keys {server.keys}")
+
+
+def _note_missing_secrets(serving: Serving) -> None:
+    """What is not there now may be there when the gateway starts, so it is no error."""
+    names = {d.api_key_env for model in serving.models.values() for d in model.deployments}
+    for name in sorted(name for name in names if name is not None):
+        try:
+            secret(name)
+        except ConfigError as error:
+            note(f"warning: {error}")
 
 
 def _document(serving: Serving) -> dict[str, Any]:

@@ -62,11 +62,21 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
     asked = FORMATS[format].read(body)
     said = steering_of(incoming.http.headers)
     target = live.serving.target(asked.model)
-    if format == "embeddings" and isinstance(target, Route):
-        told = f"'{asked.model}' is a route; embeddings of different models do not mix, so name a model"
-        raise Problem(400, "embeddings_need_a_model", told, param="model")
+    if isinstance(target, Route):
+        _check_routable(asked, format)
     conversation = Conversation(live.sessions, incoming.caller.tenant, target, asked, said)
     return Call(body, format, asked, said, target, conversation)
+
+
+def _check_routable(asked: Asked, format: WireFormat) -> None:
+    """Refuse what no route can serve, since it belongs to one model or one vendor."""
+    if format == "embeddings":
+        told = f"'{asked.model}' is a route; embeddings of different models do not mix, so name a model"
+        raise Problem(400, "embeddings_need_a_model", told, param="model")
+    state = asked.vendor_state
+    if state is not None:
+        told = f"'{state}' leans on what one vendor remembers; send the whole conversation, or name a model"
+        raise Problem(400, f"{state}_unsupported_request", told, param=state)
 
 
 async def _decided(gateway: Gateway, call: Call) -> Decided:
