@@ -46,7 +46,8 @@ class Http:
         Raises:
             ProviderError: whatever went wrong.
         """
-        timeout = aiohttp.ClientTimeout(total=None, connect=call.connect_s)
+        # A connection that does not come about is told as that, for then nothing was sent that could be billed.
+        timeout = aiohttp.ClientTimeout(total=None, connect=min(call.connect_s, 0.95 * call.first_byte_s))
         try:
             async with asyncio.timeout(call.first_byte_s):
                 response = await self._opened().post(
@@ -56,13 +57,15 @@ class Http:
                 if not 200 <= response.status < 300:
                     raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
         except aiohttp.ConnectionTimeoutError:
-            message = f"no connection within {call.connect_s:g} s"
+            message = f"no connection within {timeout.connect:g} s"
             raise border.failed(message, code="connection", retryable=True) from None
         except TimeoutError:
             message = f"no answer within {call.first_byte_s:g} s"
             raise border.failed(message, code="timeout", retryable=True) from None
         except aiohttp.InvalidURL:
             raise border.failed("base_url is not a URL", code="connection", retryable=False) from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise border.failed("its certificate is not valid", code="connection", retryable=False) from None
         except aiohttp.ClientConnectorError as error:
             message = f"cannot connect: {error.os_error.strerror or 'refused'}"
             raise border.failed(message, code="connection", retryable=True) from None

@@ -148,6 +148,7 @@ def parts_of(message: Body, where: str) -> list[tuple[str, Body]]:
 
 
 def _read_message(reading: Reading, role: str, message: Body, path: str) -> None:
+    reading.turn()
     content = message.get("content")
     if isinstance(content, str):
         reading.say(role, content)

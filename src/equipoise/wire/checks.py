@@ -8,6 +8,8 @@ from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 
 _TEXTS = ("content", "reasoning_content", "refusal")
+_TEXT_OR_NOTHING = (str, type(None))
+_NUMBER_OR_NOTHING = (int, float, type(None))
 
 
 def checked_chunk(chunk: Any) -> Body:
@@ -82,15 +84,15 @@ def _check_calls(calls: Any, numbered: bool) -> None:
             raise BadAnswer("the answer has a tool call without a function")
         if numbered and not isinstance(call.setdefault("index", i), int):
             raise BadAnswer("the answer has a tool call whose index is no number")
-        if not isinstance(call.get("id"), str | None):
+        if not isinstance(call.get("id"), _TEXT_OR_NOTHING):
             raise BadAnswer("the answer has a tool call whose id is no text")
-        if not isinstance(function.get("name"), str | None) or not isinstance(function.get("arguments"), str | None):
+        if not isinstance(function.get("name"), _TEXT_OR_NOTHING) or not isinstance(function.get("arguments"), _TEXT_OR_NOTHING):
             raise BadAnswer("the answer has a tool call whose name or arguments are no text")
 
 
 def _is_head(document: Body) -> bool:
-    return isinstance(document.get("created"), int | float | None) and isinstance(document.get("id"), str | None)
+    return isinstance(document.get("created"), _NUMBER_OR_NOTHING) and isinstance(document.get("id"), _TEXT_OR_NOTHING)
 
 
 def _is_ending(choice: Body) -> bool:
-    return isinstance(choice.get("finish_reason"), str | None) and isinstance(choice.get("index", 0), int)
+    return isinstance(choice.get("finish_reason"), _TEXT_OR_NOTHING) and isinstance(choice.get("index", 0), int)

@@ -23,9 +23,9 @@ class Embeddings:
         """What routing needs: the first text stands for all; tokens count as what they are, numbers."""
         texts = _texts(body.get("input"))
         reading = Reading()
-        for text in texts:
-            reading.say("other", text)
         reading.say("user", texts[0])
+        for text in texts[1:]:
+            reading.say("other", text)
         return reading.asked(text_of(body, "model"), [], turns=1, user=maybe_text(body, "user"))
 
     def to_chat(self, body: Body) -> Body:

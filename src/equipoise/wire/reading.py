@@ -111,15 +111,24 @@ def tools_of(body: Body) -> list[Any]:
 class Reading:
     """Gathers what was said while a format walks its own shape."""
 
-    __slots__ = ("_said", "images")
+    __slots__ = ("_fresh", "_said", "images")
 
     def __init__(self) -> None:
         self._said: list[tuple[str, str]] = []
+        self._fresh = True
         self.images = 0
 
+    def turn(self) -> None:
+        """A new message begins."""
+        self._fresh = True
+
     def say(self, role: str, text: str) -> None:
-        """A piece of text; ``role`` is ``system``, ``user`` or anything else."""
-        self._said.append((role, text))
+        """A piece of text; ``role`` is ``system``, ``user`` or anything else. Pieces of a message are one text."""
+        if not self._fresh and self._said[-1][0] == role:
+            self._said[-1] = (role, f"{self._said[-1][1]}\n{text}")
+        else:
+            self._said.append((role, text))
+            self._fresh = False
 
     def asked(self, model: str, tools: list[Any], *, turns: int, **rest: Any) -> Asked:
         """The whole of it.

@@ -53,6 +53,7 @@ class Gemini:
             raise BadRequest("'contents' is missing; give at least one", param="contents", code="missing_field")
         for path, content in objects(contents, "contents"):
             role = "assistant" if content.get("role") == "model" else "user"
+            reading.turn()
             own = [_read_part(reading, role, part, where) for where, part in _parts(content, path)]
             turns += role == "user" and any(own)
         config = maybe_object(body, "generationConfig")

@@ -54,6 +54,7 @@ class Messages:
             raise BadRequest("'messages' is missing; give at least one", param="messages", code="missing_field")
         for path, message in objects(messages, "messages"):
             role = text_of(message, "role", f"{path}.")
+            reading.turn()
             said = _read_content(reading, role, message.get("content"), f"{path}.content")
             turns += said if role == "user" else 0
         most = maybe_count(body, "max_tokens")

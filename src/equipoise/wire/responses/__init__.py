@@ -36,6 +36,7 @@ class Responses:
         if instructions:
             reading.say("system", instructions)
         given = body.get("input")
+        reading.turn()
         if isinstance(given, str):
             reading.say("user", given)
         elif isinstance(given, list):
@@ -99,6 +100,7 @@ class Responses:
 
 def _read_item(reading: Reading, item: Body, path: str) -> int:
     """What an item says; 1 if the user says it."""
+    reading.turn()
     kind = item.get("type", "message")
     if kind == "message":
         role = text_of(item, "role", f"{path}.")

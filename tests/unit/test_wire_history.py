@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equipoise.wire import history
+from equipoise.wire.format import Body
+from equipoise.wire.history import NO_RESULT, IdRule, paired, settled, with_ids, without, without_developer
+from tests.wire_samples import call, request_in
+
+IDS = st.sampled_from(["a", "b", "c"])
+MESSAGES = st.one_of(
+    st.just({"role": "user", "content": "u"}),
+    st.just({"role": "system", "content": "s"}),
+    st.lists(IDS, max_size=3, unique=True).map(
+        lambda ids: {"role": "assistant", "content": "x", "tool_calls": [call(i, "f", "{}") for i in ids]}
+    ),
+    IDS.map(lambda i: {"role": "tool", "tool_call_id": i, "content": f"result {i}"}),
+)
+NINE = IdRule(r"[a-zA-Z0-9]{9}", prefix="", length=9)
+
+
+def is_paired(messages: list[Body]) -> bool:
+    """Every call is answered, once and at once, and nothing else is."""
+    waiting: set[str] = set()
+    for message in messages:
+        if message["role"] == "tool":
+            if message["tool_call_id"] not in waiting:
+                return False
+            waiting.remove(message["tool_call_id"])
+            continue
+        if waiting:
+            return False
+        waiting = {c["id"] for c in message.get("tool_calls", ())}
+    return not waiting
+
+
+@given(st.lists(MESSAGES, max_size=8))
+def test_after_pairing_every_call_has_its_result_and_no_result_is_lost(messages: list[Body]) -> None:
+    repaired = paired(messages)
+    assert is_paired(repaired)
+    assert (repaired is messages) == is_paired(messages)
+    assert paired(repaired) is repaired
+    said = str(repaired)
+    for message in messages:
+        assert str(message["content"]) in said
+    assert [m for m in repaired if m["role"] == "assistant"] == [m for m in messages if m["role"] == "assistant"]
+
+
+def test_a_conversation_that_is_in_order_is_the_very_same() -> None:
+    messages = request_in("chat")["messages"]
+    assert paired(messages) is messages
+    assert settled(messages, IdRule(r"call_\w")) is messages
+    assert without(messages, history.CARRIED) is messages
+    assert without_developer(messages) is messages
+
+
+def test_a_call_that_was_never_carried_out_is_told_to_the_model() -> None:
+    messages = [
+        {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}"), call("b", "f", "{}")]},
+        {"role": "tool", "tool_call_id": "b", "content": "2"},
+        {"role": "user", "content": "never mind"},
+    ]
+    assert paired(messages)[2] == {"role": "tool", "tool_call_id": "a", "content": NO_RESULT}
+    assert [m["role"] for m in paired(messages)] == ["assistant", "tool", "tool", "user"]
+
+
+@given(st.text(min_size=1, max_size=60))
+def test_an_id_that_does_not_fit_always_becomes_the_same_one_that_does(call_id: str) -> None:
+    fitting = NINE.fit(call_id)
+    assert re.fullmatch(r"[a-zA-Z0-9]{9}", fitting)
+    assert NINE.fit(call_id) == NINE.fit(fitting) == fitting
+
+
+def test_ids_that_differ_stay_different() -> None:
+    made = {NINE.fit(f"call:{i}") for i in range(5000)}
+    assert len(made) == 5000
+
+
+@given(st.lists(MESSAGES, max_size=8))
+def test_ids_change_in_calls_and_results_alike(messages: list[Body]) -> None:
+    renamed = with_ids(messages, NINE)
+    expected = {i: NINE.fit(i) for i in "abc"}
+    for old, new in zip(messages, renamed, strict=True):
+        if old["role"] == "tool":
+            assert new["tool_call_id"] == expected[old["tool_call_id"]]
+        assert [c["id"] for c in new.get("tool_calls", ())] == [expected[c["id"]] for c in old.get("tool_calls", ())]
+    assert with_ids(renamed, NINE) is renamed
+
+
+def test_what_was_kept_of_a_message_is_not_trusted_once_its_ids_changed() -> None:
+    message: dict[str, Any] = {
+        "role": "assistant",
+        "tool_calls": [call("functions.f:0", "f", "{}")],
+        "native": {"messages": {"content": [{"type": "tool_use", "id": "functions.f:0"}]}},
+    }
+    assert "native" not in with_ids([message], NINE)[0]
+
+
+def test_fields_for_another_model_go_from_messages_and_from_calls() -> None:
+    carried = {**call("a", "f", "{}"), "extra_content": {"google": {}}}
+    messages = [{"role": "assistant", "content": "x", "reasoning_content": "r", "tool_calls": [carried]}]
+    assert without(messages, history.CARRIED) == [
+        {"role": "assistant", "content": "x", "tool_calls": [call("a", "f", "{}")]}
+    ]
+    assert messages[0]["tool_calls"][0]["extra_content"] == {"google": {}}
