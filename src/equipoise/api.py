@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from equipoise.cascades.contract import AnswerPolicy
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
 from equipoise.config import Config, ModelConfig, RouteConfig, cache_folder, data_folders
 from equipoise.datasets import public
@@ -87,9 +88,17 @@ def train(
     models: Sequence[Model] | None = None,
     prices: str | Path | None = None,
     cost: bool = True,
+    answers: Answers | None = None,
 ) -> Engine:
-    """Learn an engine from an outcome table. See ``Engine.train``."""
-    return Engine.train(open_table(table, prices=prices, cost=cost), router=router, policy=policy, models=models)
+    """Learn an engine from an outcome table. See ``Engine.train``.
+
+    A policy that looks at answers is taught on ``answers``, else on those in the file beside the table.
+    """
+    opened = open_table(table, prices=prices, cost=cost)
+    engine = Engine.train(opened, router=router, policy=policy, models=models)
+    if isinstance(engine.policy, AnswerPolicy):
+        engine.teach(opened, open_answers(table, opened) if answers is None else answers)
+    return engine
 
 
 def load(path: str | Path) -> Engine:

@@ -15,6 +15,9 @@ from typing import Any, Self
 import numpy as np
 
 from equipoise.analysis import Analyzer
+from equipoise.cascades.contract import AnswerPolicy
+from equipoise.cascades.lesson import Lesson, expected_quality
+from equipoise.cascades.pool import View, pool_of
 from equipoise.contracts import Policy, Router, Situation
 from equipoise.decision import WhenNoneFits, decide
 from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
@@ -22,6 +25,7 @@ from equipoise.estimates import CostModel
 from equipoise.registry import Spec, make_policy, make_router, spec_of
 from equipoise.storage.router_file import load_states, save_states
 from equipoise.tables import OutcomeTable
+from equipoise.tables.answers import Answers
 from equipoise.types import (
     Constraints,
     Decision,
@@ -109,6 +113,33 @@ class Engine:
             "analysis": self.analyzer.version,
             "table": table,
         }
+
+    def teach(self, table: OutcomeTable, answers: Answers, *, rng: np.random.Generator | None = None) -> Self:
+        """Teach a policy that looks at answers when to return one. Returns self.
+
+        Args:
+            table: the outcome table that the engine was trained on.
+            answers: the sampled answers behind it, row for row.
+
+        Raises:
+            PriceError: an answer has no cost.
+            NotEnoughData: too few prompts with answers of every model.
+        """
+        if not isinstance(self.policy, AnswerPolicy):
+            raise InputError(f"policy '{self.policy.name}' never looks at an answer; there is nothing to teach it")
+        names = [m.name for m in self.models]
+        table, answers = table.only(names), answers.only(names)
+        answers.require_costs()
+        kept = np.flatnonzero(table.measured.all(axis=1) & (answers.count > 0).all(axis=1))
+        if not len(kept):
+            raise NotEnoughData(f"{table.name}: no prompt was answered by every model")
+        outcomes = outcomes_of(table.take(kept), self.analyzer, self.router.needs | {"structure"})
+        expected = expected_quality(lambda: make_router(spec_of(self.router)), outcomes, self.models)
+        cost = self.costs.predict_batch(outcomes.features, self.models).cost_usd
+        given = answers.take(kept)
+        lesson = Lesson(View(pool_of(given), expected, cost), given, outcomes.groups)
+        self.policy.teach(lesson, names, rng or np.random.default_rng(0))
+        return self
 
     def calibrate(self, table: OutcomeTable) -> Self:
         """Calibrate the policy on rows that the router has not seen. Returns self.

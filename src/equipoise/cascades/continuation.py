@@ -77,7 +77,8 @@ class Continuation(NamedTuple):
 
     def going_on(self, view: View, seen: Seen, now: Standing | None, model: int) -> Floats:
         """Expected utility after one more answer, before its cost, (n, w)."""
-        out: Floats = _with_one(_outlook(view, seen, now, model)) @ self.gain[len(seen)]
+        base = view.prior[:, model] if now is None else self.stopping(view, seen, now)
+        out: Floats = base[:, None] + _with_one(_outlook(view, seen, now, model)) @ self.gain[len(seen)]
         return out
 
 
@@ -100,7 +101,9 @@ def fit_continuation(lesson: Lesson, weights: Floats, reach: Reach, rng: np.rand
                 then = after(seen, model)
                 if then not in values:
                     values[then] = _value(lesson.view, crossed, (stop, gain, weights, reach), then)
-                solve.add(_outlook(lesson.view, seen, crossed.standing(seen), model), values[then])
+                now = crossed.standing(seen)
+                base = lesson.view.prior[:, model] if now is None else stop.chance(_at_hand(lesson.view, seen, now))
+                solve.add(_outlook(lesson.view, seen, now, model), values[then] - base[:, None])
         gain.insert(0, solve.coefficients())
     return Continuation(crossed.whole, stop, np.stack(gain), weights, reach)
 
@@ -113,8 +116,9 @@ def _value(
     now = crossed.seen(seen)
     value = np.repeat(stop.chance(_at_hand(view, seen, now))[:, None], len(weights), axis=1)
     if gain:
+        base = value[:, :1].copy()
         for model in reach.open(view, seen):
-            further = _with_one(_outlook(view, seen, now, model)) @ gain[0]
+            further = base + _with_one(_outlook(view, seen, now, model)) @ gain[0]
             value = np.maximum(value, further - view.next_usd(seen, model)[:, None] * weights)
     return value
 

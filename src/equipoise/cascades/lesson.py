@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from equipoise.cascades.pool import Seen, View, columns
 from equipoise.cascades.scorer import Standing, fit_scorer
+from equipoise.contracts import Router
 from equipoise.numerics.folds import grouped_folds
 from equipoise.tables.answers import Answers
-from equipoise.types import Floats, Ints
+from equipoise.types import Floats, Ints, Model, Outcomes
 
+PRIOR_FOLDS = 3
 _FOLDS = 4
 
 
@@ -39,6 +41,17 @@ class Lesson:
         models, draws = columns(seen)
         out: Floats = self.answers.quality[np.arange(len(best)), models[best], draws[best]]
         return out
+
+
+def expected_quality(make: Callable[[], Router], outcomes: Outcomes, models: Sequence[Model]) -> Floats:
+    """What routers that were fitted on other prompts expect of every model on every prompt, (n, m); 0.5 if nothing."""
+    folds = grouped_folds(outcomes.groups, PRIOR_FOLDS)
+    expected = np.full((len(outcomes), len(models)), 0.5)
+    for fold in np.unique(folds):
+        rest, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
+        found = make().fit(outcomes.take(rest)).predict_batch(outcomes.features.take(held), models).mean
+        expected[held] = np.nan_to_num(found, nan=0.5)
+    return expected
 
 
 class CrossFitted:

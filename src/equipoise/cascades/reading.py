@@ -6,6 +6,7 @@ import ast
 import json
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeGuard
 
@@ -14,6 +15,7 @@ from equipoise.analysis.answers import body, candidates, normal, plain, python_c
 # Longer answers are compared by their words, not letter by letter.
 SHORT_WORDS = 25
 ALIKE = 0.8
+MOST_CHARACTERS = 40_000
 
 _NUMBER = re.compile(r"(?<![\w.])-?(?:[0-9][0-9,]*(?:\.[0-9]+)?|\.[0-9]+)(?![\w.]*[0-9])")
 _LEADS = re.compile(r":\s+|\s(?:is|are|was|were|equals|means|becomes):?\s+|=\s*", re.IGNORECASE)
@@ -46,7 +48,8 @@ class Reading(NamedTuple):
 
 
 def read_answer(reply: str) -> Reading:
-    """What a reply says. Never raises, whatever the reply holds."""
+    """What a reply says. Never raises, whatever the reply holds; of a very long one its end is read."""
+    reply = reply[-MOST_CHARACTERS:]
     words, refused = len(reply.split()), any(sign in reply.casefold() for sign in _REFUSALS)
     if "def " in reply or "lambda " in reply:
         code = python_code(reply)
@@ -94,8 +97,7 @@ def _same(a: Reading, b: Reading) -> bool:
 
 
 def _overlap(a: Sequence[str], b: Sequence[str]) -> float:
-    shared = sum(min(a.count(word), b.count(word)) for word in set(a))
-    return 2 * shared / max(len(a) + len(b), 1)
+    return 2 * (Counter(a) & Counter(b)).total() / max(len(a) + len(b), 1)
 
 
 def _folded(text: str) -> str:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from equipoise import api
 from equipoise.atomic import check_target
+from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cli.engines import inputs_of
 from equipoise.cli.output import emit_json, note, say
+from equipoise.registry import make_policy
 
 NAME = "train"
 HELP = "learn a router from an outcome table"
@@ -36,10 +38,11 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.out, inputs=inputs_of(args))
     policy = args.policy or ("quality_first" if args.cost == "none" else _POLICY)
     table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none")
+    answers = api.open_answers(args.table, table) if isinstance(make_policy(policy), AnswerPolicy) else None
     if args.models:
         table = table.only([m.strip() for m in args.models.split(",")])
     note(f"learning '{args.router}' from {len(table)} prompts and {len(table.models)} models")
-    engine = api.train(table, router=args.router, policy=policy, cost=False)
+    engine = api.train(table, router=args.router, policy=policy, cost=False, answers=answers)
     engine.save(args.out)
     if args.json:
         emit_json({"out": str(args.out), "prompts": len(table), "models": table.models, "versions": engine.versions})

@@ -9,6 +9,7 @@ from typing import Any, Protocol, Self
 
 import numpy as np
 
+from equipoise.cascades.lesson import expected_quality
 from equipoise.cascades.play import Played
 from equipoise.cascades.pool import Pool
 from equipoise.contracts import Router
@@ -18,7 +19,6 @@ from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, l
 from equipoise.evaluation.climbing import Climb, Ground, climb
 from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
-from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import Choices, Walk, choose, distinct, walk, weight_grid
 from equipoise.tables.answers import Answers
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
@@ -26,7 +26,6 @@ from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, 
 Spec = str | Mapping[str, Any]
 TIMED_DECISIONS = 200
 BUDGET_SHARES = (0.25, 0.5)
-PRIOR_FOLDS = 3
 CONTROL = PREFIX + "shuffled"
 
 
@@ -230,12 +229,7 @@ class Fold:
         """The cascades, which know of a prompt what the given router expects of every model on it."""
         if self.study.answers is None:
             return {}
-        groups = self.study.outcomes.groups[self.split.fit]
-        expected = np.empty((len(self.train), len(self.study.models)))
-        folds = grouped_folds(groups, PRIOR_FOLDS)
-        for held in (np.flatnonzero(folds == f) for f in np.unique(folds)):
-            fitted, _ = self._fitted(router, self.train.take(np.setdiff1d(np.arange(len(folds)), held)))
-            expected[held] = self._estimates(fitted, self.train.features.take(held))[0]
+        expected = expected_quality(lambda: self.study.build(router), self.train, self.study.models)
         whole, _ = self._fitted(router, self.train)
         usual = self.study.cost_model().fit(self.train)
         cost = usual.predict_batch(self.train.features, self.study.models).cost_usd

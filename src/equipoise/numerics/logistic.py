@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import numpy as np
-from scipy.special import expit
-
 from equipoise.types import Floats
 
 _STEPS = 30
@@ -29,7 +27,7 @@ class Logistic(NamedTuple):
 
     def chance(self, columns: Floats) -> Floats:
         """Expected outcome of every row."""
-        return np.asarray(expit(self.logit(columns)), dtype=float)
+        return sigmoid(self.logit(columns))
 
     def arrays(self, name: str) -> dict[str, Floats]:
         """What was learned, as arrays whose names begin with ``name``."""
@@ -40,6 +38,11 @@ class Logistic(NamedTuple):
         """The inverse of ``arrays``."""
         found = {part: np.asarray(arrays[f"{name}.{part}"], dtype=float) for part in cls._fields}
         return cls(found["centre"], found["scale"], found["weights"], float(found["bias"]))
+
+
+def sigmoid(logit: Floats) -> Floats:
+    """Log odds to chances."""
+    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logit, -500.0, 500.0))), dtype=float)
 
 
 def fit_logistic(columns: Floats, outcome: Floats, penalty: float, weight: Floats | None = None) -> Logistic:
@@ -57,7 +60,7 @@ def fit_logistic(columns: Floats, outcome: Floats, penalty: float, weight: Float
     mean = float(np.clip(np.average(outcome, weights=w), 1e-4, 1 - 1e-4))
     beta[-1] = np.log(mean / (1 - mean))
     for _ in range(_STEPS):
-        p = expit(x @ beta)
+        p = sigmoid(x @ beta)
         curve = w * np.maximum(p * (1 - p), 1e-6)
         step = np.linalg.solve((x * curve[:, None]).T @ x + np.diag(ridge), x.T @ (w * (outcome - p)) - ridge * beta)
         # Newton overshoots where chances are near 0 or 1.

@@ -84,7 +84,7 @@ class Cascade(AnswerPolicy):
             self._ladders = tuple(Ladder(only, (t,) * (len(only) - 1)) for t in (2.0, *at))
         else:
             self._ladders = tuple(search_ladders(lesson, tries, trust, checks=self.test in CHECKS))
-        self.names, self.point = tuple(names), 0
+        self.names, self.signals, self.point = tuple(names), lesson.view.pool.signals, 0
         return self
 
     def _tries(self, view: View, names: Sequence[str]) -> list[tuple[Stage, ...]]:
@@ -120,7 +120,7 @@ class Cascade(AnswerPolicy):
         """The test on the lesson's own prompts; a learned one by scorers that did not learn from them."""
         self._scorer = None
         if self.test != "scorer":
-            test = self._acceptance()
+            test = self.acceptance()
             return lambda seen: test.trust(lesson.view, seen)
         states = sorted({Ladder(t).seen(k) for t in tries for k in range(1, len(t) + 1)})
         if len(states) > _SCORER_STATES:
@@ -161,9 +161,10 @@ class Cascade(AnswerPolicy):
 
     def bound(self, view: View) -> Climbed:
         """The cascade on the given prompts."""
-        return Climbed(self._ladders, self._acceptance(), view)
+        return Climbed(self._ladders, self.acceptance(), view)
 
-    def _acceptance(self) -> Acceptance:
+    def acceptance(self) -> Acceptance:
+        """The acceptance test."""
         if self.test == "scorer":
             if self._scorer is None:
                 raise NotEnoughData("policy 'cascade' has not learned from answers; train it on a table that has them")
@@ -183,9 +184,9 @@ class Cascade(AnswerPolicy):
         return Choice(probability, single.utility, single.confidence)
 
     def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
-        """The steps whose models are allowed, if the picked model is the first of them."""
+        """The steps whose models are allowed, if the picked model is the first of them; none for one plain call."""
         rungs = [rung for rung in self._rungs(situation) if situation.allowed[0, rung[0]]]
-        if not rungs or rungs[0][0] != picked:
+        if not rungs or rungs[0][0] != picked or (len(rungs) == 1 and rungs[0][1].samples == 1):
             return ()
         ends = [*(at for _, _, at in rungs[:-1]), None]
         return tuple(
@@ -210,14 +211,13 @@ class Cascade(AnswerPolicy):
             {"stages": [list(s) for s in each.stages], "accept_at": list(each.accept_at)} for each in self._ladders
         ]
         arrays = {} if self._scorer is None else self._scorer.arrays()
-        return State(arrays, {"names": list(self.names), "ladders": ladders, "point": self.point})
+        return State(arrays, self.meta() | {"ladders": ladders})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
-        meta = state.meta
-        self.names, self.point = tuple(meta["names"]), int(meta["point"])
+        self.remember(state.meta)
         self._ladders = tuple(
-            Ladder(tuple(Stage(*s) for s in each["stages"]), tuple(each["accept_at"])) for each in meta["ladders"]
+            Ladder(tuple(Stage(*s) for s in each["stages"]), tuple(each["accept_at"])) for each in state.meta["ladders"]
         )
         self._scorer = Scorer.from_arrays(state.arrays) if state.arrays else None
         return self

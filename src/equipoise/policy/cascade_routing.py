@@ -63,7 +63,8 @@ class CascadeRouting(AnswerPolicy):
             )
         weights = weights_to_try(lesson.view, self.cost_weight)
         self._learned = fit_continuation(lesson, weights, Reach(self.max_calls, self.samples), rng)
-        self.names, self.point = tuple(names), int(np.argmin(np.abs(weights - self.cost_weight)))
+        self.names, self.signals = tuple(names), lesson.view.pool.signals
+        self.point = int(np.argmin(np.abs(weights - self.cost_weight)))
         return self
 
     def calibrate_answers(self, lesson: Lesson) -> Self:
@@ -116,7 +117,7 @@ class CascadeRouting(AnswerPolicy):
     def _first_values(self, situation: Situation, columns: Sequence[int]) -> Floats:
         learned = self._learned
         assert learned is not None
-        pool = nothing_drawn(len(situation.quality), np.full(len(columns), self.samples), ())
+        pool = nothing_drawn(len(situation.quality), np.full(len(columns), self.samples), self.signals)
         prior, usd = situation.quality[:, columns], situation.cost_usd[:, columns]
         view = View(pool, np.nan_to_num(prior, nan=0.5), usd)
         weight = learned.weights[self.point]
@@ -135,11 +136,11 @@ class CascadeRouting(AnswerPolicy):
     def state(self) -> State:
         """Scorer, values and the chosen operating point."""
         arrays = {} if self._learned is None else self._learned.arrays()
-        return State(arrays, {"names": list(self.names), "point": self.point})
+        return State(arrays, self.meta())
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
-        self.names, self.point = tuple(state.meta["names"]), int(state.meta["point"])
+        self.remember(state.meta)
         self._learned = Continuation.from_arrays(state.arrays) if state.arrays else None
         return self
 
