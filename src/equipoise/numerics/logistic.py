@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import NamedTuple, Self
 
 import numpy as np
+
 from equipoise.types import Floats
 
 _STEPS = 30
