@@ -174,8 +174,8 @@ async def test_hedged_calls_are_billed_win_or_lose() -> None:
     hedging = {"enabled": True, "max_share": 0.2, "quantile": 0.9}
     async with over({"big": [upstream]}, hedging=hedging, total_s=120.0) as executor:
         for place in executor._places["big"]:
-            for _ in range(1000):
-                place.tails[False].observe(0.4)
+            for late in (*[0.4] * 1000, *[9.0] * 20):
+                place.tails[False].observe(late)
         for _ in range(80):
             running = await executor.run(PLAN, work(PROMPT), always, attempts=attempts)
             assert text_of(await read(running)) == ANSWER

@@ -38,6 +38,8 @@ async def warmed(provider: Provided, *, places: int = 1, stream: bool = False, *
     """An executor that has seen about a hundred calls to every place."""
     names = [f"p{i}" for i in range(places)]
     ex = executor([model("m", *names)], dict.fromkeys(names, provider), hedging={**ON, **hedging})
+    for place in ex._places["m"]:
+        place.tails[stream].observe(50.0)  # it has been late before
     for _ in range(100 * places):
         await read(await ex.run(PLAN, work(stream=stream), always))
     provider.calls.clear()
@@ -160,6 +162,16 @@ async def test_a_client_that_goes_away_cuts_both() -> None:
         await task
     assert sorted((a.kind, a.error) for a in attempts) == [("first", "cancelled"), ("hedge", "cancelled")]
     assert ex.status()[0].outstanding == 0
+
+
+@virtually
+async def test_where_no_call_was_ever_much_later_than_the_others_a_second_is_not_worth_it() -> None:
+    rng = np.random.default_rng(2)
+    provider = taking(lambda n: 1.0 + 0.5 * float(rng.random()))
+    ex = executor([model("m")], {"m": provider}, hedging=ON)
+    for _ in range(500):
+        await ex.run(PLAN, work(), always)
+    assert len(provider.calls) == 500
 
 
 def test_the_tail_is_the_quantile_of_the_latest_latencies() -> None:

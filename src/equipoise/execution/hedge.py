@@ -35,13 +35,13 @@ class Hedging:
         self.calls = self.hedges = 0
 
     def delay_s(self, place: Place, *, stream: bool) -> float | None:
-        """How long a call there takes at most, usually; None as long as too little is known, or hedging is off."""
+        """After how long a call there is late; None where a second one is not worth it, or too little is known."""
         if not self._settings.enabled:
             return None
         self.calls += 1
         self._credit = min(self._credit + self._settings.max_share, _MOST_CREDIT)
-        usual = place.tails[stream].quantile(self._quantile)
-        return None if usual is None else usual * _SLACK
+        late = place.tails[stream].late_after(self._quantile)
+        return None if late is None else late * _SLACK
 
     def spend(self) -> bool:
         """Whether one more call is within the share; if so, it counts."""
