@@ -156,7 +156,7 @@ JUNK = st.recursive(
 
 
 @pytest.mark.parametrize("name", [*CONVERSED, "embeddings"])
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(data=st.data())
 def test_a_body_that_is_wrong_anywhere_is_a_bad_request_or_works(name: WireFormat, data: st.DataObject) -> None:
     body = REQUESTS.get(name) or {"model": "e", "input": ["a", "b"]}
@@ -300,7 +300,7 @@ def test_a_document_that_is_no_answer_is_told(name: WireFormat, document: Body) 
 
 
 @pytest.mark.parametrize("name", CONVERSED)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_an_answer_that_is_wrong_anywhere_is_a_bad_answer_or_works(name: WireFormat, data: st.DataObject) -> None:
     answer = translate_answer(ANSWERS["text, then calls"], "chat", name, "m")
@@ -382,7 +382,7 @@ def chunks_from(pieces: list[tuple[Any, str]]) -> list[Body]:
 
 
 @pytest.mark.parametrize("name", ["chat", "messages", "responses"])
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(pieces=PIECES, data=st.data())
 def test_nothing_is_lost_in_a_stream_however_it_was_cut(
     name: WireFormat, pieces: list[Any], data: st.DataObject
@@ -447,7 +447,7 @@ def test_an_event_that_is_nonsense_is_a_bad_answer_or_nothing(name: WireFormat, 
 
 
 @pytest.mark.parametrize("name", CONVERSED)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_stream_that_is_wrong_anywhere_is_a_bad_answer_or_works(name: WireFormat, data: st.DataObject) -> None:
     events = events_of(streamed(name, chunks_of(ANSWERS["text, then calls"])))

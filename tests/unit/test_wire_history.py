@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from equipoise.wire import history
 from equipoise.wire.format import Body
-from equipoise.wire.history import NO_RESULT, IdRule, paired, settled, with_ids, without, without_developer
+from equipoise.wire.history import NO_RESULT, IdRule, distinct, paired, settled, with_ids, without, without_developer
 from tests.wire_samples import call, request_in
 
 IDS = st.sampled_from(["a", "b", "c"])
@@ -89,6 +89,16 @@ def test_ids_change_in_calls_and_results_alike(messages: list[Body]) -> None:
             assert new["tool_call_id"] == expected[old["tool_call_id"]]
         assert [c["id"] for c in new.get("tool_calls", ())] == [expected[c["id"]] for c in old.get("tool_calls", ())]
     assert with_ids(renamed, NINE) is renamed
+
+
+@given(st.lists(MESSAGES, max_size=8))
+def test_no_two_calls_share_an_id_and_results_go_along(messages: list[Body]) -> None:
+    before = paired(messages)
+    after = distinct(before)
+    ids = [c["id"] for m in after for c in m.get("tool_calls", ())]
+    assert len(set(ids)) == len(ids) and is_paired(after)
+    assert [m.get("content") for m in after] == [m.get("content") for m in before]
+    assert distinct(after) is after
 
 
 def test_what_was_kept_of_a_message_is_not_trusted_once_its_ids_changed() -> None:

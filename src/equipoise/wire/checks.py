@@ -86,7 +86,9 @@ def _check_calls(calls: Any, numbered: bool) -> None:
             raise BadAnswer("the answer has a tool call whose index is no number")
         if not isinstance(call.get("id"), _TEXT_OR_NOTHING):
             raise BadAnswer("the answer has a tool call whose id is no text")
-        if not isinstance(function.get("name"), _TEXT_OR_NOTHING) or not isinstance(function.get("arguments"), _TEXT_OR_NOTHING):
+        if not isinstance(function.get("name"), _TEXT_OR_NOTHING) or not isinstance(
+            function.get("arguments"), _TEXT_OR_NOTHING
+        ):
             raise BadAnswer("the answer has a tool call whose name or arguments are no text")
 
 

@@ -6,7 +6,8 @@ Works on the pivot: chat messages. Every function gives back the very same list 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import blake2b
 
 from equipoise.wire.format import Body
@@ -39,10 +40,10 @@ class IdRule:
 
 
 def settled(messages: list[Body], ids: IdRule) -> list[Body]:
-    """Tool calls and results in pairs, with ids that the vendor takes."""
+    """Tool calls and results in pairs, with ids that the vendor takes and that are its only ones."""
     if not any(m.get("tool_calls") or m.get("role") == "tool" for m in messages):
         return messages
-    return with_ids(paired(messages), ids)
+    return with_ids(distinct(paired(messages)), ids)
 
 
 def paired(messages: list[Body]) -> list[Body]:
@@ -68,9 +69,24 @@ def paired(messages: list[Body]) -> list[Body]:
     return [*result, *_missing(waiting)] if changed or waiting else messages
 
 
+def distinct(messages: list[Body]) -> list[Body]:
+    """No id for two calls: some servers begin anew with every answer, and some vendors refuse that."""
+    seen: dict[str, int] = {}
+    current: dict[str, str] = {}
+    result: list[Body] = []
+    for message in messages:
+        if message.get("role") != "tool":
+            current = {}
+            for call_id in _call_ids(message):
+                seen[call_id] = seen.get(call_id, 0) + 1
+                current[call_id] = call_id if seen[call_id] == 1 else f"{call_id}_{seen[call_id]}"
+        result.append(_renamed(message, partial(_known_as, current)))
+    return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
+
+
 def with_ids(messages: list[Body], ids: IdRule) -> list[Body]:
     """Tool-call ids that the vendor takes, the same in call and result."""
-    result = [_with_ids(m, ids) for m in messages]
+    result = [_renamed(m, ids.fit) for m in messages]
     return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
 
 
@@ -97,14 +113,18 @@ def _without(message: Body, fields: frozenset[str]) -> Body:
     return message
 
 
-def _with_ids(message: Body, ids: IdRule) -> Body:
-    if message.get("role") == "tool" and isinstance(message.get("tool_call_id"), str):
-        fitting = ids.fit(message["tool_call_id"])
-        return message if fitting == message["tool_call_id"] else {**message, "tool_call_id": fitting}
+def _known_as(names: dict[str, str], call_id: str) -> str:
+    return names.get(call_id, call_id)
+
+
+def _renamed(message: Body, rename: Callable[[str], str]) -> Body:
+    call_id = message.get("tool_call_id")
+    if message.get("role") == "tool" and isinstance(call_id, str):
+        return message if rename(call_id) == call_id else {**message, "tool_call_id": rename(call_id)}
     calls = message.get("tool_calls")
-    if not isinstance(calls, list) or all(ids.fit(i) == i for i in _call_ids(message)):
+    if not isinstance(calls, list) or all(rename(i) == i for i in _call_ids(message)):
         return message
-    renamed = [{**c, "id": ids.fit(c["id"])} if isinstance(c.get("id"), str) else c for c in calls]
+    renamed = [{**c, "id": rename(c["id"])} if isinstance(c.get("id"), str) else c for c in calls]
     # What another format kept of this message as it was has the old ids.
     return {**{k: v for k, v in message.items() if k != "native"}, "tool_calls": renamed}
 

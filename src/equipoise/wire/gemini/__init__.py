@@ -105,7 +105,7 @@ class Gemini:
         """Why the first candidate ended, in chat's words."""
         candidate = answers.candidates_of(answer)[0]
         try:
-            return answers.finish_of(candidate, "tool_calls" in answers.message_of(candidate))
+            return answers.finish_of(candidate, "tool_calls" in answers.message_of(candidate, answer))
         except BadRequest as error:
             raise BadAnswer(str(error)) from None
 

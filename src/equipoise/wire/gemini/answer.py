@@ -57,8 +57,8 @@ def finish_of(candidate: Body, calls: bool) -> str | None:
     return "tool_calls" if calls and finish == "stop" else finish
 
 
-def message_of(candidate: Body, calls_before: int = 0) -> Body:
-    """What a candidate says, as a message or a delta."""
+def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
+    """What a candidate of an answer says, as a message or a delta."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
     message: Body = {}
@@ -68,7 +68,7 @@ def message_of(candidate: Body, calls_before: int = 0) -> Body:
         if "functionCall" in part:
             calls = message.setdefault("tool_calls", [])
             number = calls_before + len(calls)
-            calls.append({"index": number, **call_to_chat(part, f"call_{number}")})
+            calls.append({"index": number, **call_to_chat(part, f"call_{answer.get('responseId') or 0}_{number}")})
             if number >= MOST_CALLS:
                 raise BadAnswer(f"the answer has more than {MOST_CALLS} tool calls")
         elif isinstance(part.get("text"), str):
@@ -101,7 +101,7 @@ def to_chat(answer: Body, now: int) -> Body:
     """The chat completion that says the same."""
     choices = []
     for i, candidate in enumerate(candidates_of(answer)):
-        message = {"role": "assistant", "content": None, **message_of(candidate)}
+        message = {"role": "assistant", "content": None, **message_of(candidate, answer)}
         for call in message.get("tool_calls", ()):
             del call["index"]
         finish = finish_of(candidate, "tool_calls" in message)
@@ -186,15 +186,15 @@ class Decoder:
     def _chunk(self, answer: Body) -> Body:
         head = chunk_head(str(answer.get("responseId") or "gemini"), str(answer.get("modelVersion") or ""), self._now)
         has_more = answer.get("candidates") or answer.get("promptFeedback") or not answer.get("usageMetadata")
-        choices = [self._choice(i, c) for i, c in enumerate(candidates_of(answer))] if has_more else []
+        choices = [self._choice(i, c, answer) for i, c in enumerate(candidates_of(answer))] if has_more else []
         usage = usage_of(answer)
         said = {} if usage is None else {"usage": usage_to_chat(usage, reasoning_tokens=thought(answer))}
         return {**head, "choices": choices, **said}
 
-    def _choice(self, i: int, candidate: Body) -> Body:
+    def _choice(self, i: int, candidate: Body, answer: Body) -> Body:
         index = count(candidate.get("index", i))
         before = self._calls.get(index, 0)
-        delta = message_of(candidate, before)
+        delta = message_of(candidate, answer, before)
         self._calls[index] = before + len(delta.get("tool_calls", ()))
         if index not in self._started:
             self._started.add(index)

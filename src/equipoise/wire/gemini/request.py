@@ -75,7 +75,7 @@ def _messages(body: Body) -> list[Body]:
     for path, content in objects(maybe_list(body, "contents"), "contents"):
         parts = list(objects(maybe_list(content, "parts", f"{path}."), f"{path}.parts"))
         if content.get("role") == "model":
-            messages.append(_model_to_chat([p for _, p in parts], calls))
+            messages.append(_model_to_chat([p for _, p in parts], calls, f"call_{len(messages)}"))
             continue
         plain = []
         for where, part in parts:
@@ -88,14 +88,14 @@ def _messages(body: Body) -> list[Body]:
     return messages
 
 
-def _model_to_chat(parts: list[Body], calls: list[tuple[str, str]]) -> Body:
-    """``calls`` gathers ids and names of the calls that have no result yet."""
+def _model_to_chat(parts: list[Body], calls: list[tuple[str, str]], stem: str) -> Body:
+    """``calls`` gathers ids and names of the calls that have no result yet; ``stem`` begins the ids that are made."""
     said: list[Body] = []
     made: list[Body] = []
     thoughts = []
     for part in parts:
         if "functionCall" in part:
-            made.append(call_to_chat(part, f"call_{len(calls)}_{len(made)}"))
+            made.append(call_to_chat(part, f"{stem}_{len(made)}"))
         elif part.get("thought"):
             thoughts.append(maybe_text(part, "text") or "")
         else:

@@ -1,0 +1,322 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equipoise.types import TokenUsage
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable
+from equipoise.wire.format import Body
+from equipoise.wire.gemini import settled
+from equipoise.wire.gemini.schema import cleaned
+from tests.wire_samples import call, decoded, events_of, put_together, request_in
+
+GEMINI = FORMATS["gemini"]
+
+
+def from_chat(*messages: Body, **more: Any) -> Body:
+    return GEMINI.from_chat({"model": "m", "messages": list(messages), **more})
+
+
+def to_chat(*contents: Body, **more: Any) -> Body:
+    return GEMINI.to_chat({"model": "m", "contents": list(contents), **more})
+
+
+def user(*parts: Body) -> Body:
+    return {"role": "user", "parts": list(parts)}
+
+
+def model(*parts: Body) -> Body:
+    return {"role": "model", "parts": list(parts)}
+
+
+# ---------------------------------------------------------------- schemas
+
+
+@pytest.mark.parametrize(
+    ("schema", "made"),
+    [
+        ({"type": "string", "pattern": "^a", "minLength": 1, "default": "x"}, {"type": "string"}),
+        ({"const": "x"}, {"enum": ["x"]}),
+        (
+            {"$schema": "http://json-schema.org/draft-07/schema#", "type": ["string", "null"]},
+            {"type": ["string", "null"]},
+        ),
+        (
+            {
+                "type": "object",
+                "properties": {"pattern": {"type": "string", "examples": ["a"]}},
+                "required": ["pattern"],
+            },
+            {"type": "object", "properties": {"pattern": {"type": "string"}}, "required": ["pattern"]},
+        ),
+        (
+            {
+                "allOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]}, {"required": ["b"]}],
+                "title": "t",
+            },
+            {"properties": {"a": {"type": "string"}}, "required": ["a", "b"], "title": "t"},
+        ),
+        (
+            {"definitions": {"x": {"const": 1}}, "$ref": "#/$defs/x"},
+            {"$defs": {"x": {"enum": [1]}}, "$ref": "#/$defs/x"},
+        ),
+        ({"items": {"anyOf": [{"minLength": 1}, True]}}, {"items": {"anyOf": [{}, True]}}),
+        ({"additionalProperties": False, "not": {"type": "null"}}, {"additionalProperties": False}),
+    ],
+)
+def test_a_schema_is_cut_down_to_what_gemini_takes(schema: Body, made: Body) -> None:
+    assert cleaned(schema) == made
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["type", "properties", "items", "allOf", "$defs", "required", "x"]), inner, max_size=3
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@given(JSON)
+def test_no_schema_breaks_the_cleaning_and_a_clean_one_stays(schema: Any) -> None:
+    once = cleaned(schema)
+    assert cleaned(once) == once
+    if isinstance(once, dict):
+        assert not {"allOf", "x", "const"} & once.keys()
+
+
+def test_a_schema_without_end_is_cut_off() -> None:
+    schema: Body = {"type": "string"}
+    for _ in range(400):
+        schema = {"type": "array", "items": schema}
+    assert orjson.dumps(cleaned(schema)).count(b"array") < 100
+
+
+# ---------------------------------------------------------------- requests
+
+
+def test_settings_become_a_configuration() -> None:
+    made = from_chat(
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": "q"},
+        temperature=0.1,
+        top_p=0.2,
+        n=2,
+        seed=3,
+        max_tokens=4,
+        stop="X",
+        presence_penalty=0.5,
+        response_format={"type": "json_object"},
+        tools=[{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "minLength": 1}}}],
+        tool_choice={"type": "function", "function": {"name": "f"}},
+    )
+    assert made == {
+        "model": "m",
+        "systemInstruction": {"parts": [{"text": "s"}]},
+        "contents": [user({"text": "q"})],
+        "generationConfig": {
+            "temperature": 0.1,
+            "topP": 0.2,
+            "candidateCount": 2,
+            "seed": 3,
+            "maxOutputTokens": 4,
+            "stopSequences": ["X"],
+            "presencePenalty": 0.5,
+            "responseMimeType": "application/json",
+        },
+        "tools": [{"functionDeclarations": [{"name": "f", "parametersJsonSchema": {"type": "object"}}]}],
+        "toolConfig": {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["f"]}},
+    }
+    assert GEMINI.read(made).n == 2
+
+
+def test_results_say_which_function_they_are_of() -> None:
+    made = from_chat(
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call("x", "f", '{"a": 1}'), call("y", "g", "{}")]},
+        {"role": "tool", "tool_call_id": "y", "content": '{"deg": 3}'},
+        {"role": "tool", "tool_call_id": "x", "content": "plain"},
+    )
+    assert made["contents"][1] == model(
+        {"functionCall": {"name": "f", "args": {"a": 1}}}, {"functionCall": {"name": "g", "args": {}}}
+    )
+    assert made["contents"][2] == user(
+        {"functionResponse": {"name": "g", "response": {"deg": 3}}},
+        {"functionResponse": {"name": "f", "response": {"result": "plain"}}},
+    )
+
+
+def test_results_without_ids_belong_to_the_calls_of_their_name_in_order() -> None:
+    def one(n: int) -> Body:
+        return {"functionCall": {"name": "f", "args": {"n": n}}}
+
+    def result(n: int) -> Body:
+        return {"functionResponse": {"name": "f", "response": {"result": str(n)}}}
+
+    contents = [user({"text": "q"}), model(one(1), one(2)), user(result(1), result(2)), model(one(3)), user(result(3))]
+    chat = to_chat(*contents)
+    made = [c["id"] for m in chat["messages"] for c in m.get("tool_calls", ())]
+    results = [(m["tool_call_id"], m["content"]) for m in chat["messages"] if m["role"] == "tool"]
+    assert len(set(made)) == 3 and results == list(zip(made, ("1", "2", "3"), strict=True))
+    assert GEMINI.from_chat(chat)["contents"] == contents
+
+
+def test_pictures_go_inside_or_as_a_link() -> None:
+    parts = [
+        {"type": "image_url", "image_url": {"url": "data:image/webp;base64,AA=="}},
+        {"type": "image_url", "image_url": {"url": "https://x.org/y.png?z=1"}},
+        {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA=="}},
+        {"type": "input_audio", "input_audio": {"format": "wav", "data": "AA=="}},
+    ]
+    assert from_chat({"role": "user", "content": parts})["contents"][0]["parts"] == [
+        {"inlineData": {"mimeType": "image/webp", "data": "AA=="}},
+        {"fileData": {"mimeType": "image/png", "fileUri": "https://x.org/y.png?z=1"}},
+        {"inlineData": {"mimeType": "application/pdf", "data": "AA=="}},
+        {"inlineData": {"mimeType": "audio/wav", "data": "AA=="}},
+    ]
+    with pytest.raises(Untranslatable):
+        from_chat({"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]})
+
+
+def test_a_conversation_begins_with_the_user() -> None:
+    made = from_chat({"role": "assistant", "content": "a"})
+    assert [c["role"] for c in made["contents"]] == ["user", "model"]
+
+
+def test_signatures_ride_where_googles_own_endpoint_has_them() -> None:
+    chat = GEMINI.to_chat(request_in("gemini"))
+    first, second = chat["messages"][2]["tool_calls"]
+    assert first["extra_content"] == {"google": {"thought_signature": "c2lnbmVk"}} and "extra_content" not in second
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"contents": []}, "contents"),
+        ({"contents": [3]}, "contents[0]"),
+        ({"contents": [{"parts": [{"text": 3}]}]}, "contents[0].parts[0].text"),
+        (
+            {"contents": [user({"text": "q"})], "generationConfig": {"maxOutputTokens": 0}},
+            "generationConfig.maxOutputTokens",
+        ),
+    ],
+)
+def test_a_wrong_field_is_named(body: Body, param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        GEMINI.read({"model": "m", **body})
+    assert caught.value.param == param
+
+
+# ---------------------------------------------------------------- what the next model accepts
+
+
+@pytest.mark.parametrize(
+    ("mixed", "signed", "signatures"),
+    [
+        (False, False, ["c2ln", None]),
+        (True, False, [None, None]),
+        (False, True, ["c2ln", None]),
+        (True, True, ["skip_thought_signature_validator", None]),
+    ],
+)
+def test_signatures_are_those_that_the_next_model_accepts(
+    mixed: bool, signed: bool, signatures: list[str | None]
+) -> None:
+    calls = [{"functionCall": {"name": "f"}, "thoughtSignature": "c2ln"}, {"functionCall": {"name": "g"}}]
+    body = {"contents": [user({"text": "q"}), model({"text": "a"}, *calls)]}
+    made = settled(body, mixed=mixed, signed=signed)["contents"][1]["parts"]
+    assert [p.get("thoughtSignature") for p in made[1:]] == signatures
+    assert calls[0]["thoughtSignature"] == "c2ln"
+
+
+# ---------------------------------------------------------------- answers
+
+
+def answer(*parts: Body, finish: str | None = "STOP", **more: Any) -> Body:
+    candidate: Body = {"content": {"role": "model", "parts": list(parts)}, "index": 0}
+    if finish:
+        candidate["finishReason"] = finish
+    return {"candidates": [candidate], "modelVersion": "g", "responseId": "r", **more}
+
+
+def test_thoughts_are_paid_for_as_output() -> None:
+    usage = {
+        "promptTokenCount": 100,
+        "cachedContentTokenCount": 60,
+        "toolUsePromptTokenCount": 7,
+        "candidatesTokenCount": 5,
+        "thoughtsTokenCount": 30,
+        "totalTokenCount": 142,
+    }
+    expected = TokenUsage(input_tokens=107, output_tokens=35, cached_tokens=60)
+    assert GEMINI.usage(answer({"text": "a"}, usageMetadata=usage)) == expected
+    chat = GEMINI.answer_to_chat(answer({"text": "t", "thought": True}, {"text": "a"}, usageMetadata=usage))
+    assert FORMATS["chat"].usage(chat) == expected
+    message = chat["choices"][0]["message"]
+    assert (message["reasoning_content"], message["content"]) == ("t", "a")
+
+
+@pytest.mark.parametrize(
+    ("finish", "told"),
+    [
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("SAFETY", "content_filter"),
+        ("RECITATION", "content_filter"),
+        ("PROHIBITED_CONTENT", "content_filter"),
+        ("OTHER", "stop"),
+        ("FINISH_REASON_UNSPECIFIED", None),
+        (None, None),
+    ],
+)
+def test_why_an_answer_stopped(finish: str | None, told: str | None) -> None:
+    assert GEMINI.finish(answer({"text": "a"}, finish=finish)) == told
+
+
+@pytest.mark.parametrize("finish", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"])
+def test_a_call_that_the_model_failed_to_write_is_a_bad_answer_to_be_tried_again(finish: str) -> None:
+    with pytest.raises(BadAnswer, match=finish):
+        GEMINI.finish(answer(finish=finish))
+
+
+def test_a_prompt_that_is_blocked_is_an_answer_that_was_withheld() -> None:
+    blocked = {"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}}
+    assert GEMINI.finish(blocked) == "content_filter"
+    assert GEMINI.answer_to_chat(blocked)["choices"][0]["finish_reason"] == "content_filter"
+    chunks, complete = decoded("gemini", events_of(b"data: " + orjson.dumps(blocked) + b"\n\n"))
+    assert complete and put_together(chunks)["finish"] == "content_filter"
+
+
+def test_a_stream_of_pieces_becomes_chunks_with_calls_numbered_through() -> None:
+    def one(name: str) -> Body:
+        return {"functionCall": {"name": name, "args": {"a": 1}}, "thoughtSignature": "c2ln"}
+
+    events = [
+        answer({"text": "t", "thought": True}, finish=None, usageMetadata={"promptTokenCount": 9}),
+        answer({"text": "a"}, finish=None),
+        answer(one("f"), finish=None),
+        answer(one("g"), usageMetadata={"promptTokenCount": 9, "candidatesTokenCount": 4, "thoughtsTokenCount": 2}),
+    ]
+    raw = b"".join(b"data: " + orjson.dumps(e) + b"\r\n\r\n" for e in events)
+    chunks, complete = decoded("gemini", events_of(raw))
+    whole = put_together(chunks)
+    assert complete and (whole["content"], whole["reasoning"], whole["finish"]) == ("a", "t", "tool_calls")
+    assert [c["name"] for c in whole["calls"].values()] == ["f", "g"] and list(whole["calls"]) == [0, 1]
+    assert whole["usage"] == (9, 6)
+    signed = [p for c in chunks for p in c["choices"][0]["delta"].get("tool_calls", ())]
+    assert all(p["extra_content"]["google"]["thought_signature"] == "c2ln" for p in signed)
+
+
+def test_candidates_stay_apart() -> None:
+    both = answer({"text": "a"})
+    both["candidates"].append({"content": {"parts": [{"text": "b"}]}, "index": 1, "finishReason": "STOP"})
+    chat = GEMINI.answer_to_chat(both)
+    assert [c["message"]["content"] for c in chat["choices"]] == ["a", "b"]
+    assert len(GEMINI.answer_from_chat(chat, "g")["candidates"]) == 2

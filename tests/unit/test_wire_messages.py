@@ -1,0 +1,473 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from equipoise.types import TokenUsage
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_request
+from equipoise.wire.format import Body
+from equipoise.wire.history import CARRY_ON
+from equipoise.wire.messages import settled
+from equipoise.wire.pivot import UNSIGNED
+from tests.wire_samples import PIXEL, call, decoded, events_of, put_together, request_in, streamed
+
+MESSAGES = FORMATS["messages"]
+
+
+def from_chat(**chat: Any) -> Body:
+    return MESSAGES.from_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}], **chat})
+
+
+def to_chat(*messages: Any, **more: Any) -> Body:
+    return MESSAGES.to_chat({"model": "m", "max_tokens": 9, "messages": list(messages), **more})
+
+
+def blocks(*content: Any) -> dict[str, Any]:
+    return {"role": "assistant", "content": list(content)}
+
+
+THOUGHT = {"type": "thinking", "thinking": "t", "signature": "c2ln"}
+HIDDEN = {"type": "redacted_thinking", "data": "eHg="}
+USE = {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"a": 1}}
+
+
+# ---------------------------------------------------------------- from chat
+
+
+def test_system_prompts_are_gathered_at_the_top() -> None:
+    made = from_chat(
+        messages=[
+            {"role": "system", "content": "a"},
+            {"role": "user", "content": "hi"},
+            {"role": "developer", "content": [{"type": "text", "text": "b"}]},
+        ]
+    )
+    assert made["system"] == [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert made["messages"] == [{"role": "user", "content": "hi"}]
+
+
+def test_a_conversation_begins_with_the_user_and_alternates() -> None:
+    made = from_chat(
+        messages=[
+            {"role": "assistant", "content": "a"},
+            {"role": "assistant", "content": "b"},
+            {"role": "user", "content": ""},
+            {"role": "user", "content": "c"},
+        ]
+    )
+    assert made["messages"] == [
+        {"role": "user", "content": CARRY_ON},
+        {"role": "assistant", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "user", "content": "c"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("chat", "fields"),
+    [
+        ({"temperature": 1.7}, {"temperature": 1.0}),
+        ({"temperature": 0.3, "top_p": 0.9}, {"temperature": 0.3}),
+        ({"top_p": 0.9}, {"top_p": 0.9}),
+        ({"stop": "X"}, {"stop_sequences": ["X"]}),
+        ({"stop": ["X", "Y"]}, {"stop_sequences": ["X", "Y"]}),
+        ({"user": "u"}, {"metadata": {"user_id": "u"}}),
+        ({"max_tokens": 3}, {"max_tokens": 3}),
+        ({"max_completion_tokens": 4, "max_tokens": 3}, {"max_tokens": 4}),
+        ({"seed": 1, "frequency_penalty": 0.5, "logit_bias": {}, "store": True}, {}),
+    ],
+)
+def test_settings_become_anthropics_or_are_left_out(chat: Body, fields: Body) -> None:
+    assert from_chat(**chat) == {"model": "m", "messages": [{"role": "user", "content": "hi"}], **fields}
+
+
+@pytest.mark.parametrize(
+    ("choice", "parallel", "made"),
+    [
+        ("auto", None, {"type": "auto"}),
+        ("required", None, {"type": "any"}),
+        ("none", False, {"type": "none"}),
+        ({"type": "function", "function": {"name": "f"}}, None, {"type": "tool", "name": "f"}),
+        (None, False, {"type": "auto", "disable_parallel_tool_use": True}),
+        ("required", False, {"type": "any", "disable_parallel_tool_use": True}),
+    ],
+)
+def test_the_choice_of_tools(choice: Any, parallel: bool | None, made: Body) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    body = from_chat(tools=tools, tool_choice=choice, parallel_tool_calls=parallel)
+    assert body["tool_choice"] == made
+    assert body["tools"] == [{"name": "f", "input_schema": {"type": "object", "properties": {}}}]
+    assert "tool_choice" not in from_chat(tool_choice=choice, parallel_tool_calls=parallel)
+
+
+def test_json_without_a_schema_is_asked_for_in_words() -> None:
+    made = from_chat(response_format={"type": "json_object"})
+    assert "JSON object" in made["system"] and "output_config" not in made
+
+
+@pytest.mark.parametrize(
+    ("chat", "param"),
+    [
+        ({"n": 2}, "n"),
+        ({"logprobs": True}, "logprobs"),
+        ({"modalities": ["text", "audio"]}, "modalities"),
+        ({"functions": [{"name": "f"}]}, "functions"),
+        ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools"),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, "file"),
+    ],
+)
+def test_what_has_no_place_is_told_and_not_dropped(chat: Body, param: str | None) -> None:
+    with pytest.raises(Untranslatable) as caught:
+        from_chat(**chat)
+    assert caught.value.param == param
+
+
+@pytest.mark.parametrize(
+    ("url", "source"),
+    [
+        (f"data:image/png;base64,{PIXEL}", {"type": "base64", "media_type": "image/png", "data": PIXEL}),
+        ("https://x.org/y.png", {"type": "url", "url": "https://x.org/y.png"}),
+    ],
+)
+def test_pictures_go_inside_or_as_a_link(url: str, source: Body) -> None:
+    part = {"type": "image_url", "image_url": {"url": url}}
+    made = from_chat(messages=[{"role": "user", "content": [part]}])
+    assert made["messages"][0]["content"] == [{"type": "image", "source": source}]
+    back = MESSAGES.to_chat({**made, "max_tokens": 1})
+    assert back["messages"][0]["content"] == [part]
+
+
+def test_a_pdf_goes_there_and_back() -> None:
+    file = {"type": "file", "file": {"file_data": "data:application/pdf;base64,AA==", "filename": "a.pdf"}}
+    made = from_chat(messages=[{"role": "user", "content": [file]}])
+    source = {"type": "base64", "media_type": "application/pdf", "data": "AA=="}
+    assert made["messages"][0]["content"] == [{"type": "document", "source": source}]
+
+
+def test_cache_marks_of_a_chat_client_arrive() -> None:
+    part = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    assert from_chat(messages=[{"role": "user", "content": [part]}])["messages"][0]["content"] == [part]
+
+
+def test_thinking_of_anthropics_own_goes_back_signed_and_that_of_others_does_not() -> None:
+    said = {"role": "assistant", "content": "a", "reasoning_content": "r", "thinking_blocks": [THOUGHT, HIDDEN]}
+    made = from_chat(messages=[{"role": "user", "content": "q"}, said])
+    assert made["messages"][1]["content"] == [THOUGHT, HIDDEN, {"type": "text", "text": "a"}]
+    del said["thinking_blocks"]
+    made = from_chat(messages=[{"role": "user", "content": "q"}, said])
+    assert made["messages"][1]["content"] == "a"
+
+
+def test_arguments_that_are_no_object_are_kept_whole() -> None:
+    for text, value in (("", {}), ('{"a":', {"unparsed_arguments": '{"a":'}), ("[1]", {"unparsed_arguments": "[1]"})):
+        said = {"role": "assistant", "content": None, "tool_calls": [call("a", "f", text)]}
+        result = {"role": "tool", "tool_call_id": "a", "content": "x"}
+        made = from_chat(messages=[{"role": "user", "content": "q"}, said, result])
+        assert made["messages"][1]["content"][0]["input"] == value
+
+
+def test_calls_without_results_get_one_since_anthropic_demands_it() -> None:
+    said = {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}")]}
+    made = from_chat(messages=[{"role": "user", "content": "q"}, said, {"role": "user", "content": "well?"}])
+    result, words = made["messages"][2]["content"]
+    assert (result["type"], result["tool_use_id"], words["text"]) == ("tool_result", "a", "well?")
+
+
+# ---------------------------------------------------------------- to chat and back
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        [{"type": "text", "text": "a", "citations": [{"x": 1}]}],
+        [USE, {"type": "text", "text": "after"}],
+        [THOUGHT, USE, THOUGHT, {**USE, "id": "toolu_2"}],
+        [
+            THOUGHT,
+            {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}},
+            {"type": "text", "text": "a"},
+        ],
+    ],
+)
+def test_an_assistants_turn_of_any_shape_comes_back_as_it_was(content: list[Body]) -> None:
+    results = [
+        {"type": "tool_result", "tool_use_id": b["id"], "content": "r"} for b in content if b["type"] == "tool_use"
+    ]
+    turns = [{"role": "user", "content": "q"}, blocks(*content)]
+    body = {"model": "m", "max_tokens": 9, "messages": [*turns, {"role": "user", "content": results or "and?"}]}
+    assert MESSAGES.from_chat(MESSAGES.to_chat(body)) == body
+
+
+def test_reasoning_that_came_from_us_goes_on_as_reasoning() -> None:
+    marked = {"type": "thinking", "thinking": "r", "signature": UNSIGNED}
+    chat = to_chat({"role": "user", "content": "q"}, blocks(marked, {"type": "text", "text": "a"}))
+    assert chat["messages"][1]["reasoning_content"] == "r" and "thinking_blocks" not in chat["messages"][1]
+
+
+def test_what_a_tool_of_anthropics_own_did_stays_there_and_the_words_go_on() -> None:
+    search = {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}
+    body = {
+        "model": "m",
+        "max_tokens": 9,
+        "messages": [{"role": "user", "content": "q"}, blocks(search, {"type": "text", "text": "found"})],
+    }
+    made = translate_request(body, "messages", "chat")
+    assert made["messages"][1] == {"role": "assistant", "content": "found"}
+
+
+def test_an_error_of_a_tool_and_its_picture_survive() -> None:
+    picture = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": PIXEL}}
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "is_error": True, "content": [picture]}
+    turns = [{"role": "user", "content": "q"}, blocks(USE), {"role": "user", "content": [result]}]
+    body = {"model": "m", "max_tokens": 9, "messages": turns}
+    assert MESSAGES.from_chat(MESSAGES.to_chat(body)) == body
+    chat = translate_request(body, "messages", "chat")["messages"]
+    assert [m["role"] for m in chat] == ["user", "assistant", "tool", "user"]
+    assert chat[3]["content"][0]["image_url"]["url"].endswith(PIXEL)
+
+
+def test_threads_lean_on_a_memory_that_no_other_vendor_has() -> None:
+    body = {**request_in("messages"), "thread": {"type": "create"}}
+    assert MESSAGES.read(body).vendor_state == "thread"
+    with pytest.raises(Untranslatable) as caught:
+        MESSAGES.to_chat(body)
+    assert caught.value.code == "thread_unsupported_request"
+    error = MESSAGES.error(400, caught.value.code, str(caught.value))
+    assert error["error"]["details"]["error_code"] == "thread_unsupported_request"
+
+
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"max_tokens": None}, "max_tokens"),
+        ({"system": 3}, "system"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, "messages[0].content[0].type"),
+        ({"metadata": {"user_id": 3}}, "metadata.user_id"),
+        ({"output_config": ["x"]}, "output_config"),
+    ],
+)
+def test_a_wrong_field_is_named(more: Body, param: str) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q"}], **more}
+    with pytest.raises(BadRequest) as caught:
+        MESSAGES.read(body)
+    assert caught.value.param == param
+
+
+def test_results_of_tools_are_no_turn_of_the_user() -> None:
+    found = MESSAGES.read(request_in("messages"))
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "r"}
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q"}, blocks(USE)]}
+    body["messages"].append({"role": "user", "content": [result]})
+    assert (found.turns, MESSAGES.read(body).turns, MESSAGES.read(body).text) == (2, 1, "q")
+
+
+# ---------------------------------------------------------------- what the next model accepts
+
+
+def test_a_conversation_of_one_model_is_the_very_same() -> None:
+    body = request_in("messages")
+    assert settled(body, mixed=False) is body
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_thinking_that_nobody_can_verify_is_left_out(mixed: bool) -> None:
+    marked = {"type": "thinking", "thinking": "r", "signature": UNSIGNED}
+    body = {"messages": [blocks(marked, THOUGHT, {"type": "text", "text": "a"}), blocks(marked)]}
+    first, second = settled(body, mixed=mixed)["messages"]
+    assert first["content"] == ([] if mixed else [THOUGHT]) + [{"type": "text", "text": "a"}]
+    assert [b["type"] for b in second["content"]] == ["text"]
+
+
+def test_thinking_is_not_asked_for_in_the_middle_of_a_call_that_began_without() -> None:
+    body: Body = {"thinking": {"type": "enabled", "budget_tokens": 2000}, "messages": [blocks(USE)]}
+    assert "thinking" not in settled(body, mixed=False)
+    body["messages"] = [blocks(THOUGHT, USE)]
+    assert settled(body, mixed=False) is body
+    assert "thinking" not in settled(body, mixed=True)
+    body["messages"] = [blocks(USE), {"role": "user", "content": "x"}, blocks({"type": "text", "text": "a"})]
+    assert "thinking" in settled(body, mixed=False)
+
+
+def test_ids_of_other_vendors_fit_in_call_and_result() -> None:
+    result = {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "functions.f:0"}]}
+    first, second = settled({"messages": [blocks({**USE, "id": "functions.f:0"}), result]}, mixed=False)["messages"]
+    assert first["content"][0]["id"] == second["content"][0]["tool_use_id"] != "functions.f:0"
+
+
+# ---------------------------------------------------------------- answers
+
+
+def answer(*content: Any, **more: Any) -> Body:
+    usage = {"input_tokens": 10, "output_tokens": 5}
+    head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "c", "stop_reason": "end_turn"}
+    return {**head, "content": list(content), "usage": usage, **more}
+
+
+def test_tokens_of_the_cache_are_part_of_the_input() -> None:
+    usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 70, "cache_creation_input_tokens": 20}
+    found = MESSAGES.usage(answer(usage=usage))
+    assert found == TokenUsage(input_tokens=100, output_tokens=5, cached_tokens=70, cache_write_tokens=20)
+    chat = MESSAGES.answer_to_chat(answer({"type": "text", "text": "a"}, usage=usage))
+    assert FORMATS["chat"].usage(chat) == found
+    assert MESSAGES.answer_from_chat(chat, "c")["usage"] == usage
+
+
+@pytest.mark.parametrize(
+    ("reason", "finish", "back"),
+    [
+        ("end_turn", "stop", "end_turn"),
+        ("stop_sequence", "stop", "stop_sequence"),
+        ("max_tokens", "length", "max_tokens"),
+        ("model_context_window_exceeded", "length", "model_context_window_exceeded"),
+        ("tool_use", "tool_calls", "tool_use"),
+        ("refusal", "content_filter", "refusal"),
+        ("pause_turn", "stop", "pause_turn"),
+        ("something_new", "stop", "something_new"),
+        (None, None, "end_turn"),
+    ],
+)
+def test_why_an_answer_stopped(reason: str | None, finish: str | None, back: str) -> None:
+    given = answer(
+        {"type": "text", "text": "a"}, stop_reason=reason, stop_sequence="X" if reason == "stop_sequence" else None
+    )
+    assert MESSAGES.finish(given) == finish
+    chat = MESSAGES.answer_to_chat(given)
+    made = MESSAGES.answer_from_chat(chat, "c")
+    assert (chat["choices"][0]["finish_reason"], made["stop_reason"]) == (finish, back)
+    assert made["stop_sequence"] == given["stop_sequence"]
+
+
+def test_an_answer_comes_back_as_it_was() -> None:
+    given = answer(THOUGHT, HIDDEN, {"type": "text", "text": "a"}, USE, stop_reason="tool_use")
+    chat = MESSAGES.answer_to_chat(given)
+    assert chat["choices"][0]["message"]["reasoning_content"] == "t"
+    assert MESSAGES.answer_from_chat(chat, "c")["content"] == given["content"]
+
+
+def test_a_refusal_is_what_is_said() -> None:
+    message = {"role": "assistant", "content": None, "refusal": "no"}
+    chat = {"id": "x", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    assert MESSAGES.answer_from_chat(chat, "c")["content"] == [{"type": "text", "text": "no"}]
+
+
+# ---------------------------------------------------------------- streams
+
+
+def stream(*events: Body) -> bytes:
+    return b"".join(b"event: " + e["type"].encode() + b"\ndata: " + orjson.dumps(e) + b"\n\n" for e in events)
+
+
+def block(index: int, start: Body, *deltas: Body) -> list[Body]:
+    return [
+        {"type": "content_block_start", "index": index, "content_block": start},
+        *({"type": "content_block_delta", "index": index, "delta": d} for d in deltas),
+        {"type": "content_block_stop", "index": index},
+    ]
+
+
+START = {
+    "type": "message_start",
+    "message": {**answer(), "usage": {"input_tokens": 10, "cache_read_input_tokens": 90, "output_tokens": 1}},
+}
+WHOLE = [
+    START,
+    {"type": "ping"},
+    *block(
+        0,
+        {"type": "thinking", "thinking": "", "signature": ""},
+        {"type": "thinking_delta", "thinking": "t"},
+        {"type": "thinking_delta", "thinking": "u"},
+        {"type": "signature_delta", "signature": "c2ln"},
+    ),
+    *block(1, HIDDEN),
+    *block(2, {"type": "text", "text": ""}, {"type": "text_delta", "text": "a"}, {"type": "text_delta", "text": "b"}),
+    *block(
+        3,
+        {**USE, "input": {}},
+        {"type": "input_json_delta", "partial_json": '{"a":'},
+        {"type": "input_json_delta", "partial_json": "1}"},
+    ),
+    {
+        "type": "message_delta",
+        "delta": {"stop_reason": "tool_use", "stop_sequence": None},
+        "usage": {"output_tokens": 42},
+    },
+    {"type": "message_stop"},
+]
+
+
+def test_a_stream_of_all_kinds_of_blocks_goes_there_and_back() -> None:
+    chunks, complete = decoded("messages", events_of(stream(*WHOLE)))
+    whole = put_together(chunks)
+    assert complete and (whole["content"], whole["reasoning"], whole["finish"]) == ("ab", "tu", "tool_calls")
+    assert whole["calls"] == {0: {"id": "toolu_1", "name": "f", "arguments": '{"a":1}'}}
+    assert whole["usage"] == (100, 42)
+    again = [orjson.loads(e.data) for e in events_of(streamed("messages", chunks))]
+    signed = [e["delta"]["signature"] for e in again if e.get("delta", {}).get("type") == "signature_delta"]
+    assert signed == ["c2ln"]
+    starts = [e["content_block"]["type"] for e in again if e["type"] == "content_block_start"]
+    assert starts == ["thinking", "redacted_thinking", "text", "tool_use"]
+    assert [e["index"] for e in again if e["type"] == "content_block_stop"] == [0, 1, 2, 3]
+    assert again[-2]["usage"]["cache_read_input_tokens"] == 90
+
+
+def test_the_input_is_known_as_soon_as_the_stream_begins() -> None:
+    chunks, complete = decoded("messages", events_of(stream(START)))
+    assert not complete and put_together(chunks)["usage"] == (100, 1)
+
+
+def test_reasoning_that_is_not_signed_is_marked_as_such() -> None:
+    head = {"id": "c", "created": 1, "model": "m"}
+    chunks = [
+        {**head, "choices": [{"index": 0, "delta": {"reasoning_content": "r"}, "finish_reason": None}]},
+        {**head, "choices": [{"index": 0, "delta": {"content": "a"}, "finish_reason": "stop"}]},
+    ]
+    events = [orjson.loads(e.data) for e in events_of(streamed("messages", chunks))]
+    assert [e["delta"]["signature"] for e in events if e.get("delta", {}).get("type") == "signature_delta"] == [
+        UNSIGNED
+    ]
+
+
+def test_calls_that_a_vendor_mixes_up_come_one_after_the_other() -> None:
+    head = {"id": "c", "created": 1, "model": "m"}
+
+    def part(index: int, **fields: Any) -> Body:
+        return {
+            **head,
+            "choices": [{"index": 0, "delta": {"tool_calls": [{"index": index, **fields}]}, "finish_reason": None}],
+        }
+
+    chunks = [
+        part(0, id="a", function={"name": "f", "arguments": "{"}),
+        part(1, id="b", function={"name": "g", "arguments": "["}),
+        part(0, function={"arguments": "}"}),
+        part(1, function={"arguments": "]"}),
+    ]
+    whole = put_together(decoded("messages", events_of(streamed("messages", chunks)))[0])
+    assert [(c["id"], c["arguments"]) for c in whole["calls"].values()] == [("a", "{}"), ("b", "[]")]
+
+
+def test_a_call_that_goes_on_after_text_cannot_be_told_and_is_not_garbled() -> None:
+    head = {"id": "c", "created": 1, "model": "m"}
+    deltas: list[Body] = [
+        {"tool_calls": [{"index": 0, "id": "a", "function": {"name": "f", "arguments": "{"}}]},
+        {"content": "text"},
+        {"tool_calls": [{"index": 0, "function": {"arguments": "}"}}]},
+    ]
+    chunks = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
+    with pytest.raises(BadAnswer, match="goes on after it has ended"):
+        streamed("messages", chunks)
+
+
+def test_an_answer_without_end_of_blocks_or_calls_is_bounded() -> None:
+    start = {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}}
+    with pytest.raises(BadAnswer, match="more than"):
+        decoded("messages", events_of(stream(START, *[start] * 5000)))
+    calls = [{"index": i, "id": str(i), "function": {"name": "f", "arguments": ""}} for i in range(5000)]
+    chunk = {"id": "c", "created": 1, "model": "m", "choices": [{"index": 0, "delta": {"tool_calls": calls}}]}
+    for name in ("messages", "responses", "gemini"):
+        with pytest.raises(BadAnswer, match="more than"):
+            streamed(name, [chunk])

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+from typing import Any
+
+import orjson
+import pytest
+
+from equipoise.types import TokenUsage
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_request
+from equipoise.wire.format import Body
+from equipoise.wire.responses import settled
+from tests.wire_samples import call, decoded, events_of, put_together, request_in, streamed
+
+RESPONSES = FORMATS["responses"]
+HEAD = {"id": "c1", "created": 5, "model": "m"}
+
+
+def to_chat(given: Any, **more: Any) -> Body:
+    return RESPONSES.to_chat({"model": "m", "input": given, **more})
+
+
+def from_chat(*messages: Body, **more: Any) -> Body:
+    return RESPONSES.from_chat({"model": "m", "messages": list(messages), **more})
+
+
+# ---------------------------------------------------------------- requests
+
+
+def test_a_text_is_what_the_user_says() -> None:
+    assert to_chat("hi")["messages"] == [{"role": "user", "content": "hi"}]
+    assert to_chat("hi", instructions="s")["messages"][0] == {"role": "system", "content": "s"}
+    assert RESPONSES.read({"model": "m", "input": "hi"}).text == "hi"
+
+
+def test_all_that_a_model_did_in_one_go_is_one_message() -> None:
+    chat = RESPONSES.to_chat(request_in("responses"))
+    assert [m["role"] for m in chat["messages"]] == ["system", "user", "assistant", "tool", "tool", "user"]
+    assert [c["id"] for c in chat["messages"][2]["tool_calls"]] == ["call_a", "call_b"]
+
+
+@pytest.mark.parametrize("field", ["previous_response_id", "conversation", "prompt"])
+def test_what_leans_on_the_vendors_memory_is_told(field: str) -> None:
+    body = {"model": "m", "input": "hi", field: "x"}
+    assert RESPONSES.read(body).vendor_state == field
+    with pytest.raises(Untranslatable) as caught:
+        RESPONSES.to_chat(body)
+    assert caught.value.param == field
+    assert RESPONSES.read({"model": "m", "input": "hi"}).vendor_state is None
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"input": "hi", "background": True}, "background"),
+        ({"input": "hi", "tool_choice": {"type": "web_search"}}, "tool_choice"),
+        ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),
+        ({"input": [{"type": "computer_call_output", "call_id": "x", "output": {}}]}, "input"),
+    ],
+)
+def test_what_only_openai_runs_is_told(body: Body, param: str) -> None:
+    with pytest.raises(Untranslatable) as caught:
+        RESPONSES.to_chat({"model": "m", **body})
+    assert caught.value.param == param
+
+
+def test_a_tool_of_openais_own_in_the_past_stays_there_and_the_words_go_on() -> None:
+    items = [
+        {"role": "user", "content": "q"},
+        {"type": "web_search_call", "id": "ws_1", "status": "completed"},
+        {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "found"}]},
+        {"role": "user", "content": "and?"},
+    ]
+    made = translate_request({"model": "m", "input": items}, "responses", "chat")
+    assert [m["content"] for m in made["messages"]] == ["q", "found", "and?"]
+    assert b"web_search" not in orjson.dumps(made)
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({"input": None}, "input"),
+        ({"input": 3}, "input"),
+        ({"input": [3]}, "input[0]"),
+        ({"input": [{"content": "x"}]}, "input[0].role"),
+        ({"input": [{"role": "user", "content": 3}]}, "input[0].content"),
+        ({"input": []}, "messages"),
+        ({"input": "hi", "text": {"format": 3}}, "text.format"),
+        ({"input": "hi", "max_output_tokens": 0}, "max_output_tokens"),
+    ],
+)
+def test_a_wrong_field_is_named(body: Body, param: str) -> None:
+    with pytest.raises(BadRequest) as caught:
+        RESPONSES.read({"model": "m", **body})
+    assert caught.value.param == param
+
+
+def test_chat_becomes_items_and_nothing_is_stored_that_nobody_asked_to_store() -> None:
+    made = from_chat(
+        {"role": "system", "content": "s"},
+        {"role": "user", "content": [{"type": "text", "text": "q"}, {"type": "image_url", "image_url": {"url": "u"}}]},
+        {"role": "assistant", "content": "a", "tool_calls": [call("x", "f", "")]},
+        {"role": "tool", "tool_call_id": "x", "content": "r"},
+        tool_choice={"type": "function", "function": {"name": "f"}},
+        response_format={"type": "json_object"},
+        max_tokens=5,
+    )
+    assert made == {
+        "model": "m",
+        "instructions": "s",
+        "input": [
+            {
+                "type": "message",
+                "role": "user",
+                "content": [
+                    {"type": "input_text", "text": "q"},
+                    {"type": "input_image", "image_url": "u", "detail": "auto"},
+                ],
+            },
+            {"type": "message", "role": "assistant", "content": "a"},
+            {"type": "function_call", "call_id": "x", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "x", "output": "r"},
+        ],
+        "tool_choice": {"type": "function", "name": "f"},
+        "text": {"format": {"type": "json_object"}},
+        "max_output_tokens": 5,
+        "store": False,
+    }
+
+
+def test_only_one_answer_at_a_time() -> None:
+    with pytest.raises(Untranslatable):
+        from_chat({"role": "user", "content": "q"}, n=2)
+
+
+# ---------------------------------------------------------------- what the next model accepts
+
+
+def test_a_conversation_of_one_model_is_the_very_same() -> None:
+    body = request_in("responses")
+    assert settled(body, mixed=False) is body
+    assert [i.get("type") for i in settled(body, mixed=True)["input"]].count("reasoning") == 0
+
+
+def test_items_that_we_made_are_not_sent_as_if_the_vendor_knew_them() -> None:
+    message = {"reasoning_content": "r", "content": "a", "tool_calls": [call("x", "f", "{}")]}
+    chat = {**HEAD, "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    made = RESPONSES.answer_from_chat(chat, "m")
+    sent = settled({"input": made["output"]}, mixed=False)["input"]
+    assert [i["type"] for i in sent] == ["message", "function_call"]
+    assert not any("id" in i for i in sent)
+
+
+def test_long_ids_fit_in_call_and_result() -> None:
+    long = "x" * 80
+    items = [{"type": "function_call", "call_id": long}, {"type": "function_call_output", "call_id": long}]
+    ids = {i["call_id"] for i in settled({"input": items}, mixed=False)["input"]}
+    assert len(ids) == 1 and len(ids.pop()) <= 64
+
+
+# ---------------------------------------------------------------- answers
+
+
+def response(*output: Body, **more: Any) -> Body:
+    return {"id": "resp_1", "object": "response", "status": "completed", "output": list(output), **more}
+
+
+SAID = {"type": "message", "content": [{"type": "output_text", "text": "a"}]}
+CALLED = {"type": "function_call", "call_id": "x", "name": "f", "arguments": "{}"}
+
+
+@pytest.mark.parametrize(
+    ("answer", "finish"),
+    [
+        (response(SAID), "stop"),
+        (response(SAID, CALLED), "tool_calls"),
+        (response(SAID, status="incomplete", incomplete_details={"reason": "max_output_tokens"}), "length"),
+        (response(SAID, status="incomplete", incomplete_details={"reason": "content_filter"}), "content_filter"),
+        (response(SAID, status="incomplete"), "length"),
+        (response(status="in_progress"), None),
+    ],
+)
+def test_why_an_answer_stopped(answer: Body, finish: str | None) -> None:
+    assert RESPONSES.finish(answer) == finish
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled"])
+def test_a_response_that_failed_is_no_answer(status: str) -> None:
+    with pytest.raises(BadAnswer, match=status):
+        RESPONSES.finish(response(status=status))
+
+
+def test_tokens_are_read_with_their_details() -> None:
+    usage = {
+        "input_tokens": 100,
+        "input_tokens_details": {"cached_tokens": 60, "cache_write_tokens": 10},
+        "output_tokens": 40,
+        "output_tokens_details": {"reasoning_tokens": 30},
+        "total_tokens": 140,
+    }
+    expected = TokenUsage(input_tokens=100, output_tokens=40, cached_tokens=60, cache_write_tokens=10)
+    assert RESPONSES.usage(response(SAID, usage=usage)) == expected
+    chat = RESPONSES.answer_to_chat(response(SAID, usage=usage))
+    assert chat["usage"]["completion_tokens_details"]["reasoning_tokens"] == 30
+    assert RESPONSES.answer_from_chat(chat, "m")["usage"] == usage
+
+
+def test_a_refusal_stays_one() -> None:
+    said = {"type": "message", "content": [{"type": "refusal", "refusal": "no"}]}
+    chat = RESPONSES.answer_to_chat(response(said))
+    assert chat["choices"][0]["message"]["refusal"] == "no"
+    assert RESPONSES.answer_from_chat(chat, "m")["output"][0]["content"] == [{"type": "refusal", "refusal": "no"}]
+
+
+# ---------------------------------------------------------------- streams
+
+
+def chunk(finish: str | None = None, **delta: Any) -> Body:
+    return {**HEAD, "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def test_events_are_numbered_and_items_end_where_they_began() -> None:
+    chunks = [
+        chunk(reasoning_content="r"),
+        chunk(content="a"),
+        chunk(tool_calls=[{"index": 0, "id": "x", "function": {"name": "f", "arguments": "{"}}]),
+        chunk(tool_calls=[{"index": 1, "id": "y", "function": {"name": "g", "arguments": "{}"}}]),
+        chunk(tool_calls=[{"index": 0, "function": {"arguments": "}"}}]),
+        chunk("tool_calls"),
+    ]
+    events = [orjson.loads(e.data) for e in events_of(streamed("responses", chunks))]
+    assert [e["sequence_number"] for e in events] == list(range(len(events)))
+    began = [(e["output_index"], e["item"]["id"]) for e in events if e["type"] == "response.output_item.added"]
+    ended = [(e["output_index"], e["item"]["id"]) for e in events if e["type"] == "response.output_item.done"]
+    assert sorted(ended) == began and [i for i, _ in began] == [0, 1, 2, 3]
+    whole = events[-1]["response"]
+    assert (events[-1]["type"], whole["status"]) == ("response.completed", "completed")
+    assert [i["type"] for i in whole["output"]] == ["reasoning", "message", "function_call", "function_call"]
+    assert [i["arguments"] for i in whole["output"][2:]] == ["{}", "{}"]
+    assert all(i.get("status", "completed") == "completed" for i in whole["output"])
+
+
+@pytest.mark.parametrize(
+    ("finish", "kind"), [("length", "incomplete"), ("content_filter", "incomplete"), ("stop", "completed")]
+)
+def test_a_stream_ends_as_the_answer_does(finish: str, kind: str) -> None:
+    raw = streamed("responses", [chunk(content="a"), chunk(finish)])
+    assert events_of(raw)[-1].event == f"response.{kind}"
+    assert put_together(decoded("responses", events_of(raw))[0])["finish"] == finish
+
+
+def test_a_stream_that_fails_says_so_twice_as_openai_does() -> None:
+    encoder = RESPONSES.encoder("m", RESPONSES.read({"model": "m", "input": "hi", "stream": True}))
+    encoder.feed(chunk(content="a"))
+    error, failed = (orjson.loads(e.data) for e in events_of(b"".join(encoder.fail("timeout", "too late"))))
+    assert (error["type"], error["code"], error["error"]["code"]) == ("error", "timeout", "timeout")
+    assert (failed["type"], failed["response"]["status"]) == ("response.failed", "failed")
+    assert failed["sequence_number"] == error["sequence_number"] + 1
+
+
+def test_arguments_that_a_server_sends_only_at_the_end_are_not_lost() -> None:
+    events = [
+        {"type": "response.created", "response": {"id": "resp_1", "created_at": 1}},
+        {"type": "response.output_item.added", "output_index": 0, "item": {**CALLED, "arguments": ""}},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**CALLED, "arguments": '{"a":1}'}},
+        {"type": "response.completed", "response": response(CALLED)},
+    ]
+    raw = b"".join(b"data: " + orjson.dumps(e) + b"\n\n" for e in events)
+    chunks, complete = decoded("responses", events_of(raw))
+    whole = put_together(chunks)
+    assert complete and whole["finish"] == "tool_calls"
+    assert whole["calls"][0] == {"id": "x", "name": "f", "arguments": '{"a":1}'}
