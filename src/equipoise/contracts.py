@@ -46,6 +46,11 @@ class Router(ABC):
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
 
+    @classmethod
+    def available(cls) -> bool:
+        """Whether all that it needs is installed; a router that needs an optional extra may say no."""
+        return True
+
     @abstractmethod
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m). Pure. NaN for models that the router knows nothing of."""

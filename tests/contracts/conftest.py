@@ -26,7 +26,7 @@ def make_batch(kinds, seed=0, *, width=64, d=16):
         return out
 
     return FeatureBatch(
-        text=text([KINDS[k] for k in kinds]),
+        text=text([f"{KINDS[k]} {first} {second}" for k, (first, second) in zip(kinds, words, strict=True)]),
         words=length,
         input_tokens=length * 1.3,
         output_tokens=length * 2.0,

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.cluster.vq import kmeans2
 
 from equipoise.errors import NotEnoughData
-from equipoise.types import Floats, Singles
+from equipoise.types import Floats, Ints, Singles
 
 _ROWS_PER_CLUSTER = 20
 
@@ -39,7 +39,7 @@ class Clusters:
         k = max(1, min(k, len(vectors) // _ROWS_PER_CLUSTER))
         rng = np.random.default_rng(seed)
         sample = rng.permutation(len(vectors))[: max(200 * k, 2000)]
-        centres, _ = kmeans2(vectors[np.sort(sample)], k, iter=15, minit="++", rng=rng, missing="warn")
+        centres, _ = k_means(vectors[np.sort(sample)], k, rng, steps=15)
         return cls(centres.astype(np.float32), nearest, sharpness)
 
     def __len__(self) -> int:
@@ -54,3 +54,11 @@ class Clusters:
         raw = np.exp(-self.sharpness * (distance - distance.min(axis=1, keepdims=True))) * (distance <= cut)
         member: Floats = raw / raw.sum(axis=1, keepdims=True)
         return member
+
+
+def k_means(vectors: Singles, k: int, rng: np.random.Generator, *, steps: int) -> tuple[Singles, Ints]:
+    """At most ``k`` centres and every vector's cluster; never more centres than there are different vectors."""
+    rows = np.ascontiguousarray(vectors)
+    different = np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))
+    centres, label = kmeans2(vectors, min(k, len(different)), iter=steps, minit="++", rng=rng, missing="warn")
+    return centres, label.astype(np.int64)

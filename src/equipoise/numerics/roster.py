@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.vq import kmeans2
 
+from equipoise.numerics.clusters import k_means
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
 from equipoise.types import Estimates, FeatureBatch, Floats, Ints, Model, Outcomes, State, Votes
 
@@ -192,7 +192,4 @@ def _cells(batch: FeatureBatch) -> Ints:
     k = min(_MOST_CELLS, len(batch) // _ROWS_PER_CELL)
     if k < 2 or batch.embedding is None:
         return np.zeros(len(batch), dtype=np.int64)
-    rng = np.random.default_rng(0)
-    _, label = kmeans2(batch.embedding.astype(np.float64), k, iter=5, minit="++", rng=rng, missing="warn")
-    cells: Ints = label.astype(np.int64)
-    return cells
+    return k_means(batch.embedding, k, np.random.default_rng(0), steps=5)[1]
