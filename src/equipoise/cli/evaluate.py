@@ -86,7 +86,12 @@ def run(args: argparse.Namespace) -> int:
 
 def _specs(text: str) -> list[str]:
     known = routers()
-    return list(known) if text == "all" else split_specs(text, known)
+    if text != "all":
+        return split_specs(text, known)
+    ready = [name for name, cls in known.items() if cls.available()]
+    for name in known.keys() - set(ready):
+        note(f"router {name} is left out: what it needs is not installed")
+    return ready
 
 
 def _cascades(text: str | None) -> list[str]:
