@@ -55,8 +55,8 @@ class Call:
 
     __slots__ = (
         "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
-        "_began", "_events", "_first_s", "_input_tokens", "_into", "_lease", "_meter", "_over", "_said", "_started",
-        "_upstream",
+        "_began", "_events", "_finish", "_first_s", "_input_tokens", "_into", "_lease", "_meter", "_over", "_said",
+        "_started", "_upstream",
     )  # fmt: skip
 
     def __init__(
@@ -75,6 +75,7 @@ class Call:
         self._began = meter.clock.monotonic()
         self._lease = place.begin(self._began, input_tokens)
         self._upstream: Upstream | None = None
+        self._finish: str | None = None
         self._first_s: float | None = None
         self._over = False
         self._said: TokenUsage | None = None
@@ -168,9 +169,7 @@ class Call:
     @property
     def finish(self) -> str | None:
         """Why the answer ended."""
-        if self.reader is not None:
-            return self.reader.finish
-        return None if self.answer is None else FORMATS[self.request.kind].finish(self.answer)
+        return self._finish if self.reader is None else self.reader.finish
 
     def _billed(self) -> TokenUsage:
         if self.reader is None:
@@ -188,7 +187,7 @@ class Call:
             answer = orjson.loads(payload)
             if not isinstance(answer, dict):
                 raise self._wrong("the answer is not a JSON object", code="bad_response")
-            form.finish(answer)
+            self._finish = form.finish(answer)
             if self.request.kind != self._into:
                 payload = self._translated(answer)
         except orjson.JSONDecodeError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -59,7 +58,7 @@ class Course:
         self._lanes = [_Lane(places) for places in lanes if places]
         self._need, self._settings, self._rng = need, settings, rng
         self._at = 0
-        self._failures: Counter[str] = Counter()
+        self._failures: dict[str, int] = {}
         self._previous: str | None = None
         self.made = 0
         self.errors: list[ProviderError | BadRequest] = []
@@ -104,7 +103,7 @@ class Course:
         elif not error.retryable:
             lane.places.remove(place)
         else:
-            self._failures[place.label] += 1
+            self._failures[place.label] = self._failures.get(place.label, 0) + 1
 
     @property
     def others(self) -> bool:
@@ -126,13 +125,13 @@ class Course:
     def _within(self, lane: _Lane, now: float, left_s: float) -> Step | None:
         if lane.tries >= self._settings.attempts_per_model:
             return None
-        fresh = [p for p in lane.places if not self._failures[p.label]]
+        fresh = [p for p in lane.places if p.label not in self._failures] if self._failures else lane.places
         if (place := self._pick(fresh, now)) is not None:
             return self._step(place, 0.0)
         if (place := self._pick(lane.places, now)) is None:
             return None
         wait = backoff_s(
-            self._failures[place.label],
+            self._failures.get(place.label, 1),
             first_s=self._settings.backoff_s,
             longest_s=self._settings.max_backoff_s,
             rng=self._rng,
