@@ -172,6 +172,7 @@ def test_a_body_that_is_wrong_anywhere_is_a_bad_request_or_works(name: WireForma
 
 
 @pytest.mark.parametrize("name", [*CONVERSED, "embeddings"])
+@settings(deadline=None)
 @given(body=st.dictionaries(st.text(max_size=5), JUNK, max_size=4))
 def test_anything_at_all_is_refused_in_one_line(name: WireFormat, body: Body) -> None:
     with pytest.raises(BadRequest) as caught:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.wire import history
@@ -38,6 +38,7 @@ def is_paired(messages: list[Body]) -> bool:
     return not waiting
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=8))
 def test_after_pairing_every_call_has_its_result_and_no_result_is_lost(messages: list[Body]) -> None:
     repaired = paired(messages)
@@ -68,6 +69,7 @@ def test_a_call_that_was_never_carried_out_is_told_to_the_model() -> None:
     assert [m["role"] for m in paired(messages)] == ["assistant", "tool", "tool", "user"]
 
 
+@settings(deadline=None)
 @given(st.text(min_size=1, max_size=60))
 def test_an_id_that_does_not_fit_always_becomes_the_same_one_that_does(call_id: str) -> None:
     fitting = NINE.fit(call_id)
@@ -80,6 +82,7 @@ def test_ids_that_differ_stay_different() -> None:
     assert len(made) == 5000
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=8))
 def test_ids_change_in_calls_and_results_alike(messages: list[Body]) -> None:
     renamed = with_ids(messages, NINE)
@@ -91,6 +94,7 @@ def test_ids_change_in_calls_and_results_alike(messages: list[Body]) -> None:
     assert with_ids(renamed, NINE) is renamed
 
 
+@settings(deadline=None)
 @given(st.lists(MESSAGES, max_size=8))
 def test_no_two_calls_share_an_id_and_results_go_along(messages: list[Body]) -> None:
     before = paired(messages)

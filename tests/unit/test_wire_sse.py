@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.wire import BadAnswer, SseEvent, SseParser
@@ -45,6 +45,7 @@ def test_nothing_is_left_after_the_end() -> None:
     assert parser.feed(b"data: 2\n\n")[0].data == b"2"
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.tuples(LINES, LINE_ENDS), min_size=1, max_size=4).flatmap(
@@ -63,6 +64,7 @@ def test_events_are_the_same_wherever_the_bytes_are_cut(events: list, data: st.D
     assert events_of(raw, range(len(raw))) == whole
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=6))
 def test_no_bytes_break_the_parser_and_none_are_lost(raw: bytes, cuts: list[int]) -> None:
     cuts = [c for c in cuts if c <= len(raw)]
