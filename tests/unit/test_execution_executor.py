@@ -206,6 +206,23 @@ async def test_a_429_that_asks_for_longer_than_we_wait_is_passed_on_without_anot
 
 
 @virtually
+async def test_an_outage_is_told_as_one_though_another_model_is_at_its_limit() -> None:
+    ex = executor([model("big"), model("small")], {"big": FailingProvider(), "small": raising(failed(429, after=60.0))})
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(PLAN, work(), always)
+    assert (caught.value.status, caught.value.code, caught.value.retry_after_s) == (502, "provider_error", None)
+
+
+@virtually
+async def test_connecting_is_given_up_before_the_attempt_is() -> None:
+    provider = Provided(lambda n, call: FakeUpstream(body=b'{"choices":[{"message":{"content":"ok"}}]}'))
+    ex = executor([model("big")], {"big": provider}, connect_s=10.0)
+    for deadline_s in (None, 5.0):
+        await ex.run(Plan(model="big"), work(deadline_s=deadline_s), always)
+    assert [call.connect_s for call in provider.calls] == [10.0, pytest.approx(4.5)]
+
+
+@virtually
 async def test_a_model_that_is_cooling_is_passed_over_for_the_fallback() -> None:
     limited = raising(failed(429, after=60.0))
     ex = executor([model("big"), model("small")], {"big": limited, "small": answering()})

@@ -343,3 +343,40 @@ async def test_every_format_is_continued_whatever_the_first_provider_speaks(
     begun = text.removesuffix(" and the rest")
     assert begun in LONG and len(begun.split()) in (2, 3)
     assert [a.model for a in running.attempts] == ["big", "small"]
+
+
+@pytest.mark.parametrize("format", ["chat", "messages", "responses"])
+@pytest.mark.parametrize("midstream", ["continue", "error"])
+@virtually
+async def test_an_interruption_is_told_in_the_clients_format(format: WireFormat, midstream: str) -> None:
+    spoken = answering(LONG, formats=frozenset({format}))
+    broken = FlakyProvider(spoken, failing=lambda n: True, breaks_after=BEGUN[format])
+    fields: Any = {"max_tokens": 100}
+    if format == "responses":
+        fields = {"input": "say hello to me", "max_output_tokens": 100}
+    ex = executor([model("big")], {"big": broken}, midstream=midstream, max_attempts=1)
+    running = await ex.run(Plan(model="big"), work(stream=True, format=format, **fields), always)
+    answer = await read(running)
+    assert running.status == "interrupted"
+    document = last_data(answer)
+    assert "stream_interrupted" in orjson.dumps(document).decode()
+    assert b"response.completed" not in answer and b"message_stop" not in answer and b"[DONE]" not in answer
+    if format == "responses":
+        numbers = [orjson.loads(e.data)["sequence_number"] for e in SseParser().feed(answer) if e.data[:1] == b"{"]
+        assert numbers == sorted(set(numbers)), "events stay in order"
+
+
+@virtually
+async def test_something_wrong_in_our_own_code_cuts_upstream_too() -> None:
+    class Bug(Hanging):
+        async def events(self) -> Any:
+            yield chunk("one")
+            raise RuntimeError("a bug")
+
+    upstream = Bug()
+    ex = executor([model("big")], {"big": Provided(lambda n, call: upstream)})
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    with pytest.raises(RuntimeError):
+        await read(running)
+    assert upstream.closed and ex.status()[0].outstanding == 0
+    assert len(running.attempts) == 1

@@ -13,19 +13,20 @@ _MOST_KEPT_BYTES = 4 << 20
 class ClientStream:
     """Turns what is heard into what the client reads: the same bytes, or events of its own format.
 
+    What passes as it is is kept, up to a bound, so that the stream can be continued, or ended, in its own terms.
+
     Args:
         kind: the upstream's format. Its events pass as they are where the client speaks it too.
-        keep: keep what passes, so that another model can take over.
     """
 
     __slots__ = ("_encoder", "_keep", "_kept", "_kept_bytes", "_kind", "_work")
 
-    def __init__(self, work: Work, kind: WireFormat, model: str, *, keep: bool) -> None:
+    def __init__(self, work: Work, kind: WireFormat, model: str) -> None:
         self._work, self._kind = work, kind
         self._encoder: Encoder | None = None
         if kind != work.format:
             self._encoder = FORMATS[work.format].encoder(model, work.asked)
-        self._keep = keep
+        self._keep = True
         self._kept: list[bytes] = []
         self._kept_bytes = 0
 

@@ -99,11 +99,9 @@ class Executor:
             running.body = call.payload
             running.complete()
             return running
-        keep = self._settings.midstream == "continue"
-        side = ClientStream(work, call.request.kind, running.model, keep=keep)
         running.stream = Stream(
             running,
-            side,
+            ClientStream(work, call.request.kind, running.model),
             successor=pursuit.go_on,
             between_s=self._settings.between_tokens_s,
             deadline=pursuit.deadline,

@@ -54,23 +54,25 @@ def failure(
         if error.status in REQUEST_FAULTS:
             code = error.vendor_code or "invalid_request"
             return ExecutionFailed(str(error), status=error.status, code=code, attempts=attempts, error=error)
-    provider_errors = [e for e in errors if isinstance(e, ProviderError)]
-    last = provider_errors[-1] if provider_errors else None
-    if free_in_s is not None or (last is not None and last.status == 429):
-        asked = [e.retry_after_s for e in provider_errors if e.retry_after_s is not None]
-        waits = asked if free_in_s is None else [free_in_s]
-        message = "every deployment that may serve this request is at its limit" if last is None else str(last)
+    met = [e for e in errors if isinstance(e, ProviderError)]
+    broken = [e for e in met if e.status != 429]
+    if broken:
+        return _broken(broken[-1], attempts)
+    if met or free_in_s is not None:
+        asked = [e.retry_after_s for e in met if e.retry_after_s is not None]
         return ExecutionFailed(
-            message,
+            str(met[-1]) if met else "every deployment that may serve this request is at its limit",
             status=429,
             code="rate_limited",
             attempts=attempts,
-            error=last,
-            retry_after_s=min(waits, default=None),
+            error=met[-1] if met else None,
+            retry_after_s=min(asked, default=None) if free_in_s is None else free_in_s,
         )
-    if last is None:
-        message = "no deployment may serve this request"
-        return ExecutionFailed(message, status=503, code="no_deployment", attempts=attempts)
+    message = "no deployment may serve this request"
+    return ExecutionFailed(message, status=503, code="no_deployment", attempts=attempts)
+
+
+def _broken(last: ProviderError, attempts: Sequence[Attempt]) -> ExecutionFailed:
     timed_out = last.vendor_code == "timeout"
     return ExecutionFailed(
         str(last),

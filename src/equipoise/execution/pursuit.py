@@ -17,6 +17,8 @@ from equipoise.execution.work import Work
 from equipoise.types import AttemptKind, WireFormat
 from equipoise.wire import BadRequest, Body, target_format, translate_request
 
+_CONNECTING = 0.9
+
 
 class Pursuit:
     """Makes attempts for one request until one brings an answer.
@@ -73,24 +75,26 @@ class Pursuit:
             return None
         self._said += "".join(reader.text)
         count = self._meter.count
-        self._format = "chat"
-        self._bodies = {"chat": continued(self._work, self._said, count(self._said))}
-        self._input_tokens = self._work.input_tokens + count(self._said) + count(GO_ON)
         try:
+            self._bodies = {"chat": continued(self._work, self._said, count(self._said))}
+            self._format = "chat"
+            self._input_tokens = self._work.input_tokens + count(self._said) + count(GO_ON)
             return await self.call()
-        except ExecutionFailed:
+        except (ExecutionFailed, BadRequest):
             return None
 
     async def _attempt(self, step: Step) -> Call:
-        first = self._make(step.place, step.kind)
         limit_s = self._limit_s()
+        first = self._make(step.place, step.kind, limit_s)
         delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream)
         started = self._meter.clock.monotonic()
         try:
             if delay_s is None or delay_s >= limit_s:
                 await first.begin(limit_s)
                 return first
-            return await race(first, delay_s, lambda: self._second(step.place), lambda call: call.begin(limit_s))
+            return await race(
+                first, delay_s, lambda: self._second(step.place, limit_s), lambda call: call.begin(limit_s)
+            )
         except BadRequest:
             first.withdraw()
             raise
@@ -102,14 +106,14 @@ class Pursuit:
         finally:
             self.waited_s += self._meter.clock.monotonic() - started
 
-    def _second(self, place: Place) -> Call | None:
+    def _second(self, place: Place, limit_s: float) -> Call | None:
         """A hedge for a call to that place, if one more is allowed and there is somewhere to send it."""
         other = self._course.beside(place, self._meter.clock.monotonic())
         if other is None or not self._hedging.spend():
             return None
-        return self._make(other, "hedge")
+        return self._make(other, "hedge", limit_s)
 
-    def _make(self, place: Place, kind: AttemptKind) -> Call:
+    def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:
         work, settings = self._work, self._settings
         target = target_format(self._format, place.provider.formats)
         if target is None:
@@ -123,7 +127,8 @@ class Pursuit:
             kind=target,
             body=body,
             stream=work.asked.stream,
-            connect_s=settings.connect_s,
+            # Sooner than the attempt's own limit: what never connected is not billed.
+            connect_s=min(settings.connect_s, limit_s * _CONNECTING),
             first_byte_s=settings.total_s,
             headers=work.headers,
             mixed=work.answered_by is not None and work.answered_by != place.model.name,

@@ -53,7 +53,7 @@ class Stream:
             started = self._clock.monotonic()
             try:
                 await self._advance(call)
-            except asyncio.CancelledError:
+            except BaseException:  # the client left, or something is wrong here: upstream is cut either way
                 await self._running.close()
                 raise
             finally:
