@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from equipoise.execution import Hit, Running
+from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.exchange import Exchange
 from equipoise.gateway.replies import JSON, SERVER
 from equipoise.gateway.state import Gateway, Incoming
 
+Answer = Running | Hit | Climbed
 _SSE = "text/event-stream"
 _PREFIX = "x-equipoise-"
 
 
-async def answered(
-    gateway: Gateway, incoming: Incoming, exchange: Exchange, running: Running | Hit
-) -> web.StreamResponse:
+async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, running: Answer) -> web.StreamResponse:
     """Send what a call brings; log how it ended before the client can know that it has."""
     if running.stream is None:
         _end(exchange, running)
@@ -59,7 +59,7 @@ class _TooSlow(Exception):
     """The client does not take what is written to it."""
 
 
-def _end(exchange: Exchange, running: Running | Hit) -> None:
+def _end(exchange: Exchange, running: Answer) -> None:
     exchange.waited_s = running.waited_s
     exchange.end(
         running.status,
@@ -70,14 +70,14 @@ def _end(exchange: Exchange, running: Running | Hit) -> None:
     )
 
 
-async def _left(exchange: Exchange, running: Running | Hit, why: str) -> None:
+async def _left(exchange: Exchange, running: Answer, why: str) -> None:
     """The client went away: stop paying for an answer that nobody reads."""
     await running.close()
     exchange.waited_s = running.waited_s
     exchange.end("cancelled", model=running.model, deployment=running.deployment, error=why)
 
 
-def _headers(incoming: Incoming, exchange: Exchange, running: Running | Hit) -> dict[str, str]:
+def _headers(incoming: Incoming, exchange: Exchange, running: Answer) -> dict[str, str]:
     overhead_s = exchange.elapsed_s - running.waited_s
     headers = {
         "Server": SERVER,

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from equipoise.execution import ExecutionFailed, Hit, Running, Work, ask_of
-from equipoise.gateway.answer import answered
+from equipoise.execution import ExecutionFailed, Running, Work, ask_of
+from equipoise.gateway.answer import Answer, answered
+from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
 from equipoise.gateway.decide import Decided, decide, is_long, request_of
 from equipoise.gateway.edge import read_body
@@ -89,7 +90,7 @@ async def _decided(gateway: Gateway, call: Call) -> Decided:
     return decided._replace(decision=call.conversation.kept(decided.decision))
 
 
-async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Running | Hit:
+async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:
     decision, headers = exchange.decision, incoming.http.headers
     work = Work(
         body=call.body,
@@ -112,15 +113,19 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         return hit
     exchange.cache = "miss"
     running = await _run(gateway, live, exchange, call, work)
-    part.keep(ask, running)
+    if isinstance(running, Running):
+        part.keep(ask, running)
     return running
 
 
-async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, work: Work) -> Running:
-    plan = exchange.decision.plan
+async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, work: Work) -> Running | Climbed:
+    plan, target = exchange.decision.plan, call.target
     able = {c.model for c in exchange.decision.candidates if c.refused is None} | {plan.model}
     begun = gateway.clock.monotonic()
     try:
+        if plan.steps and isinstance(target, Route):
+            policy = target.engine.policy
+            return await climbed(live.executor, exchange.decision, work, exchange.attempts, policy)
         running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
     except ExecutionFailed as error:
         exchange.waited_s = gateway.clock.monotonic() - begun
@@ -129,5 +134,5 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
         headers = {"x-equipoise-decision-id": exchange.decision.id}
         problem = Problem(error.status, error.code, said, retry_after_s=error.retry_after_s, headers=headers)
         raise problem from None
-    exchange.on_answer = lambda: call.conversation.answered(running, call.target)
+    exchange.on_answer = lambda: call.conversation.answered(running, target)
     return running

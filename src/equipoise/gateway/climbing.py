@@ -1,0 +1,177 @@
+"""Plans of several steps: each answer is waited for and tested, and the accepted one goes to the client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import orjson
+
+from equipoise.cascades.board import Given
+from equipoise.cascades.contract import AnswerPolicy
+from equipoise.cascades.live import climb
+from equipoise.contracts import Policy
+from equipoise.errors import ProviderError
+from equipoise.execution import ExecutionFailed, Executor, Running, Work
+from equipoise.types import Attempt, Decision, Plan, TokenUsage, WireFormat
+from equipoise.wire import FORMATS, Body, dumps
+
+# Draws beside the first are to differ from it.
+_DRAW_TEMPERATURE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    """One answer of one call."""
+
+    running: Running
+    answer: Body
+    attempts: list[Attempt]
+
+
+class Climbed:
+    """The accepted answer. It reads like a ``Running`` that is over."""
+
+    def __init__(self, kept: _Kept, work: Work, waited_s: float) -> None:
+        running = kept.running
+        self.model, self.deployment, self.finish = running.model, running.deployment, running.finish
+        self.usage: TokenUsage = running.usage
+        self.status: Literal["ok"] = "ok"
+        self.error = None
+        self.waited_s = waited_s
+        self.body = None if work.asked.stream else _whole(kept.answer, work.format, running.model)
+        self.stream = _streamed(kept.answer, work, running) if work.asked.stream else None
+
+    async def close(self) -> None:
+        """Nothing runs."""
+
+
+async def climbed(
+    executor: Executor, decision: Decision, work: Work, attempts: list[Attempt], policy: Policy
+) -> Climbed:
+    """Carry out a plan of several steps.
+
+    Args:
+        attempts: is filled with every call made; only those of the returned answer have won.
+
+    Raises:
+        ExecutionFailed: no step brought an answer.
+    """
+    guide = policy if isinstance(policy, AnswerPolicy) else None
+    steps = _Steps(executor, work, attempts, signals=guide is not None and bool(guide.signals))
+    try:
+        returned = await climb(decision, steps.ask, policy=guide)
+    except ProviderError:
+        if steps.failed is None:
+            raise
+        raise steps.failed from None
+    kept: _Kept = returned.answer.kept
+    won = {id(attempt) for attempt in kept.attempts}
+    attempts[:] = [a if id(a) in won else replace(a, won=False) for a in attempts]
+    return Climbed(kept, work, steps.waited_s)
+
+
+class _Steps:
+    """Makes the calls. All are chat completions, not streamed, whatever the client speaks."""
+
+    def __init__(self, executor: Executor, work: Work, attempts: list[Attempt], *, signals: bool) -> None:
+        self._executor, self._attempts = executor, attempts
+        chat = {**FORMATS[work.format].to_chat(work.body), "stream": False}
+        chat.pop("stream_options", None)
+        self._signals = signals and work.format == "chat" and not chat.get("logprobs")
+        if self._signals:
+            chat |= {"logprobs": True, "top_logprobs": 2}
+        self._work = replace(work, body=chat, format="chat", asked=replace(work.asked, stream=False))
+        self.failed: ExecutionFailed | None = None
+        self.waited_s = 0.0
+
+    async def ask(self, model: str, samples: int) -> list[Given]:
+        """So many answers of a model; fewer where some of the calls fail.
+
+        Raises:
+            ProviderError: none could be had.
+        """
+        answers = await asyncio.gather(*(self._one(model, i) for i in range(samples)), return_exceptions=True)
+        given = [answer for answer in answers if isinstance(answer, Given)]
+        self.waited_s += max((answer.kept.running.waited_s for answer in given), default=0.0)
+        if given:
+            return given
+        for error in answers:
+            if isinstance(error, ExecutionFailed):
+                self.failed = error
+                said = str(error)
+                raise ProviderError(said, provider="gateway", model=model, status=error.status, code=error.code)
+        raise next(error for error in answers if isinstance(error, BaseException))
+
+    async def _one(self, model: str, number: int) -> Given:
+        body = self._work.body
+        if number and "temperature" not in body:
+            body = {**body, "temperature": _DRAW_TEMPERATURE}
+        attempts: list[Attempt] = []
+        try:
+            running = await self._executor.run(
+                Plan(model=model), replace(self._work, body=body), lambda name: name == model, attempts=attempts
+            )
+        finally:
+            self._attempts += attempts
+        answer: Body = orjson.loads(running.body or b"{}")
+        choice = answer["choices"][0]
+        return Given(
+            model=model,
+            text=choice["message"].get("content") or "",
+            finish=running.finish or "stop",
+            cost_usd=sum(a.cost_usd for a in attempts),
+            latency_s=sum(a.latency_s for a in attempts),
+            signals=self._signals_of(choice),
+            kept=_Kept(running, answer, attempts),
+        )
+
+    def _signals_of(self, choice: dict[str, Any]) -> Mapping[str, float]:
+        """What the token probabilities say, taken out of the answer again: the client did not ask for them."""
+        if not self._signals:
+            return {}
+        tokens = (choice.pop("logprobs", None) or {}).get("content") or []
+        chances = [float(token["logprob"]) for token in tokens]
+        if not chances:
+            return {}
+        margins = [_margin(token["top_logprobs"]) for token in tokens if len(token.get("top_logprobs") or ()) > 1]
+        found = {"logprob_mean": sum(chances) / len(chances), "logprob_min": min(chances)}
+        if margins:
+            found |= {"margin_mean": sum(margins) / len(margins), "margin_min": min(margins)}
+        return found
+
+
+def _margin(best: list[dict[str, Any]]) -> float:
+    """By how much the likeliest token was likelier than the next."""
+    first, second = sorted((float(token["logprob"]) for token in best), reverse=True)[:2]
+    return first - second
+
+
+def _whole(answer: Body, format: WireFormat, model: str) -> bytes:
+    return dumps(answer if format == "chat" else FORMATS[format].answer_from_chat(answer, model))
+
+
+async def _streamed(answer: Body, work: Work, running: Running) -> AsyncIterator[bytes]:
+    encoder = FORMATS[work.format].encoder(running.model, work.asked)
+    for chunk in _chunks(answer):
+        for frame in encoder.feed(chunk):
+            yield frame
+    for frame in encoder.end(running.usage):
+        yield frame
+
+
+def _chunks(answer: Body) -> list[Body]:
+    """A chat completion as the chunks of a stream: all of it at once, then why it ended."""
+    head = {"id": answer.get("id"), "object": "chat.completion.chunk", "created": answer.get("created")}
+    head["model"] = answer.get("model")
+    chunks: list[Body] = []
+    for choice in answer["choices"]:
+        delta = dict(choice["message"])
+        if delta.get("tool_calls"):
+            delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(delta["tool_calls"])]
+        index, finish = choice.get("index", 0), choice.get("finish_reason")
+        chunks.append({**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]})
+        chunks.append({**head, "choices": [{"index": index, "delta": {}, "finish_reason": finish}]})
+    return chunks

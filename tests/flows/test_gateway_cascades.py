@@ -1,0 +1,106 @@
+"""Plans of several steps over HTTP: what is asked, returned and paid."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.testing import FakeServer, Misbehaviour
+from equipoise.types import Decision, Plan, Step
+from tests.gateway_world import CHAT, LARGE, SMALL, World, say, world
+
+MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Which?"}]}
+
+
+def climbing(gateway: World, monkeypatch: pytest.MonkeyPatch, *, samples: int = 3) -> None:
+    """The route asks the small model a few times, and the large one where the answers differ."""
+    engine = gateway.gateway.live.serving.routes[0].engine
+    decided = engine.decide
+
+    def decide(request: Any) -> Decision:
+        steps = (Step(model=SMALL, samples=samples, test="vote", accept_at=0.6), Step(model=LARGE))
+        return replace(decided(request), plan=Plan(model=SMALL, fallback=(LARGE,), steps=steps))
+
+    monkeypatch.setattr(engine, "decide", decide)
+
+
+def unsure() -> FakeServer:
+    """The small model says something else every time."""
+    numbers = itertools.count()
+    server = FakeServer(lambda prompt: f"answer {next(numbers)}")
+    return server
+
+
+def outcome_of(gateway: World, decision_id: str) -> Any:
+    record = gateway.gateway.log.get(decision_id)
+    assert record is not None and record.outcome is not None
+    return record.outcome
+
+
+async def test_answers_that_agree_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path, FakeServer(lambda p: "Paris")) as gateway:
+        climbing(gateway, monkeypatch)
+        status, document, headers = await gateway.post(CHAT, say("Which?"))
+        assert status == 200 and document["choices"][0]["message"]["content"] == "Paris"
+        assert headers["x-equipoise-model"] == SMALL
+        attempts = outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts
+        assert [a.model for a in attempts] == [SMALL] * 3 and sum(a.won for a in attempts) == 1
+
+
+async def test_answers_that_differ_go_on_to_the_next_model_and_all_are_paid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = unsure()
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        _, document, headers = await gateway.post(CHAT, say("Which?"))
+        assert headers["x-equipoise-model"] == LARGE and document["choices"][0]["message"]["content"] == "answer 3"
+        outcome = outcome_of(gateway, headers["x-equipoise-decision-id"])
+        assert [(a.model, a.won) for a in outcome.attempts] == [(SMALL, False)] * 3 + [(LARGE, True)]
+        paid = sum(a.cost_usd for a in outcome.attempts)
+        assert outcome.cost_usd == pytest.approx(paid + outcome.routing_usd) and paid > 0
+        assert [r.get("temperature") for r in vendor.requests] == [None, 0.8, 0.8, None]
+
+
+async def test_the_accepted_answer_is_streamed_in_the_clients_format(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, unsure()) as gateway:
+        climbing(gateway, monkeypatch)
+        async with gateway.session.post(gateway.url + CHAT, json=say("Which?", stream=True)) as answer:
+            text = (await answer.read()).decode()
+            assert answer.headers["x-equipoise-model"] == LARGE
+        events = [e.removeprefix("data: ") for e in text.split("\n\n") if e]
+        said = [c["delta"].get("content") for e in events[:-1] for c in json.loads(e)["choices"]]
+        assert events[-1] == "[DONE]" and "answer 3" in said
+        async with gateway.session.post(gateway.url + "/v1/messages", json={**MESSAGES, "stream": True}) as answer:
+            text = (await answer.read()).decode()
+        assert "event: message_stop" in text and '"text":"answer 7"' in text.replace(": ", ":")
+        status, document, _ = await gateway.post("/v1/messages", MESSAGES)
+        assert status == 200 and document["content"][0]["text"] == "answer 11"
+
+
+async def test_where_no_step_can_be_had_the_error_is_the_providers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = FakeServer(lambda p: "x", misbehave=lambda n, b: Misbehaviour(status=500))
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch, samples=1)
+        status, document, headers = await gateway.post(CHAT, say("Which?"))
+        assert status == 502 and document["error"]["code"] == "provider_error"
+        assert {a.model for a in outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts} == {SMALL, LARGE}
+
+
+async def test_a_step_that_cannot_be_had_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def down(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(status=503) if body["model"] == SMALL else None
+
+    async with world(tmp_path, FakeServer(lambda p: "x", misbehave=down)) as gateway:
+        climbing(gateway, monkeypatch)
+        status, _, headers = await gateway.post(CHAT, say("Which?"))
+        assert status == 200 and headers["x-equipoise-model"] == LARGE
