@@ -367,6 +367,20 @@ async def test_an_interruption_is_told_in_the_clients_format(format: WireFormat,
 
 
 @virtually
+async def test_what_cannot_be_said_in_the_clients_format_breaks_the_stream_visibly() -> None:
+    call = {"index": 0, "id": "t", "type": "function", "function": {"name": "f", "arguments": "{"}}
+    more = {"index": 0, "function": {"arguments": "}"}}
+    odd = [chunk(tool_calls=[call]), chunk("text between"), chunk(tool_calls=[more]), chunk(finish="tool_calls")]
+    ex = executor([model("big")], {"big": Provided(lambda n, c: streamed(*odd))}, max_attempts=1)
+    running = await ex.run(Plan(model="big"), work(stream=True, format="messages"), always)
+    answer = await read(running)
+    assert running.status == "interrupted" and running.error == "bad_response"
+    assert b"stream_interrupted" in answer and b"message_stop" not in answer
+    assert running.attempts[0].error == "bad_response"
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
 async def test_something_wrong_in_our_own_code_cuts_upstream_too() -> None:
     class Bug(Hanging):
         async def events(self) -> Any:

@@ -100,7 +100,7 @@ class Call:
                 else:
                     await self._read_to_content(self._upstream, self.reader)
         except TimeoutError:
-            raise self._wrong(f"no answer within {limit_s:.3g} s", code="timeout") from None
+            raise self.wrong(f"no answer within {limit_s:.3g} s", code="timeout") from None
         now = self._meter.clock.monotonic()
         self._first_s = max(now - self._began, 0.0)
         self._lease.answering(now, stream=self.request.stream, hedge=self.kind == "hedge")
@@ -119,7 +119,7 @@ class Call:
             async with asyncio.timeout_at(until):
                 event = await anext(self._events, None)
         except TimeoutError:
-            raise self._wrong("the stream stalled", code="timeout") from None
+            raise self.wrong("the stream stalled", code="timeout") from None
         return self._heard(event, self.reader)
 
     async def close(self) -> None:
@@ -186,14 +186,14 @@ class Call:
         try:
             answer = orjson.loads(payload)
             if not isinstance(answer, dict):
-                raise self._wrong("the answer is not a JSON object", code="bad_response")
+                raise self.wrong("the answer is not a JSON object", code="bad_response")
             self._finish = form.finish(answer)
             if self.request.kind != self._into:
                 payload = self._translated(answer)
         except orjson.JSONDecodeError:
-            raise self._wrong("the answer is not JSON", code="bad_response") from None
+            raise self.wrong("the answer is not JSON", code="bad_response") from None
         except BadAnswer as error:
-            raise self._wrong(str(error), code="bad_response") from None
+            raise self.wrong(str(error), code="bad_response") from None
         self.payload, self.answer, self._said = payload, answer, form.usage(answer)
 
     def _translated(self, answer: Body) -> bytes:
@@ -216,9 +216,9 @@ class Call:
                 return Heard(event, reader.feed(event))
             rest = reader.end()
         except BadAnswer as error:
-            raise self._wrong(str(error), code="bad_response") from None
+            raise self.wrong(str(error), code="bad_response") from None
         if not reader.complete:
-            raise self._wrong("the stream ended before the answer was whole", code="connection_lost")
+            raise self.wrong("the stream ended before the answer was whole", code="connection_lost")
         self._over = True
         return Heard(None, rest) if rest else None
 
@@ -231,7 +231,8 @@ class Call:
         reader.read(chat)
         return reader.output_text()
 
-    def _wrong(self, message: str, *, code: str) -> ProviderError:
+    def wrong(self, message: str, *, code: str) -> ProviderError:
+        """An error of this call that its provider did not tell."""
         return ProviderError(
             message,
             provider=self.place.deployment.provider,

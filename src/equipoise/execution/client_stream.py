@@ -5,7 +5,7 @@ from __future__ import annotations
 from equipoise.execution.call import Heard
 from equipoise.execution.work import Work
 from equipoise.types import TokenUsage, WireFormat
-from equipoise.wire import FORMATS, Encoder, SseParser, only_usage, resumed
+from equipoise.wire import FORMATS, BadAnswer, Encoder, SseParser, only_usage, resumed
 
 _MOST_KEPT_BYTES = 4 << 20
 
@@ -31,7 +31,11 @@ class ClientStream:
         self._kept_bytes = 0
 
     def take(self, heard: Heard) -> bytes:
-        """What the client reads of it."""
+        """What the client reads of it.
+
+        Raises:
+            BadAnswer: it cannot be said in the client's format.
+        """
         if self._encoder is not None:
             return b"".join(frame for chunk in heard.chunks for frame in self._encoder.feed(chunk))
         event = heard.event
@@ -49,7 +53,11 @@ class ClientStream:
         return self._encoder is not None or self._keep
 
     def take_over(self, model: str) -> bytes:
-        """Another model goes on from here. A comment says so; it is no part of the answer."""
+        """Another model goes on from here. A comment says so; it is no part of the answer.
+
+        Raises:
+            BadAnswer: what passed cannot be gone on from.
+        """
         if self._encoder is None:
             self._encoder = self._resumed(model)
         return f": continued by {model}\n\n".encode()
@@ -60,7 +68,10 @@ class ClientStream:
 
     def fail(self, code: str, message: str) -> bytes:
         """What says that the stream broke."""
-        encoder = self._encoder or self._resumed("")
+        try:
+            encoder = self._encoder or self._resumed("")
+        except BadAnswer:
+            encoder = FORMATS[self._work.format].encoder("", self._work.asked)
         return b"".join(encoder.fail(code, message))
 
     def _hidden(self, heard: Heard) -> bool:

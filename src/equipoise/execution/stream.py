@@ -9,7 +9,9 @@ from equipoise.errors import ProviderError
 from equipoise.execution.call import Call, Heard
 from equipoise.execution.client_stream import ClientStream
 from equipoise.execution.clock import Clock
+from equipoise.execution.place import End
 from equipoise.execution.running import Running, Successor
+from equipoise.wire import BadAnswer
 
 
 class Stream:
@@ -39,8 +41,6 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._heard_at = self._loop.time()
         self._ready = b""
-        if running.call is not None:
-            self._ready = self._taken(running.call.held)
 
     def __aiter__(self) -> Self:
         return self
@@ -63,36 +63,45 @@ class Stream:
 
     async def _advance(self, call: Call) -> None:
         try:
+            if call.held:
+                self._ready = self._taken(call.held)
+                return
             heard = await call.more(min(self._heard_at + self._between_s, self._deadline))
+            if heard is not None:
+                if heard.chunks:  # pings and comments are no sign that an answer is being written
+                    self._heard_at = self._loop.time()
+                self._ready = self._side.take(heard)
+                return
         except ProviderError as error:
-            await self._broken(call, error)
-            return
-        if heard is None:
+            if call.reader is not None and call.reader.complete:
+                self._end()  # only what follows the answer was lost
+                await call.close()
+            else:
+                await self._broken(call, error)
+        except BadAnswer as error:
+            await self._broken(call, call.wrong(str(error), code="bad_response"))
+        else:
             self._end()
-            return
-        if heard.chunks:  # pings and comments are no sign that an answer is being written
-            self._heard_at = self._loop.time()
-        self._ready = self._side.take(heard)
 
     def _end(self) -> None:
         self._running.complete()
         self._ready = self._side.end(self._running.usage)
 
     async def _broken(self, call: Call, error: ProviderError) -> None:
-        if call.reader is not None and call.reader.complete:
-            self._end()  # only what follows the answer was lost
-            await call.close()
-            return
         self._running.broke(call, error)
         await call.close()
-        successor = await self._successor(call, error) if self._side.open_to_others else None
-        if successor is None:
-            self._running.interrupted(error)
-            self._ready = self._side.fail("stream_interrupted", str(error))
-            return
-        self._running.goes_on(successor)
-        self._heard_at = self._loop.time()
-        self._ready = self._side.take_over(successor.place.model.name) + self._taken(successor.held)
+        if self._side.open_to_others and (successor := await self._successor(call, error)) is not None:
+            try:
+                self._ready = self._side.take_over(successor.place.model.name)
+            except BadAnswer:
+                successor.settle(End.CANCELLED)
+                await successor.close()
+            else:
+                self._running.goes_on(successor)
+                self._heard_at = self._loop.time()
+                return
+        self._running.interrupted(error)
+        self._ready = self._side.fail("stream_interrupted", str(error))
 
     def _taken(self, held: list[Heard]) -> bytes:
         taken = b"".join([self._side.take(heard) for heard in held])
