@@ -18,6 +18,7 @@ from equipoise.registry import Spec
 from equipoise.tables import OutcomeTable, read_table, with_costs
 from equipoise.tables.answers import ENDING as ANSWERS_ENDING
 from equipoise.tables.answers import Answers, answers_beside, read_answers
+from equipoise.tables.votes import VoteTable, read_votes
 from equipoise.types import Constraints, Deployment, Model, Price, Request
 
 TableLike = str | Path | OutcomeTable
@@ -99,6 +100,24 @@ def train(
     if isinstance(engine.policy, AnswerPolicy):
         engine.teach(opened, open_answers(table, opened) if answers is None else answers)
     return engine
+
+
+def train_votes(
+    table: str | Path | VoteTable,
+    *,
+    router: Spec = "factorization",
+    policy: Spec = "quality_first",
+    models: Sequence[Model] | None = None,
+) -> Engine:
+    """Learn an engine from a vote table, with prices from the catalog. See ``Engine.train_votes``.
+
+    Raises:
+        TableError: the table cannot be used as it stands.
+        InputError: the router does not learn from votes.
+    """
+    votes = table if isinstance(table, VoteTable) else read_votes(table)
+    known = [found for name in votes.models if (found := _find(name)) is not None]
+    return Engine.train_votes(votes, router=router, policy=policy, models=known if models is None else models)
 
 
 def load(path: str | Path) -> Engine:

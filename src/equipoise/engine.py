@@ -7,7 +7,7 @@ decision = engine.decide("What is 17 * 23?", max_cost_usd=0.01)
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
@@ -26,6 +26,7 @@ from equipoise.registry import Spec, make_policy, make_router, spec_of
 from equipoise.storage.router_file import load_states, save_states
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
+from equipoise.tables.votes import VoteTable
 from equipoise.types import (
     Constraints,
     Decision,
@@ -38,6 +39,7 @@ from equipoise.types import (
     Request,
     Requirement,
     Urgency,
+    Votes,
 )
 from equipoise.version import __version__
 
@@ -93,6 +95,33 @@ class Engine:
             policy=make_policy(policy),
             models=[known.get(name, Model(name=name)) for name in table.models],
             costs=CostModel().fit(outcomes),
+            analyzer=analyzer,
+        )
+        engine.versions = engine._versions(table.name)
+        return engine
+
+    @classmethod
+    def train_votes(
+        cls,
+        table: VoteTable,
+        *,
+        router: Spec = "factorization",
+        policy: Spec = "quality_first",
+        models: Sequence[Model] | None = None,
+        analyzer: Analyzer | None = None,
+    ) -> Self:
+        """Learn from votes between two models' answers. Costs are then known from the models' prices alone.
+
+        Raises:
+            InputError: the router does not learn from votes.
+        """
+        analyzer = analyzer or Analyzer()
+        learner = make_router(router)
+        known = {m.name: m for m in models or ()}
+        engine = cls(
+            router=learner.fit_votes(votes_of(table, analyzer, learner.needs | {"structure"})),
+            policy=make_policy(policy),
+            models=[known.get(name, Model(name=name)) for name in table.models],
             analyzer=analyzer,
         )
         engine.versions = engine._versions(table.name)
@@ -237,6 +266,46 @@ class Engine:
             raise InputError(f"reward {reward!r} is not in [0, 1]; scale it")
         self.router.learn(self.analyze(Request(text=prompt)), model, reward)
 
+    def add_model(self, model: Model, table: OutcomeTable, *, scores: Mapping[str, float] | None = None) -> Self:
+        """Take in one more model without training the others again. Returns self.
+
+        Args:
+            model: the new model, with its price: nothing else says what it costs.
+            table: prompts that it answered, some fifty of them; or, with ``scores``, prompts of benchmarks.
+            scores: published mean quality by data set of ``table``, where the model answered none of its prompts.
+
+        Raises:
+            UnknownName: the table does not hold the model, or none of its data sets is named like that.
+        """
+        features = self.analyzer.analyze_batch(list(table.prompts), frozenset(self.router.needs | {"structure"}))
+        if scores is None:
+            self.router.add_model(model.name, features, table.only([model.name]).quality[:, 0])
+        else:
+            names, benchmark = np.unique(table.datasets.astype(str), return_inverse=True)
+            for name, score in scores.items():
+                if name not in names:
+                    raise UnknownName(f"data set of table {table.name}", name, map(str, names))
+                if not 0.0 <= score <= 1.0:
+                    raise InputError(
+                        f"score {score!r} of '{name}' is not in [0, 1]; divide by the highest possible score"
+                    )
+            quality = np.array([scores.get(str(name), np.nan) for name in names])[benchmark]
+            self.router.add_model(model.name, features, quality, benchmark=benchmark.astype(np.int64))
+        self.models = [*(m for m in self.models if m.name != model.name), model]
+        return self
+
+    def without(self, model: str) -> Self:
+        """Retire a model without training the others again. Returns self.
+
+        Raises:
+            UnknownName: the engine has no such model.
+        """
+        if model not in {m.name for m in self.models}:
+            raise UnknownName("model", model, [m.name for m in self.models])
+        self.router.without(model)
+        self.models = [m for m in self.models if m.name != model]
+        return self
+
     def with_policy(self, policy: Spec) -> Self:
         """The same engine under another policy. One of the same specification keeps its calibration."""
         other = make_policy(policy)
@@ -360,4 +429,18 @@ def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
         input_tokens=known(table.input_tokens),
         output_tokens=known(table.output_tokens),
         latency_s=known(table.latency_s),
+    )
+
+
+def votes_of(table: VoteTable, analyzer: Analyzer, needs: frozenset[str]) -> Votes:
+    """A vote table with its prompts analysed."""
+    _, groups = np.unique(table.groups.astype(str), return_inverse=True)
+    return Votes(
+        features=analyzer.analyze_batch(list(table.prompts), frozenset(needs)),
+        models=table.models,
+        groups=groups.astype(np.int64),
+        prompt=table.prompt,
+        first=table.first,
+        second=table.second,
+        score=table.score,
     )

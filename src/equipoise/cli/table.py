@@ -14,6 +14,8 @@ from equipoise.tables.describe import describe, describe_text
 from equipoise.tables.files import read_table, write_table
 from equipoise.tables.lint import Finding, lint
 from equipoise.tables.table import OutcomeTable
+from equipoise.tables.vote_lint import lint_votes
+from equipoise.tables.votes import is_vote_table
 from equipoise.types import Model
 
 NAME = "table"
@@ -25,15 +27,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="describe|lint|convert", required=True)
     about = {
         "describe": "counts, and for every model quality, cost, tokens and coverage",
-        "lint": "everything that looks wrong; exit status 1 if any of it is an error",
+        "lint": "everything that looks wrong, in votes, too; exit status 1 if any of it is an error",
         "convert": "read another project's format, write an outcome table",
     }
     for action, text in about.items():
         sub = commands.add_parser(action, help=text, description=text)
         sub.add_argument("table", metavar="TABLE", type=Path, help="parquet, CSV or JSON lines file")
-        sub.add_argument(
-            "--prices", metavar="F", type=Path, help="price file; missing costs are computed from it"
-        )
+        sub.add_argument("--prices", metavar="F", type=Path, help="price file; missing costs are computed from it")
         sub.add_argument("--json", action="store_true", help="print one JSON document")
         if action == "convert":
             names = [known.name for known in FORMATS]
@@ -65,7 +65,10 @@ def _describe(args: argparse.Namespace) -> int:
 
 def _lint(args: argparse.Namespace) -> int:
     prices = args.prices
-    findings = lint(args.table, fill=(lambda table: _priced(table, prices)) if prices else None)
+    if is_vote_table(args.table):
+        findings = lint_votes(args.table)
+    else:
+        findings = lint(args.table, fill=(lambda table: _priced(table, prices)) if prices else None)
     wrong = sum(finding.severity == "error" for finding in findings)
     if args.json:
         emit_json({"table": str(args.table), "errors": wrong, "findings": [_as_json(f) for f in findings]})
@@ -98,9 +101,7 @@ def _priced(table: OutcomeTable, prices: Path | None) -> OutcomeTable:
         return table
     given = Catalog.from_prices_file(prices)
     models = (given.get(name) for name in given.names())
-    return with_costs(
-        table, prices={m.name: m.price for m in models if m.price is not None}, find=_in_catalog
-    )
+    return with_costs(table, prices={m.name: m.price for m in models if m.price is not None}, find=_in_catalog)
 
 
 def _in_catalog(name: str) -> Model | None:

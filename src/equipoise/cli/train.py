@@ -10,21 +10,25 @@ from equipoise.atomic import check_target
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cli.engines import inputs_of
 from equipoise.cli.output import emit_json, note, say
+from equipoise.errors import InputError
 from equipoise.registry import make_policy
+from equipoise.tables.votes import is_vote_table, read_votes
 
 NAME = "train"
-HELP = "learn a router from an outcome table"
+HELP = "learn a router from an outcome table, or from votes between two models"
 _POLICY = "cost_aware:form=linear,cost_weight=0"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument("table", metavar="TABLE", help="outcome table, or the name of a public data set")
+    parser.add_argument("table", metavar="TABLE", help="outcome or vote table, or the name of a public data set")
     parser.add_argument(
         "--router", metavar="SPEC", required=True, help="such as linear or knn:k=50; see: equipoise routers"
     )
     parser.add_argument(
-        "--policy", metavar="SPEC", help=f"policy to decide by (default {_POLICY}; quality_first with --cost none)"
+        "--policy",
+        metavar="SPEC",
+        help=f"policy to decide by (default {_POLICY}; quality_first with --cost none or votes)",
     )
     parser.add_argument("--models", metavar="A,B", help="only these models of the table")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
@@ -36,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: the router file is written."""
     check_target(args.out, inputs=inputs_of(args))
+    if is_vote_table(args.table):
+        return _votes(args)
     policy = args.policy or ("quality_first" if args.cost == "none" else _POLICY)
     table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none")
     answers = api.open_answers(args.table, table) if isinstance(make_policy(policy), AnswerPolicy) else None
@@ -46,6 +52,21 @@ def run(args: argparse.Namespace) -> int:
     engine.save(args.out)
     if args.json:
         emit_json({"out": str(args.out), "prompts": len(table), "models": table.models, "versions": engine.versions})
+    else:
+        say(f"wrote {args.out}; try: equipoise route 'What is 17 * 23?' --router-file {args.out} --explain")
+    return 0
+
+
+def _votes(args: argparse.Namespace) -> int:
+    for option in ("models", "prices"):
+        if getattr(args, option) is not None:
+            raise InputError(f"--{option} does not go with a vote table; leave it out")
+    votes = read_votes(args.table)
+    note(f"learning '{args.router}' from {len(votes)} votes between {len(votes.models)} models")
+    engine = api.train_votes(votes, router=args.router, policy=args.policy or "quality_first")
+    engine.save(args.out)
+    if args.json:
+        emit_json({"out": str(args.out), "votes": len(votes), "models": votes.models, "versions": engine.versions})
     else:
         say(f"wrote {args.out}; try: equipoise route 'What is 17 * 23?' --router-file {args.out} --explain")
     return 0
