@@ -40,7 +40,8 @@ class Router(ABC):
 
     Class attributes:
         name: the name under which it is registered.
-        needs: optional features that it reads: ``embedding``, ``lexical``, ``structure``, ``linguistic``.
+        needs: optional features that it reads: ``embedding``, ``lexical``, ``structure``, ``form``,
+            ``linguistic``.
     """
 
     name: ClassVar[str]

@@ -188,6 +188,7 @@ class Features:
         output_tokens: predicted length of the answer.
         linguistic: the ten linguistic features, shape (10,).
         structure: structural features for learned routers, shape (s,).
+        form: how the question is posed: options, numbers, who acts; shape (f,).
         embedding: unit-length semantic vector, shape (d,).
         lexical: hashed word and word-pair counts, one sparse row.
         warm: the model that holds a part of the input in its prompt cache.
@@ -205,6 +206,7 @@ class Features:
     urgency: str = "normal"
     linguistic: Floats | None = None
     structure: Singles | None = None
+    form: Singles | None = None
     embedding: Singles | None = None
     lexical: SparseRows | None = None
     warm: Warm | None = None
@@ -226,6 +228,7 @@ class FeatureBatch:
     urgency: Strings
     linguistic: Floats | None = None
     structure: Singles | None = None
+    form: Singles | None = None
     embedding: Singles | None = None
     lexical: SparseRows | None = None
     warm: tuple[Warm | None, ...] = ()
@@ -249,6 +252,7 @@ class FeatureBatch:
             urgency=np.array([f.urgency], dtype=object),
             linguistic=None if f.linguistic is None else f.linguistic[None],
             structure=None if f.structure is None else f.structure[None],
+            form=None if f.form is None else f.form[None],
             embedding=None if f.embedding is None else f.embedding[None],
             lexical=f.lexical,
             warm=() if f.warm is None else (f.warm,),
@@ -277,14 +281,14 @@ class FeatureBatch:
             )
         columns: dict[str, Any] = {k: np.array(column(k), dtype=float) for k in _NUMERIC}
         columns |= {k: _objects(column(k)) for k in _TEXT}
-        columns |= {k: optional(k) for k in ("linguistic", "structure", "embedding")}
+        columns |= {k: optional(k) for k in _ARRAYS}
         warm = tuple(f.warm for f in rows)
         return FeatureBatch(**columns, lexical=lexical, warm=warm if any(warm) else ())
 
     def row(self, i: int) -> Features:
         """One row by itself."""
         named: dict[str, Any] = {name: getattr(self, name)[i] for name in (*_NUMERIC, *_TEXT)}
-        for name in ("linguistic", "structure", "embedding"):
+        for name in _ARRAYS:
             column = getattr(self, name)
             named[name] = None if column is None else column[i]
         lexical = None if self.lexical is None else self.lexical.take(np.array([i]))
@@ -297,7 +301,7 @@ class FeatureBatch:
             value = getattr(self, name)
             return None if value is None else value[rows]
 
-        names = (*_NUMERIC, *_TEXT, "linguistic", "structure", "embedding")
+        names = (*_NUMERIC, *_TEXT, *_ARRAYS)
         lexical = None if self.lexical is None else self.lexical.take(rows)
         warm = tuple(self.warm[i] for i in np.arange(len(self))[rows]) if self.warm else ()
         return FeatureBatch(**{k: pick(k) for k in names}, lexical=lexical, warm=warm)
@@ -305,6 +309,7 @@ class FeatureBatch:
 
 _NUMERIC = ("words", "input_tokens", "output_tokens", "complexity", "difficulty")
 _TEXT = ("text", "domain", "task_type", "quality_requirement", "urgency")
+_ARRAYS = ("linguistic", "structure", "form", "embedding")
 
 
 def _objects(values: Sequence[str]) -> Strings:

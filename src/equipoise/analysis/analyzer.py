@@ -11,6 +11,7 @@ from typing import Literal, Self
 from equipoise.analysis import keywords
 from equipoise.analysis.classifier import bundled_classifier
 from equipoise.analysis.embedders import embed_one, static_embedder
+from equipoise.analysis.form import form_features
 from equipoise.analysis.lexical import lexical_row
 from equipoise.analysis.linguistic import linguistic_features
 from equipoise.analysis.output_length import bounded, bundled_output_length
@@ -21,7 +22,7 @@ from equipoise.contracts import Embedder
 from equipoise.errors import UnknownName
 from equipoise.types import FeatureBatch, Features, Request, Singles, SparseRows
 
-ALL = frozenset({"embedding", "lexical", "structure", "linguistic"})
+ALL = frozenset({"embedding", "lexical", "structure", "form", "linguistic"})
 
 # Raise it with every change of code that changes a feature; a test holds the features of fixed prompts.
 _FORMAT = "analysis-1"
@@ -54,7 +55,7 @@ class Analyzer:
 
         Args:
             request: the prompt; what it states (quality, urgency, output limit) goes before what is guessed.
-            needs: which of ``embedding``, ``lexical``, ``structure``, ``linguistic`` to fill.
+            needs: which of ``embedding``, ``lexical``, ``structure``, ``form``, ``linguistic`` to fill.
 
         Raises:
             UnknownName: ``needs`` holds another name.
@@ -112,6 +113,7 @@ class Analyzer:
             urgency=request.urgency or found.urgency,
             linguistic=linguistic_features(view.text, words, len(text)) if "linguistic" in needs else None,
             structure=view.structure if "structure" in needs else None,
+            form=form_features(view.text, view.words) if "form" in needs else None,
             embedding=view.embedding if "embedding" in needs else None,
             lexical=view.lexical if "lexical" in needs else None,
             warm=request.warm,
