@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import NamedTuple
 
@@ -76,6 +76,7 @@ def likeness(a: str, b: str) -> float:
     return 0.0 if left is None or right is None else agreement(left, right)
 
 
+@lru_cache(maxsize=1024)
 def upper_bound(false_hits: int, pairs: int, confidence: float = CONFIDENCE) -> float:
     """Clopper and Pearson's upper bound on a rate, of so many among so many.
 
