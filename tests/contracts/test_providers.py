@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import aiohttp
 import orjson
 import pytest
 
@@ -301,6 +302,56 @@ async def test_nobody_listening_is_a_connection_error(name: str) -> None:
         await provider.send(call_of(provider))
     assert (caught.value.vendor_code, caught.value.retryable) == ("connection", True)
     await provider.close()
+
+
+def posting(monkeypatch: pytest.MonkeyPatch, *errors: Exception) -> None:
+    """The first calls fail like this, the later ones are real."""
+    real, left = aiohttp.ClientSession.post, list(errors)
+
+    async def post(*args: Any, **more: Any) -> Any:
+        if left:
+            raise left.pop(0)
+        return await real(*args, **more)
+
+    monkeypatch.setattr(aiohttp.ClientSession, "post", post)
+
+
+CLOSED = aiohttp.ClientOSError(None, "Can not write request body")
+
+
+async def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeServer(str.upper) as server:
+        provider = make("openai", server)
+        posting(monkeypatch, CLOSED)
+        assert (await (await provider.send(call_of(provider))).document())["choices"]
+        await provider.close()
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("errors", "code", "retryable"),
+    [
+        ((CLOSED, CLOSED), "connection_lost", True),
+        ((aiohttp.ClientOSError(104, "reset by peer"),), "connection_lost", True),
+        ((aiohttp.ServerDisconnectedError(),), "connection_lost", True),
+        ((aiohttp.ConnectionTimeoutError(),), "connection", True),
+        ((aiohttp.ClientConnectorCertificateError(None, ValueError("expired")),), "connection", False),  # type: ignore[arg-type]
+        ((aiohttp.ClientConnectorError(None, OSError(111, "refused")),), "connection", True),  # type: ignore[arg-type]
+    ],
+)
+async def test_what_may_have_reached_the_vendor_is_told_from_what_has_not(
+    make: Make, monkeypatch: pytest.MonkeyPatch, errors: tuple[Exception, ...], code: str, retryable: bool
+) -> None:
+    async with FakeServer(str.upper) as server:
+        provider = make("openai", server)
+        posting(monkeypatch, *errors)
+        with pytest.raises(ProviderError) as caught:
+            await provider.send(call_of(provider))
+        await provider.close()
+    assert (caught.value.vendor_code, caught.value.retryable) == (code, retryable)
+    assert server.requests == []
 
 
 # ---------------------------------------------------------------- the vendors' own errors

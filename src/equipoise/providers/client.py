@@ -30,10 +30,18 @@ class Client(ABC):
     native: WireFormat
     errors: ErrorTable
 
-    def __init__(self, deployment: Deployment, secret: Secret, *, base_url: str | None, key_env: str | None) -> None:
+    def __init__(
+        self,
+        deployment: Deployment,
+        secret: Secret,
+        *,
+        base_url: str | None,
+        key_env: str | None,
+        keep_alive: bool = True,
+    ) -> None:
         self.name = deployment.provider
         self.deployment = deployment
-        self._http = Http(self.name, base_url)
+        self._http = Http(self.name, base_url, keep_alive=keep_alive)
         self._key = Key(deployment, secret, default_env=key_env)
         self._timeout_s = float(deployment.options.get("timeout_s", DEFAULT_TIMEOUT_S))
         self._headers = {str(k): str(v) for k, v in dict(deployment.options.get("headers", {})).items()}

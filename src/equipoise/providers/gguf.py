@@ -16,6 +16,7 @@ from equipoise.contracts import Reply, UpstreamCall
 from equipoise.errors import ConfigError, MissingExtra, ProviderError
 from equipoise.providers.http import HttpUpstream
 from equipoise.providers.openai_compatible import OpenAICompatible
+from equipoise.providers.vendors import VENDORS
 from equipoise.types import Deployment, Model, WireFormat
 
 _WORKER = Path(__file__).with_name("gguf_worker.py")
@@ -141,7 +142,7 @@ class Gguf:
         local = Deployment(
             provider=self.name, base_url=f"{answer['url']}/v1", api_key_env="worker", options=self._passed
         )
-        return OpenAICompatible(local, secret=lambda _: key)
+        return OpenAICompatible(local, secret=lambda _: key, vendor=VENDORS["llamacpp"])
 
     async def _answer(
         self, process: asyncio.subprocess.Process, settings: Mapping[str, Any], model: Model

@@ -25,7 +25,7 @@ _KEEP_ALIVE_S = 30.0
 class Http:
     """Posts to one base URL. The session opens at the first call."""
 
-    def __init__(self, provider: str, base_url: str | None) -> None:
+    def __init__(self, provider: str, base_url: str | None, *, keep_alive: bool = True) -> None:
         if not base_url:
             raise ConfigError(f"provider '{provider}': a deployment has no base_url; give one, such as http://HOST/v1")
         parts = urlsplit(base_url)
@@ -36,6 +36,7 @@ class Http:
         self._base = base_url.rstrip("/")
         # A proxy, if the environment names one, has no business with this machine's own addresses.
         self._proxies = not _is_loopback(parts.hostname)
+        self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
     async def post(
@@ -50,9 +51,7 @@ class Http:
         timeout = aiohttp.ClientTimeout(total=None, connect=min(call.connect_s, 0.95 * call.first_byte_s))
         try:
             async with asyncio.timeout(call.first_byte_s):
-                response = await self._opened().post(
-                    self._base + path, data=body, headers=headers, timeout=timeout, allow_redirects=False
-                )
+                response = await self._posted(self._base + path, headers, body, timeout)
                 upstream = HttpUpstream(response, border)
                 if not 200 <= response.status < 300:
                     raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
@@ -74,6 +73,18 @@ class Http:
         upstream.check_type("text/event-stream" if call.stream else "json")
         return upstream
 
+    async def _posted(
+        self, url: str, headers: Mapping[str, str], body: bytes, timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.ClientResponse:
+        session = self._opened()
+        try:
+            return await session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+        except aiohttp.ClientOSError as error:
+            if error.errno is not None or isinstance(error, aiohttp.ClientConnectorError):
+                raise
+        # The connection was kept from an earlier call and found closed before a byte was written: nothing was asked.
+        return await session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+
     async def close(self) -> None:
         """Close the connections."""
         if self._session is not None:
@@ -84,7 +95,9 @@ class Http:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # Callers bound their own concurrency; aiohttp's pool of 100 would be a second, hidden one.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S),
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+                if self._keep_alive
+                else aiohttp.TCPConnector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 trust_env=self._proxies,
                 headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},

@@ -32,7 +32,13 @@ class OpenAICompatible(Client):
         self._vendor = vendor or VENDORS["openai_compatible"]
         self.formats, self.errors = self._vendor.formats, self._vendor.errors
         base_url = deployment.base_url or self._vendor.base_url
-        super().__init__(deployment, secret, base_url=base_url, key_env=self._vendor.key_env)
+        super().__init__(
+            deployment,
+            secret,
+            base_url=base_url,
+            key_env=self._vendor.key_env,
+            keep_alive=self._vendor.keep_alive,
+        )
         self._limit_field = str(deployment.options.get("max_tokens_field", self._vendor.limit_field))
 
     def path(self, call: UpstreamCall) -> str:

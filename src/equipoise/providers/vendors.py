@@ -67,6 +67,7 @@ class Vendor:
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
         renames: request fields that it has under another name.
         refuses: request fields for which it would refuse the whole request, and that only are hints.
+        keep_alive: whether a connection serves more than one call; some servers close it without a word.
         key_header: the header of the key; ``Authorization`` carries it as a bearer token.
     """
 
@@ -80,6 +81,7 @@ class Vendor:
     keeps: frozenset[str] = frozenset()
     renames: Mapping[str, str] = field(default_factory=dict)
     refuses: frozenset[str] = frozenset()
+    keep_alive: bool = True
     key_header: str = "Authorization"
     errors: ErrorTable = OPENAI_ERRORS
 
@@ -102,9 +104,10 @@ def _like_openai(base_url: str | None, key_env: str | None, header: str = "Autho
     )
 
 
-def _local(port: int, formats: frozenset[WireFormat] = _EMBEDS) -> Vendor:
+def _local(port: int, formats: frozenset[WireFormat] = _EMBEDS, *, keep_alive: bool = True) -> Vendor:
     """A server on this machine, without a key."""
-    return Vendor(base_url=f"http://127.0.0.1:{port}/v1", formats=formats, keeps=_ANY_REASONING)
+    base_url = f"http://127.0.0.1:{port}/v1"
+    return Vendor(base_url=base_url, formats=formats, keeps=_ANY_REASONING, keep_alive=keep_alive)
 
 
 def _hosted(base_url: str | None, key_env: str, formats: frozenset[WireFormat] = _EMBEDS) -> Vendor:
@@ -173,6 +176,6 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
         "sglang": _local(30000),
         "ollama": _local(11434),
         "lmstudio": _local(1234, _ALL),
-        "llamacpp": _local(8080),
+        "llamacpp": _local(8080, keep_alive=False),
     }
 )
