@@ -84,12 +84,14 @@ async def sent(provider: Provider, **more: Any) -> list[dict[str, Any]]:
     return chunks
 
 
-async def failure(make: Make, name: str, misbehave: Misbehaving, *, stream: bool = False) -> ProviderError:
+async def failure(
+    make: Make, name: str, misbehave: Misbehaving, *, stream: bool = False, patience_s: float = 60.0
+) -> ProviderError:
     async with FakeServer(str.upper, misbehave=misbehave) as server:
         provider = make(name, server)
         try:
             with pytest.raises(ProviderError) as caught:
-                upstream = await provider.send(call_of(provider, stream=stream, first_byte_s=0.3))
+                upstream = await provider.send(call_of(provider, stream=stream, first_byte_s=patience_s))
                 async for _ in upstream.events() if stream else _documents(upstream):
                     pass
         finally:
@@ -179,6 +181,17 @@ def test_every_vendor_is_where_its_row_says(name: str) -> None:
     make_provider(Deployment(provider=name), secret=str)
 
 
+def test_the_documentation_lists_every_provider_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "providers.md").read_text(encoding="utf-8")
+    rows = {cells[1].strip("` "): cells for line in page.splitlines() if len(cells := line.split("|")) == 6}
+    assert set(PROVIDERS) <= set(rows)
+    for name, vendor in VENDORS.items():
+        _, _, speaks, base_url, key, _ = rows[name]
+        assert {kind.strip() for kind in speaks.split(",")} == vendor.formats
+        assert base_url.strip("` ") == (vendor.base_url or "your own")
+        assert key.strip("` ") == (vendor.key_env or ("none unless named" if vendor.base_url is None else "none"))
+
+
 def test_the_price_catalog_knows_the_same_addresses() -> None:
     from genai_prices.data import providers
 
@@ -215,14 +228,15 @@ async def test_statuses_are_mapped_in_the_same_way_everywhere(
     ("wrong", "code", "retryable"),
     [
         (Misbehaviour(drop=True), "connection_lost", True),
-        (Misbehaviour(hang_s=5.0), "timeout", True),
+        (Misbehaviour(hang_s=60.0), "timeout", True),
         (Misbehaviour(body="<html>welcome</html>", content_type="text/html"), "bad_response", True),
     ],
 )
 async def test_what_is_no_response_is_told_apart(
     make: Make, name: str, stream: bool, wrong: Misbehaviour, code: str, retryable: bool
 ) -> None:
-    error = await failure(make, name, lambda n, b: wrong, stream=stream)
+    patience_s = 0.3 if wrong.hang_s else 60.0
+    error = await failure(make, name, lambda n, b: wrong, stream=stream, patience_s=patience_s)
     assert (error.vendor_code, error.retryable) == (code, retryable)
 
 
