@@ -73,7 +73,9 @@ class _Dense(View):
         """The columns before standardisation, bounded by what training rows showed."""
 
     def fit_basis(self, batch: FeatureBatch) -> Self:
-        raw = self.raw(batch).astype(np.float64)
+        return self._standardise(self.raw(batch).astype(np.float64))
+
+    def _standardise(self, raw: Floats) -> Self:
         self.centre = raw.mean(axis=0)
         spread = raw.std(axis=0)
         self.scale = np.where(spread > 1e-9, 1.0 / np.maximum(spread, 1e-9), 0.0) / np.sqrt(raw.shape[1])
@@ -128,21 +130,34 @@ class Structural(_Dense):
 
     def fit_basis(self, batch: FeatureBatch) -> Self:
         assert batch.structure is not None
-        self.least, self.most = batch.structure.min(axis=0), batch.structure.max(axis=0)
+        return self.fit_columns(batch.structure)
+
+    def fit_columns(self, x: Singles) -> Self:
+        """Learn knots and scales from columns, shape (n, s)."""
+        self.least, self.most = x.min(axis=0), x.max(axis=0)
         columns: list[int] = []
         knots: list[float] = []
-        for j in range(batch.structure.shape[1]):
-            values = batch.structure[:, j].astype(np.float64)
+        for j in range(x.shape[1]):
+            values = x[:, j].astype(np.float64)
             for knot in np.unique(np.quantile(values, self.quantiles)):
                 if values.min() < knot < values.max():
                     columns.append(j)
                     knots.append(float(knot))
         self.column, self.knot = np.array(columns, dtype=np.int64), np.array(knots, dtype=np.float32)
-        return super().fit_basis(batch)
+        return self._standardise(self.bent(x).astype(np.float64))
 
     def raw(self, batch: FeatureBatch) -> Singles:
         assert batch.structure is not None
-        base = np.minimum(np.maximum(batch.structure, self.least), self.most)
+        return self.bent(batch.structure)
+
+    def standard(self, x: Singles) -> Floats:
+        """The bent columns, standardised."""
+        scaled: Floats = (self.bent(x) - self.centre) * self.scale
+        return scaled
+
+    def bent(self, x: Singles) -> Singles:
+        """The columns within what training showed, then their hinges."""
+        base = np.minimum(np.maximum(x, self.least), self.most)
         width = base.shape[1]
         raw = np.empty((len(base), width + len(self.column)), dtype=np.float32)
         raw[:, :width] = base

@@ -1,0 +1,208 @@
+"""What routers made of experts share: fit out of fold, weigh, guard, answer, learn a level online, save."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+
+from equipoise.contracts import Router
+from equipoise.errors import NotEnoughData
+from equipoise.numerics.coordinates import Coordinates, Point
+from equipoise.numerics.experts import Expert, FoldedRidge, Regions
+from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
+from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
+
+_FOLDS = 4
+_PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
+_PSEUDO_ROWS = 20.0
+_GAPS_FILLED = 2
+
+
+class _Ready(NamedTuple):
+    """What predicts: for every expert its weights to models, (r, m)."""
+
+    mixes: list[Floats]
+    level: Floats
+    caution: Caution
+
+
+@dataclass(kw_only=True)
+class Blended(Router):
+    """A router made of experts, weighed by their predictions out of fold. Subclasses say which experts."""
+
+    needs = frozenset({"embedding", "lexical", "structure", "form"})
+
+    min_rows: int = 20
+
+    _models: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _mean: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _online: Floats = field(default_factory=lambda: np.zeros((2, 0)), init=False, repr=False, compare=False)
+    _spread: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _basis: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
+    _weights: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
+    _coordinates: Coordinates | None = field(default=None, init=False, repr=False, compare=False)
+    _fitted: list[Expert] = field(default_factory=list, init=False, repr=False, compare=False)
+    _novelty: Novelty | None = field(default=None, init=False, repr=False, compare=False)
+    _ready: _Ready | None = field(default=None, init=False, repr=False, compare=False)
+
+    @abstractmethod
+    def experts(self) -> list[Expert]:
+        """New, unfitted experts."""
+
+    def fit(self, outcomes: Outcomes) -> Self:
+        """Learn every expert out of fold, weigh them, and learn them again on all rows."""
+        folds = self._checked(outcomes)
+        coordinates = Coordinates.fit(outcomes.features, self.name)
+        asked = ~np.isnan(outcomes.quality).all(axis=0)
+        quality = outcomes.quality[:, asked]
+        cost = None if outcomes.cost_usd is None else outcomes.cost_usd[:, asked]
+        observed = ~np.isnan(quality)
+        mean = _levels(quality)
+        point = coordinates.points(outcomes.features)
+        y, basis = _targets(point, quality, mean, folds)
+        experts = self.experts()
+        held_out = [expert.learn(point, outcomes.features, y @ basis, folds) for expert in experts]
+        weights = weigh(held_out, y @ basis)
+        total = combined(held_out, weights)
+        common, own = total[:, :1] @ basis[:, :1].T, total[:, 1:] @ basis[:, 1:].T
+        weights[:, 1:] *= (scale := own_scale(Outcome(quality, mean, cost), common, own))
+        self._models = {m: j for j, m in enumerate(np.array(outcomes.models, dtype=object)[asked])}
+        self._mean, self._online = mean, np.zeros((2, len(mean)))
+        self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
+        residual = np.where(observed, quality - mean - common - scale * own, 0.0)
+        self._spread = spreads(residual, observed, _cells(point))
+        self._novelty = Novelty.fit(outcomes.features)
+        self._get_ready()
+        return self
+
+    def _checked(self, outcomes: Outcomes) -> Ints:
+        """Folds, after making sure that there is something to learn from."""
+        n = len(outcomes)
+        if n < self.min_rows:
+            raise NotEnoughData(f"router '{self.name}' needs at least {self.min_rows} prompts, got {n}")
+        if np.isnan(outcomes.quality).all():
+            raise NotEnoughData(f"router '{self.name}': no quality was measured; give outcomes")
+        folds = grouped_folds(outcomes.groups, _FOLDS)
+        if len(np.unique(folds)) < 2:
+            raise NotEnoughData(f"router '{self.name}': all prompts are near duplicates of each other; add others")
+        return np.unique(folds, return_inverse=True)[1].astype(np.int64)
+
+    def _get_ready(self) -> None:
+        """Fold weights and directions into what predicts."""
+        level = self._mean + self._online[0] / (self._online[1] + _PSEUDO_ROWS)
+        wide = np.zeros((len(self._mean), self._basis.shape[1]))
+        wide[: len(self._basis)] = self._basis
+        mixes = [w[:, None] * wide.T for w in self._weights]
+        self._ready = _Ready(mixes, level, Caution.of(level))
+
+    def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
+        """Quality estimates, shape (n, m)."""
+        n = len(batch)
+        mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
+        known = [j for j, m in enumerate(models) if m.name in self._models]
+        if self._ready is None or not known:
+            return Estimates(mean, std)
+        columns = [self._models[models[j].name] for j in known]
+        every = self._estimates(batch)
+        np.minimum(np.maximum(every, 0.0, out=every), 1.0, out=every)
+        mean[:, known], std[:, known] = every[:, columns], self._spread[columns]
+        return Estimates(mean, std)
+
+    def _estimates(self, batch: FeatureBatch) -> Floats:
+        """Of every known model, shape (n, m); levels alone where the features are not there."""
+        ready = self._ready
+        assert ready is not None
+        if self._coordinates is None or _incomplete(batch):
+            return ready.level[None].repeat(len(batch), axis=0)
+        point = self._coordinates.points(batch)
+        every = ready.level[None].repeat(len(batch), axis=0)
+        for expert, mix in zip(self._fitted, ready.mixes, strict=True):
+            if mix.any():
+                every += expert.predict(point, batch) @ mix
+        if self._novelty is not None:
+            every = ready.caution.apply(every, np.nan_to_num(self._novelty.trust(batch), nan=0.0))
+        return every
+
+    def learn(self, features: Features, model: str, reward: float) -> None:
+        """Move the model's level towards the observation. New models start from their first observation."""
+        if model not in self._models:
+            self._models = {**self._models, model: len(self._models)}
+            self._mean, self._spread = np.append(self._mean, 0.5), np.append(self._spread, 0.25)
+            self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
+            self._get_ready()
+        j = self._models[model]
+        now = self._estimates(FeatureBatch.one(features))[0, j]
+        before = now - self._online[0, j] / (self._online[1, j] + _PSEUDO_ROWS)
+        self._online[:, j] += (reward - before, 1.0)
+        self._get_ready()
+
+    def state(self) -> State:
+        """Everything learned, as arrays."""
+        arrays: dict[str, Any] = {
+            "mean": self._mean,
+            "online": self._online,
+            "spread": self._spread,
+            "basis": self._basis,
+            "weights": self._weights,
+            **novelty_arrays(self._novelty),
+        }
+        if self._coordinates is not None:
+            arrays |= {f"coordinates/{k}": v for k, v in self._coordinates.arrays().items()}
+        for i, expert in enumerate(self._fitted):
+            arrays |= {f"expert{i}/{k}": v for k, v in expert.arrays().items()}
+        return State(arrays, {"models": list(self._models), "fitted": self._ready is not None})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        a = state.arrays
+        self._models = {m: j for j, m in enumerate(state.meta["models"])}
+        self._mean, self._online, self._spread = a["mean"].copy(), a["online"].copy(), a["spread"].copy()
+        self._basis, self._weights = a["basis"], a["weights"]
+        self._novelty = Novelty.restore(a)
+        self._coordinates, self._fitted, self._ready = None, [], None
+        if "coordinates/middle" in a:
+            self._coordinates = Coordinates.restore(_under(a, "coordinates/"))
+            self._fitted = self.experts()
+            for i, expert in enumerate(self._fitted):
+                expert.restore(_under(a, f"expert{i}/"))
+        if state.meta["fitted"]:
+            self._get_ready()
+        return self
+
+
+def _under(arrays: Any, prefix: str) -> dict[str, Any]:
+    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _incomplete(batch: FeatureBatch) -> bool:
+    return batch.embedding is None or batch.structure is None or batch.lexical is None
+
+
+def _levels(quality: Floats) -> Floats:
+    """Mean of every model."""
+    level: Floats = np.nansum(quality, axis=0) / (~np.isnan(quality)).sum(axis=0)
+    return level
+
+
+def _targets(point: Point, quality: Floats, mean: Floats, folds: Ints) -> tuple[Floats, Floats]:
+    """Deviations without gaps, and the directions in which they are most predictable."""
+    ridge = FoldedRidge(point.joined(1.0, 2.0, 1.0), folds)
+    y = filled(quality, mean)
+    _, predicted = ridge.solve(y, _PENALTIES)
+    if np.isnan(quality).any():
+        for _ in range(_GAPS_FILLED):
+            y = filled(quality, mean, predicted)
+            _, predicted = ridge.solve(y, _PENALTIES)
+    return y, directions(predicted)
+
+
+def _cells(point: Point) -> Ints:
+    """Regions of prompts, by which the error of local means is judged."""
+    cells: Ints = Regions(clusters=15).place(point).member(point).argmax(axis=1)
+    return cells

@@ -1,0 +1,350 @@
+"""Ways to predict how much better or worse models do on a prompt: each learns alone and says what it would have said.
+
+An expert is given points and the targets of all rows, learns, and returns its predictions *out of fold*: for every
+row those of a fit that has not seen the row's group. By these experts are weighed against each other.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+from scipy.cluster.vq import kmeans2
+from scipy.linalg import solve_triangular
+
+from equipoise.numerics.coordinates import Point
+from equipoise.numerics.ridge import sparse_weights
+from equipoise.numerics.trees import Binned, Grower, Growth, Trees
+from equipoise.numerics.views import Lexical, Structural
+from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Expert(ABC):
+    """One way to predict. ``y`` has one column per target and no gaps."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def learn(self, point: Point, batch: FeatureBatch, y: Floats, folds: Ints) -> Floats:
+        """Learn from all rows; returns the predictions out of fold, shape of ``y``."""
+
+    @abstractmethod
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        """Predictions, shape (n, c)."""
+
+    @abstractmethod
+    def arrays(self) -> Arrays:
+        """What was learned."""
+
+    @abstractmethod
+    def restore(self, arrays: Arrays) -> None:
+        """The inverse of ``arrays``."""
+
+
+class FoldedRidge:
+    """Ridge regression on dense columns, for every penalty and every fold from one matrix of products per fold."""
+
+    def __init__(self, z: Floats | Singles, folds: Ints) -> None:
+        self._z, self._folds = z, folds
+        each = [z[folds == k].T @ z[folds == k] for k in range(int(folds.max()) + 1)]
+        every: Floats = np.sum(np.stack(each), axis=0, dtype=np.float64)
+        self._without = [_eigen(every - part) for part in each]
+        self._all = _eigen(every)
+
+    def held_out(self, y: Floats, penalties: Sequence[float]) -> Floats:
+        """Predictions out of fold for every penalty, shape (p, n, c)."""
+        found = np.zeros((len(penalties), *y.shape))
+        for k, (values, vectors) in enumerate(self._without):
+            out = self._folds == k
+            target = vectors.T @ (self._z[~out].T @ y[~out])
+            rows = self._z[out] @ vectors
+            for i, penalty in enumerate(penalties):
+                found[i][out] = rows @ (target / (values + penalty)[:, None])
+        return found
+
+    def weights(self, y: Floats, penalty: Floats) -> Floats:
+        """Weights of shape (d, c), at one penalty per target."""
+        values, vectors = self._all
+        found: Floats = vectors @ ((vectors.T @ (self._z.T @ y)) / (values[:, None] + penalty))
+        return found
+
+    def solve(self, y: Floats, penalties: Sequence[float]) -> tuple[Floats, Floats]:
+        """Weights at the penalty that predicts each target best out of fold, and those predictions."""
+        found = self.held_out(y, penalties)
+        which = best_of(found, y)
+        return self.weights(y, np.asarray(penalties)[which]), picked(found, which)
+
+
+def _eigen(gram: Floats) -> tuple[Floats, Floats]:
+    values, vectors = np.linalg.eigh(gram)
+    return np.maximum(values, 0.0), vectors
+
+
+def best_of(found: Floats, y: Floats) -> Ints:
+    """The candidate of least squared error for every target; ``found`` has shape (candidates, n, c)."""
+    errors = np.stack([np.square(candidate - y).sum(axis=0) for candidate in found])
+    best: Ints = errors.argmin(axis=0)
+    return best
+
+
+def picked(found: Floats, which: Ints) -> Floats:
+    """Of every target the candidate named by ``which``, shape (n, c)."""
+    return np.stack([found[i][:, j] for j, i in enumerate(which)], axis=1)
+
+
+@dataclass(slots=True)
+class Kernel(Expert):
+    """Kernel ridge regression with a Gaussian kernel on the weighed parts of a point, by landmarks (Nystroem).
+
+    Far from all landmarks it predicts no deviation at all, so it is its own guard against novelty.
+    """
+
+    parts: tuple[float, float, float]
+    sharpness: float
+    landmarks: int = 700
+    name: ClassVar[str] = "kernel"
+    penalties: ClassVar[Sequence[float]] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0)
+
+    _centres: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _squares: Singles = field(default_factory=lambda: np.zeros(0, np.float32))
+    _scale: float = 1.0
+    _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def learn(self, point: Point, batch: FeatureBatch, y: Floats, folds: Ints) -> Floats:
+        x = point.joined(*self.parts)
+        chosen = np.sort(np.random.default_rng(0).permutation(len(x))[: self.landmarks])
+        self._place(x[chosen])
+        apart = self._apart(self._centres)
+        self._scale = self.sharpness / max(float(np.median(apart)), 1e-9)
+        inner = np.exp(-self._scale * apart).astype(np.float64) + 1e-5 * np.eye(len(chosen))
+        root = np.linalg.cholesky(inner)
+        z = solve_triangular(root, self._near(x).T, lower=True).T.astype(np.float32)
+        weights, held_out = FoldedRidge(z, folds).solve(y, self.penalties)
+        self._weights = solve_triangular(root.T, weights, lower=False).astype(np.float32)
+        return held_out
+
+    def _place(self, centres: Singles) -> None:
+        self._centres, self._squares = centres, np.add.reduce(centres * centres, axis=1)
+
+    def _apart(self, x: Singles) -> Singles:
+        """Squared distances to the landmarks."""
+        apart: Singles = x @ (-2.0 * self._centres.T)
+        apart += self._squares
+        apart += np.add.reduce(x * x, axis=1)[:, None]
+        np.maximum(apart, 0.0, out=apart)
+        return apart
+
+    def _near(self, x: Singles) -> Singles:
+        near = self._apart(x)
+        near *= np.float32(-self._scale)
+        np.exp(near, out=near)
+        return near
+
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        return (self._near(point.joined(*self.parts)) @ self._weights).astype(np.float64)
+
+    def arrays(self) -> Arrays:
+        return {"centres": self._centres, "scale": np.array(self._scale), "weights": self._weights}
+
+    def restore(self, arrays: Arrays) -> None:
+        self._place(arrays["centres"])
+        self._scale, self._weights = float(arrays["scale"]), arrays["weights"]
+
+
+@dataclass(slots=True)
+class Words(Expert):
+    """Ridge regression on words and word pairs."""
+
+    name: ClassVar[str] = "words"
+    penalties: ClassVar[Sequence[float]] = (16.0, 4.0, 1.5)
+
+    _view: Lexical = field(default_factory=Lexical)
+    _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def learn(self, point: Point, batch: FeatureBatch, y: Floats, folds: Ints) -> Floats:
+        self._view = Lexical().fit_basis(batch)
+        x, narrow, every = self._view.matrix(batch), y.astype(np.float32), np.ones(y.shape, dtype=bool)
+        found = np.zeros((len(self.penalties), *y.shape))
+        for k in range(int(folds.max()) + 1):
+            out = folds == k
+            for i, weights in enumerate(self._path(x[~out], narrow[~out], every[~out])):
+                found[i][out] = x[out] @ weights
+        which = best_of(found, y)
+        path = np.stack(self._path(x, narrow, every))
+        self._weights = picked(path, which).astype(np.float32)
+        return picked(found, which)
+
+    def _path(self, x: Any, y: Any, every: Bools) -> list[Floats]:
+        dual: Any = None
+        path = []
+        for penalty in self.penalties:
+            weights, dual = sparse_weights(x, y, every, penalty, start=dual)
+            path.append(weights)
+        return path
+
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        assert batch.lexical is not None
+        if len(batch) > 1:
+            return np.asarray(self._view.matrix(batch) @ self._weights, dtype=np.float64)
+        columns = self._view.column.take(batch.lexical.indices)
+        known = columns >= 0
+        columns = columns[known]
+        values = batch.lexical.values[known] * self._view.idf.take(columns)
+        length = max(float(values.dot(values)) ** 0.5, 1e-9)
+        out: Floats = (values.dot(self._weights.take(columns, axis=0)) / length)[None].astype(np.float64)
+        return out
+
+    def arrays(self) -> Arrays:
+        return {**self._view.arrays(), "weights": self._weights}
+
+    def restore(self, arrays: Arrays) -> None:
+        self._view, self._weights = Lexical().restore(arrays), arrays["weights"]
+
+
+@dataclass(slots=True)
+class Bends(Expert):
+    """Ridge regression on shape, each column bent at its quantiles."""
+
+    name: ClassVar[str] = "shape"
+    penalties: ClassVar[Sequence[float]] = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+
+    _view: Structural = field(default_factory=Structural)
+    _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _bias: Singles = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def learn(self, point: Point, batch: FeatureBatch, y: Floats, folds: Ints) -> Floats:
+        self._view = Structural().fit_columns(point.shape)
+        weights, held_out = FoldedRidge(self._view.standard(point.shape), folds).solve(y, self.penalties)
+        self._weights, self._bias = self._view.fitted(weights)
+        return held_out
+
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        return (self._view.bent(point.shape) @ self._weights + self._bias).astype(np.float64)
+
+    def arrays(self) -> Arrays:
+        return {**self._view.arrays(), "weights": self._weights, "bias": self._bias}
+
+    def restore(self, arrays: Arrays) -> None:
+        self._view = Structural().restore(arrays)
+        self._weights, self._bias = arrays["weights"], arrays["bias"]
+
+
+@dataclass(slots=True)
+class Regions(Expert):
+    """Mean per soft cluster of embedding and topics, shrunk: few numbers, little noise."""
+
+    clusters: int = 30
+    sharpness: float = 25.0
+    name: ClassVar[str] = "regions"
+    penalties: ClassVar[Sequence[float]] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
+
+    _centres: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+
+    def learn(self, point: Point, batch: FeatureBatch, y: Floats, folds: Ints) -> Floats:
+        weights, held_out = FoldedRidge(self.place(point).member(point), folds).solve(y, self.penalties)
+        self._weights = weights.astype(np.float32)
+        return held_out
+
+    def place(self, point: Point) -> Self:
+        """Put the centres among the points; one for every twenty at most."""
+        x, rng = point.joined(1.0, 2.0, 0.0), np.random.default_rng(0)
+        k = max(1, min(self.clusters, len(x) // 20))
+        sample = x[np.sort(rng.permutation(len(x))[:4000])]
+        self._centres = kmeans2(sample, k, iter=12, minit="++", rng=rng, missing="warn")[0].astype(np.float32)
+        return self
+
+    def member(self, point: Point) -> Singles:
+        """Soft membership, shape (n, k); rows sum to one."""
+        x = point.joined(1.0, 2.0, 0.0)
+        apart = np.square(self._centres).sum(axis=1) - 2.0 * (x @ self._centres.T)
+        apart -= apart.min(axis=1, keepdims=True)
+        raw = np.exp(-self.sharpness * apart)
+        out: Singles = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
+        return out
+
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        return (self.member(point) @ self._weights).astype(np.float64)
+
+    def arrays(self) -> Arrays:
+        return {"centres": self._centres, "weights": self._weights}
+
+    def restore(self, arrays: Arrays) -> None:
+        self._centres, self._weights = arrays["centres"], arrays["weights"]
+
+
+@dataclass(slots=True)
+class Boost(Expert):
+    """Boosted trees on shape, the leading topics and the leading directions of the embedding.
+
+    What targets share would otherwise choose all questions, so the first target has trees of its own.
+    """
+
+    trees: int = 160
+    growth: Growth = Growth()
+    name: ClassVar[str] = "trees"
+    _EVERY: ClassVar[int] = 20
+    _LEADING: ClassVar[int] = 40
+
+    _turn: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _grown: list[Trees] = field(default_factory=list)
+
+    def learn(self, point: Point, batch: FeatureBatch, y: Floats, folds: Ints) -> Floats:
+        sample = point.embedding[:3000]
+        centred = sample - sample.mean(axis=0)
+        _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+        self._turn = np.ascontiguousarray(vectors[:, ::-1][:, :30], dtype=np.float32)
+        x = self._columns(point)
+        parts = [(0, 1), (1, y.shape[1])] if y.shape[1] > 1 else [(0, 1)]
+        self._grown, held_out = [], np.zeros_like(y)
+        for a, b in parts:
+            trees, held_out[:, a:b] = self._ensemble(x, y[:, a:b], folds)
+            self._grown.append(trees)
+        return held_out
+
+    def _columns(self, point: Point) -> Singles:
+        parts = (point.shape, point.topics[:, : self._LEADING], point.embedding @ self._turn)
+        return np.concatenate(parts, axis=1)
+
+    def _ensemble(self, x: Singles, y: Floats, folds: Ints) -> tuple[Trees, Floats]:
+        """Trees as many as predict each target best out of fold, and those predictions."""
+        stages = self.trees // self._EVERY
+        found = np.zeros((stages + 1, *y.shape))
+        for k in range(int(folds.max()) + 1):
+            out = folds == k
+            grower = Grower(Binned.of(x[~out]), y[~out], self.growth, np.random.default_rng(k))
+            for _ in range(stages * self._EVERY):
+                grower.grow()
+            for stage in range(1, stages + 1):
+                part = grower.trees(since=(stage - 1) * self._EVERY, until=stage * self._EVERY)
+                found[stage][out] = found[stage - 1][out] + part.predict(x[out])
+        which = best_of(found, y)
+        grower = Grower(Binned.of(x), y, self.growth, np.random.default_rng(0))
+        for _ in range(max(1, int(which.max()) * self._EVERY)):
+            grower.grow()
+        trees = grower.trees()
+        leaves = 1 << self.growth.depth
+        for j, stage in enumerate(which):
+            trees.leaves[int(stage) * self._EVERY * leaves :, j] = 0.0
+        return trees, picked(found, which)
+
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        x = self._columns(point)
+        return np.concatenate([trees.predict(x) for trees in self._grown], axis=1)
+
+    def arrays(self) -> Arrays:
+        grown = {f"{i}/{k}": v for i, trees in enumerate(self._grown) for k, v in trees.arrays().items()}
+        return {"turn": self._turn, **grown}
+
+    def restore(self, arrays: Arrays) -> None:
+        self._turn, self._grown = arrays["turn"], []
+        for i in range(2):
+            own = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{i}/")}
+            if own:
+                self._grown.append(Trees.restore(own))
