@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import subprocess
@@ -12,7 +11,6 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +18,7 @@ import aiohttp
 import yaml
 
 from equipoise.config import read_config
-from equipoise.gateway.logs import JsonLines
+from equipoise.gateway.logs import Lines
 from equipoise.gateway.serve import Opened, opened
 from equipoise.testing import FakeServer
 
@@ -71,14 +69,15 @@ def write(folder: Path, document: dict[str, Any]) -> Path:
 class World:
     """A gateway that is being served, a session that talks to it, and what it logged."""
 
-    def __init__(self, one: Opened, session: aiohttp.ClientSession, lines: StringIO) -> None:
-        self.one, self.session, self._lines = one, session, lines
+    def __init__(self, one: Opened, session: aiohttp.ClientSession, written: list[bytes]) -> None:
+        self.one, self.session, self._written = one, session, written
         self.url, self.gateway = one.url, one.gateway
 
     @property
     def lines(self) -> list[dict[str, Any]]:
         """What was logged."""
-        return [json.loads(line) for line in self._lines.getvalue().splitlines()]
+        self.gateway.lines._write()
+        return [json.loads(line) for line in b"".join(self._written).splitlines()]
 
     async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
         """Status, document and headers."""
@@ -96,14 +95,12 @@ class World:
 @asynccontextmanager
 async def serving(folder: Path, document: dict[str, Any]) -> AsyncIterator[World]:
     """A gateway in this process."""
-    path, lines = write(folder, document), StringIO()
-    logger = logging.Logger("equipoise", logging.INFO)
-    handler = logging.StreamHandler(lines)
-    handler.setFormatter(JsonLines())
-    logger.addHandler(handler)
-    async with opened(read_config(path), path, logger) as one, aiohttp.ClientSession() as session:
+    path, written = write(folder, document), list[bytes]()
+    lines = Lines(written.append)
+    async with opened(read_config(path), path, lines) as one, aiohttp.ClientSession() as session:
         await one.listen()
-        yield World(one, session, lines)
+        yield World(one, session, written)
+    lines.close()
 
 
 def say(text: str, **more: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from equipoise.config import ConfigError, read_config
+from equipoise.gateway.logs import Lines
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
 from equipoise.testing import FakeServer, Misbehaviour
 from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, settings, world, write
@@ -251,24 +252,16 @@ async def test_a_handler_that_fails_says_so_without_telling_why(
 
 
 def test_lines_that_nobody_reads_hold_up_nothing() -> None:
-    import threading
-
-    from equipoise.gateway.logs import Behind, JsonLines
-    from equipoise.gateway.logs import say as say_line
-
-    stuck, written = threading.Event(), []
+    stuck, written = threading.Event(), list[bytes]()
 
     def slowly(data: bytes) -> None:
         stuck.wait(10)
         written.append(data)
 
-    behind = Behind(slowly)
-    behind.setFormatter(JsonLines())
-    logger = logging.Logger("equipoise", logging.INFO)
-    logger.addHandler(behind)
-    for i in range(30_000):
-        say_line(logger, "event", number=i)
+    lines = Lines(slowly)
+    for i in range(50_000):
+        lines.say("event", number=i)
     stuck.set()
-    behind.close()
-    lines = b"".join(written).decode().splitlines()
-    assert '"number":0' in lines[0] and "lines dropped" in "".join(lines) and len(lines) < 30_000
+    lines.close()
+    said = b"".join(written).decode().splitlines()
+    assert '"number":0' in said[0] and "lines dropped" in said[-1] and len(said) < 50_000

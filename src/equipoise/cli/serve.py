@@ -13,7 +13,7 @@ from equipoise.cli.output import emit_json, note, say
 from equipoise.config import DEFAULT_FILE, Config, read_config, secret
 from equipoise.errors import ConfigError, EquipoiseError, InputError
 from equipoise.gateway.auth import is_loopback
-from equipoise.gateway.logs import logging_to_stderr
+from equipoise.gateway.logs import lines_to_stderr
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serve import check_address, live_from, provider_of, serve
 from equipoise.gateway.serving import Serving, make_serving
@@ -45,8 +45,8 @@ def run(args: argparse.Namespace) -> int:
         if args.check:
             _check(config, args.config, as_json=args.json)
             return 0
-        with logging_to_stderr() as logger:
-            asyncio.run(serve(config, args.config, logger))
+        with lines_to_stderr() as lines:
+            asyncio.run(serve(config, args.config, lines))
     except EquipoiseError as error:
         raise InputError(f"{args.config}: {error}") from None
     return 0

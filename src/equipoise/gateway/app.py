@@ -104,11 +104,11 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
         except EquipoiseError as error:
             problem = problem_of(error)
             if problem.status >= 500 and not isinstance(error, Problem):
-                gateway.logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
+                gateway.lines.failed("a request failed", error, request_id=request_id)
         except (ConnectionError, asyncio.CancelledError):
             raise
-        except Exception:
-            gateway.logger.exception("a request failed", extra={"fields": {"request_id": request_id}})
+        except Exception as error:  # noqa: BLE001  (told in the log; the client gets no more than a code)
+            gateway.lines.failed("a request failed", error, request_id=request_id)
             problem = Problem(500, "internal_error", "the gateway failed; its log says where")
         finally:
             gateway.in_flight -= 1

@@ -83,7 +83,7 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
 async def _decided(gateway: Gateway, call: Call) -> Decided:
     def deciding() -> Decided:
         request = request_of(call.target, call.asked, call.said, call.conversation.warm)
-        return decide(call.target, request, gateway.logger)
+        return decide(call.target, request, gateway.lines)
 
     # Other requests are not to wait for a long text.
     decided = await asyncio.to_thread(deciding) if is_long(call.asked) else deciding()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,6 +11,7 @@ from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
 from equipoise.engine import check_prompt
 from equipoise.errors import NoModel
+from equipoise.gateway.logs import Lines
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Named, Route, Target
 from equipoise.gateway.steering import Steering
@@ -72,7 +72,7 @@ def _limits(target: Target, asked: Asked, said: Steering) -> Constraints:
     return limits
 
 
-def decide(target: Target, request: Request, logger: logging.Logger) -> Decided:
+def decide(target: Target, request: Request, lines: Lines) -> Decided:
     """Choose a model. A router that fails is done without.
 
     Raises:
@@ -84,9 +84,8 @@ def decide(target: Target, request: Request, logger: logging.Logger) -> Decided:
         return Decided(target.engine.decide(request))
     except NoModel as error:
         raise refusal(error, request, target) from None
-    except Exception:
-        # Routers and policies can be anyone's code, and a request is not to fail with them.
-        logger.exception("the router failed; deciding without it", extra={"fields": {"route": target.name}})
+    except Exception as error:  # noqa: BLE001  (routers can be anyone's code; a request is not to fail with them)
+        lines.failed("the router failed; deciding without it", error, route=target.name)
         return Decided(_plainly(target, request), degraded=True)
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Literal
 
 from equipoise.gateway.decide import Decided
-from equipoise.gateway.logs import say
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.redact import redact
 from equipoise.types import Attempt, Outcome, WireFormat
@@ -120,10 +118,9 @@ class Exchange:
             return
         tokens = [(a.usage.input_tokens, a.usage.output_tokens) for a in outcome.attempts]
         caller = self._incoming.caller
-        say(
-            self._gateway.logger,
+        self._gateway.lines.say(
             "request",
-            level=logging.INFO if outcome.status in ("ok", "cancelled") else logging.WARNING,
+            level="info" if outcome.status in ("ok", "cancelled") else "warning",
             request_id=self._incoming.id,
             decision_id=outcome.decision_id,
             tenant=caller.tenant,

@@ -38,7 +38,6 @@ def warnings(gateway: Gateway) -> list[str]:
 
 async def metrics(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """Prometheus' text format."""
-    gateway.metrics.in_flight.set(gateway.in_flight)
     return web.Response(
         body=gateway.metrics.text(), headers={"Content-Type": CONTENT_TYPE, "x-request-id": incoming.id}
     )

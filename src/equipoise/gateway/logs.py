@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +15,6 @@ from typing import Any
 
 import orjson
 
-LOGGER = "equipoise"
 _STDERR = 2
 _FRAMES = 6
 _MOST_WAITING = 20_000
@@ -22,49 +22,35 @@ _EVERY_S = 0.05
 _CLOSING_S = 2.0
 
 
-class JsonLines(logging.Formatter):
-    """A record as one JSON object: time, level, event, and the fields that were given with it.
-
-    Of an exception its type and where it happened are told; its text may quote a prompt and is left out.
-    """
-
-    def format(self, record: logging.LogRecord) -> str:
-        """One line."""
-        line: dict[str, Any] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "event": record.getMessage() if record.name == LOGGER else record.name,
-        }
-        line |= getattr(record, "fields", {})
-        if record.exc_info is not None and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            line["exception"] = type(error).__name__
-            frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
-            line["where"] = [f"{f.filename}:{f.lineno} {f.name}" for f in frames]
-        return orjson.dumps(line, default=str).decode()
-
-
-class Behind(logging.Handler):
+class Lines:
     """Writes lines from a thread, so that whoever reads them slowly, or not at all, holds up no request.
 
     Lines that nobody takes are dropped once many wait; how many is told when they flow again.
+
+    Args:
+        write: takes the bytes of whole lines.
     """
 
     def __init__(self, write: Callable[[bytes], object]) -> None:
-        super().__init__()
         self._write_bytes = write
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[dict[str, Any]] = deque()
         self._dropped = 0
-        self._closed = threading.Event()
+        self._writing, self._closed = threading.Lock(), threading.Event()
         self._thread = threading.Thread(target=self._write_until_closed, name="equipoise-lines", daemon=True)
         self._thread.start()
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
+    def say(self, event: str, *, level: str = "info", **fields: Any) -> None:
+        """One line with fields, of types that JSON has."""
         if len(self._waiting) >= _MOST_WAITING:
             self._dropped += 1
         else:
-            self._waiting.append(self.format(record))
+            self._waiting.append({"time": time.time(), "level": level, "event": event, **fields})
+
+    def failed(self, event: str, error: BaseException, **fields: Any) -> None:
+        """Tell of an unexpected error: its type and where it happened. Its text may quote a prompt and is left out."""
+        frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+        where = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
+        self.say(event, level="error", exception=type(error).__name__, where=where, **fields)
 
     def _write_until_closed(self) -> None:
         while True:
@@ -75,36 +61,52 @@ class Behind(logging.Handler):
                 return
 
     def _write(self) -> None:
-        lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
-        if self._dropped and lines:
-            lines.append(orjson.dumps({"level": "warning", "event": "lines dropped", "lines": self._dropped}).decode())
-            self._dropped = 0
-        if lines:
-            self._write_bytes(("\n".join(lines) + "\n").encode())
+        with self._writing:
+            lines = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if self._dropped and lines:
+                told = {"time": time.time(), "level": "warning", "event": "lines dropped", "lines": self._dropped}
+                lines.append(told)
+                self._dropped = 0
+            if lines:
+                self._write_bytes(b"".join([_line(one) for one in lines]))
 
     def close(self) -> None:
         """Write what waits, as far as it is taken."""
         self._closed.set()
         self._thread.join(_CLOSING_S)
-        super().close()
+
+
+def _line(one: dict[str, Any]) -> bytes:
+    one["time"] = datetime.fromtimestamp(one["time"], UTC).isoformat(timespec="milliseconds")
+    return orjson.dumps(one, default=str, option=orjson.OPT_APPEND_NEWLINE)
+
+
+class _Others(logging.Handler):
+    """What other libraries log as errors: who, and what kind. Their texts may hold anything."""
+
+    def __init__(self, lines: Lines) -> None:
+        super().__init__(logging.ERROR)
+        self._lines = lines
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """One line."""
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            self._lines.failed(record.name, record.exc_info[1])
+        else:
+            self._lines.say(record.name, level=record.levelname.lower())
 
 
 @contextmanager
-def logging_to_stderr() -> Iterator[logging.Logger]:
-    """The gateway's logger. Errors that other libraries log go the same way."""
-    handler = Behind(_to_stderr)
-    handler.setFormatter(JsonLines())
-    logger, root = logging.getLogger(LOGGER), logging.getLogger()
-    logger.propagate = False
-    logger.setLevel(logging.INFO)
-    for one in (logger, root):
-        one.addHandler(handler)
+def lines_to_stderr() -> Iterator[Lines]:
+    """Lines on standard error; what other libraries log as errors goes the same way."""
+    lines = Lines(_to_stderr)
+    others, root = _Others(lines), logging.getLogger()
+    root.addHandler(others)
     try:
-        yield logger
+        yield lines
     finally:
-        for one in (logger, root):
-            one.removeHandler(handler)
-        handler.close()
+        root.removeHandler(others)
+        lines.close()
 
 
 def _to_stderr(data: bytes) -> None:
@@ -112,11 +114,3 @@ def _to_stderr(data: bytes) -> None:
     left = memoryview(data)
     while left:
         left = left[os.write(_STDERR, left) :]
-
-
-def say(logger: logging.Logger, event: str, *, level: int = logging.INFO, **fields: Any) -> None:
-    """One line with fields."""
-    if logger.isEnabledFor(level):
-        record = logging.LogRecord(logger.name, level, "", 0, event, None, None)
-        record.fields = fields
-        logger.handle(record)

@@ -27,7 +27,7 @@ async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     format: WireFormat = "responses" if "input" in body and "messages" not in body else "chat"
     asked = FORMATS[format].read({"model": "auto", **body})
     target = gateway.live.serving.target(asked.model)
-    decided = decide(target, request_of(target, asked, steering_of(incoming.http.headers), None), gateway.logger)
+    decided = decide(target, request_of(target, asked, steering_of(incoming.http.headers), None), gateway.lines)
     decision, received = decided.decision, gateway.clock.time()
     tenant = incoming.caller.tenant
     gateway.log.record(decision, tenant=tenant, route=asked.model, format=format, received=received)

@@ -8,13 +8,11 @@ retention) stays as it was until the next start.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from equipoise.config import Config, read_config
 from equipoise.errors import EquipoiseError
-from equipoise.gateway.logs import say
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serving import Serving, make_serving, watched_files
 from equipoise.gateway.state import Gateway, Live
@@ -50,14 +48,14 @@ class Reloader:
             except EquipoiseError as error:
                 gateway.trouble = " ".join(str(error).split())
                 gateway.metrics.count("reloads", "refused")
-                level = logging.ERROR
-                say(gateway.logger, "configuration not reloaded", level=level, code=error.code, reason=gateway.trouble)
+                said = {"code": error.code, "reason": gateway.trouble}
+                gateway.lines.say("configuration not reloaded", level="error", **said)
                 return gateway.trouble
             gateway.live, gateway.trouble = live, None
             self._retired.append(before)
             self._seen = self._stamps()
             gateway.metrics.count("reloads", "done")
-            say(gateway.logger, "configuration reloaded", routes=[r.name for r in serving.routes])
+            gateway.lines.say("configuration reloaded", routes=[r.name for r in serving.routes])
             self._tell_fixed(before.serving.config, serving.config)
             return None
 
@@ -67,7 +65,7 @@ class Reloader:
     def _tell_fixed(self, before: Config, now: Config) -> None:
         changed = [name for name in _FIXED if getattr(before, name) != getattr(now, name)]
         if changed:
-            say(self._gateway.logger, "changed for the next start only", level=logging.WARNING, settings=changed)
+            self._gateway.lines.say("changed for the next start only", level="warning", settings=changed)
 
     async def watch(self, every_s: float) -> None:
         """Look for changes of the files, and let go of what no request uses any more, until cancelled."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import logging
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -23,7 +22,7 @@ from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
 from equipoise.gateway.auth import Gate, is_loopback
 from equipoise.gateway.edge import Edge
-from equipoise.gateway.logs import say
+from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.reload import Reloader
@@ -70,7 +69,7 @@ class Opened:
         while gateway.in_flight and gateway.clock.monotonic() < until:
             await asyncio.sleep(0.02)
         if gateway.in_flight:
-            say(gateway.logger, "cut at the end of draining", level=logging.WARNING, requests=gateway.in_flight)
+            gateway.lines.say("cut at the end of draining", level="warning", requests=gateway.in_flight)
         if self._runner.server is not None:
             await self._runner.server.shutdown(_CUT_S)
 
@@ -139,7 +138,7 @@ def _caches(serving: Serving, before: Live | None) -> dict[str, AnswerCache]:
 
 @asynccontextmanager
 async def opened(
-    config: Config, path: Path, logger: logging.Logger, *, make: Callable[[Deployment], Provider] = provider_of
+    config: Config, path: Path, lines: Lines, *, make: Callable[[Deployment], Provider] = provider_of
 ) -> AsyncIterator[Opened]:
     """A gateway that is ready to listen. What it opened is closed at the end.
 
@@ -169,8 +168,8 @@ async def opened(
             log=log,
             keys=keys,
             gate=Gate(keys, required=settings.keys == "required"),
-            metrics=Metrics(lambda: log.status),
-            logger=logger,
+            metrics=Metrics(lambda: log.status, lambda: gateway.in_flight),
+            lines=lines,
             traces=traces,
         )
         reloader = Reloader(gateway, path, pool, make_live)
@@ -197,7 +196,7 @@ def _settle() -> None:
     gc.set_threshold(_GARBAGE_OBJECTS, 20, 20)
 
 
-async def serve(config: Config, path: Path, logger: logging.Logger) -> None:
+async def serve(config: Config, path: Path, lines: Lines) -> None:
     """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
 
     Raises:
@@ -205,7 +204,7 @@ async def serve(config: Config, path: Path, logger: logging.Logger) -> None:
         OSError: the address cannot be listened on.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
-    async with opened(config, path, logger) as one:
+    async with opened(config, path, lines) as one:
         reloads: set[asyncio.Task[str | None]] = set()
 
         def reload() -> None:
@@ -218,12 +217,12 @@ async def serve(config: Config, path: Path, logger: logging.Logger) -> None:
         loop.add_signal_handler(signal.SIGHUP, reload)
         await one.listen()
         _settle()
-        say(logger, "listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
+        lines.say("listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
         watching = loop.create_task(one.reloader.watch(config.server.reload_s))
         await stop.wait()
-        say(logger, "draining", in_flight=one.gateway.in_flight)
+        lines.say("draining", in_flight=one.gateway.in_flight)
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
         await one.drain(config.server.drain_s)
-    say(logger, "stopped")
+    lines.say("stopped")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -15,6 +14,7 @@ from equipoise.config import ServerConfig
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.execution.clock import Clock
 from equipoise.gateway.auth import Gate
+from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
 from equipoise.gateway.serving import Serving
 from equipoise.gateway.traces import Traces
@@ -57,7 +57,7 @@ class Gateway:
     keys: KeyStore
     gate: Gate
     metrics: Metrics
-    logger: logging.Logger
+    lines: Lines
     traces: Traces
     clock: Clock = time
     reload: Callable[[], Awaitable[str | None]] | None = None
