@@ -8,7 +8,7 @@ import orjson
 
 from equipoise.types import TokenUsage, WireFormat
 from equipoise.wire.checks import checked_chunk, checked_completion
-from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
+from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
 from equipoise.wire.reading import (
@@ -20,6 +20,7 @@ from equipoise.wire.reading import (
     maybe_object,
     maybe_text,
     objects,
+    some,
     text_of,
     tools_of,
     wrong,
@@ -49,10 +50,7 @@ class Chat:
     def read(self, body: Body) -> Asked:
         """What routing needs."""
         reading, turns = Reading(), 0
-        messages = maybe_list(body, "messages")
-        if not messages:
-            raise BadRequest("'messages' is missing; give at least one", param="messages", code="missing_field")
-        for path, message in objects(messages, "messages"):
+        for path, message in objects(some(body, "messages"), "messages"):
             role = text_of(message, "role", f"{path}.")
             turns += role == "user"
             _read_message(reading, "system" if role in SYSTEM_ROLES else role, message, path)
@@ -116,8 +114,13 @@ class Chat:
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """OpenAI's error shape."""
-        kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-        return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+        return openai_error(status, code, message, param)
+
+
+def openai_error(status: int, code: str, message: str, param: str | None = None) -> Body:
+    """OpenAI's error shape, with a stable ``code``."""
+    kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
 def first_choice(answer: Body) -> Body:
@@ -289,4 +292,4 @@ class _Encoder:
 
     def fail(self, code: str, message: str) -> list[bytes]:
         """An error event, which OpenAI's SDKs raise."""
-        return [frame(orjson.dumps(Chat().error(500, code, message)))]
+        return [frame(orjson.dumps(openai_error(500, code, message)))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.types import TokenUsage, WireFormat
-from equipoise.wire.chat import Chat
+from equipoise.wire.chat import openai_error
 from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder
 from equipoise.wire.reading import Reading, maybe_text, text_of, wrong
@@ -67,7 +67,7 @@ class Embeddings:
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """OpenAI's error shape."""
-        return Chat().error(status, code, message, param)
+        return openai_error(status, code, message, param)
 
 
 def _texts(value: Any) -> list[str]:

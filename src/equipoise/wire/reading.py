@@ -88,6 +88,14 @@ def maybe_list(holder: Body, key: str, where: str = "") -> list[Any]:
     raise wrong(where + key, "a list", value)
 
 
+def some(holder: Body, key: str) -> list[Any]:
+    """A list that has to be there, and not be empty."""
+    items = maybe_list(holder, key)
+    if not items:
+        raise BadRequest(f"'{key}' is missing; give at least one", param=key, code="missing_field")
+    return items
+
+
 def objects(items: list[Any], where: str) -> Iterator[tuple[str, Body]]:
     """The objects of a list with their paths, such as ``messages[2]``."""
     for i, item in enumerate(items):

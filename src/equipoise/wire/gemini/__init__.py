@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from equipoise.types import TokenUsage, WireFormat
-from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.types import WireFormat
+from equipoise.wire.foreign import Foreign, Parts
 from equipoise.wire.format import Asked, Body
 from equipoise.wire.gemini import answer as answers
 from equipoise.wire.gemini import request
@@ -21,6 +21,7 @@ from equipoise.wire.reading import (
     maybe_object,
     maybe_text,
     objects,
+    some,
     text_of,
     tools_of,
 )
@@ -38,20 +39,27 @@ STATUSES: Mapping[int, str] = {
 }
 
 
-class Gemini:
+class Gemini(Foreign):
     """The format ``gemini``."""
 
     name: WireFormat = "gemini"
+    parts = Parts(
+        to_chat=request.to_chat,
+        from_chat=request.from_chat,
+        answer_to_chat=answers.to_chat,
+        answer_from_chat=answers.from_chat,
+        decoder=answers.Decoder,
+        encoder=answers.Encoder,
+        usage=answers.usage_of,
+        finish=answers.ended,
+    )
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
         reading, turns = Reading(), 0
         for path, part in objects(maybe_list(maybe_object(body, "systemInstruction"), "parts"), "systemInstruction"):
             reading.say("system", maybe_text(part, "text", f"{path}.") or "")
-        contents = maybe_list(body, "contents")
-        if not contents:
-            raise BadRequest("'contents' is missing; give at least one", param="contents", code="missing_field")
-        for path, content in objects(contents, "contents"):
+        for path, content in objects(some(body, "contents"), "contents"):
             role = "assistant" if content.get("role") == "model" else "user"
             reading.turn()
             own = [_read_part(reading, role, part, where) for where, part in _parts(content, path)]
@@ -68,46 +76,6 @@ class Gemini:
             capabilities=_capabilities(tools, reading.images, config),
             n=maybe_count(config, "candidateCount", MOST_CHOICES, "generationConfig.") or 1,
         )
-
-    def to_chat(self, body: Body) -> Body:
-        """The chat request that asks for the same."""
-        return request.to_chat(body)
-
-    def from_chat(self, chat: Body) -> Body:
-        """The Gemini request that asks for the same."""
-        return request.from_chat(chat)
-
-    def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
-        """The chat completion that says the same."""
-        try:
-            return answers.to_chat(answer, now)
-        except BadRequest as error:
-            raise BadAnswer(str(error)) from None
-
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
-        """The Gemini answer that says the same."""
-        return answers.from_chat(chat, model_name)
-
-    def decoder(self, *, now: int = 0) -> answers.Decoder:
-        """For one upstream stream."""
-        return answers.Decoder(now)
-
-    def encoder(self, model_name: str, asked: Asked) -> answers.Encoder:
-        """For one client's stream."""
-        del asked
-        return answers.Encoder(model_name)
-
-    def usage(self, answer: Body) -> TokenUsage | None:
-        """The tokens of an answer, where it says them."""
-        return answers.usage_of(answer)
-
-    def finish(self, answer: Body) -> str | None:
-        """Why the first candidate ended, in chat's words."""
-        candidate = answers.candidates_of(answer)[0]
-        try:
-            return answers.finish_of(candidate, "tool_calls" in answers.message_of(candidate, answer))
-        except BadRequest as error:
-            raise BadAnswer(str(error)) from None
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """Google's error shape; ``code`` is the reason in the details."""

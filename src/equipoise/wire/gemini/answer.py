@@ -57,6 +57,16 @@ def finish_of(candidate: Body, calls: bool) -> str | None:
     return "tool_calls" if calls and finish == "stop" else finish
 
 
+def ended(answer: Body) -> str | None:
+    """Why the first candidate ended, in chat's words.
+
+    Raises:
+        BadAnswer: it is not an answer of Gemini's.
+    """
+    candidate = candidates_of(answer)[0]
+    return finish_of(candidate, "tool_calls" in message_of(candidate, answer))
+
+
 def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
     """What a candidate of an answer says, as a message or a delta."""
     content = candidate.get("content")

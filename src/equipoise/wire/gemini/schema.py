@@ -59,8 +59,8 @@ def _flattened(schema: Body) -> Body:
     merged: Body = {}
     for part in [*every, schema]:
         if isinstance(part, dict):
-            properties = {**merged.get("properties", {}), **_mapping(part.get("properties"))}
-            required = [*merged.get("required", []), *_listing(part.get("required"))]
+            properties = {**_mapping(merged.get("properties")), **_mapping(part.get("properties"))}
+            required = [*_listing(merged.get("required")), *_listing(part.get("required"))]
             merged |= part
             merged |= {k: v for k, v in (("properties", properties), ("required", required)) if v}
     return merged

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from equipoise.types import TokenUsage, WireFormat
-from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.types import WireFormat
+from equipoise.wire.foreign import Foreign, Parts
 from equipoise.wire.format import Asked, Body
 from equipoise.wire.messages import answer as answers
 from equipoise.wire.messages import request, stream
@@ -16,10 +16,10 @@ from equipoise.wire.reading import (
     Reading,
     maybe_count,
     maybe_flag,
-    maybe_list,
     maybe_object,
     maybe_text,
     objects,
+    some,
     text_of,
     tools_of,
     wrong,
@@ -39,20 +39,27 @@ ERROR_TYPES: Mapping[int, str] = {
 }
 
 
-class Messages:
+class Messages(Foreign):
     """The format ``messages``."""
 
     name: WireFormat = "messages"
+    parts = Parts(
+        to_chat=request.to_chat,
+        from_chat=request.from_chat,
+        answer_to_chat=answers.to_chat,
+        answer_from_chat=answers.from_chat,
+        decoder=stream.Decoder,
+        encoder=stream.Encoder,
+        usage=answers.usage_of,
+        finish=answers.ended,
+    )
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
         reading, turns = Reading(), 0
         if body.get("system"):
             _read_content(reading, "system", body["system"], "system")
-        messages = maybe_list(body, "messages")
-        if not messages:
-            raise BadRequest("'messages' is missing; give at least one", param="messages", code="missing_field")
-        for path, message in objects(messages, "messages"):
+        for path, message in objects(some(body, "messages"), "messages"):
             role = text_of(message, "role", f"{path}.")
             reading.turn()
             said = _read_content(reading, role, message.get("content"), f"{path}.content")
@@ -72,43 +79,6 @@ class Messages:
             user=maybe_text(maybe_object(body, "metadata"), "user_id", "metadata."),
             vendor_state="thread" if body.get("thread") is not None else None,
         )
-
-    def to_chat(self, body: Body) -> Body:
-        """The chat request that asks for the same."""
-        return request.to_chat(body)
-
-    def from_chat(self, chat: Body) -> Body:
-        """The Anthropic request that asks for the same."""
-        return request.from_chat(chat)
-
-    def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
-        """The chat completion that says the same."""
-        try:
-            return answers.to_chat(answer, now)
-        except BadRequest as error:
-            raise BadAnswer(str(error)) from None
-
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
-        """The Anthropic message that says the same."""
-        return answers.from_chat(chat, model_name)
-
-    def decoder(self, *, now: int = 0) -> stream.Decoder:
-        """For one upstream stream."""
-        return stream.Decoder(now)
-
-    def encoder(self, model_name: str, asked: Asked) -> stream.Encoder:
-        """For one client's stream."""
-        del asked
-        return stream.Encoder(model_name)
-
-    def usage(self, answer: Body) -> TokenUsage | None:
-        """The tokens of an answer, where it says them."""
-        return answers.usage_of(answer)
-
-    def finish(self, answer: Body) -> str | None:
-        """Why the answer ended, in chat's words."""
-        answers.blocks_of(answer)
-        return answers.finish_of(answer.get("stop_reason"))
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """Anthropic's error shape, with ``code`` (where the SDKs look for it too) and ``param`` added."""

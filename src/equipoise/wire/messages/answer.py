@@ -73,6 +73,16 @@ def blocks_of(answer: Body) -> list[Body]:
     return blocks
 
 
+def ended(answer: Body) -> str | None:
+    """Why an answer ended, in chat's words.
+
+    Raises:
+        BadAnswer: it is not an Anthropic message.
+    """
+    blocks_of(answer)
+    return finish_of(answer.get("stop_reason"))
+
+
 def finish_of(reason: Any) -> str | None:
     """A stop reason in chat's words."""
     return FINISH.get(reason, "stop") if isinstance(reason, str) else None

@@ -204,6 +204,9 @@ def from_chat(chat: Body) -> Body:
     turns = merged(_turn(m) for m in settled([m for m in messages if m.get("role") not in SYSTEM_ROLES], IDS))
     if not turns or turns[0][0] != "user":
         turns.insert(0, ("user", [{"type": "text", "text": CARRY_ON}]))
+    if turns[-1][0] == "assistant" and turns[-1][1][-1].get("type") == "text":
+        # What the model is to go on from must not end in white space.
+        turns[-1][1][-1] = {**turns[-1][1][-1], "text": turns[-1][1][-1]["text"].rstrip()}
     body["messages"] = [{"role": role, "content": _plain(blocks)} for role, blocks in turns]
     body |= _tools_from_chat(chat)
     if chat.get("stop"):

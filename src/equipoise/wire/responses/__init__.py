@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from equipoise.types import TokenUsage, WireFormat
-from equipoise.wire.chat import Chat
-from equipoise.wire.errors import BadAnswer, BadRequest
+from equipoise.types import WireFormat
+from equipoise.wire.chat import openai_error
+from equipoise.wire.foreign import Foreign, Parts
 from equipoise.wire.format import Asked, Body
 from equipoise.wire.reading import (
     Reading,
@@ -24,10 +24,20 @@ from equipoise.wire.responses import request, stream
 from equipoise.wire.responses.hygiene import settled
 
 
-class Responses:
+class Responses(Foreign):
     """The format ``responses``."""
 
     name: WireFormat = "responses"
+    parts = Parts(
+        to_chat=request.to_chat,
+        from_chat=request.from_chat,
+        answer_to_chat=answers.to_chat,
+        answer_from_chat=answers.from_chat,
+        decoder=stream.Decoder,
+        encoder=stream.Encoder,
+        usage=answers.usage_of,
+        finish=answers.ended,
+    )
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
@@ -56,46 +66,9 @@ class Responses:
             vendor_state=next((f for f in request.STATEFUL if body.get(f) is not None), None),
         )
 
-    def to_chat(self, body: Body) -> Body:
-        """The chat request that asks for the same."""
-        return request.to_chat(body)
-
-    def from_chat(self, chat: Body) -> Body:
-        """The Responses request that asks for the same."""
-        return request.from_chat(chat)
-
-    def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
-        """The chat completion that says the same."""
-        try:
-            return answers.to_chat(answer, now)
-        except BadRequest as error:
-            raise BadAnswer(str(error)) from None
-
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
-        """The response that says the same."""
-        return answers.from_chat(chat, model_name)
-
-    def decoder(self, *, now: int = 0) -> stream.Decoder:
-        """For one upstream stream."""
-        return stream.Decoder(now)
-
-    def encoder(self, model_name: str, asked: Asked) -> stream.Encoder:
-        """For one client's stream."""
-        del asked
-        return stream.Encoder(model_name)
-
-    def usage(self, answer: Body) -> TokenUsage | None:
-        """The tokens of an answer, where it says them."""
-        return answers.usage_of(answer)
-
-    def finish(self, answer: Body) -> str | None:
-        """Why the answer ended, in chat's words."""
-        answers.items_of(answer)
-        return answers.finish_of(answer)
-
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """OpenAI's error shape."""
-        return Chat().error(status, code, message, param)
+        return openai_error(status, code, message, param)
 
 
 def _read_item(reading: Reading, item: Body, path: str) -> int:

@@ -62,6 +62,16 @@ def to_chat(answer: Body, now: int) -> Body:
     return {**chat, "usage": usage_to_chat(usage, reasoning_tokens=thought(answer))} if usage else chat
 
 
+def ended(answer: Body) -> str | None:
+    """Why an answer ended, in chat's words.
+
+    Raises:
+        BadAnswer: it is not a response, or one that failed.
+    """
+    items_of(answer)
+    return finish_of(answer)
+
+
 def finish_of(answer: Body) -> str | None:
     """Why the answer ended, in chat's words."""
     status = answer.get("status")
