@@ -368,6 +368,33 @@ async def test_what_may_have_reached_the_vendor_is_told_from_what_has_not(
     assert server.requests == []
 
 
+async def test_a_proxy_of_the_environment_is_used_for_the_world_and_not_for_this_machine(
+    make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine vendor.invalid login me password mine")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    async with FakeServer(str.upper) as server:
+        monkeypatch.setenv("http_proxy", server.root_url)
+        monkeypatch.setenv("no_proxy", "near.invalid")
+
+        def at(host: str) -> Provider:
+            deployment = Deployment(provider="openai", base_url=f"http://{host}/v1", api_key_env="K")
+            return make_provider(deployment, secret=lambda _: "k")
+
+        far, near = at("vendor.invalid"), at("near.invalid")
+        assert (await (await far.send(call_of(far))).document())["choices"]
+        assert (server.headers[0]["Host"], server.headers[0]["Authorization"]) == ("vendor.invalid", "Bearer k")
+        with pytest.raises(ProviderError, match="cannot connect"):
+            await near.send(call_of(near))
+        monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+        here = make("openai", server)
+        assert (await (await here.send(call_of(here))).document())["choices"]
+        for provider in (far, near, here):
+            await provider.close()
+
+
 # ---------------------------------------------------------------- the vendors' own errors
 
 

@@ -7,6 +7,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
@@ -34,8 +35,7 @@ class Http:
                 f"provider '{provider}': base_url '{base_url}' is not a URL; give one, such as http://HOST/v1"
             )
         self._base = base_url.rstrip("/")
-        # A proxy, if the environment names one, has no business with this machine's own addresses.
-        self._proxies = not _is_loopback(parts.hostname)
+        self._proxy = None if _is_loopback(parts.hostname) else _proxy_for(parts.scheme, parts.hostname)
         self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
@@ -99,7 +99,8 @@ class Http:
                 if self._keep_alive
                 else aiohttp.TCPConnector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
-                trust_env=self._proxies,
+                # Not trust_env: it would read ~/.netrc at every call, and send what it finds there.
+                proxy=self._proxy,
                 headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
             )
         return self._session
@@ -204,6 +205,11 @@ def _error_in(event: SseEvent) -> Any:
 
 def _lost(border: Border, error: Exception) -> Exception:
     return border.failed(f"connection lost ({type(error).__name__})", code="connection_lost", retryable=True)
+
+
+def _proxy_for(scheme: str, host: str) -> str | None:
+    """The proxy that the environment names for a host, if it does."""
+    return None if proxy_bypass(host) else getproxies().get(scheme)
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ from equipoise.wire.chat import first_choice
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 from equipoise.wire.pivot import tool_call
+from equipoise.wire.reading import maybe_list
 from equipoise.wire.responses.request import summary_of
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
 
@@ -36,7 +37,7 @@ def to_chat(answer: Body, now: int) -> Body:
     for item in items_of(answer):
         kind = item.get("type")
         if kind == "message":
-            parts = [p for p in item.get("content") or [] if isinstance(p, dict)]
+            parts = [p for p in maybe_list(item, "content") if isinstance(p, dict)]
             texts += [str(p.get("text") or "") for p in parts if p.get("type") == "output_text"]
             refusals += [str(p.get("refusal") or "") for p in parts if p.get("type") == "refusal"]
         elif kind == "function_call":
