@@ -35,7 +35,7 @@ class Http:
                 f"provider '{provider}': base_url '{base_url}' is not a URL; give one, such as http://HOST/v1"
             )
         self._base = base_url.rstrip("/")
-        self._proxy = None if _is_loopback(parts.hostname) else _proxy_for(parts.scheme, parts.hostname)
+        self._proxy = None if _is_loopback(parts.hostname) else proxy_for(parts.scheme, parts.hostname)
         self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
@@ -207,7 +207,7 @@ def _lost(border: Border, error: Exception) -> Exception:
     return border.failed(f"connection lost ({type(error).__name__})", code="connection_lost", retryable=True)
 
 
-def _proxy_for(scheme: str, host: str) -> str | None:
+def proxy_for(scheme: str, host: str) -> str | None:
     """The proxy that the environment names for a host, if it does."""
     return None if proxy_bypass(host) else getproxies().get(scheme)
 
