@@ -248,6 +248,34 @@ async def test_half_a_document_is_a_bad_response(make: Make, name: str, body: st
     assert (error.vendor_code, error.retryable, error.status) == ("bad_response", True, 200)
 
 
+@pytest.mark.parametrize(
+    ("bound", "stream", "says"),
+    [
+        ("MAX_RESPONSE_BYTES", False, "response is larger than 99 bytes"),
+        ("MAX_STREAM_BYTES", True, "stream is longer than 99 bytes"),
+    ],
+)
+async def test_what_never_ends_is_cut_off(
+    make: Make, monkeypatch: pytest.MonkeyPatch, bound: str, stream: bool, says: str
+) -> None:
+    monkeypatch.setattr(f"equipoise.providers.http.{bound}", 99)
+    error = await failure(make, "openai", lambda n, b: None, stream=stream)
+    assert says in str(error)
+    assert (error.vendor_code, error.retryable) == ("bad_response", False)
+
+
+async def test_an_event_that_never_ends_is_cut_off(make: Make) -> None:
+    endless = Misbehaviour(body="data: " + "x" * (9 << 20), content_type="text/event-stream")
+    error = await failure(make, "openai", lambda n, b: endless, stream=True)
+    assert "event of the stream is larger" in str(error) and error.vendor_code == "bad_response"
+
+
+async def test_of_an_error_that_never_ends_only_the_beginning_is_read(make: Make) -> None:
+    endless = Misbehaviour(status=500, body="x" * (5 << 20))
+    error = await failure(make, "openai", lambda n, b: endless)
+    assert (error.status, error.vendor_code, len(str(error)) < 400) == (500, "", True)
+
+
 @pytest.mark.parametrize("name", KINDS)
 async def test_a_stream_that_is_reset_is_a_lost_connection(make: Make, name: str) -> None:
     error = await failure(make, name, lambda n, b: Misbehaviour(break_after=0, then="reset"), stream=True)
