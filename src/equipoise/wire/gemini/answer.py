@@ -11,9 +11,9 @@ from equipoise.types import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, BadRequest
-from equipoise.wire.format import Body
+from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.request import call_to_chat
-from equipoise.wire.pivot import arguments_object, chunk_head, native
+from equipoise.wire.pivot import arguments_object, chunk_head, native, rest
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
 
@@ -78,7 +78,8 @@ def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
         if "functionCall" in part:
             calls = message.setdefault("tool_calls", [])
             number = calls_before + len(calls)
-            calls.append({"index": number, **call_to_chat(part, f"call_{answer.get('responseId') or 0}_{number}")})
+            call = call_to_chat(part, f"call_{answer.get('responseId') or 0}_{number}")
+            calls.append({"index": number, **rest(call, frozenset({NATIVE}))})
             if number >= MOST_CALLS:
                 raise BadAnswer(f"the answer has more than {MOST_CALLS} tool calls")
         elif isinstance(part.get("text"), str):
