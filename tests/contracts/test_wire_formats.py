@@ -290,6 +290,38 @@ def test_tool_calls_keep_their_ids_between_formats_that_have_them(source: WireFo
         assert ids == ["call_a", "call_b"]
 
 
+OWN: dict[WireFormat, Body] = {
+    "messages": {
+        "id": "msg_1",
+        "type": "message",
+        "content": [{"type": "text", "text": "a", "citations": []}, {"type": "server_tool_use", "id": "web_search"}],
+        "stop_reason": "pause_turn",
+    },
+    "responses": {
+        "object": "response",
+        "status": "completed",
+        "output": [
+            {"type": "web_search_call", "id": "w"},
+            {"type": "message", "content": [{"type": "output_text", "text": "a"}]},
+        ],
+    },
+    "gemini": {
+        "candidates": [
+            {"content": {"parts": [{"text": "a"}, {"functionCall": {"id": "x", "name": "f"}}]}, "finishReason": "STOP"}
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize(("source", "target"), [p for p in PAIRS if p[0] in OWN])
+def test_what_only_one_format_knows_of_an_answer_stays_with_it(source: WireFormat, target: WireFormat) -> None:
+    raw = orjson.dumps(translate_answer(copy.deepcopy(OWN[source]), source, target, "m"))
+    assert b'"a"' in raw and b'"native"' not in raw and b"web_search" not in raw
+    if source == "gemini":  # whose streams are made of answers
+        events = events_of(b"data: " + orjson.dumps(OWN[source]) + b"\n\n")
+        assert b'"native"' not in streamed(target, decoded(source, events)[0])
+
+
 @pytest.mark.parametrize("name", [*CONVERSED, "embeddings"])
 @pytest.mark.parametrize(
     "document", [{}, {"choices": []}, {"error": {"message": "x"}}, {"content": "x"}, {"output": 3}]
