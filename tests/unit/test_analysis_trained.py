@@ -15,7 +15,7 @@ from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.output_length import bounded, fit_output_length, load_output_length
 from equipoise.analysis.vocabulary import bundled_vocabulary, parse_vocabulary
 from equipoise.errors import NotEnoughData, StateError
-from equipoise.types import Request
+from equipoise.types import DOMAINS, TASKS, Request
 
 
 @pytest.mark.parametrize(
@@ -53,11 +53,19 @@ def test_a_broken_weights_file_is_refused() -> None:
 def test_weights_of_another_vocabulary_are_refused() -> None:
     c = bundled_classifier()
     buffer = io.BytesIO()
-    np.savez(buffer, semantic=c.semantic, shape=c.shape, lexical=c.lexical, bias=c.bias, embedder=np.str_(c.embedder))
+    weights = {name: getattr(c, name) for name in ("semantic", "shape", "lexical", "bias")}
+    kinds = np.column_stack([c.member[:, : len(DOMAINS)].argmax(axis=1), c.member[:, len(DOMAINS) :].argmax(axis=1)])
+    np.savez(buffer, **weights, kinds=kinds, embedder=np.str_(c.embedder))
     again = load_classifier(buffer.getvalue(), c.vocabulary, where="x")
-    assert np.array_equal(again.lexical, c.lexical)
+    assert np.array_equal(again.lexical, c.lexical) and np.array_equal(again.member, c.member)
     with pytest.raises(StateError, match="wrong shape"):
         load_classifier(buffer.getvalue(), parse_vocabulary("one: word"), where="x")
+
+
+def test_every_domain_and_every_task_has_a_kind() -> None:
+    member = bundled_classifier().member
+    assert member.shape[1] == len(DOMAINS) + len(TASKS)
+    assert (member.sum(axis=0) >= 1).all() and (member.sum(axis=1) == 2).all()
 
 
 def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

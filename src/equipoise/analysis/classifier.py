@@ -1,4 +1,9 @@
-"""The trained domain and task classifier: one linear layer over what analysis has already computed."""
+"""The trained domain and task classifier: one linear layer over what analysis has already computed.
+
+Three multinomial logistic models stand side by side: of the domain, of the task, and of *kinds*, the pairs of a
+domain and a task. What makes a prompt creative is another thing in a request to write than in a question about
+writing; the kinds can tell, the other two have more examples of every class. Their log probabilities are added.
+"""
 
 from __future__ import annotations
 
@@ -22,17 +27,21 @@ from equipoise.types import DOMAINS, TASKS, Singles, SparseRows
 WEIGHTS = "classifier.npz"
 LEXICAL_WIDTH = 4096
 _WEIGHTS = ("semantic", "shape", "lexical", "bias")
+_CLASSES = len(DOMAINS) + len(TASKS)
+# Keeps the logarithm of a vanishing probability finite.
+_TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Classifier:
-    """Two multinomial logistic models, side by side: the columns are ``DOMAINS``, then ``TASKS``.
+    """The three models: the columns are ``DOMAINS``, then ``TASKS``, then k kinds.
 
     Attributes:
-        semantic: weights of the embedding, shape (d, 11).
-        shape: weights of structure and vocabulary cues, shape (s, 11).
-        lexical: weights of folded word and word-pair columns, shape (LEXICAL_WIDTH, 11).
-        bias: shape (11,).
+        semantic: weights of the embedding, shape (d, 11 + k).
+        shape: weights of structure and vocabulary cues, shape (s, 11 + k).
+        lexical: weights of folded word and word-pair columns, shape (LEXICAL_WIDTH, 11 + k).
+        bias: shape (11 + k,).
+        member: one where a kind belongs to a domain or a task, shape (k, 11).
         embedder: version of the embedder that the weights were trained on.
         vocabulary: the groups of cue words that the weights were trained on.
         version: hash of weights and vocabulary.
@@ -42,6 +51,7 @@ class Classifier:
     shape: Singles
     lexical: Singles
     bias: Singles
+    member: Singles
     embedder: str
     vocabulary: Vocabulary
     version: str
@@ -59,7 +69,11 @@ class Classifier:
             terms = np.add.reduce(self.lexical.take(columns, axis=0), axis=0)
             terms /= len(columns) ** 0.5
             score += terms
-        scores: list[float] = score.tolist()
+        kinds = score[_CLASSES:]
+        kinds -= np.maximum.reduce(kinds)
+        shares = np.exp(kinds).dot(self.member)
+        shares += _TINY
+        scores: list[float] = (score[:_CLASSES] + np.log(shares)).tolist()
         domains, tasks = scores[: len(DOMAINS)], scores[len(DOMAINS) :]
         return DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))]
 
@@ -82,20 +96,28 @@ def load_classifier(raw: bytes, vocabulary: Vocabulary, *, where: str) -> Classi
     Raises:
         StateError: the file is no npz, or arrays are missing or of the wrong shape.
     """
-    arrays = read_npz(raw, (*_WEIGHTS, "embedder"), where=where)
-    columns = len(DOMAINS) + len(TASKS)
+    arrays = read_npz(raw, (*_WEIGHTS, "kinds", "embedder"), where=where)
+    kinds = arrays["kinds"]
+    columns = _CLASSES + len(kinds)
     shape_inputs = len(STRUCTURE_NAMES) + 2 * len(vocabulary.names)
     shapes_agree = (
         arrays["lexical"].shape == (LEXICAL_WIDTH, columns)
         and arrays["semantic"].shape[1:] == (columns,)
         and arrays["shape"].shape == (shape_inputs, columns)
         and arrays["bias"].shape == (columns,)
+        and kinds.shape == (len(kinds), 2)
+        and ((kinds >= 0) & (kinds < (len(DOMAINS), len(TASKS)))).all()
     )
     if not shapes_agree:
         raise StateError(f"{where}: weights have the wrong shape; train again with train_classifier.py")
     weights = {name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in _WEIGHTS}
     version = hashlib.sha256(raw + vocabulary.text.encode()).hexdigest()[:16]
-    return Classifier(**weights, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version)
+    member = np.zeros((len(kinds), _CLASSES), dtype=np.float32)
+    rows = np.arange(len(kinds))
+    member[rows, kinds[:, 0]] = member[rows, len(DOMAINS) + kinds[:, 1]] = 1.0
+    return Classifier(
+        **weights, member=member, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version
+    )
 
 
 def read_npz(raw: bytes, names: tuple[str, ...], *, where: str) -> Mapping[str, npt.NDArray[Any]]:
