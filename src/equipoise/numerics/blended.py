@@ -15,6 +15,7 @@ from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import Expert, FoldedRidge, Regions
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
@@ -59,10 +60,8 @@ class Blended(Router):
         """Learn every expert out of fold, weigh them, and learn them again on all rows."""
         folds = self._checked(outcomes)
         coordinates = Coordinates.fit(outcomes.features, self.name)
-        asked = ~np.isnan(outcomes.quality).all(axis=0)
-        quality = outcomes.quality[:, asked]
-        cost = None if outcomes.cost_usd is None else outcomes.cost_usd[:, asked]
-        observed = ~np.isnan(quality)
+        outcomes = measured_only(outcomes)
+        quality, observed = outcomes.quality, ~np.isnan(outcomes.quality)
         mean = _levels(quality)
         point = coordinates.points(outcomes.features)
         y, basis = _targets(point, quality, mean, folds)
@@ -71,8 +70,8 @@ class Blended(Router):
         weights = weigh(held_out, y @ basis)
         total = combined(held_out, weights)
         common, own = total[:, :1] @ basis[:, :1].T, total[:, 1:] @ basis[:, 1:].T
-        weights[:, 1:] *= (scale := own_scale(Outcome(quality, mean, cost), common, own))
-        self._models = {m: j for j, m in enumerate(np.array(outcomes.models, dtype=object)[asked])}
+        weights[:, 1:] *= (scale := own_scale(Outcome(quality, mean, outcomes.cost_usd), common, own))
+        self._models = {m: j for j, m in enumerate(outcomes.models)}
         self._mean, self._online = mean, np.zeros((2, len(mean)))
         self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
         residual = np.where(observed, quality - mean - common - scale * own, 0.0)

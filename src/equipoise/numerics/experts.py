@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.cluster.vq import kmeans2
 from scipy.linalg import solve_triangular
 
+from equipoise.numerics.clusters import k_means
 from equipoise.numerics.coordinates import Point
 from equipoise.numerics.ridge import sparse_weights
 from equipoise.numerics.trees import Binned, Grower, Growth, Trees
@@ -257,7 +257,7 @@ class Regions(Expert):
         x, rng = point.joined(1.0, 2.0, 0.0), np.random.default_rng(0)
         k = max(1, min(self.clusters, len(x) // 20))
         sample = x[np.sort(rng.permutation(len(x))[:4000])]
-        self._centres = kmeans2(sample, k, iter=12, minit="++", rng=rng, missing="warn")[0].astype(np.float32)
+        self._centres = k_means(sample, k, rng, steps=12)[0].astype(np.float32)
         return self
 
     def member(self, point: Point) -> Singles:

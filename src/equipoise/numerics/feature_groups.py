@@ -51,8 +51,10 @@ class FeatureGroups:
         return cls(arrays["groups/middle"], arrays["groups/inverse"], widths)
 
 
-def raw_groups(batch: FeatureBatch, router: str) -> tuple[Singles, tuple[int, ...]]:
+def raw_groups(batch: FeatureBatch, router: str, *, refuse: bool = True) -> tuple[Singles, tuple[int, ...]]:
     """All columns before standardisation, shape (n, sum of widths), and the widths of the groups.
+
+    What is not finite is refused, or (when deciding) counts as zero.
 
     Raises:
         NotEnoughData: in the name of ``router``: a feature is missing or not finite.
@@ -70,7 +72,9 @@ def raw_groups(batch: FeatureBatch, router: str) -> tuple[Singles, tuple[int, ..
     language = np.log1p(np.maximum(batch.linguistic, 0.0))
     parts = (batch.embedding, batch.structure, language, np.concatenate(labels, axis=1))
     raw = np.concatenate(parts, axis=1).astype(np.float32)
-    if not np.isfinite(raw).all():
+    if not refuse:
+        np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+    elif not np.isfinite(raw).all():
         raise NotEnoughData(f"router '{router}': a feature holds NaN or infinity; analyse the prompts again")
     return raw, tuple(part.shape[1] for part in parts)
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
 
+from equipoise.numerics.clusters import k_means
 from equipoise.types import FeatureBatch, Floats, Singles
 
 _MOST_CLUSTERS = 25
@@ -105,7 +105,7 @@ class Novelty:
         x = np.concatenate([seen.embedding * root, _standard(seen.structure, middle, inverse)], axis=1)
         x = x.astype(np.float64)
         k = max(1, min(_MOST_CLUSTERS, len(x) // _ROWS_PER_CLUSTER))
-        centres, label = kmeans2(x, k, iter=10, minit="++", rng=rng, missing="warn")
+        centres, label = k_means(x, k, rng, steps=10)
         residual = x - centres[label]
         spread = residual.T @ residual / len(x)
         spread += (_RIDGE * np.trace(spread) / len(spread) + 1e-9) * np.eye(len(spread))

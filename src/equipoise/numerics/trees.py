@@ -102,6 +102,8 @@ class Binned(NamedTuple):
         levels = np.linspace(0.0, 1.0, _BINS + 1)[1:-1]
         cuts = [np.unique(np.quantile(x[:, j], levels)).astype(np.float32) for j in range(x.shape[1])]
         cuts = [c[c < x[:, j].max()] for j, c in enumerate(cuts)]
+        if not any(map(len, cuts)):
+            cuts[0] = x[:, 0].max(keepdims=True)  # a question that no row answers with yes
         codes = np.stack([c.searchsorted(x[:, j], side="left") for j, c in enumerate(cuts)])
         return cls(codes.astype(np.int64), cuts)
 

@@ -15,9 +15,11 @@ from equipoise.numerics.folded import Folded
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.roster import measured_only
 from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, View, widened
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
+_LEAST_VARIANCE = 1e-4
 _BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
@@ -77,6 +79,10 @@ class Linear(Router):
         """Fit views out of fold, choose penalties and shrinkage, refit on all rows."""
         if len(outcomes) < self.min_rows:
             raise NotEnoughData(f"router 'linear' needs at least {self.min_rows} prompts, got {len(outcomes)}")
+        vectors = outcomes.features.embedding
+        if vectors is not None and not np.isfinite(vectors).all():
+            raise NotEnoughData("router 'linear': an embedding holds NaN or infinity; embed the prompts again")
+        outcomes = measured_only(outcomes)
         observed = ~np.isnan(outcomes.quality)
         self._models = {m: j for j, m in enumerate(outcomes.models)}
         self._mean = _column_means(outcomes.quality)
@@ -92,7 +98,7 @@ class Linear(Router):
         self._common, self._specific = self._blend(raw, y, observed, outcomes)
         self._novelty = Novelty.fit(outcomes.features)
         residual = np.where(observed, y - self._shrunk(raw), np.nan)
-        self._spread = np.sqrt(np.nan_to_num(np.nanmean(np.square(residual), axis=0), nan=0.25))
+        self._spread = np.sqrt(np.maximum(np.nanmean(np.square(residual), axis=0), _LEAST_VARIANCE))
         self._get_ready()
         return self
 

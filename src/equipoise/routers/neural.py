@@ -111,7 +111,7 @@ class Neural(Deviating):
     def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
         if not self._nets or batch.embedding is None:
             return None
-        return self._utilities(raw_groups(batch, self.name)[0]).mean(axis=0), None
+        return self._utilities(raw_groups(batch, self.name, refuse=False)[0]).mean(axis=0), None
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m); from published priors where nothing was learned yet."""
@@ -131,7 +131,7 @@ class Neural(Deviating):
         if features.embedding is None or features.structure is None or features.linguistic is None:
             return
         j, _ = self._observe(features, model, reward)
-        raw, widths = raw_groups(FeatureBatch.one(features), self.name)
+        raw, widths = raw_groups(FeatureBatch.one(features), self.name, refuse=False)
         first = max(0, len(self._seen) + 1 - _MOST_REMEMBERED)
         self._seen = np.concatenate([self._seen[first:], raw]) if len(self._seen) else raw
         self._asked, self._rewards = np.append(self._asked[first:], j), np.append(self._rewards[first:], reward)

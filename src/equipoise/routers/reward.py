@@ -69,6 +69,7 @@ class Reward(Deviating):
         """Distil; shrink by what held-out prompts show."""
         outcomes = measured_only(outcomes)
         self._refuse_few(len(outcomes), self.min_rows)
+        self._refuse_few(len(np.unique(outcomes.groups)), 2, "prompts that are no near duplicates")
         self._dense = Dense.fit(outcomes.features, self.name)
         self._regions = Clusters.fit(
             outcomes.features.embedding,

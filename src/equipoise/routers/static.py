@@ -81,6 +81,7 @@ class Static(Router):
     def fit(self, outcomes: Outcomes) -> Self:
         """Replace the observations by those of the outcomes."""
         domain = np.array([_DOMAIN_COLUMN.get(d, _DOMAIN_COLUMN["general"]) for d in outcomes.features.domain])
+        domain = domain.astype(np.int64)
         self._sums = {}
         for j, model in enumerate(outcomes.models):
             observed = ~np.isnan(outcomes.quality[:, j])

@@ -1,0 +1,95 @@
+"""Stacking: directions, gaps, weights, spreads; and what is left where nobody knows anything."""
+
+import numpy as np
+import pytest
+
+from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
+from equipoise.registry import make_router
+from tests.contracts.conftest import MODELS, make_batch, make_world
+
+
+def test_directions_are_orthonormal_and_the_first_is_what_models_share():
+    basis = directions(np.random.default_rng(0).normal(size=(200, 5)))
+    assert basis.T @ basis == pytest.approx(np.eye(5), abs=1e-9)
+    assert np.allclose(basis[:, 0], basis[0, 0])
+
+
+def test_the_second_direction_is_the_most_predictable_difference():
+    rng = np.random.default_rng(1)
+    lead = rng.normal(size=(300, 1)) @ np.array([[1.0, -1.0, 0.0, 0.0]])
+    basis = directions(lead + 0.01 * rng.normal(size=(300, 4)))
+    assert np.abs(basis[:, 1]) == pytest.approx([0.7071, 0.7071, 0.0, 0.0], abs=0.02)
+
+
+def test_gaps_are_filled_by_what_the_row_has_in_common_and_later_by_predictions():
+    quality = np.array([[1.0, np.nan], [0.0, 0.0]])
+    first = filled(quality, np.array([0.5, 0.5]))
+    assert first[0, 0] == 0.5 and 0 < first[0, 1] < 0.5
+    assert filled(quality, np.array([0.5, 0.5]), np.full((2, 2), 0.3))[0, 1] == 0.3
+
+
+def experts(noise, n=2000, seed=0):
+    rng = np.random.default_rng(seed)
+    truth = rng.normal(size=(n, 1))
+    return [truth + s * rng.normal(size=(n, 1)) for s in noise], truth + rng.normal(size=(n, 1))
+
+
+def test_better_experts_weigh_more_and_none_weighs_less_than_nothing():
+    held_out, y = experts([0.2, 3.0])
+    held_out.append(-y)
+    weights = weigh(held_out, y)[:, 0]
+    assert weights[0] > weights[1] > 0
+    assert weights[2] == 0.0
+
+
+def test_the_stack_predicts_better_than_each_expert_and_than_their_mean():
+    held_out, y = experts([0.8, 0.9, 3.0])
+    weights = weigh(held_out, y)
+    fresh, truth = experts([0.8, 0.9, 3.0], seed=1)
+
+    def error(p):
+        return float(np.square(p - truth).mean())
+
+    assert error(combined(fresh, weights)) < min(error(np.mean(fresh, axis=0)), *map(error, fresh))
+
+
+def test_a_direction_that_nobody_predicts_gets_nothing():
+    rng = np.random.default_rng(0)
+    weights = weigh([-np.abs(rng.normal(size=(500, 1))) for _ in range(3)], np.abs(rng.normal(size=(500, 1))))
+    assert np.all(weights == 0.0)
+
+
+def test_what_harms_routing_is_scaled_away():
+    rng = np.random.default_rng(0)
+    quality = (rng.random((400, 2)) < [0.8, 0.5]).astype(float)
+    cost = np.tile([0.002, 0.001], (400, 1))
+    misleading = 3 * (quality.mean(axis=0) - quality)
+    outcome = Outcome(quality, quality.mean(axis=0), cost)
+    assert own_scale(outcome, np.zeros((400, 1)), misleading) == 0.0
+    assert own_scale(Outcome(quality, quality.mean(axis=0), None), np.zeros((400, 1)), misleading) == 1.0
+
+
+def test_spreads_hold_what_regions_are_off_by():
+    rng = np.random.default_rng(2)
+    cells = np.repeat(np.arange(40), 50)
+    off = 0.1 * rng.normal(size=40)
+    residual = (off[cells] + 0.4 * rng.normal(size=2000))[:, None]
+    spread = spreads(residual, np.ones(residual.shape, dtype=bool), cells)
+    assert spread[0] == pytest.approx(0.1, abs=0.04)
+    none = spreads(0.4 * rng.normal(size=(2000, 1)), np.ones((2000, 1), dtype=bool), cells)
+    assert none[0] < 0.05
+
+
+def test_shuffled_outcomes_leave_the_models_means():
+    world = make_world(400)
+    world.quality[:] = world.quality[np.random.default_rng(0).permutation(400)]
+    mean = make_router("stacked:trees=40").fit(world).predict_batch(make_batch([0, 1] * 20, seed=3), MODELS).mean
+    assert np.abs(mean - world.quality.mean(axis=0)).mean() < 0.06
+
+
+def test_missing_features_at_decision_time_leave_the_models_levels():
+    world = make_world(200)
+    router = make_router("stacked:trees=20").fit(world)
+    batch = make_batch([0, 1])
+    bare = type(batch)(**{k: getattr(batch, k) for k in batch.__dataclass_fields__ if k not in ("embedding", "form")})
+    assert router.predict_batch(bare, MODELS).mean[0] == pytest.approx(world.quality.mean(axis=0))
