@@ -99,10 +99,10 @@ def chunks_of(document: Body) -> list[Body]:
 
 
 def embeddings(body: Body) -> Body:
-    """Small vectors that depend on the length of the text."""
+    """Small vectors that depend on the length of the text, which may also come as tokens."""
     given = body["input"]
-    texts = [given] if isinstance(given, str) else given
-    inputs = sum(len(t.split()) if isinstance(t, str) else 1 for t in texts)
+    texts = [given] if isinstance(given, str) or isinstance(given[0], int) else given
+    inputs = sum(len(t.split()) if isinstance(t, str) else len(t) for t in texts)
     data = [{"object": "embedding", "index": i, "embedding": [float(len(t)), 1.0]} for i, t in enumerate(texts)]
     usage = {"prompt_tokens": inputs, "total_tokens": inputs}
     return {"object": "list", "data": data, "model": body["model"], "usage": usage}
