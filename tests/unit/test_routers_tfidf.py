@@ -8,7 +8,6 @@ import pytest
 from equipoise.registry import make_router
 from tests.contracts.conftest import MODELS, make_batch, make_world
 
-
 UNKNOWN = 63
 
 

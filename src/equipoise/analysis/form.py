@@ -65,9 +65,7 @@ _NAME = re.compile(r"[a-z,;] [A-Z][a-z]")
 _NEGATIVE = re.compile(r"\b(?:EXCEPT|NOT|LEAST|except)\b")
 _END = re.compile(r"[.?!]\s")
 _FIRST_PERSON = frozenset("i me my mine we us our ours".split())
-_THIRD_PERSON = frozenset(
-    "he she him her his hers they them their man woman men women boy girl child patient".split()
-)
+_THIRD_PERSON = frozenset("he she him her his hers they them their man woman men women boy girl child patient".split())
 _LOGIC = frozenset("if then all some no not none every only unless either neither or and implies therefore".split())
 _NUMBER_WORDS = frozenset(
     "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred thousand "

@@ -13,6 +13,10 @@ from equipoise.types import Bools, Expected, FeatureBatch, Floats, Model, Outcom
 _FLOOR = 1e-12
 # Predictions stay within exp(4), some fifty times, of a model's usual value.
 _FURTHEST = 4.0
+# An embedding has unit length; its directions are to count about as much as single features.
+_EMBEDDING_WEIGHT = 3.0
+_SIZES = 2
+_OPTIONAL = ("structure", "form", "embedding")
 
 
 class Learned(NamedTuple):
@@ -84,7 +88,9 @@ class _Ready(NamedTuple):
 
 @dataclass(kw_only=True)
 class CostModel:
-    """Per model, a log-linear regression of what was measured on the prompt's length and structure.
+    """Per model, log-linear regressions of measured cost, answer length and latency on what is known of the prompt.
+
+    That is its length and whichever of structure, form and embedding were analysed at the fit.
 
     A cost is predicted, in this order: from the model's own price with the prompt's tokens and the
     predicted answer length, less what a warm prompt cache saves; from the costs that were measured. NaN
@@ -99,11 +105,14 @@ class CostModel:
 
     _learned: dict[str, Learned] = field(default_factory=dict, init=False, repr=False, compare=False)
     _centre: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _reads: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _ready: _Ready | None = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Learn from whichever of cost, output tokens and latency the outcomes hold."""
-        x = _columns(outcomes.features)
+        present = {name: getattr(outcomes.features, name) for name in _OPTIONAL}
+        self._reads = {name: part.shape[1] for name, part in present.items() if part is not None}
+        x = _columns(outcomes.features, self._reads)
         self._centre = x.mean(axis=0)
         x = x - self._centre
         measured = {"cost": outcomes.cost_usd, "output": outcomes.output_tokens, "latency": outcomes.latency_s}
@@ -137,8 +146,9 @@ class CostModel:
         if ready.slopes is None:
             predicted = ready.level[None].repeat(len(batch), axis=0)
         else:
-            x = _columns(batch)
+            x = _columns(batch, self._reads)
             x -= self._centre
+            np.nan_to_num(x, copy=False, nan=0.0)
             predicted = x.dot(ready.slopes)
             np.maximum(predicted, -_FURTHEST, out=predicted)
             np.minimum(predicted, _FURTHEST, out=predicted)
@@ -160,7 +170,8 @@ class CostModel:
     def state(self) -> State:
         """Regression weights by model."""
         arrays = {"centre": self._centre, **{kind: learned.weights for kind, learned in self._learned.items()}}
-        return State(arrays, {kind: list(learned.rows) for kind, learned in self._learned.items()})
+        names = {kind: list(learned.rows) for kind, learned in self._learned.items()}
+        return State(arrays, {**names, "reads": self._reads})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
@@ -168,19 +179,28 @@ class CostModel:
         self._learned = {
             kind: Learned({name: i for i, name in enumerate(names)}, state.arrays[kind])
             for kind, names in state.meta.items()
+            if kind != "reads"
         }
+        # Files from before there was a choice have structure, where they have anything.
+        rest = len(self._centre) - _SIZES
+        self._reads = dict(state.meta.get("reads", {"structure": rest} if rest > 0 else {}))
         self._ready = None
         return self
 
 
-def _columns(batch: FeatureBatch) -> Floats:
-    """What cost is regressed on: the prompt's length and, where analysed, its structure."""
-    width = 0 if batch.structure is None else batch.structure.shape[1]
-    x = np.empty((len(batch), 2 + width))
+def _columns(batch: FeatureBatch, reads: Mapping[str, int]) -> Floats:
+    """What is regressed on: the prompt's length and the features named, with their widths; NaN where not analysed."""
+    x = np.empty((len(batch), _SIZES + sum(reads.values())))
     np.log1p(batch.words, out=x[:, 0])
     np.log1p(batch.input_tokens, out=x[:, 1])
-    if batch.structure is not None:
-        x[:, 2:] = batch.structure
+    start = _SIZES
+    for name, width in reads.items():
+        part, columns = getattr(batch, name), x[:, start : start + width]
+        if part is None:
+            columns[:] = np.nan
+        else:
+            np.multiply(part, _EMBEDDING_WEIGHT if name == "embedding" else 1.0, out=columns)
+        start += width
     return x
 
 

@@ -20,6 +20,8 @@ _MOST_DIRECTIONS = 9
 # How strongly weights are pulled to equal ones, in units of an expert's own variance.
 _EQUALITY = 0.5
 _SCALES = (0.0, 0.5, 0.75, 1.0, 1.25)
+# Gain of frontier area by which another scale must win; less is chance, and costs calibration.
+_CLEARLY = 2e-3
 _SHRINK_ROWS = 3.0
 
 
@@ -90,7 +92,7 @@ def own_scale(outcome: Outcome, common: Floats, own: Floats) -> float:
     usable = np.nan_to_num(areas, nan=-np.inf)
     # What least squares found stands unless another scale is clearly better.
     best = int(np.argmax(usable))
-    return _SCALES[best] if usable[best] > usable[_SCALES.index(1.0)] + 2e-4 else 1.0
+    return _SCALES[best] if usable[best] > usable[_SCALES.index(1.0)] + _CLEARLY else 1.0
 
 
 def spreads(residual: Floats, observed: Bools, cells: Ints) -> Floats:
