@@ -250,6 +250,8 @@ async def test_routes_and_models_are_listed_for_both_vendors_clients(tmp_path: P
         assert listed["data"][0]["type"] == "model" and listed["has_more"] is False
         status, one = await gateway.get(f"/v1/models/{SMALL}")
         assert status == 200 and one["id"] == SMALL
+        status, document = await gateway.get("/v1/models/a/b%2Fc")
+        assert status == 404 and "a/b/c" in document["error"]["message"]
         status, document = await gateway.get("/v1/models/smol-model")
         assert status == 404 and code_of(document) == "model_not_found"
 
@@ -296,7 +298,7 @@ async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) 
         await gateway.post(CHAT, say("Hello", model="nobody"))
         async with gateway.session.get(gateway.url + "/metrics") as answer:
             text = await answer.text()
-        call = f'gen_ai_operation_name="chat",gen_ai_provider_name="openai_compatible",gen_ai_request_model="auto"'
+        call = 'gen_ai_operation_name="chat",gen_ai_provider_name="openai_compatible",gen_ai_request_model="auto"'
         assert f'gen_ai_client_operation_duration_seconds_count{{error_type="",{call}' in text
         for line in (
             f'gen_ai_client_token_usage_count{{{call},gen_ai_response_model="{SMALL}",gen_ai_token_type="input"}} 1.0',

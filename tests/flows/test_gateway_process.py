@@ -228,3 +228,13 @@ def test_two_gateways_do_not_write_one_log(tmp_path: Path, capsys: pytest.Captur
     with process(tmp_path) as gateway:
         assert main(["serve", "--config", str(path), "--port", "0"]) == 2
         assert f"process {gateway.popen.pid} writes this log" in capsys.readouterr().err
+
+
+def test_the_benchmark_measures_everything_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
+    plan = ["--rounds", "1", "--seconds", "0.2", "--connections", "2"]
+    assert main(["bench", "gateway", *plan, "--json"]) == 0
+    said = capsys.readouterr()
+    found = json.loads(said.out)
+    assert set(found["servers"]) == {"direct", "bare proxy", "equipoise"} and "round 1, equipoise" in said.err
+    for name, server in found["servers"].items():
+        assert server["failed"] == 0 and server["per_second"] > 0, name

@@ -214,6 +214,14 @@ async def test_anthropic_errors_are_its_own_classes(tmp_path: Path) -> None:
             assert [m.id async for m in client.models.list()] == ["auto", SMALL, LARGE]
 
 
+async def test_anthropic_counts_tokens(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
+            hello: Any = [{"role": "user", "content": "one two three four"}]
+            counted = await client.messages.count_tokens(model="auto", messages=hello, system="five six")
+    assert counted.input_tokens == 6
+
+
 async def test_anthropic_sync(tmp_path: Path) -> None:
     def talk(url: str) -> str:
         with anthropic.Anthropic(base_url=url, api_key="any") as client:

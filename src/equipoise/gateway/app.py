@@ -30,6 +30,7 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/responses", "call", calling("responses"), "responses"),
     Endpoint("POST", "/v1/messages", "call", calling("messages"), "messages"),
     Endpoint("POST", "/v1/embeddings", "call", calling("embeddings"), "embeddings"),
+    Endpoint("POST", "/v1/messages/count_tokens", "call", listing.count, "messages"),
     Endpoint("GET", "/v1/models", "call", listing.models),
     Endpoint("GET", "/v1/models/{name}", "call", listing.model),
     Endpoint("POST", "/v1/route", "call", records.route),
@@ -62,7 +63,7 @@ class Table:
     def __init__(self, endpoints: Sequence[Endpoint]) -> None:
         plain = [e for e in endpoints if "{" not in e.path]
         self._plain = {(e.method, e.path): Found(e, {}) for e in plain}
-        self._open = {(e.method, *e.path.split("{")[:1]): e for e in endpoints if "{" in e.path}
+        self._open = [(e.method, e.path.split("{")[0], e) for e in endpoints if "{" in e.path]
 
     def find(self, method: str, path: str) -> Found:
         """The endpoint of a method and a path.
@@ -74,11 +75,12 @@ class Table:
         found = self._plain.get((method, path))
         if found is not None:
             return found
-        start, _, last = path.rpartition("/")
-        endpoint = self._open.get((method, start + "/"))
-        if endpoint is not None and last:
-            return Found(endpoint, {endpoint.path.split("{")[1][:-1]: last})
-        taken = sorted({m for m, p in (*self._plain, *self._open) if p == path or (last and p == start + "/")})
+        # What is left open is the rest of the path: names of models may have slashes.
+        under = [(m, start, e) for m, start, e in self._open if path.startswith(start) and len(path) > len(start)]
+        for taken_by, start, endpoint in under:
+            if taken_by == method:
+                return Found(endpoint, {endpoint.path.split("{")[1][:-1]: path[len(start) :]})
+        taken = sorted({m for m, p in self._plain if p == path} | {m for m, _, _ in under})
         if taken:
             allowed = ", ".join(taken)
             raise Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed})

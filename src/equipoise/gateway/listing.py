@@ -1,4 +1,4 @@
-"""What can be asked for by name: routes and models."""
+"""What can be asked for by name, routes and models, and how long a prompt is."""
 
 from __future__ import annotations
 
@@ -6,9 +6,13 @@ from typing import Any
 
 from aiohttp import web
 
+from equipoise.gateway.decide import request_of
+from equipoise.gateway.edge import read_body
 from equipoise.gateway.replies import as_json
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.state import Gateway, Incoming
+from equipoise.gateway.steering import Steering
+from equipoise.wire import FORMATS
 
 _CREATED, _CREATED_ISO = 1704067200, "2024-01-01T00:00:00Z"
 
@@ -28,6 +32,15 @@ async def model(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """One route or model."""
     target = gateway.live.serving.target(incoming.variables["name"])
     return as_json(_anthropic(target) if _is_anthropic(incoming) else _openai(target), incoming)
+
+
+async def count(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
+    """Input tokens of a message, by our count: the model that will answer is not known yet."""
+    body = await read_body(incoming.http, gateway.settings)
+    asked = FORMATS["messages"].read({"max_tokens": 1, **body})
+    target = gateway.live.serving.target(asked.model)
+    request = request_of(target, asked, Steering(), None)
+    return as_json({"input_tokens": int(target.plain.features(request).input_tokens)}, incoming)
 
 
 def _is_anthropic(incoming: Incoming) -> bool:

@@ -1,7 +1,8 @@
 """What Prometheus reads at /metrics: the names of the GenAI conventions, and the router's own.
 
-Labels hold names from the configuration only, never a client's words: their number stays small. Counting is plain
-arithmetic, since everything is counted on one thread; the client library only writes it down.
+Labels hold names from the configuration and codes of errors, never a client's words. Should vendors make up codes
+without end, those beyond a bound are counted together. Counting is plain arithmetic, since everything is counted on
+one thread; the client library only writes it down.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from prometheus_client.registry import Collector
 from equipoise.storage.decisions import LogStatus
 from equipoise.types import Attempt, Outcome
 
+_MOST_SERIES, _OTHER = 2000, "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # The buckets that the conventions recommend.
 _SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
@@ -56,6 +58,8 @@ class _Spread:
 
     def observe(self, labels: tuple[str, ...], value: float) -> None:
         """One more value."""
+        if labels not in self._counts and len(self._counts) >= _MOST_SERIES:
+            labels = (_OTHER,) * len(labels)
         self._counts[labels][bisect_left(self._bounds, value)] += 1
         self._sums[labels] += value
 
@@ -103,7 +107,10 @@ class Metrics(Collector):
 
     def count(self, what: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter."""
-        self._counts[what][labels] += by
+        counts = self._counts[what]
+        if labels not in counts and len(counts) >= _MOST_SERIES:
+            labels = (_OTHER,) * len(labels)
+        counts[labels] += by
 
     def served(self, outcome: Outcome, *, operation: str, route: str) -> None:
         """Take what became of a request."""
@@ -111,7 +118,7 @@ class Metrics(Collector):
         served = (operation, route, model)
         self._served.observe((*served, outcome.error or ""), outcome.latency_s)
         self._overhead.observe((route,), outcome.overhead_s)
-        self._counts["requests"][route, model, outcome.status] += 1.0
+        self.count("requests", route, model, outcome.status)
         if outcome.first_token_s is not None:
             self._first.observe(served, outcome.first_token_s)
         if outcome.cache is not None:
@@ -125,8 +132,8 @@ class Metrics(Collector):
     def _called(self, a: Attempt, operation: str, route: str) -> None:
         call, error = (operation, route, a.model, a.deployment.partition("/")[2]), a.error or ""
         self._calls.observe((*call, error), a.latency_s)
-        self._counts["attempts"][a.model, a.deployment, a.kind, error] += 1.0
-        self._counts["cost"][route, a.model] += a.cost_usd
+        self.count("attempts", a.model, a.deployment, a.kind, error)
+        self.count("cost", route, a.model, by=a.cost_usd)
         for kind, tokens in (("input", a.usage.input_tokens), ("output", a.usage.output_tokens)):
             if tokens:
                 self._tokens.observe((*call, kind), tokens)

@@ -59,6 +59,7 @@ _BODIES: dict[str, Schema] = {
             "stream": _STREAM,
         },
     ),
+    "/v1/messages/count_tokens": _object(["model", "messages"], {"model": _MODEL, "messages": _turns(("user",))}),
     "/v1/embeddings": _object(
         ["model", "input"],
         {
@@ -130,7 +131,7 @@ def _operation(endpoint: Endpoint) -> Schema:
     about = (inspect.getdoc(endpoint.handler) or "").split("\n")[0]
     content: Schema = {"application/json": {"schema": {"type": "object"}}}
     if endpoint.path in _STREAMING:
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {"schema": {"description": "server-sent events in the vendor's format"}}
     if endpoint.path in _PLAIN_TEXT:
         content = {"text/plain": {"schema": {"type": "string"}}}
     problem = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -7,7 +7,7 @@ import gc
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +52,7 @@ class Opened:
     async def listen(self) -> None:
         """Take requests."""
         settings = self.gateway.settings
+        await self._runner.setup()
         site = web.TCPSite(self._runner, settings.host, settings.port, backlog=1024)
         await site.start()
         host, port = self._runner.addresses[0][:2]
@@ -72,6 +73,11 @@ class Opened:
             gateway.lines.say("cut at the end of draining", level="warning", requests=gateway.in_flight)
         if self._runner.server is not None:
             await self._runner.server.shutdown(_CUT_S)
+
+    async def close(self) -> None:
+        """Cut what is left, and stop listening."""
+        await self.drain(0.0)
+        await self._runner.cleanup()
 
 
 def check_address(settings: ServerConfig, keys: KeyStore) -> None:
@@ -150,18 +156,18 @@ async def opened(
         InputError: the configuration cannot be served.
     """
     folder, settings = path.parent, config.server
-    keys = KeyStore(config.storage.url, folder=folder)
-    try:
+    async with AsyncExitStack() as closing:
+        keys = KeyStore(config.storage.url, folder=folder)
+        closing.callback(keys.close)
         check_address(settings, keys)
         pool = ProviderPool(make)
+        closing.push_async_callback(pool.close)
         make_live = partial(live_from, pool=pool)
         live = make_live(make_serving(config, folder), None)
         traces = open_traces(config.traces)
+        closing.callback(traces.close)
         log = DecisionLog(config.storage.url, folder=folder, retention_days=config.log.retention_days)
-    except BaseException:
-        keys.close()
-        raise
-    try:
+        closing.push_async_callback(asyncio.to_thread, log.close)
         gateway = Gateway(
             live=live,
             settings=settings,
@@ -174,19 +180,9 @@ async def opened(
         )
         reloader = Reloader(gateway, path, pool, make_live)
         gateway.reload = reloader.reload
-        runner = web.ServerRunner(Edge(handler_of(gateway), settings))
-        await runner.setup()
-        one = Opened(gateway, pool, reloader, runner)
-        try:
-            yield one
-        finally:
-            await one.drain(0.0)
-            await runner.cleanup()
-            await pool.close()
-    finally:
-        await asyncio.to_thread(log.close)
-        keys.close()
-        traces.close()
+        one = Opened(gateway, pool, reloader, web.ServerRunner(Edge(handler_of(gateway), settings)))
+        closing.push_async_callback(one.close)
+        yield one
 
 
 def _settle() -> None:
