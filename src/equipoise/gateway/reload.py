@@ -39,25 +39,35 @@ class Reloader:
     async def reload(self) -> str | None:
         """Read the configuration again. Returns what is wrong with it, or None when it is served."""
         async with self._lock:
-            gateway = self._gateway
+            # Taken before reading: what changes from here on is seen at the next look.
             self._seen = self._stamps()
-            before = gateway.live
+            before = self._gateway.live
             try:
                 serving = await asyncio.to_thread(self._read, before.serving)
                 live = self._make_live(serving, before)
             except EquipoiseError as error:
-                gateway.trouble = " ".join(str(error).split())
-                gateway.metrics.count("reloads", "refused")
-                said = {"code": error.code, "reason": gateway.trouble}
-                gateway.lines.say("configuration not reloaded", level="error", **said)
-                return gateway.trouble
-            gateway.live, gateway.trouble = live, None
-            self._retired.append(before)
-            self._seen = self._stamps()
-            gateway.metrics.count("reloads", "done")
-            gateway.lines.say("configuration reloaded", routes=[r.name for r in serving.routes])
-            self._tell_fixed(before.serving.config, serving.config)
+                return self._refused(error.code, " ".join(str(error).split()))
+            except Exception as error:  # noqa: BLE001  (routers can be anyone's code, and learn from any table)
+                self._gateway.lines.failed("the new configuration fails", error)
+                return self._refused("failed", f"{type(error).__name__} while it was made ready; see the log")
+            self._replace(before, live)
             return None
+
+    def _refused(self, code: str, reason: str) -> str:
+        gateway = self._gateway
+        gateway.trouble = reason
+        gateway.metrics.count("reloads", "refused")
+        gateway.lines.say("configuration not reloaded", level="error", code=code, reason=reason)
+        return reason
+
+    def _replace(self, before: Live, live: Live) -> None:
+        gateway = self._gateway
+        gateway.live, gateway.trouble = live, None
+        self._retired.append(before)
+        self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._stamps().items()}
+        gateway.metrics.count("reloads", "done")
+        gateway.lines.say("configuration reloaded", routes=[r.name for r in live.serving.routes])
+        self._tell_fixed(before.serving.config, live.serving.config)
 
     def _read(self, before: Serving) -> Serving:
         return make_serving(read_config(self._path), self._path.parent, before=before)
@@ -82,9 +92,9 @@ class Reloader:
         used = [self._gateway.live, *self._retired]
         await self._pool.keep_only(d for live in used for m in live.serving.models.values() for d in m.deployments)
 
-    def _stamps(self) -> tuple[tuple[int, int] | None, ...]:
+    def _stamps(self) -> dict[Path, tuple[int, int] | None]:
         files = watched_files(self._gateway.live.serving.config, self._path.parent)
-        return tuple(_stamp(path) for path in (self._path, *files))
+        return {path: _stamp(path) for path in (self._path, *files)}
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import cycle
 from typing import Any, cast
 
@@ -89,12 +89,12 @@ class Asking(asyncio.Protocol):
             self.done.set_result(None)
 
 
-async def measure(port: int, requests: Sequence[bytes], *, connections: int, seconds: float) -> dict[str, Any]:
+async def measure(port: int, requests: Iterable[bytes], *, connections: int, seconds: float) -> dict[str, Any]:
     """Requests per second, and how long they took in milliseconds."""
     loop, latencies, statuses = asyncio.get_running_loop(), list[float](), Counter[str]()
     begun = time.perf_counter()
 
-    in_turn = cycle(requests)
+    in_turn = cycle(requests) if isinstance(requests, Sequence) else iter(requests)
 
     def asking() -> Asking:
         return Asking(in_turn, begun + seconds, latencies, statuses)

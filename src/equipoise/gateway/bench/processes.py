@@ -88,12 +88,19 @@ class Process:
 
     def memory_mb(self) -> float | None:
         """The most memory that it has had, where the system tells."""
+        return self._memory("VmHWM")
+
+    def resident_mb(self) -> float | None:
+        """The memory that it has now."""
+        return self._memory("VmRSS")
+
+    def _memory(self, what: str) -> float | None:
         assert self._popen is not None
         try:
             lines = Path(f"/proc/{self._popen.pid}/status").read_text().splitlines()
         except OSError:
             return None
-        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmHWM")), None)
+        return next((int(line.split()[1]) / 1024 for line in lines if line.startswith(what)), None)
 
 
 def module(name: str, *arguments: str) -> list[str]:
