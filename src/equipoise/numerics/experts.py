@@ -113,6 +113,7 @@ class Kernel(Expert):
 
     _centres: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _squares: Singles = field(default_factory=lambda: np.zeros(0, np.float32))
+    _across: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _scale: float = 1.0
     _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
@@ -131,10 +132,11 @@ class Kernel(Expert):
 
     def _place(self, centres: Singles) -> None:
         self._centres, self._squares = centres, np.add.reduce(centres * centres, axis=1)
+        self._across = np.ascontiguousarray(-2.0 * centres.T)
 
     def _apart(self, x: Singles) -> Singles:
         """Squared distances to the landmarks."""
-        apart: Singles = x @ (-2.0 * self._centres.T)
+        apart: Singles = x.dot(self._across)
         apart += self._squares
         apart += np.add.reduce(x * x, axis=1)[:, None]
         np.maximum(apart, 0.0, out=apart)
