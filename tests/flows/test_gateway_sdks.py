@@ -139,9 +139,7 @@ async def test_openai_errors_are_its_own_classes(tmp_path: Path) -> None:
 
 
 async def test_a_rate_limit_of_the_provider_reaches_the_sdk(tmp_path: Path) -> None:
-    vendor = FakeServer(
-        echo, misbehave=lambda number, body: Misbehaviour(status=429, headers=(("Retry-After", "7"),))
-    )
+    vendor = FakeServer(echo, misbehave=lambda number, body: Misbehaviour(status=429, headers=(("Retry-After", "7"),)))
     async with world(tmp_path, vendor, execution={"total_s": 2.0}) as gateway:
         async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any", max_retries=0) as client:
             with pytest.raises(openai.RateLimitError) as limited:
