@@ -36,6 +36,13 @@ def test_describe_prints_a_table_or_one_document(file, capsys):
     assert json.loads(capsys.readouterr().out)["n_prompts"] == 30
 
 
+def test_a_data_set_is_described_and_checked_by_its_name(capsys):
+    assert call(command, "describe", "ladder") == 0
+    assert capsys.readouterr().out.startswith("ladder: ")
+    assert call(command, "lint", "ladder") == 0
+    assert "ladder: 0 errors" in capsys.readouterr().out
+
+
 def test_describe_with_prices_fills_costs_in(file, tmp_path, capsys):
     prices = tmp_path / "prices.csv"
     prices.write_text("model,usd_per_1m_input,usd_per_1m_output,usd_per_call\ny,,,0.5\n")

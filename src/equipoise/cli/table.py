@@ -7,7 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from equipoise.catalog import Catalog, default_catalog
+from equipoise.cli.datasets import folders as data_set_folders
 from equipoise.cli.output import emit_json, note, say
+from equipoise.datasets import public
+from equipoise.datasets.registry import DATASETS
 from equipoise.tables.convert import FORMATS, convert, detect_format
 from equipoise.tables.costs import with_costs
 from equipoise.tables.describe import describe, describe_text
@@ -32,7 +35,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     }
     for action, text in about.items():
         sub = commands.add_parser(action, help=text, description=text)
-        sub.add_argument("table", metavar="TABLE", type=Path, help="parquet, CSV or JSON lines file")
+        named = "" if action == "convert" else ", or the name of a public data set"
+        sub.add_argument("table", metavar="TABLE", type=Path, help=f"parquet, CSV or JSON lines file{named}")
         sub.add_argument("--prices", metavar="F", type=Path, help="price file; missing costs are computed from it")
         sub.add_argument("--json", action="store_true", help="print one JSON document")
         if action == "convert":
@@ -55,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _describe(args: argparse.Namespace) -> int:
-    summary = describe(_priced(read_table(args.table), args.prices))
+    summary = describe(_priced(read_table(_file(args.table)), args.prices))
     if args.json:
         emit_json(summary)
     else:
@@ -64,11 +68,11 @@ def _describe(args: argparse.Namespace) -> int:
 
 
 def _lint(args: argparse.Namespace) -> int:
-    prices = args.prices
-    if is_vote_table(args.table):
-        findings = lint_votes(args.table)
+    prices, file = args.prices, _file(args.table)
+    if is_vote_table(file):
+        findings = lint_votes(file)
     else:
-        findings = lint(args.table, fill=(lambda table: _priced(table, prices)) if prices else None)
+        findings = lint(file, fill=(lambda table: _priced(table, prices)) if prices else None)
     wrong = sum(finding.severity == "error" for finding in findings)
     if args.json:
         emit_json({"table": str(args.table), "errors": wrong, "findings": [_as_json(f) for f in findings]})
@@ -93,6 +97,13 @@ def _convert(args: argparse.Namespace) -> int:
     else:
         say(f"{args.out}: {len(table):,} prompts x {len(table.models)} models, read as '{chosen}'")
     return 0
+
+
+def _file(given: Path) -> Path:
+    """The file, or that of the data set of this name."""
+    if given.exists() or str(given) not in DATASETS:
+        return given
+    return public.path(str(given), data_set_folders())
 
 
 def _priced(table: OutcomeTable, prices: Path | None) -> OutcomeTable:
