@@ -22,6 +22,7 @@ from equipoise.contracts import Policy, Router, Situation
 from equipoise.decision import WhenNoneFits, decide
 from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
+from equipoise.numerics.newcomers import expected_of_newcomer, telling_prompts
 from equipoise.registry import Spec, make_policy, make_router, spec_of
 from equipoise.storage.router_file import load_states, save_states
 from equipoise.tables import OutcomeTable
@@ -33,6 +34,8 @@ from equipoise.types import (
     Deployment,
     FeatureBatch,
     Features,
+    Floats,
+    Ints,
     Model,
     Outcomes,
     Price,
@@ -44,6 +47,8 @@ from equipoise.types import (
 from equipoise.version import __version__
 
 MOST_CHARACTERS = 1_000_000
+# Prompts with outcomes of two known models or more, from which a new model's answers are read beside theirs.
+LEAST_COMPARED = 20
 
 
 @dataclass(kw_only=True)
@@ -271,28 +276,44 @@ class Engine:
 
         Args:
             model: the new model, with its price: nothing else says what it costs.
-            table: prompts that it answered, some fifty of them; or, with ``scores``, prompts of benchmarks.
+            table: outcomes of the model, fifty are enough; where the table also says what known models did, on
+                these prompts and others, the answers go further. With ``scores``: prompts of benchmarks.
             scores: published mean quality by data set of ``table``, where the model answered none of its prompts.
 
         Raises:
-            UnknownName: the table does not hold the model, or none of its data sets is named like that.
+            UnknownName: the table does not hold the model, or no data set of that name.
+            InputError: a score is not in [0, 1].
         """
         features = self.analyzer.analyze_batch(list(table.prompts), frozenset(self.router.needs | {"structure"}))
         if scores is None:
-            self.router.add_model(model.name, features, table.only([model.name]).quality[:, 0])
+            self.router.add_model(model.name, features, self._told(model.name, table))
         else:
-            names, benchmark = np.unique(table.datasets.astype(str), return_inverse=True)
-            for name, score in scores.items():
-                if name not in names:
-                    raise UnknownName(f"data set of table {table.name}", name, map(str, names))
-                if not 0.0 <= score <= 1.0:
-                    raise InputError(
-                        f"score {score!r} of '{name}' is not in [0, 1]; divide by the highest possible score"
-                    )
-            quality = np.array([scores.get(str(name), np.nan) for name in names])[benchmark]
-            self.router.add_model(model.name, features, quality, benchmark=benchmark.astype(np.int64))
+            quality, benchmark = _published(table, scores)
+            self.router.add_model(model.name, features, quality, benchmark=benchmark)
         self.models = [*(m for m in self.models if m.name != model.name), model]
         return self
+
+    def prompts_to_try(self, model: str, table: OutcomeTable, count: int = 10, *, seed: int = 0) -> tuple[str, ...]:
+        """Identifiers of prompts that would tell most of a new model, given its outcomes in ``table`` so far.
+
+        Args:
+            table: what known models did. Ask in rounds, add what the new model answered, and ask again.
+        """
+        known, own = self._known(model, table)
+        rows = telling_prompts(known, own, count, np.random.default_rng(seed))
+        return tuple(str(table.prompt_ids[i]) for i in rows)
+
+    def _known(self, model: str, table: OutcomeTable) -> tuple[Floats, Floats]:
+        """Qualities of the known models (n, m) and of the new one (n,) on the prompts of a table."""
+        others = [m.name for m in self.models if m.name != model and m.name in table.models]
+        own = table.only([model]).quality[:, 0] if model in table.models else np.full(len(table), np.nan)
+        return table.only(others).quality, own
+
+    def _told(self, model: str, table: OutcomeTable) -> Floats:
+        own = table.only([model]).quality[:, 0]
+        known, _ = self._known(model, table)
+        compared = (~np.isnan(known)).sum(axis=1) > 1
+        return expected_of_newcomer(known, own) if compared.sum() >= LEAST_COMPARED else own
 
     def without(self, model: str) -> Self:
         """Retire a model without training the others again. Returns self.
@@ -430,6 +451,18 @@ def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
         output_tokens=known(table.output_tokens),
         latency_s=known(table.latency_s),
     )
+
+
+def _published(table: OutcomeTable, scores: Mapping[str, float]) -> tuple[Floats, Ints]:
+    """A benchmark's score for each of its prompts, NaN where there is none, and which benchmark that is."""
+    names, benchmark = np.unique(table.datasets.astype(str), return_inverse=True)
+    for name, score in scores.items():
+        if name not in names:
+            raise UnknownName(f"data set of table {table.name}", name, map(str, names))
+        if not 0.0 <= score <= 1.0:
+            raise InputError(f"score {score!r} of '{name}' is not in [0, 1]; divide by the highest possible score")
+    quality = np.array([scores.get(str(name), np.nan) for name in names])[benchmark]
+    return quality, benchmark.astype(np.int64)
 
 
 def votes_of(table: VoteTable, analyzer: Analyzer, needs: frozenset[str]) -> Votes:

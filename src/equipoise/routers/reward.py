@@ -92,14 +92,15 @@ class Reward(Deviating):
             return fit_factors(x[rows], label_loss(blended), last or start, penalty)
 
         def strength(factors: Factors, rows: Ints) -> Singles:
-            return x[rows] @ factors.weights.astype(np.float32) + factors.bias.astype(np.float32)
+            centred = _centred(factors)
+            return x[rows] @ centred.weights.astype(np.float32) + centred.bias.astype(np.float32)
 
         factors, held_out = cross_fit(
             outcomes.groups, self.folds, self.penalties, fit, strength, lambda rows: label_loss(label[rows])
         )
         self._felt = np.zeros((2, member.shape[1], label.shape[1]))
         self._shrink(self._quality(held_out, member), outcomes)
-        self._get_ready(factors)
+        self._get_ready(_centred(factors))
         return self
 
     def _membership(self, batch: FeatureBatch) -> Floats:
@@ -108,8 +109,7 @@ class Reward(Deviating):
 
     def _quality(self, strength: Floats, member: Floats) -> Floats:
         """Expected rewards from log labels: the differences between models are the temperature times theirs."""
-        lead = self.temperature * (strength - strength.mean(axis=1, keepdims=True))
-        quality: Floats = (member @ self._pool)[:, None] + lead
+        quality: Floats = (member @ self._pool)[:, None] + self.temperature * strength
         return quality
 
     def _get_ready(self, factors: Factors) -> None:
@@ -157,10 +157,9 @@ class Reward(Deviating):
         features = features.take(seen)
         prompt, known, bias = self._factors
         scores = self._dense.matrix(features) @ prompt
-        others = (scores @ known.T + bias).mean(axis=1)
         few = Few(
             self.temperature * np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
-            self._membership(features) @ self._pool - self.temperature * others,
+            self._membership(features) @ self._pool,
             quality[seen],
             None if benchmark is None else benchmark[seen],
         )
@@ -210,6 +209,12 @@ class Reward(Deviating):
             self._regions = Clusters(a["centres"], self.nearest, self.sharpness)
             self._get_ready(Factors(*(a[f"factors/{name}"] for name in Factors._fields)))
         return self
+
+
+def _centred(factors: Factors) -> Factors:
+    """The same labels from strengths that are zero on average over the models."""
+    prompt, model, bias = factors
+    return Factors(prompt, model - model.mean(axis=0), bias - bias.mean())
 
 
 def _regional(values: Floats, member: Floats, overall: Floats) -> Floats:
