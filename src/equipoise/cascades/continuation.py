@@ -22,8 +22,8 @@ from equipoise.types import Floats
 
 # States that are looked at per number of answers seen, and for the scorer.
 _STATES = 30
-_SCORER_STATES = 60
-_PENALTY = 1e-4
+_SCORER_STATES = 30
+_PENALTY = 1e-2
 _STOP_PENALTY = 30.0
 
 
@@ -47,6 +47,8 @@ class Continuation(NamedTuple):
     Attributes:
         gain: (calls, f + 1, w), coefficients by number of answers seen.
         weights: (w,), quality that one USD must buy.
+        margin: quality by which another move must seem better than the plain one, which is the router's choice before
+            the first answer and to stop after it. Of many estimates the highest is too high; the margin is for that.
     """
 
     scorer: Scorer
@@ -54,10 +56,11 @@ class Continuation(NamedTuple):
     gain: Floats
     weights: Floats
     reach: Reach
+    margin: float = 0.0
 
     def arrays(self) -> dict[str, Floats]:
         """What was learned, as arrays by name."""
-        own = {"gain": self.gain, "weights": self.weights, "reach": np.array(self.reach, dtype=float)}
+        own = {"gain": self.gain, "weights": self.weights, "reach": np.array((*self.reach, self.margin), dtype=float)}
         return self.scorer.arrays() | self.stop.arrays("stop") | own
 
     @staticmethod
@@ -68,7 +71,8 @@ class Continuation(NamedTuple):
             stop=Logistic.from_arrays(arrays, "stop"),
             gain=arrays["gain"],
             weights=arrays["weights"],
-            reach=Reach(*(int(v) for v in arrays["reach"])),
+            reach=Reach(*(int(v) for v in arrays["reach"][:2])),
+            margin=float(arrays["reach"][2]),
         )
 
     def stopping(self, view: View, seen: Seen, now: Standing) -> Floats:
@@ -89,11 +93,11 @@ def fit_continuation(lesson: Lesson, weights: Floats, reach: Reach, rng: np.rand
     scores from other prompts.
     """
     layers = _sample_states(lesson.view, reach, rng)
-    reach = reach._replace(calls=len(layers))
+    reach = reach._replace(calls=len(layers) - 1)
     crossed = CrossFitted(lesson, _scorer_states(layers, rng))
     stop = _fit_stop(lesson, crossed, [seen for layer in layers[1:] for seen in layer])
     gain: list[Floats] = []
-    for layer in reversed(layers):
+    for layer in reversed(layers[:-1]):
         solve = _Normal(weights)
         values: dict[Seen, Floats] = {}
         for seen in layer:
@@ -137,9 +141,9 @@ def _fit_stop(lesson: Lesson, crossed: CrossFitted, states: Sequence[Seen]) -> L
 
 
 def _sample_states(view: View, reach: Reach, rng: np.random.Generator) -> list[list[Seen]]:
-    """States by number of answers seen, from none to one less than may be asked for."""
+    """States by number of answers seen, from none to as many as may be asked for."""
     layers: list[list[Seen]] = [[()]]
-    for _ in range(reach.calls - 1):
+    for _ in range(reach.calls):
         grown: set[Seen] = set()
         for _ in range(_STATES * 20):
             base = layers[-1][rng.integers(len(layers[-1]))]

@@ -111,27 +111,53 @@ class Routed:
 
     def __init__(self, learned: Continuation, view: View) -> None:
         self._learned, self._view = learned, view
-        self._known: dict[Seen, tuple[Standing | None, Floats, list[tuple[int, Floats, Floats]]]] = {}
+        self._known: dict[Seen, _Outlook] = {}
 
     def move(self, seen: Seen, rows: Ints, point: int) -> Move:
         """Stop, or ask the model whose further answer is worth most."""
-        now, stopping, further = self._outlook(seen)
-        weight = self._learned.weights[point]
-        options = [stopping[rows]] + [value[rows, point] - weight * usd[rows] for _, value, usd in further]
-        choice = np.stack(options, axis=1).argmax(axis=1)
-        ask = np.array([STOP, *(model for model, _, _ in further)])[choice]
-        if now is None:
+        found = self._outlook(seen)
+        worth = self.worth(seen, rows, point)
+        ask = np.array([STOP, *found.models])[worth.argmax(axis=1)]
+        if found.now is None:
             return Move(ask, 1, np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows)))
-        return Move(ask, 1, now.best[rows], stopping[rows])
+        return Move(ask, 1, found.now.best[rows], found.stopping[rows])
 
-    def _outlook(self, seen: Seen) -> tuple[Standing | None, Floats, list[tuple[int, Floats, Floats]]]:
+    def worth(self, seen: Seen, rows: Ints, point: int) -> Floats:
+        """Utility of stopping and of asking every model that may be asked, (n, 1 + k); the plain move has a margin."""
+        found, weight = self._outlook(seen), self._learned.weights[point]
+        worth = np.column_stack([found.stopping, found.value[..., point] - weight * found.usd])[rows]
+        plain = np.zeros(len(rows), dtype=np.int64)
+        if found.now is None:
+            expected = self._view.prior - weight * self._view.cost_usd
+            plain = 1 + expected[rows][:, found.models].argmax(axis=1)
+        worth[np.arange(len(rows)), plain] += self._learned.margin
+        return worth
+
+    def models(self, seen: Seen) -> list[int]:
+        """The models that may be asked next, in the order of ``worth``."""
+        return self._outlook(seen).models
+
+    def _outlook(self, seen: Seen) -> _Outlook:
         if seen not in self._known:
             view, learned = self._view, self._learned
+            n, models = len(view.prior), learned.reach.open(view, seen)
             now = learned.scorer.standing(view, seen) if seen else None
-            stopping = np.full(len(view.prior), -np.inf) if now is None else learned.stopping(view, seen, now)
-            further = [
-                (model, learned.going_on(view, seen, now, model), view.next_usd(seen, model))
-                for model in learned.reach.open(view, seen)
-            ]
-            self._known[seen] = (now, stopping, further)
+            value = [learned.going_on(view, seen, now, j) for j in models]
+            self._known[seen] = _Outlook(
+                now=now,
+                stopping=np.full(n, -np.inf) if now is None else learned.stopping(view, seen, now),
+                models=models,
+                value=np.stack(value, axis=1) if models else np.empty((n, 0, len(learned.weights))),
+                usd=np.stack([view.next_usd(seen, j) for j in models], axis=1) if models else np.empty((n, 0)),
+            )
         return self._known[seen]
+
+
+class _Outlook(NamedTuple):
+    """Stopping and going on from one state: (n,), (n, k, w) and (n, k)."""
+
+    now: Standing | None
+    stopping: Floats
+    models: list[int]
+    value: Floats
+    usd: Floats

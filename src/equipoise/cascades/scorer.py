@@ -141,7 +141,8 @@ def fit_scorer(view: View, quality: Floats, states: Sequence[Seen], *, penalty: 
     draws: Ints = view.pool.draws
     single: list[Seen] = [((j, s),) for j in range(len(draws)) for s in range(int(draws[j]))]
     several = [seen for seen in states if len(seen) > 1]
-    return Scorer(*(_fit(view, quality, part, penalty) for part in (single, several)))
+    alone = _fit(view, quality, single, penalty)
+    return Scorer(alone, _fit(view, quality, several, penalty) if several else alone)
 
 
 def _fit(view: View, quality: Floats, states: Sequence[Seen], penalty: float) -> Logistic:

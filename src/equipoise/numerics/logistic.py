@@ -10,7 +10,7 @@ import numpy as np
 from equipoise.types import Floats
 
 _STEPS = 30
-_ENOUGH = 1e-7
+_ENOUGH = 1e-4
 
 
 class Logistic(NamedTuple):

@@ -25,7 +25,7 @@ from equipoise.types import State, Step
 
 TESTS = ("scorer", "vote", "agreement", *SIGNALS, *CHECKS)
 LEAST_PROMPTS = 40
-_SCORER_STATES = 60
+_SCORER_STATES = 30
 
 
 @dataclass(kw_only=True)

@@ -9,11 +9,12 @@ from typing import Annotated, ClassVar, Self
 import numpy as np
 from annotated_types import Ge, Gt, Le
 
-from equipoise.cascades.continuation import Continuation, Reach, fit_continuation
+from equipoise.cascades.continuation import Continuation, Reach
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson
 from equipoise.cascades.play import Routed, play
 from equipoise.cascades.pool import View, nothing_drawn
+from equipoise.cascades.tuning import tuned
 from equipoise.contracts import Choice, Situation
 from equipoise.errors import ConfigError, NotEnoughData
 from equipoise.numerics.frontier import walk
@@ -62,7 +63,7 @@ class CascadeRouting(AnswerPolicy):
                 f"policy 'cascade_routing' needs {LEAST_PROMPTS} prompts with answers, not {len(lesson)}"
             )
         weights = weights_to_try(lesson.view, self.cost_weight)
-        self._learned = fit_continuation(lesson, weights, Reach(self.max_calls, self.samples), rng)
+        self._learned = tuned(lesson, weights, Reach(self.max_calls, self.samples), rng)
         self.names, self.signals = tuple(names), lesson.view.pool.signals
         self.point = int(np.argmin(np.abs(weights - self.cost_weight)))
         return self
@@ -107,22 +108,16 @@ class CascadeRouting(AnswerPolicy):
         if self._learned is None or not set(self.names) <= set(situation.models):
             return CostAware(form="linear", cost_weight=self.cost_weight).choose(situation)
         columns = [situation.models.index(name) for name in self.names]
+        prior, rows = situation.quality[:, columns], np.arange(len(situation.quality))
+        pool = nothing_drawn(len(rows), np.full(len(columns), self.samples), self.signals)
+        bound = self.bound(View(pool, np.nan_to_num(prior, nan=0.5), situation.cost_usd[:, columns]))
+        worth = bound.worth((), rows, self.point)[:, 1:]
         utility = np.full(situation.quality.shape, np.nan)
-        utility[:, columns] = self._first_values(situation, columns)
+        utility[:, columns] = np.where(np.isnan(prior), np.nan, worth)
         utility = np.where(situation.allowed, utility, np.nan)
-        silent = np.isnan(utility).all(axis=1)
-        utility[silent] = np.where(situation.allowed, situation.quality, np.nan)[silent]
+        unknown = np.isnan(utility).all(axis=1)
+        utility[unknown] = np.where(situation.allowed, situation.quality, np.nan)[unknown]
         return Choice(certain(utility), utility, np.clip(np.nanmax(utility, axis=1), 0.0, 1.0))
-
-    def _first_values(self, situation: Situation, columns: Sequence[int]) -> Floats:
-        learned = self._learned
-        assert learned is not None
-        pool = nothing_drawn(len(situation.quality), np.full(len(columns), self.samples), self.signals)
-        prior, usd = situation.quality[:, columns], situation.cost_usd[:, columns]
-        view = View(pool, np.nan_to_num(prior, nan=0.5), usd)
-        weight = learned.weights[self.point]
-        values = [learned.going_on(view, (), None, j)[:, self.point] - weight * usd[:, j] for j in range(len(columns))]
-        return np.where(np.isnan(prior), np.nan, np.stack(values, axis=1))
 
     def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
         """The first step; what follows depends on its answer."""
@@ -151,5 +146,5 @@ def weights_to_try(view: View, wanted: float) -> Floats:
     turns = turns[np.isfinite(turns) & (turns > 0)]
     if not len(turns):
         return np.unique([0.0, wanted])
-    low, high = np.quantile(turns, [0.05, 0.95])
-    return np.unique([0.0, wanted, *np.geomspace(low / 10, high * 3, _WEIGHTS)])
+    low, high = np.quantile(turns, [0.05, 0.9])
+    return np.unique([0.0, wanted, *np.geomspace(low / 20, high, _WEIGHTS)])
