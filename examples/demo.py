@@ -103,7 +103,9 @@ def main() -> None:
     show_decisions(engine, held_out)
     show_sums(engine, held_out)
 
-    print(f"\nReport: {written[2].resolve()} (opens offline)\nNumbers: {written[0]}, every choice: {written[1]}")
+    files = {file.name: file for file in written}
+    print(f"\nReport: {files['report.html'].resolve()} (opens offline)")
+    print(f"Numbers: {files['results.json']}, every choice: {files['choices.parquet']}")
     print(f"Done in {time.perf_counter() - started:.0f} s.")
 
 

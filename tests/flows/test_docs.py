@@ -142,6 +142,7 @@ def test_the_demo_reports_routes_and_is_drawn(
     script(ROOT / "examples" / "demo.py").main()
     said = capsys.readouterr().out
     assert "Verdicts" in said and "rather than" in said and "held-out prompts" in said
+    assert "report.html (opens offline)" in said
     for file in ("results.json", "choices.parquet", "report.html"):
         assert (folder / "demo-report" / file).stat().st_size > 0
     results = json.loads((folder / "demo-report" / "results.json").read_text())
