@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Unpack
 
 from equipoise.api import TableLike, open_answers, open_table
+from equipoise.cascades.best_of import with_best_of
+from equipoise.errors import InputError
 from equipoise.evaluation import protocol
 from equipoise.evaluation.protocol import Options
 from equipoise.evaluation.results import Results
 from equipoise.registry import Spec
+from equipoise.tables import OutcomeTable
 
 
 def evaluate(
@@ -18,13 +21,26 @@ def evaluate(
     *,
     routers: Sequence[Spec] = ("linear",),
     prices: str | Path | None = None,
+    best_of: int | None = None,
     **options: Unpack[Options],
 ) -> Results:
     """Evaluate routers on an outcome table. See ``equipoise.evaluation.protocol.evaluate`` for the options.
 
-    For cascades the answers are read from the file beside the table, if they are not given.
+    For cascades, and for ``best_of`` so many answers of a model as one more candidate, the answers are read from the
+    file beside the table, if they are not given.
     """
     opened = open_table(table, prices=prices, cost=options.get("cost", True))
-    if options.get("cascades") and options.get("answers") is None:
+    if (options.get("cascades") or best_of is not None) and options.get("answers") is None:
         options["answers"] = open_answers(table, opened)
+    if best_of is not None:
+        opened = _with_best_of(opened, options, best_of)
     return protocol.evaluate(opened, routers=routers, **options)
+
+
+def _with_best_of(table: OutcomeTable, options: Options, samples: int) -> OutcomeTable:
+    answers = options.get("answers")
+    if options.get("cascades"):
+        raise InputError("a cascade asks as often as it pays; evaluate --best-of and --cascades one after the other")
+    if answers is None:
+        raise InputError("best of n needs the sampled answers behind the table; see docs/cascades.md")
+    return with_best_of(table, answers, samples)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from equipoise.cascades.best_of import best_of_steps
 from equipoise.contracts import CostEstimator, Policy, Router, Situation
 from equipoise.errors import NoModel, PriceError
 from equipoise.policy.constraints import Row, refusals
@@ -79,7 +80,7 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
     picked = _pick(probability, draw)
     candidates = _candidates(models, row, utility, probability, refused)
     order = _fallbacks(models, allowed, utility, picked, fallback)
-    steps = policy.steps_from(situation, picked)
+    steps = policy.steps_from(situation, picked) or best_of_steps(models[picked].name)
     return Decision(
         id=decision_id,
         plan=Plan(model=models[picked].name, fallback=order, steps=steps, adaptive=policy.adaptive and bool(steps)),

@@ -43,6 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cascades", metavar="A,B|all", help="policies that look at answers, to compare with the routers"
     )
+    parser.add_argument("--best-of", metavar="N", type=int, help="add every model asked N times as one more candidate")
     parser.add_argument("--models", metavar="A,B", help="compare these models, on the prompts that all of them cover")
     parser.add_argument("--split", choices=KINDS, default="random", help="what is held out (default random)")
     parser.add_argument("--seeds", metavar="N", type=int, default=10, help="number of splits (default 10)")
@@ -71,6 +72,7 @@ def run(args: argparse.Namespace) -> int:
         seeds=args.seeds,
         cost=args.cost != "none",
         cascades=_cascades(args.cascades),
+        best_of=args.best_of,
         jobs=args.jobs,
         on_progress=note,
     )
