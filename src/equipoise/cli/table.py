@@ -95,7 +95,8 @@ def _convert(args: argparse.Namespace) -> int:
     if args.json:
         emit_json({"format": chosen, "out": str(args.out), **describe(table)})
     else:
-        say(f"{args.out}: {len(table):,} prompts x {len(table.models)} models, read as '{chosen}'")
+        sizes = f"{_plural(len(table), 'prompt')} x {_plural(len(table.models), 'model')}"
+        say(f"{args.out}: {sizes}, read as '{chosen}'")
     return 0
 
 
@@ -131,4 +132,4 @@ def _as_json(finding: Finding) -> dict[str, object]:
 
 
 def _plural(count: int, noun: str) -> str:
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
