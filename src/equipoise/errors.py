@@ -112,7 +112,7 @@ class ProviderError(EquipoiseError):
         model: model name.
         status: HTTP status, or None when no response came.
         code: the vendor's code or one of ``timeout``, ``connection``, ``connection_lost``,
-            ``bad_response``.
+            ``bad_response``, ``no_key`` (its key cannot be read), ``worker`` (a local model's process).
         retryable: whether the same call may succeed later.
         retry_after_s: seconds the vendor asked to wait, if it did.
     """
