@@ -53,7 +53,7 @@ def test_a_broken_weights_file_is_refused() -> None:
 def test_weights_of_another_vocabulary_are_refused() -> None:
     c = bundled_classifier()
     buffer = io.BytesIO()
-    weights = {name: getattr(c, name) for name in ("semantic", "shape", "lexical", "bias")}
+    weights = {"semantic": c.dense[:256], "shape": c.dense[256:], "lexical": c.lexical, "bias": c.bias}
     kinds = np.column_stack([c.member[:, : len(DOMAINS)].argmax(axis=1), c.member[:, len(DOMAINS) :].argmax(axis=1)])
     np.savez(buffer, **weights, kinds=kinds, embedder=np.str_(c.embedder))
     again = load_classifier(buffer.getvalue(), c.vocabulary, where="x")

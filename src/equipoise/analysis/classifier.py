@@ -37,8 +37,7 @@ class Classifier:
     """The three models: the columns are ``DOMAINS``, then ``TASKS``, then k kinds.
 
     Attributes:
-        semantic: weights of the embedding, shape (d, 11 + k).
-        shape: weights of structure and vocabulary cues, shape (s, 11 + k).
+        dense: weights of embedding, structure and vocabulary cues, shape (d + s, 11 + k).
         lexical: weights of folded word and word-pair columns, shape (LEXICAL_WIDTH, 11 + k).
         bias: shape (11 + k,).
         member: one where a kind belongs to a domain or a task, shape (k, 11).
@@ -47,8 +46,7 @@ class Classifier:
         version: hash of weights and vocabulary.
     """
 
-    semantic: Singles
-    shape: Singles
+    dense: Singles
     lexical: Singles
     bias: Singles
     member: Singles
@@ -60,11 +58,9 @@ class Classifier:
         self, words: Sequence[str], embedding: Singles, structure: Singles, lexical: SparseRows
     ) -> tuple[str, str]:
         """Domain and task of one text, from the views of it that analysis has made."""
-        shape = np.concatenate([structure, self.vocabulary.cues(words)])
-        columns = folded(lexical)
-        score = embedding.dot(self.semantic)
-        score += shape.dot(self.shape)
+        score: Singles = np.concatenate([embedding, structure, self.vocabulary.cues(words)]).dot(self.dense)
         score += self.bias
+        columns = folded(lexical)
         if len(columns):
             terms = np.add.reduce(self.lexical.take(columns, axis=0), axis=0)
             terms /= len(columns) ** 0.5
@@ -110,13 +106,14 @@ def load_classifier(raw: bytes, vocabulary: Vocabulary, *, where: str) -> Classi
     )
     if not shapes_agree:
         raise StateError(f"{where}: weights have the wrong shape; train again with train_classifier.py")
-    weights = {name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in _WEIGHTS}
+    weights = {name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("lexical", "bias")}
+    dense = np.concatenate([arrays["semantic"], arrays["shape"]], dtype=np.float32)
     version = hashlib.sha256(raw + vocabulary.text.encode()).hexdigest()[:16]
     member = np.zeros((len(kinds), _CLASSES), dtype=np.float32)
     rows = np.arange(len(kinds))
     member[rows, kinds[:, 0]] = member[rows, len(DOMAINS) + kinds[:, 1]] = 1.0
     return Classifier(
-        **weights, member=member, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version
+        **weights, dense=dense, member=member, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version
     )
 
 
