@@ -17,6 +17,8 @@ from equipoise.types import Floats
 _SCALES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 # Share of the gain in frontier area that is no more than luck.
 _TOLERANCE = 0.05
+# Labels that were smoothed for want of data may have to be stretched; more than this would be luck.
+_MOST = 4.0
 
 
 class Blend(NamedTuple):
@@ -63,4 +65,4 @@ def _by_area(base: Floats, own: Floats, slope: float, quality: Floats, cost_usd:
 
 def _slope(x: Floats, y: Floats) -> float:
     power = float(x @ x)
-    return float(np.clip((x @ y) / power, 0.0, 2.0)) if power > 1e-12 else 0.0
+    return float(np.clip((x @ y) / power, 0.0, _MOST)) if power > 1e-12 else 0.0

@@ -23,7 +23,7 @@ _VARIANCES = (0.0, 0.01, 0.03, 0.1, 0.3, 1.0)
 # Rows of pseudo-outcomes at the overall mean that the general level of a region is pulled by.
 _POOL_PULL = 20.0
 # Share of an Elo update that is felt in every region.
-_EVERYWHERE = 0.25
+_EVERYWHERE = 0.1
 # Chess points in one unit of log odds, and how many ratings an explanation shows.
 _POINTS, _SHOWN = 400 / np.log(10), 5
 
@@ -53,7 +53,7 @@ class Ratings(Router):
     clusters: Annotated[int, Ge(1)] = 40
     nearest: Annotated[int, Ge(1)] = 4
     sharpness: Annotated[float, Ge(0)] = 9.0
-    step: Annotated[float, Ge(0)] = 0.1
+    step: Annotated[float, Ge(0)] = 0.2
     folds: Annotated[int, Ge(2)] = 3
     min_rows: Annotated[int, Ge(2)] = 20
 

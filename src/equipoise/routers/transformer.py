@@ -193,7 +193,8 @@ def published_encoder() -> Encoder:
 
 def _own_encoder(base: MiniLM, weights: dict[str, npt.NDArray[Any]]) -> Encoder:
     """An encoder of other weights; half precision is what a router file holds."""
-    return Encoder(MiniLM.build(weights=weights, tokenizer=base.tokenizer, version=f"{base.version}-tuned"))
+    own = MiniLM.build(weights=weights, tokenizer=base.tokenizer, version=f"{base.version}-tuned")
+    return Encoder(replace(own, dimension=base.dimension))
 
 
 def _factorised(weights: Floats, bias: Floats) -> Factors:
