@@ -37,7 +37,8 @@ def test_results_hold_every_promised_key(written: Path) -> None:
     assert {"table", "n_prompts", "models", "split", "seeds", "baselines", "routers"} <= set(document)
     assert {"best_single", "cheapest", "oracle", "random", "zero_router"} <= set(document["baselines"])
     names = {r["name"] for r in document["routers"]}
-    baselines = {"baseline:dataset_label", "baseline:prompt_length", "baseline:random", "baseline:shuffled"}
+    kinds = ("dataset_label", "topic", "prompt_length", "random", "shuffled")
+    baselines = {f"baseline:{kind}" for kind in kinds}
     assert names == {"subject", "noise:0.05", "auto", *baselines}
     keys = {"name", "quality", "quality_gain_ci", "aiq", "delta_aiq", "delta_aiq_ci", "perf_gain", "qnc", "apgr"}
     keys |= {"cpt50", "cpt80", "regret", "decide_us_p50", "fit_s"}

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from equipoise.types import Floats, Ints
+from equipoise.types import FeatureBatch, Floats, Ints
 
 PREFIX = "baseline:"
 LENGTH_BINS = 10
@@ -34,6 +34,12 @@ def length_label(words: Floats, fit: Ints) -> Ints:
     """Ten classes of prompt length with about equally many fit rows each."""
     edges = np.unique(np.quantile(words[fit], np.arange(1, LENGTH_BINS) / LENGTH_BINS))
     return np.searchsorted(edges, words, side="right").astype(np.int64)
+
+
+def topic_label(features: FeatureBatch) -> Ints:
+    """Number of every prompt's topic: the domain and task that the analysis reads from its text, and nothing finer."""
+    topics = [f"{domain}/{task}" for domain, task in zip(features.domain, features.task_type, strict=True)]
+    return np.unique(topics, return_inverse=True)[1].astype(np.int64)
 
 
 def by_chance(cost: Floats, rng: np.random.Generator) -> Guess:

@@ -15,7 +15,7 @@ from equipoise.cascades.pool import Pool
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.evaluation import metrics
-from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label
+from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label, topic_label
 from equipoise.evaluation.climbing import Climb, Ground, climb
 from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
@@ -101,6 +101,7 @@ class Method:
         at_best: the cheapest point that matched the best single model on the calibration rows, if any did.
         regret_points: operating point for each regret weight.
         score: estimated gain of the strong over the weak model, where there are two.
+        weights: of cost, by operating point; empty for cascades.
         paid: of a cascade, whose ``choices`` are the models whose answers were returned.
     """
 
@@ -115,6 +116,7 @@ class Method:
     fit_s: float = 0.0
     decide_s: float = 0.0
     selected: str | None = None
+    weights: Floats = field(default_factory=lambda: np.empty(0))
     paid: Played | None = None
 
     def measured(self, quality: Floats, cost: Floats) -> tuple[Floats, Floats]:
@@ -266,6 +268,7 @@ class Fold:
         made = {
             "dataset_label": by_label(self.study.datasets, fit, quality, cost),
             "prompt_length": by_label(lengths, fit, quality, cost),
+            "topic": by_label(topic_label(self.study.outcomes.features), fit, quality, cost),
         }
         named = {PREFIX + k: self._apply(Guess(g.quality[self.rows], g.cost[self.rows])) for k, g in made.items()}
         named[PREFIX + "random"] = self._apply(by_chance(self.cost_hat, self.rng))
@@ -353,6 +356,7 @@ class Fold:
             regret_points=tuple(int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights),
             score=None if score is None else score[k:],
             fit_s=fit_s,
+            weights=weights[kept],
         )
 
     def method(self, choices: Choices, quality: Floats, cost: Floats) -> Method:

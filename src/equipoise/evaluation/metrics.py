@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.numerics.hull import ROUNDING, hull_cost
-from equipoise.types import Floats, Ints
+from equipoise.types import Bools, Floats, Ints
 
 
 def cost_at_quality_share(costs: Floats, qualities: Floats, best: tuple[float, float], share: float = 1.0) -> float:
@@ -51,6 +51,40 @@ def random_at_cost(cost: float, cheap: tuple[float, float], strong: tuple[float,
     span = strong[0] - cheap[0]
     share = float(np.clip((cost - cheap[0]) / span, 0.0, 1.0)) if span > 0 else 1.0
     return cheap[1] + share * (strong[1] - cheap[1])
+
+
+# ---------------------------------------------------------------- several objectives at once
+
+
+def goodness(values: Floats, low: float, high: float) -> Floats:
+    """Where costs or latencies lie between the highest (0) and the lowest (1) of single models, on a log scale."""
+    if not 0 < low < high:
+        return np.ones(np.shape(values))
+    share = (np.log(high) - np.log(np.maximum(values, low))) / (np.log(high) - np.log(low))
+    return np.asarray(np.clip(share, 0.0, 1.0), dtype=float)
+
+
+def pareto(points: Floats) -> Bools:
+    """Which of the points (n, k) no other beats. Higher is better in every column; the first of equals is kept."""
+    kept = np.ones(len(points), dtype=bool)
+    for i, point in enumerate(points):
+        as_good = np.all(points >= point, axis=1)
+        better = as_good & np.any(points > point, axis=1)
+        equal = np.flatnonzero(as_good & ~better)
+        kept[i] = not better.any() and equal[0] == i
+    return kept
+
+
+def hypervolume(points: Floats) -> float:
+    """Volume of [0, 1]^k, k of 1 to 3, that some point (n, k) is at least as good as, in every column."""
+    inside = np.clip(points[pareto(points)], 0.0, 1.0)
+    if not len(inside):
+        return 0.0
+    if inside.shape[1] == 1:
+        return float(inside.max())
+    order = inside[np.argsort(-inside[:, 0], kind="stable")]
+    depth = -np.diff(np.append(order[:, 0], 0.0))
+    return float(sum(d * hypervolume(order[: i + 1, 1:]) for i, d in enumerate(depth) if d > 0))
 
 
 # ---------------------------------------------------------------- two models: who gets the strong one

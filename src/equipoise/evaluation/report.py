@@ -52,6 +52,7 @@ def report_html(results: Results) -> str:
         "<h2>Routers and baselines</h2>",
         _routers(results),
         _cascades(results),
+        _picks(results),
         "<h2>Single models and limits</h2>",
         _singles(results),
         "<h2>Who gets the prompts</h2>",
@@ -150,6 +151,46 @@ def _cascades(results: Results) -> str:
         + _table(["", *(c.row.name for c in results.cascades)], by_set)
         + "<p><small>Change of quality in points, and cost over the router's, at both headline points.</small></p>"
     )
+
+
+def _picks(results: Results) -> str:
+    """Hypervolume of every method, and operating points of the best router to pick from."""
+    rows = [r for r in results.routers if r.objectives is not None]
+    if not rows:
+        return ""
+    volumes = [
+        _row([r.name, _n(o.hypervolume), _ci(o.gain, o.gain_ci)], "baseline" if r.is_baseline else "")
+        for r in rows
+        if (o := r.objectives) is not None
+    ]
+    best = max((r for r in shown(results) if r.objectives and r.objectives.picks), key=lambda r: r.aiq, default=None)
+    measured = ", ".join(rows[0].objectives.measured) if rows[0].objectives else ""
+    words = (
+        f"Share of the space of {measured} that the operating points cover; cost and latency count on a log scale "
+        "between the extremes of the single models. Gain: over the single models."
+    )
+    text = f"<h2>Objectives</h2>{_table(['', 'hypervolume', 'gain'], volumes)}<p><small>{words}</small></p>"
+    if best is None or best.objectives is None:
+        return text
+    head = ["cost_weight", "quality", "cost per prompt, USD", "latency, s", "on the frontier"]
+    body = [
+        _row(
+            [
+                f"{p.cost_weight:.6g}",
+                _n(p.quality),
+                _money(p.cost_usd),
+                _n(p.latency_s, 2),
+                "yes" if p.on_frontier else "",
+            ]
+        )
+        for p in best.objectives.picks
+    ]
+    how = (
+        f"Pick a row of router {html.escape(best.name)} and put its weight into the policy: "
+        "<code>policy: {type: cost_aware, form: linear, cost_weight: ...}</code>; or name a mean cost: "
+        "<code>policy: {type: budget, mean_cost_usd: ...}</code>."
+    )
+    return text + f"<h3>Pick a point</h3>{_table(head, body)}<p><small>{how}</small></p>"
 
 
 def _change(change: DatasetChange) -> str:

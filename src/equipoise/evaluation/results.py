@@ -9,6 +9,7 @@ from typing import Any
 from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.fold import FoldResult
 from equipoise.evaluation.metrics import Reliability
+from equipoise.evaluation.objectives import Objectives
 from equipoise.types import Floats, Strings
 
 
@@ -98,6 +99,7 @@ class RouterRow:
     frontier: Mapping[str, Floats]
     operating_points: float
     verdict: str
+    objectives: Objectives | None = None
 
     @property
     def is_baseline(self) -> bool:
@@ -227,4 +229,6 @@ def _plain_row(row: RouterRow) -> dict[str, Any]:
     out = _known_intervals(asdict(row))
     if row.reliability is not None:
         out["reliability"] = row.reliability._asdict()
+    if row.objectives is not None:
+        out["objectives"] = _known_intervals(out["objectives"]) | {"picks": [p._asdict() for p in row.objectives.picks]}
     return out

@@ -19,6 +19,7 @@ from equipoise.evaluation.bootstrap import (
     percentile_interval,
 )
 from equipoise.evaluation.fold import CONTROL, FoldResult, Method, Study
+from equipoise.evaluation.objectives import Objectives, objectives
 from equipoise.evaluation.results import AtBest, BudgetKept, DatasetRow, RouterRow
 from equipoise.evaluation.scoring import SHARES, FoldScore, Score, headline
 from equipoise.evaluation.verdict import Evidence, verdict
@@ -179,6 +180,7 @@ class _Row:
             frontier=_band([s.band for s in self.scores]) if self.study.priced else {},
             operating_points=self.mean(len(m.choices) for m in self.methods),
             verdict="",
+            objectives=self.objectives(),
             **self.curve_measures(),
             **self.honesty(),
             **self.shares(),
@@ -222,6 +224,12 @@ class _Row:
             "cost_share_at_best_quality": self.mean(metrics.cost_at_quality_share(*c) for c in curves),
             "cost_share_at_95": self.mean(metrics.cost_at_quality_share(*c, 0.95) for c in curves),
         }
+
+    def objectives(self) -> Objectives | None:
+        if not self.study.priced:
+            return None
+        bill = self.e.bills.get(self.name, 0.0)
+        return objectives(self.study, list(self.e.folds), self.name, bill=bill, test_share=self.e.test_share)
 
     def apgr(self) -> Difference | None:
         values = [s.apgr for s in self.scores if s.apgr is not None]
