@@ -116,4 +116,7 @@ def _picks(methods: list[Method], points: list[_Points]) -> tuple[Pick, ...]:
         found += np.stack([p.quality[at], p.cost_usd[at], latency], axis=1) / len(methods)
     known = found[:, :2] if np.isnan(found[:, 2]).any() else found
     best = metrics.pareto(known * np.array([1.0, -1.0, -1.0])[: known.shape[1]])
-    return tuple(Pick(float(w), *map(float, row), bool(b)) for w, row, b in zip(weights, found, best, strict=True))
+    return tuple(
+        Pick(float(w), float(q), float(c), float(waited), bool(kept))
+        for w, (q, c, waited), kept in zip(weights, found, best, strict=True)
+    )
