@@ -148,7 +148,7 @@ class CostModel:
         else:
             x = _columns(batch, self._reads)
             x -= self._centre
-            np.nan_to_num(x, copy=False, nan=0.0)
+            np.copyto(x, 0.0, where=~np.isfinite(x))
             predicted = x.dot(ready.slopes)
             np.maximum(predicted, -_FURTHEST, out=predicted)
             np.minimum(predicted, _FURTHEST, out=predicted)
