@@ -174,13 +174,17 @@ class Policy(ABC):
         del situation, picked
         return ()
 
-    def calibrate(self, situation: Situation, paid_usd: Floats) -> Self:
+    def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:
         """Set what must be learned from calibration data (a budget's multiplier, say). Returns self.
 
-        ``paid_usd`` is what every cell really cost, shape (n, m).
+        ``paid_usd`` is what every cell really cost, ``quality`` what it brought, shape (n, m).
         """
-        del situation, paid_usd
+        del situation, paid_usd, quality
         return self
+
+    def paid(self, cost_usd: float) -> None:
+        """Take note of what a request came to, in the order of requests. Most policies do not care."""
+        del cost_usd
 
     def state(self) -> State:
         """What calibration learned."""

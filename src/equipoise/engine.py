@@ -200,8 +200,9 @@ class Engine:
             expected.latency_s,
             estimates.mean == estimates.mean,
             list(outcomes.features.quality_requirement),
+            [m.name for m in self.models],
         )
-        self.policy.calibrate(situation, table.cost_usd[complete])
+        self.policy.calibrate(situation, table.cost_usd[complete], table.quality[complete])
         return self
 
     def analyze(self, request: Request) -> Features:

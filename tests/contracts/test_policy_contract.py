@@ -6,7 +6,7 @@ import pytest
 from equipoise import registry
 from equipoise.contracts import Situation
 
-REQUIRED = {"budget": "budget:mean_cost_usd=0.0011"}
+REQUIRED = {"budget": "budget:mean_cost_usd=0.0011", "paced": "paced:mean_cost_usd=0.0011"}
 POLICIES = sorted(registry.policies())
 
 
@@ -21,7 +21,7 @@ def situation(n=40, seed=0, *, allowed=None):
 def made(name):
     policy = registry.make_policy(REQUIRED.get(name, name))
     world = situation(200, 7)
-    return policy.calibrate(world, world.cost_usd)
+    return policy.calibrate(world, world.cost_usd, (np.random.default_rng(8).random((200, 4)) < world.quality) * 1.0)
 
 
 @pytest.mark.parametrize("name", POLICIES)

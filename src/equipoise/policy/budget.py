@@ -33,35 +33,17 @@ class Budget(Policy):
     _cheaper: float = field(default=-1.0, init=False, repr=False, compare=False)
     _share: float = field(default=1.0, init=False, repr=False, compare=False)
 
-    def calibrate(self, situation: Situation, paid_usd: Floats) -> Self:
+    def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:
         """Find the two multipliers and their mix by bisection on what the choices really cost.
 
         Raises:
             ConfigError: the budget is below what the cheapest choices cost.
         """
-        rows = np.arange(len(paid_usd))
-
-        def spent(multiplier: float) -> float:
-            pick = np.argmax(_utility(situation, multiplier), axis=1)
-            return float(paid_usd[rows, pick].mean())
-
-        low, high = 0.0, 1.0 / max(float(np.nanmax(situation.cost_usd)), 1e-12)
-        if spent(low) <= self.mean_cost_usd:
-            self._dearer, self._cheaper, self._share = low, low, 1.0
-            return self
-        while spent(high) > self.mean_cost_usd:
-            high *= 4.0
-            if high > 1e18:
-                raise ConfigError(
-                    f"policy 'budget': mean_cost_usd {self.mean_cost_usd:g} is below {spent(high):.3g}, "
-                    "what the cheapest choices cost; raise it"
-                )
-        for _ in range(80):
-            middle = 0.5 * (low + high)
-            low, high = (middle, high) if spent(middle) > self.mean_cost_usd else (low, middle)
-        dear, cheap = spent(low), spent(high)
+        del quality
+        low, high = bracket(situation, paid_usd, self.mean_cost_usd, self.name)
+        dear, cheap = (spent(situation, paid_usd, multiplier) for multiplier in (low, high))
         self._dearer, self._cheaper = low, high
-        self._share = 0.0 if dear <= cheap else (self.mean_cost_usd - cheap) / (dear - cheap)
+        self._share = 1.0 if low == high else (self.mean_cost_usd - cheap) / (dear - cheap) if dear > cheap else 0.0
         return self
 
     def choose(self, situation: Situation) -> Choice:
@@ -84,6 +66,36 @@ class Budget(Policy):
         meta = state.meta
         self._dearer, self._cheaper, self._share = meta["dearer"], meta["cheaper"], meta["share"]
         return self
+
+
+def bracket(situation: Situation, paid_usd: Floats, mean_cost_usd: float, name: str) -> tuple[float, float]:
+    """Two neighbouring multipliers: the first spends more than the promised mean, the second no more.
+
+    Both are 0 where the promise is no limit at all.
+
+    Raises:
+        ConfigError: the promise is below what the cheapest choices cost.
+    """
+    low, high = 0.0, 1.0 / max(float(np.nanmax(situation.cost_usd)), 1e-12)
+    if spent(situation, paid_usd, low) <= mean_cost_usd:
+        return low, low
+    while spent(situation, paid_usd, high) > mean_cost_usd:
+        high *= 4.0
+        if high > 1e18:
+            raise ConfigError(
+                f"policy '{name}': mean_cost_usd {mean_cost_usd:g} is below "
+                f"{spent(situation, paid_usd, high):.3g}, what the cheapest choices cost; raise it"
+            )
+    for _ in range(80):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if spent(situation, paid_usd, middle) > mean_cost_usd else (low, middle)
+    return low, high
+
+
+def spent(situation: Situation, paid_usd: Floats, multiplier: float) -> float:
+    """Mean cost of the choices at a multiplier, as it was really paid."""
+    pick = np.argmax(_utility(situation, multiplier), axis=1)
+    return float(paid_usd[np.arange(len(paid_usd)), pick].mean())
 
 
 def _utility(situation: Situation, multiplier: float) -> Floats:

@@ -1,0 +1,132 @@
+"""Policies that learn while they work, on streams and logs whose truth is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from equipoise.contracts import Situation
+from equipoise.errors import InputError
+from equipoise.policy.budget import Budget
+from equipoise.policy.cost_aware import CostAware
+from equipoise.policy.direct import Direct
+from equipoise.policy.paced import Paced
+
+COST = np.array([1.0, 3.0, 10.0])
+
+
+def situation(n: int, seed: int, *, cost: np.ndarray = COST, lift: float = 0.0) -> Situation:
+    """Estimates of three models; ``lift`` makes the dear model look better than it is on every prompt."""
+    rng = np.random.default_rng(seed)
+    quality = np.clip(rng.normal([0.4, 0.55, 0.7], 0.12, (n, 3)), 0.02, 0.98) + np.array([0.0, 0.0, lift])
+    spread = np.full((n, 3), 0.1)
+    return Situation(quality, spread, np.tile(cost, (n, 1)), spread, np.ones((n, 3), dtype=bool), ["medium"] * n)
+
+
+def run(policy: Paced, stream: Situation, *, billed: float = 1.0) -> np.ndarray:
+    """Serve a stream one request at a time; the bill of every request is ``billed`` times what was estimated."""
+    bills = []
+    for i in range(len(stream.quality)):
+        one = Situation(*(v[i : i + 1] for v in stream[:5]), ["medium"])
+        bill = billed * float((policy.choose(one).probability * one.cost_usd).sum())
+        policy.paid(bill)
+        bills.append(bill)
+    return np.array(bills)
+
+
+@pytest.mark.parametrize("promise", [2.0, 4.0, 7.0])
+def test_what_is_promised_is_spent_from_any_start(promise: float) -> None:
+    bills = run(Paced(mean_cost_usd=promise, pace=30), situation(1500, 1))
+    assert bills[300:].mean() == pytest.approx(promise, rel=0.05)
+
+
+def test_the_promise_is_kept_when_bills_are_twice_what_was_estimated() -> None:
+    before, after = situation(800, 2), situation(1000, 3)
+    paced = Paced(mean_cost_usd=4.0, pace=30).calibrate(before, before.cost_usd)
+    fixed = Budget(mean_cost_usd=4.0).calibrate(before, before.cost_usd)
+    assert run(paced, before).mean() == pytest.approx(4.0, rel=0.06)
+    assert run(paced, after, billed=2.0)[200:].mean() == pytest.approx(4.0, rel=0.06)
+    assert 2 * (fixed.choose(after).probability * after.cost_usd).sum(axis=1).mean() > 7.5
+
+
+def test_prompts_that_all_look_hard_raise_the_price_and_not_the_spending() -> None:
+    attack = situation(1200, 4, lift=0.4)
+    paced = Paced(mean_cost_usd=3.0, pace=30).calibrate(situation(600, 5), situation(600, 5).cost_usd)
+    calm = paced.price
+    fixed = CostAware(form="linear", cost_weight=calm)
+    assert (fixed.choose(attack).probability * attack.cost_usd).sum(axis=1).mean() > 8.0
+    assert run(paced, attack).mean() < 3.0 * 1.25
+    assert paced.price > 1.8 * calm
+
+
+def test_one_enormous_bill_does_not_end_all_spending() -> None:
+    paced = Paced(mean_cost_usd=4.0, pace=30).calibrate(situation(600, 5), situation(600, 5).cost_usd)
+    calm = paced.price
+    paced.paid(1e9)
+    assert calm < paced.price < 2 * calm
+
+
+def test_the_price_survives_state() -> None:
+    paced = Paced(mean_cost_usd=4.0)
+    run(paced, situation(50, 6))
+    assert Paced(mean_cost_usd=4.0).restore(paced.state()).price == paced.price
+
+
+# ---------------------------------------------------------------- learning the decision itself
+
+WEIGHT = 0.02
+
+
+def outcomes(n: int, seed: int) -> tuple[Situation, np.ndarray]:
+    """Estimates that overrate the dear model by a third, and what really came out."""
+    truth = situation(n, seed)
+    quality = (np.random.default_rng([seed, 9]).random((n, 3)) < truth.quality).astype(float)
+    return truth._replace(quality=truth.quality + np.array([0.0, 0.0, 0.35])), quality
+
+
+def utility(policy: Direct | CostAware, seen: Situation, quality: np.ndarray) -> float:
+    worth = quality - WEIGHT * seen.cost_usd
+    return float((policy.choose(seen).probability * worth).sum(axis=1).mean())
+
+
+def test_least_regret_corrects_what_estimates_get_wrong() -> None:
+    (known, quality), (new, result) = outcomes(1500, 1), outcomes(4000, 2)
+    plain = CostAware(form="linear", cost_weight=WEIGHT)
+    direct = Direct(cost_weight=WEIGHT).calibrate(known, known.cost_usd, quality)
+    assert utility(direct, new, result) > utility(plain, new, result) + 0.015
+
+
+def test_a_log_of_single_outcomes_teaches_nearly_as_much() -> None:
+    (known, quality), (new, result) = outcomes(4000, 3), outcomes(4000, 2)
+    rng = np.random.default_rng(0)
+    chosen = rng.integers(0, 3, len(quality))
+    rows = np.arange(len(quality))
+    reward = quality[rows, chosen] - WEIGHT * known.cost_usd[rows, chosen]
+    logged = Direct(cost_weight=WEIGHT).learn_logged(known, chosen, reward, np.full(len(quality), 1 / 3))
+    assert utility(logged, new, result) > utility(CostAware(form="linear", cost_weight=WEIGHT), new, result) + 0.01
+
+
+def test_with_right_estimates_little_is_changed() -> None:
+    known, new = situation(800, 7), situation(4000, 8)
+    quality, result = (
+        (np.random.default_rng(s).random(v.quality.shape) < v.quality) * 1.0 for s, v in ((1, known), (2, new))
+    )
+    direct = Direct(cost_weight=WEIGHT).calibrate(known, known.cost_usd, quality)
+    plain = CostAware(form="linear", cost_weight=WEIGHT)
+    assert utility(direct, new, result) > utility(plain, new, result) - 0.01
+
+
+def test_corrections_follow_the_models_and_not_their_places() -> None:
+    (known, quality), (new, _) = outcomes(1500, 1), outcomes(500, 2)
+    names = ("small", "middle", "large")
+    direct = Direct(cost_weight=WEIGHT).calibrate(known._replace(models=names), known.cost_usd, quality)
+    turned = Situation(*(v[:, ::-1] for v in new[:5]), new.requirement, names[::-1])
+    straight = direct.choose(new._replace(models=names)).probability
+    assert np.array_equal(direct.choose(turned).probability[:, ::-1], straight)
+    assert 0.05 < straight[:, 2].mean() < 0.95
+
+
+def test_a_log_without_probabilities_is_refused() -> None:
+    known = situation(10, 1)
+    with pytest.raises(InputError, match="log probabilities"):
+        Direct().learn_logged(known, np.zeros(10, dtype=int), np.ones(10), np.zeros(10))
