@@ -139,12 +139,15 @@ def nested(world: World, router: str, say: Callable[[str], None]) -> None:
             unknown[name].append(final[setting][foreign])
             known[name].append(final[setting][~foreign])
         say(f"  part {i}: {chosen}")
+    say(f"{router}: points above the best single model, with standard errors over parts")
     for name, found in (("left-out data sets", unknown), ("random prompts", known)):
-        means = ", ".join(f"{which} {100 * np.mean([p.mean() for p in parts]):+.2f}" for which, parts in found.items())
-        apart = np.array([c.mean() - s.mean() for c, s in zip(found["chosen"], found["shipped"], strict=True)]) * 100
-        error = apart.std(ddof=1) / len(apart) ** 0.5
-        say(f"{router}, {name}, points above the best single model: {means}")
-        say(f"    chosen minus shipped {apart.mean():+.2f}, standard error over parts {error:.2f}")
+        of_parts = {which: 100 * np.array([gain.mean() for gain in parts]) for which, parts in found.items()}
+        of_parts["chosen minus shipped"] = of_parts["chosen"] - of_parts["shipped"]
+        say(f"  {name}: " + ", ".join(f"{which} {_with_error(values)}" for which, values in of_parts.items()))
+
+
+def _with_error(values: Floats) -> str:
+    return f"{values.mean():+.2f} ({values.std(ddof=1) / len(values) ** 0.5:.2f})"
 
 
 def main() -> None:
