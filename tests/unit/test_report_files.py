@@ -6,15 +6,18 @@ import json
 import math
 from collections import defaultdict
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from equipoise.errors import InputError, NotEnoughData, PriceError, UnknownName
+from equipoise.contracts import Router
+from equipoise.errors import InputError, MissingExtra, NotEnoughData, PriceError, UnknownName
 from equipoise.evaluation import Results, evaluate
 from equipoise.evaluation.files import staged, write_evaluation
-from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table
+from equipoise.types import Outcomes
+from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, SubjectMeans, build, made_table
 
 QUICK = {**OPTIONS, "analyzer": SubjectAnalyzer(), "replicates": 50}
 TABLE = made_table(prompts=500, structure=0.25)
@@ -213,3 +216,21 @@ def test_bad_input_is_named_before_any_work() -> None:
         evaluate(TABLE, routers=["subject", "subject"], **QUICK)
     with pytest.raises(InputError, match="seeds"):
         evaluate(TABLE, routers=["subject"], seeds=0, **QUICK)
+
+
+def test_a_router_whose_extra_is_missing_is_left_out_with_a_note_and_the_others_are_evaluated() -> None:
+    class Heavy(SubjectMeans):
+        name = "heavy"
+
+        def fit(self, outcomes: Outcomes) -> Self:
+            raise MissingExtra("torch", "router 'heavy'")
+
+    def made(spec: Any) -> Router:
+        return Heavy() if spec == "heavy" else build(spec)
+
+    quick = {**QUICK, "build": made, "replicates": 5}
+    found = evaluate(TABLE, routers=["heavy", "subject"], seeds=1, **quick)
+    assert "subject" in {r.name for r in found.routers} and "heavy" not in {r.name for r in found.routers}
+    assert any(n.startswith("router heavy is left out: router 'heavy' needs the extra 'torch'") for n in found.notes)
+    with pytest.raises(NotEnoughData, match="no router could be fitted: heavy: .* needs the extra 'torch'"):
+        evaluate(TABLE, routers=["heavy"], seeds=1, **quick)

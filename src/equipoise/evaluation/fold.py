@@ -13,7 +13,7 @@ from equipoise.cascades.lesson import expected_quality
 from equipoise.cascades.play import Played
 from equipoise.cascades.pool import Pool
 from equipoise.contracts import Router
-from equipoise.errors import NotEnoughData
+from equipoise.errors import MissingExtra, NotEnoughData
 from equipoise.evaluation import metrics
 from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label, topic_label
 from equipoise.evaluation.climbing import Climb, Ground, climb
@@ -129,7 +129,7 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldResult:
-    """What one fold found; ``skipped`` names the routers that had too little data, with the reason."""
+    """What one fold found; ``skipped`` names the routers that could not be fitted, with the reason."""
 
     split: Split
     best_single: int
@@ -148,7 +148,7 @@ def run_fold(study: Study, split: Split) -> FoldResult:
     for name, spec in study.routers:
         try:
             methods[name] = fold.router(spec)
-        except NotEnoughData as error:
+        except (NotEnoughData, MissingExtra) as error:
             skipped[name] = str(error)
     winner = max(methods, key=lambda name: methods[name].area) if methods else None
     if winner is not None and len(methods) > 1:
@@ -297,7 +297,7 @@ class Fold:
         )
         try:
             router, fit_s = self._fitted(self.study.routers[0][1], dealt)
-        except NotEnoughData:
+        except (NotEnoughData, MissingExtra):
             return None
         return self._apply(Guess(self._estimates(router, self.batch)[0], self.cost_hat), fit_s=fit_s)
 

@@ -35,6 +35,7 @@ TERMS = (
     ("QNC", "least cost of an operating point as good as the best single model, over that model's cost"),
     ("saving", "cost saved at the cheapest operating point that matched the best single model on calibration prompts"),
     ("95 %", "cost of 95 % of the best single model's quality, over that model's cost"),
+    ("p", "two-sided, of AIQ over zero (without prices, of the gain), corrected over all routers by Holm's method"),
     ("APGR", "two models: share of the quality gap recovered, averaged over all shares of strong calls; chance is 0.5"),
     ("CPT", "two models: share of strong calls that recovers 50 or 80 % of the gap"),
 )
@@ -105,7 +106,7 @@ def _routers(results: Results) -> str:
         head += ["AIQ", "over zero", "QNC", "95 %", "saving"]
     if len(results.models) == 2:
         head += ["APGR", "CPT 50", "CPT 80"]
-    head += ["decision, µs", "fit, s"]
+    head += ["p, corrected", "decision, µs", "fit, s"]
     body = [_row([r.name, *_cells(r, results)], "baseline" if r.is_baseline else "") for r in results.routers]
     terms = "; ".join(f"<b>{a}</b> {b}" for a, b in TERMS)
     return _table(head, body) + f"<p><small>{terms}.</small></p>"
@@ -205,7 +206,7 @@ def _cells(row: RouterRow, results: Results) -> list[str]:
         cells += [_n(row.aiq), _ci(row.delta_aiq, row.delta_aiq_ci), _n(row.qnc), _n(row.cost_share_at_95), saving]
     if len(results.models) == 2:
         cells += [_n(row.apgr), _n(row.cpt50), _n(row.cpt80)]
-    return [*cells, _n(row.decide_us_p50, 0), _n(row.fit_s, 2)]
+    return [*cells, _n(row.p_holm), _n(row.decide_us_p50, 0), _n(row.fit_s, 2)]
 
 
 def _singles(results: Results) -> str:
