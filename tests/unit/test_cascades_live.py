@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from equipoise.cascades.checks import verification
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.live import Checked, Given, climb
 from equipoise.engine import Engine
@@ -150,6 +151,25 @@ async def test_a_check_that_fails_is_not_trusted() -> None:
 
     returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": broken})
     assert len(returned.asked) == 2 and "went away" in returned.notes[0]
+
+
+async def test_a_model_can_verify_its_own_answer_and_a_judge_anothers() -> None:
+    asked: list[tuple[str, int]] = []
+
+    async def ask(model: str, text: str, samples: int) -> list[Given]:
+        asked.append((model, samples))
+        assert "What is 2 + 2?" in text
+        said = ["Yes.", "**yes**, it is", "no", "hard to say"] if "5" not in text else ["No"] * 4
+        return [Given(model=model, text=t, cost_usd=0.25) for t in said[:samples]]
+
+    own = verification(ask, "What is 2 + 2?", samples=4)
+    assert await own(Given(model="cheap", text="4")) == (0.625, 1.0)
+    assert await own(Given(model="cheap", text="5")) == (0.0, 1.0)
+    judged = verification(ask, "What is 2 + 2?", samples=1, judge="dear")
+    steps = (Step(model="cheap", test="self_check", accept_at=0.7), Step(model="dear", test="self_check"))
+    returned = await climb(decision(*steps), Models(cheap=["4"]), checks={"self_check": judged})
+    assert returned.answer.text == "4" and returned.score == 1.0 and returned.cost_usd == 1.25
+    assert asked == [("cheap", 4), ("cheap", 4), ("dear", 1)]
 
 
 @pytest.mark.parametrize(
