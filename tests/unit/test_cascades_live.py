@@ -19,9 +19,10 @@ from equipoise.types import Candidate, Constraints, Decision, Estimate, Plan, St
 from tests.sampled import sampled_table
 
 COST = {"cheap": 1.0, "middle": 3.0, "dear": 10.0}
+NO_LIMITS = Constraints()
 
 
-def decision(*steps: Step, limits: Constraints = Constraints(), fallback: tuple[str, ...] = ()) -> Decision:
+def decision(*steps: Step, limits: Constraints = NO_LIMITS, fallback: tuple[str, ...] = ()) -> Decision:
     plan = Plan(model=steps[0].model, fallback=fallback, steps=steps if len(steps) > 1 or steps[0].samples > 1 else ())
     candidates = tuple(
         Candidate(model=name, quality=Estimate(0.5, 0.1), cost_usd=usd, latency_s=1.0) for name, usd in COST.items()
@@ -51,7 +52,8 @@ class Models:
         said = self.says[name]
         if isinstance(said, Exception):
             raise said
-        return [Given(model=name, text=t, cost_usd=COST[name], latency_s=1.0, kept=f"{name}:{t}") for t in said[:samples]]
+        usd = COST[name]
+        return [Given(model=name, text=t, cost_usd=usd, latency_s=1.0, kept=f"{name}:{t}") for t in said[:samples]]
 
 
 def lost(name: str) -> ProviderError:

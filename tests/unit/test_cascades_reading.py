@@ -23,7 +23,10 @@ def same(*replies: str) -> list[int]:
         ("1,200", "1200.0"),
         ("Answer: yes", "Yes, it is a leap year."),
         ('{"from": "Oslo", "n": 3}', 'Here you are:\n```json\n{"n": "3", "from": "oslo"}\n```'),
-        ("def f(a, b):\n    return a + b", 'Sure:\n```python\ndef f(x: int, y: int):\n    """Adds."""\n    return x + y\n```'),
+        (
+            "def f(a, b):\n    return a + b",
+            'Sure:\n```python\ndef f(x: int, y: int):\n    """Adds."""\n    return x + y\n```',
+        ),
         ("We add: 3 + 4 = 7.\nAnswer: 7", "7"),
     ],
 )
