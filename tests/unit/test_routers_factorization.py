@@ -112,7 +112,8 @@ def test_constant_features_leave_the_levels(router):
             for name in ("embedding", "structure", "linguistic")}  # fmt: skip
     alike = {"domain": np.full(240, "general", dtype=object), "words": np.full(240, 9.0)}
     sizes = {"input_tokens": np.full(240, 9.0), "output_tokens": np.full(240, 9.0)}
-    features = dataclasses.replace(world.features, **same, **alike, **sizes)
+    words = world.features.lexical.take(np.zeros(240, dtype=np.int64))
+    features = dataclasses.replace(world.features, **same, **alike, **sizes, lexical=words)
     router = make_router(router).fit(dataclasses.replace(world, features=features))
     mean = router.predict_batch(features.take(np.arange(3)), MODELS).mean
     assert mean == pytest.approx(np.broadcast_to(world.quality.mean(axis=0), (3, 3)), abs=0.03)
@@ -128,9 +129,11 @@ def test_a_model_that_was_never_measured_is_a_stranger(router):
     assert np.isnan(make_router(router).fit(world).predict_batch(make_batch([0]), stranger).mean).all()
 
 
-def test_dense_weights_taken_apart_give_the_same_products():
+def test_a_projection_gives_the_products_without_the_rows():
     batch = make_batch([0, 1] * 30, seed=4)
-    dense = Dense.fit(batch, "test")
-    weights = np.random.default_rng(4).normal(size=(dense.matrix(batch).shape[1], 2))
-    apart = sum(fitted.view.raw(batch) @ fitted.fitted.weights + fitted.fitted.bias for fitted in dense.views(weights))
-    assert apart == pytest.approx(dense.matrix(batch) @ weights, abs=1e-3)
+    for known in (batch, dataclasses.replace(batch, form=np.random.default_rng(4).random((60, 5)).astype(np.float32))):
+        dense = Dense.fit(known, "test")
+        x = dense.matrix(known)
+        weights = np.random.default_rng(4).normal(size=(x.shape[1], 2))
+        found, trust = dense.project(weights, None).apply(known)
+        assert found == pytest.approx(x @ weights, abs=1e-3) and trust is None

@@ -1,67 +1,105 @@
-"""Embedding and structure side by side in one dense matrix, and weights on it taken apart again."""
+"""Embedding, structure and topics side by side in one dense matrix, and what was fitted on it as a map from prompts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.errors import NotEnoughData
-from equipoise.numerics.views import FittedView, Semantic, Structural, View
+from equipoise.numerics.coordinates import Coordinates
+from equipoise.numerics.folded import Folded
+from equipoise.numerics.novelty import Novelty
+from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, Lexical, Semantic, Structural
 from equipoise.types import FeatureBatch, Floats, Singles
 
+# Columns of structure are few and those of topics short: they weigh more, so that one penalty fits all.
+_STRUCTURE_WEIGHT, _TOPIC_WEIGHT = 3.0, 4.0
 
-@dataclass(slots=True)
+
+@dataclass(frozen=True, slots=True)
 class Dense:
-    """The two dense views as one: columns are standardised, and structure weighs more, since it has fewer of them."""
+    """How prompts become rows: standardised embedding, bent structure and form, topics of the words."""
 
-    semantic: Semantic = field(default_factory=Semantic)
-    structural: Structural = field(default_factory=Structural)
-
-    WEIGHT: ClassVar[float] = 3.0
+    semantic: Semantic
+    structural: Structural
+    coordinates: Coordinates
 
     @classmethod
     def fit(cls, batch: FeatureBatch, router: str) -> Self:
-        """Learn the standardisation.
+        """Learn scales, bends and topics.
 
         Raises:
-            NotEnoughData: in the name of ``router``: embedding or structure is missing, or not finite.
+            NotEnoughData: in the name of ``router``: a feature is missing or not finite.
         """
-        for name in ("embedding", "structure"):
-            values: Singles | None = getattr(batch, name)
-            if values is None or not len(values):
-                raise NotEnoughData(f"router '{router}' needs prompts with the feature '{name}'; analyse them with it")
-            if not np.isfinite(values).all():
-                raise NotEnoughData(f"router '{router}': the feature '{name}' holds NaN or infinity; analyse again")
-        return cls(Semantic().fit_basis(batch), Structural().fit_basis(batch))
+        coordinates = Coordinates.fit(batch, router)
+        return cls(Semantic().fit_basis(batch), Structural().fit_basis(widened(batch)), coordinates)
 
     def matrix(self, batch: FeatureBatch) -> Singles:
         """The rows, shape (n, d)."""
-        parts = (self.semantic.matrix(batch), self.WEIGHT * self.structural.matrix(batch))
+        parts = (
+            self.semantic.matrix(batch),
+            _STRUCTURE_WEIGHT * self.structural.matrix(widened(batch)),
+            _TOPIC_WEIGHT * self.coordinates.points(batch).topics,
+        )
         return np.concatenate(parts, axis=1).astype(np.float32)
 
-    def views(self, weights: Floats) -> list[FittedView]:
-        """Weights (d, k) on the matrix, as weights on unscaled features that ``numerics.folded`` can apply."""
-        width = len(self.semantic.scale)
-        parts: tuple[tuple[View, Floats], ...] = (
-            (self.semantic, weights[:width]),
-            (self.structural, self.WEIGHT * weights[width:]),
+    def project(self, weights: Floats, novelty: Novelty | None) -> Projection:
+        """Products of the rows with weights (d, k), without the rows."""
+        semantic, structure = np.cumsum((len(self.semantic.scale), len(self.structural.scale)))
+        topics = _TOPIC_WEIGHT * self.coordinates.topics @ weights[structure:]
+        words = Lexical().restore({"column": self.coordinates.column, "idf": self.coordinates.idf})
+        return Projection.of(
+            (
+                FittedView(self.semantic, self.semantic.fitted(weights[:semantic]), 0.0),
+                FittedView(
+                    self.structural, self.structural.fitted(_STRUCTURE_WEIGHT * weights[semantic:structure]), 0.0
+                ),
+                FittedView(words, words.fitted(topics), 0.0),
+            ),
+            novelty,
         )
-        return [FittedView(view, view.fitted(part.astype(np.float64)), 0.0) for view, part in parts]
+
+
+class Projection(NamedTuple):
+    """A linear map from a prompt to k numbers, ready for single prompts."""
+
+    views: tuple[FittedView, ...]
+    folded: Folded
+
+    @classmethod
+    def of(cls, views: Sequence[FittedView], novelty: Novelty | None) -> Self:
+        """From fitted views."""
+        return cls(tuple(views), Folded.of(views, np.eye(views[0].fitted.weights.shape[1]), novelty))
+
+    def apply(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
+        """The k numbers, shape (n, k), and the novelty guard's trust, shape (n, 1)."""
+        out, trust = self.folded.apply(widened(batch))
+        return out + self.folded.bias, trust
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
         """What was learned, under names that stand beside a router's own."""
-        views = (self.semantic, self.structural)
-        return {f"{view.name}/{key}": value for view in views for key, value in view.arrays().items()}
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for fitted in self.views:
+            own = {**fitted.view.arrays(), "weights": fitted.fitted.weights, "bias": fitted.fitted.bias}
+            arrays |= {f"{fitted.view.name}/{key}": value for key, value in own.items()}
+        return arrays
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, Any]) -> Self:
-        """The inverse of ``arrays``."""
+    def restore(cls, arrays: Mapping[str, Any], novelty: Novelty | None) -> Self | None:
+        """The inverse of ``arrays``; None where nothing was learned."""
+        views = []
+        for name, view in VIEWS.items():
+            own = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(name + "/")}
+            if own:
+                views.append(FittedView(view().restore(own), FittedWeights(own["weights"], own["bias"]), 0.0))
+        return cls.of(views, novelty) if views else None
 
-        def own(name: str) -> dict[str, Any]:
-            return {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(name + "/")}
 
-        return cls(Semantic().restore(own("embedding")), Structural().restore(own("structure")))
+def widened(batch: FeatureBatch) -> FeatureBatch:
+    """The prompts with their form beside their structure, where it is known."""
+    if batch.form is None or batch.structure is None:
+        return batch
+    return replace(batch, structure=np.concatenate([batch.structure, batch.form], axis=1))

@@ -1,4 +1,4 @@
-"""What is known of a prompt as groups of standardised numbers: meaning, structure, language, labels."""
+"""What is known of a prompt as groups of standardised numbers: meaning, shape, language, labels."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def raw_groups(batch: FeatureBatch, router: str, *, refuse: bool = True) -> tupl
         _one_hot(batch.urgency, _URGENCIES),
     ]
     language = np.log1p(np.maximum(batch.linguistic, 0.0))
-    parts = (batch.embedding, batch.structure, language, np.concatenate(labels, axis=1))
+    shape = batch.structure if batch.form is None else np.concatenate([batch.structure, batch.form], axis=1)
+    parts = (batch.embedding, shape, language, np.concatenate(labels, axis=1))
     raw = np.concatenate(parts, axis=1).astype(np.float32)
     if not refuse:
         np.nan_to_num(raw, copy=False, nan=0.0, posinf=0.0, neginf=0.0)

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from equipoise.numerics.clusters import k_means
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.stacking import spreads
 from equipoise.types import Estimates, FeatureBatch, Floats, Ints, Model, Outcomes, State, Votes
 
 # Observations that a fitted level is worth.
@@ -88,16 +89,7 @@ class Roster:
         """
         rows = np.flatnonzero(~np.isnan(held_out).any(axis=1))
         residual = outcomes.quality[rows] - held_out[rows]
-        cell = _cells(outcomes.features.take(rows))
-        seen = ~np.isnan(residual)
-        size = np.stack([np.bincount(cell, seen[:, j]) for j in range(len(self))], axis=1)
-        filled = np.where(seen, residual, 0.0)
-        total = np.stack([np.bincount(cell, filled[:, j], len(size)) for j in range(len(self))], axis=1)
-        count = np.maximum(seen.sum(axis=0), 1)
-        noise = np.square(filled).sum(axis=0) / count
-        mean = total / np.maximum(size, 1)
-        beyond = (size * np.square(mean)).sum(axis=0) / count - noise * (size > 0).sum(axis=0) / count
-        self.spread = np.sqrt(np.maximum(beyond, 0.0) + noise / (count + 1) + 1e-4)
+        self.spread = spreads(residual, ~np.isnan(residual), _cells(outcomes.features.take(rows)))
 
     def estimates(
         self, deviation: Floats, batch: FeatureBatch, models: Sequence[Model], trust: Floats | None = None

@@ -10,9 +10,8 @@ from annotated_types import Ge, MinLen
 
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.crossfit import LossOf, cross_fit
-from equipoise.numerics.dense import Dense
+from equipoise.numerics.dense import Dense, Projection
 from equipoise.numerics.deviating import Deviating
-from equipoise.numerics.folded import Folded
 from equipoise.numerics.lowrank import (
     Factors,
     Few,
@@ -33,7 +32,7 @@ from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Sing
 class Factorization(Deviating):
     """A model's strength on a prompt is its bias plus the product of a few factors of both.
 
-    The factors of a prompt are linear in its embedding and structure, those of a model are its own
+    The factors of a prompt are linear in its embedding, structure and topics, those of a model are its own
     (EmbedLLM, arXiv 2410.02223). Outcomes are fitted by cross entropy; votes between two models by the
     Bradley-Terry likelihood of the difference of their strengths (RouteLLM, arXiv 2406.18665), and quality
     then is the chance of being preferred to a model of the pool. What all models share and what is a
@@ -48,40 +47,41 @@ class Factorization(Deviating):
     """
 
     name = "factorization"
-    needs = frozenset({"embedding", "structure"})
+    needs = frozenset({"embedding", "structure", "form", "lexical"})
 
     rank: Annotated[int, Ge(1)] = 8
     penalties: Annotated[tuple[float, ...], MinLen(1)] = (15.0, 30.0, 60.0)
     folds: Annotated[int, Ge(2)] = 3
     min_rows: Annotated[int, Ge(8)] = 20
 
-    _dense: Dense = field(default_factory=Dense, init=False, repr=False, compare=False)
-    _factors: Factors | None = field(default=None, init=False, repr=False, compare=False)
-    _rivals: Factors | None = field(default=None, init=False, repr=False, compare=False)
-    _folded: Folded | None = field(default=None, init=False, repr=False, compare=False)
+    _projection: Projection | None = field(default=None, init=False, repr=False, compare=False)
+    _model: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
+    _bias: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
+    _rivals: tuple[Floats, Floats] | None = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Fit by cross entropy; shrink by what held-out prompts show."""
-        outcomes = measured_only(outcomes)
+        self._settle(*self._fit_outcomes(measured_only(outcomes)))
+        return self
+
+    def _fit_outcomes(self, outcomes: Outcomes) -> tuple[Dense, Factors]:
         self._refuse_few(len(outcomes), self.min_rows)
-        self._dense = Dense.fit(outcomes.features, self.name)
-        quality = outcomes.quality
-        self._roster, self._rivals = Roster.of(outcomes), None
+        dense, quality = Dense.fit(outcomes.features, self.name), outcomes.quality
         factors, held_out = self._cross_fit(
-            self._dense.matrix(outcomes.features),
+            dense.matrix(outcomes.features),
             outcomes.groups,
             lambda rows: outcome_loss(quality[rows]),
             level_bias(quality),
         )
+        self._roster, self._rivals = Roster.of(outcomes), None
         self._shrink(sigmoid(held_out), outcomes)
-        self._get_ready(factors)
-        return self
+        return dense, factors
 
     def fit_votes(self, votes: Votes) -> Self:
         """Fit by Bradley-Terry. Contradictory votes weigh against each other."""
         self._refuse_few(len(votes), self.min_rows, "votes")
-        self._dense = Dense.fit(votes.features, self.name)
-        x, m = self._dense.matrix(votes.features), len(votes.models)
+        dense = Dense.fit(votes.features, self.name)
+        x, m = dense.matrix(votes.features), len(votes.models)
 
         def loss_of(rows: Ints) -> Loss:
             place = np.full(len(x), -1)
@@ -91,9 +91,9 @@ class Factorization(Deviating):
             return vote_loss(row[v], votes.first[v], votes.second[v], votes.score[v], (len(rows), m))
 
         factors, held_out = self._cross_fit(x, votes.groups, loss_of, np.zeros(m))
-        self._rivals, self._blend = factors, Blend(1.0, 1.0)
+        self._rivals, self._blend = (factors.model, factors.bias), Blend(1.0, 1.0)
         self._roster = Roster.voted(votes, win_rate(held_out, held_out))
-        self._get_ready(factors)
+        self._settle(dense, factors)
         return self
 
     def _cross_fit(self, x: Singles, groups: Ints, loss_of: LossOf, bias: Floats) -> tuple[Factors, Floats]:
@@ -107,48 +107,41 @@ class Factorization(Deviating):
 
         return cross_fit(groups, self.folds, self.penalties, fit, strength, loss_of)
 
-    def _get_ready(self, factors: Factors) -> None:
-        """Fold what was learned into what predicts: strengths of the models, then of the rivals."""
-        self._factors = factors
-        model = factors.model if self._rivals is None else np.concatenate([factors.model, self._rivals.model])
-        views = self._dense.views(factors.prompt @ model.T)
-        self._folded = Folded.of(views, np.eye(len(model)), self._roster.novelty)
+    def _settle(self, dense: Dense, factors: Factors) -> None:
+        self._projection = dense.project(factors.prompt, self._roster.novelty)
+        self._model, self._bias = factors.model, factors.bias
 
     def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
-        if self._folded is None or self._factors is None:
+        if self._projection is None:
             return None
-        out, trust = self._folded.apply(batch)
-        strength = out + self._folded.bias
-        m = len(self._factors.bias)
-        own = strength[:, :m] + self._factors.bias
+        scores, trust = self._projection.apply(batch)
+        own = scores @ self._model.T + self._bias
         if self._rivals is None:
             return sigmoid(own), trust
-        return win_rate(own, strength[:, m:] + self._rivals.bias), trust
+        return win_rate(own, scores @ self._rivals[0].T + self._rivals[1]), trust
 
     def _widen(self) -> None:
-        if self._factors is not None:
-            self._append(self._factors.model.mean(axis=0), float(self._factors.bias.mean()))
+        if self._projection is not None:
+            self._append(self._model.mean(axis=0), float(self._bias.mean()))
 
     def _append(self, model: Floats, bias: float) -> None:
-        assert self._factors is not None
-        prompt, known, biases = self._factors
-        self._get_ready(Factors(prompt, np.concatenate([known, model[None]]), np.append(biases, bias)))
+        self._model, self._bias = np.concatenate([self._model, model[None]]), np.append(self._bias, bias)
 
     def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
         """Give one more model factors of its own; those of prompts and of other models stay."""
         seen = np.flatnonzero(~np.isnan(quality))
-        if self._factors is None or not len(seen):
+        if self._projection is None or not len(seen):
             return super().add_model(model, features, quality, benchmark=benchmark)
         self.without(model)
         features = features.take(seen)
-        scores = self._dense.matrix(features) @ self._factors.prompt
+        scores, _ = self._projection.apply(features)
         few = Few(
             np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
             np.zeros(len(seen)),
             quality[seen],
             None if benchmark is None else benchmark[seen],
         )
-        own = newcomer(few, np.concatenate([self._factors.model, self._factors.bias[:, None]], axis=1))
+        own = newcomer(few, np.concatenate([self._model, self._bias[:, None]], axis=1))
         self._roster.add(model)
         self._append(own[:-1], float(own[-1]))
         self._admit(model, features, benchmark)
@@ -157,9 +150,8 @@ class Factorization(Deviating):
     def without(self, model: str) -> Self:
         """Forget a model's factors; where votes were learned from, it stays a rival that others are compared with."""
         gone = self._roster.drop(model)
-        if gone is not None and self._factors is not None:
-            prompt, known, bias = self._factors
-            self._get_ready(Factors(prompt, np.delete(known, gone, axis=0), np.delete(bias, gone)))
+        if gone is not None and self._projection is not None:
+            self._model, self._bias = np.delete(self._model, gone, axis=0), np.delete(self._bias, gone)
         return self
 
     def explain(self, features: Features) -> tuple[str, ...]:
@@ -173,26 +165,20 @@ class Factorization(Deviating):
     def state(self) -> State:
         """Factors of prompts and models, shrinkage and guard."""
         roster = self._roster.state()
-        arrays = dict(roster.arrays)
-        if self._factors is not None:
-            arrays |= self._dense.arrays()
-            arrays |= {f"factors/{name}": part for name, part in self._factors._asdict().items()}
+        arrays = {**roster.arrays, "model": self._model, "model_bias": self._bias}
+        if self._projection is not None:
+            arrays |= self._projection.arrays()
         if self._rivals is not None:
-            arrays |= {"rivals/model": self._rivals.model, "rivals/bias": self._rivals.bias}
+            arrays["rivals"], arrays["rivals_bias"] = self._rivals
         return State(arrays, {**roster.meta, "blend": list(self._blend)})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
         a = state.arrays
-        self._roster = Roster.restore(a, state.meta)
-        self._blend = Blend(*state.meta["blend"])
-        self._factors = self._rivals = self._folded = None
-        if "factors/prompt" in a:
-            self._dense = Dense.restore(a)
-            factors = Factors(*(a[f"factors/{name}"] for name in Factors._fields))
-            if "rivals/model" in a:
-                self._rivals = Factors(factors.prompt, a["rivals/model"], a["rivals/bias"])
-            self._get_ready(factors)
+        self._roster, self._blend = Roster.restore(a, state.meta), Blend(*state.meta["blend"])
+        self._projection = Projection.restore(a, self._roster.novelty)
+        self._model, self._bias = a["model"], a["model_bias"]
+        self._rivals = (a["rivals"], a["rivals_bias"]) if "rivals" in a else None
         return self
 
 

@@ -52,7 +52,7 @@ class Neural(Deviating):
     """
 
     name = "neural"
-    needs = frozenset({"embedding", "structure", "linguistic"})
+    needs = frozenset({"embedding", "structure", "form", "linguistic"})
 
     hidden: Annotated[int, Ge(8), MultipleOf(8)] = 128
     steps: Annotated[int, Ge(1)] = 300

@@ -11,9 +11,8 @@ from annotated_types import Ge, Gt, Le, MinLen
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.crossfit import cross_fit
-from equipoise.numerics.dense import Dense
+from equipoise.numerics.dense import Dense, Projection
 from equipoise.numerics.deviating import Deviating
-from equipoise.numerics.folded import Folded
 from equipoise.numerics.lowrank import Factors, Few, fit_factors, label_loss, newcomer, softmax, start_factors
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
@@ -24,7 +23,7 @@ _PULL = 20.0
 
 @dataclass(kw_only=True)
 class Reward(Deviating):
-    """Soft labels over the models, distilled into a softmax regression on embedding and structure (ZOOTER).
+    """Soft labels over the models, distilled into a softmax regression on embedding, structure and topics (ZOOTER).
 
     A prompt's label is the softmax of its rewards over the models, blended with the mean label of the region
     that it is in: single rewards are noisy (arXiv 2311.08692, with k-means regions for tags and frozen
@@ -46,7 +45,7 @@ class Reward(Deviating):
     """
 
     name = "reward"
-    needs = frozenset({"embedding", "structure"})
+    needs = frozenset({"embedding", "structure", "form", "lexical"})
 
     temperature: Annotated[float, Gt(0)] = 0.5
     own: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -58,19 +57,19 @@ class Reward(Deviating):
     folds: Annotated[int, Ge(2)] = 3
     min_rows: Annotated[int, Ge(8)] = 20
 
-    _dense: Dense = field(default_factory=Dense, init=False, repr=False, compare=False)
+    _projection: Projection | None = field(default=None, init=False, repr=False, compare=False)
+    _model: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
+    _bias: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _regions: Clusters | None = field(default=None, init=False, repr=False, compare=False)
-    _factors: Factors | None = field(default=None, init=False, repr=False, compare=False)
     _pool: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _felt: Floats = field(default_factory=lambda: np.zeros((2, 0, 0)), init=False, repr=False, compare=False)
-    _folded: Folded | None = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Distil; shrink by what held-out prompts show."""
         outcomes = measured_only(outcomes)
         self._refuse_few(len(outcomes), self.min_rows)
         self._refuse_few(len(np.unique(outcomes.groups)), 2, "prompts that are no near duplicates")
-        self._dense = Dense.fit(outcomes.features, self.name)
+        dense = Dense.fit(outcomes.features, self.name)
         self._regions = Clusters.fit(
             outcomes.features.embedding,
             self.clusters,
@@ -82,7 +81,7 @@ class Reward(Deviating):
         member = self._membership(outcomes.features)
         rewards = _filled(outcomes.quality, member, self._roster.level)
         self._pool = _regional(rewards.mean(axis=1, keepdims=True), member, rewards.mean(keepdims=True))[:, 0]
-        x, label = self._dense.matrix(outcomes.features), softmax(rewards / self.temperature)
+        x, label = dense.matrix(outcomes.features), softmax(rewards / self.temperature)
         rank = min(self.rank, label.shape[1])
         start = start_factors(x.shape[1], np.log(label.mean(axis=0)), rank)
 
@@ -100,7 +99,9 @@ class Reward(Deviating):
         )
         self._felt = np.zeros((2, member.shape[1], label.shape[1]))
         self._shrink(self._quality(held_out, member), outcomes)
-        self._get_ready(_centred(factors))
+        factors = _centred(factors)
+        self._projection = dense.project(factors.prompt, self._roster.novelty)
+        self._model, self._bias = factors.model, factors.bias
         return self
 
     def _membership(self, batch: FeatureBatch) -> Floats:
@@ -112,16 +113,11 @@ class Reward(Deviating):
         quality: Floats = (member @ self._pool)[:, None] + self.temperature * strength
         return quality
 
-    def _get_ready(self, factors: Factors) -> None:
-        self._factors = factors
-        views = self._dense.views(factors.weights)
-        self._folded = Folded.of(views, np.eye(len(factors.bias)), self._roster.novelty)
-
     def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
-        if self._folded is None or self._factors is None:
+        if self._projection is None:
             return None
-        out, trust = self._folded.apply(batch)
-        return self._quality(out + (self._folded.bias + self._factors.bias), self._membership(batch)), trust
+        scores, trust = self._projection.apply(batch)
+        return self._quality(scores @ self._model.T + self._bias, self._membership(batch)), trust
 
     def _deviation(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
         deviation, trust = self._fitted(batch)
@@ -139,31 +135,28 @@ class Reward(Deviating):
             self._felt[:, :, j] += np.stack([member * surprise, member])
 
     def _widen(self) -> None:
-        if self._factors is not None:
-            self._append(self._factors.model.mean(axis=0), float(self._factors.bias.mean()))
+        if self._projection is not None:
+            self._append(self._model.mean(axis=0), float(self._bias.mean()))
 
     def _append(self, model: Floats, bias: float) -> None:
-        assert self._factors is not None
-        prompt, known, biases = self._factors
         self._felt = np.concatenate([self._felt, np.zeros((2, self._felt.shape[1], 1))], axis=2)
-        self._get_ready(Factors(prompt, np.concatenate([known, model[None]]), np.append(biases, bias)))
+        self._model, self._bias = np.concatenate([self._model, model[None]]), np.append(self._bias, bias)
 
     def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
         """Find one more model's share of the labels; regions and other models stay."""
         seen = np.flatnonzero(~np.isnan(quality))
-        if self._factors is None or not len(seen):
+        if self._projection is None or not len(seen):
             return super().add_model(model, features, quality, benchmark=benchmark)
         self.without(model)
         features = features.take(seen)
-        prompt, known, bias = self._factors
-        scores = self._dense.matrix(features) @ prompt
+        scores, _ = self._projection.apply(features)
         few = Few(
             self.temperature * np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
             self._membership(features) @ self._pool,
             quality[seen],
             None if benchmark is None else benchmark[seen],
         )
-        own = newcomer(few, np.concatenate([known, bias[:, None]], axis=1), logistic=False)
+        own = newcomer(few, np.concatenate([self._model, self._bias[:, None]], axis=1), logistic=False)
         self._roster.add(model)
         self._append(own[:-1], float(own[-1]))
         self._admit(model, features, benchmark)
@@ -172,10 +165,9 @@ class Reward(Deviating):
     def without(self, model: str) -> Self:
         """Forget a model's share of the labels."""
         gone = self._roster.drop(model)
-        if gone is not None and self._factors is not None:
-            prompt, known, bias = self._factors
+        if gone is not None and self._projection is not None:
             self._felt = np.delete(self._felt, gone, axis=2)
-            self._get_ready(Factors(prompt, np.delete(known, gone, axis=0), np.delete(bias, gone)))
+            self._model, self._bias = np.delete(self._model, gone, axis=0), np.delete(self._bias, gone)
         return self
 
     def explain(self, features: Features) -> tuple[str, ...]:
@@ -192,22 +184,19 @@ class Reward(Deviating):
     def state(self) -> State:
         """Factors, regions with their levels and feedback, shrinkage and guard."""
         roster = self._roster.state()
-        arrays = {**roster.arrays, "felt": self._felt}
-        if self._factors is not None and self._regions is not None:
-            arrays |= self._dense.arrays()
-            arrays |= {f"factors/{name}": part for name, part in self._factors._asdict().items()}
-            arrays |= {"centres": self._regions.centres, "pool": self._pool}
+        arrays = {**roster.arrays, "felt": self._felt, "model": self._model, "model_bias": self._bias}
+        if self._projection is not None and self._regions is not None:
+            arrays |= {**self._projection.arrays(), "centres": self._regions.centres, "pool": self._pool}
         return State(arrays, {**roster.meta, "blend": list(self._blend)})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
         a = state.arrays
         self._roster, self._blend = Roster.restore(a, state.meta), Blend(*state.meta["blend"])
-        self._felt, self._regions, self._factors, self._folded = a["felt"].copy(), None, None, None
-        if "centres" in a:
-            self._dense, self._pool = Dense.restore(a), a["pool"]
-            self._regions = Clusters(a["centres"], self.nearest, self.sharpness)
-            self._get_ready(Factors(*(a[f"factors/{name}"] for name in Factors._fields)))
+        self._projection = Projection.restore(a, self._roster.novelty)
+        self._model, self._bias, self._felt = a["model"], a["model_bias"], a["felt"].copy()
+        self._regions = Clusters(a["centres"], self.nearest, self.sharpness) if "centres" in a else None
+        self._pool = a["pool"] if "pool" in a else np.zeros(0)
         return self
 
 

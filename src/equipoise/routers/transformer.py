@@ -15,6 +15,7 @@ from annotated_types import Ge, Gt
 from equipoise.analysis.embedders import minilm_embedder
 from equipoise.analysis.minilm import MiniLM
 from equipoise.errors import StateError
+from equipoise.numerics.dense import Dense
 from equipoise.numerics.fine_tuning import Tuning, fine_tuned
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.lowrank import Factors, sigmoid
@@ -47,7 +48,7 @@ class Transformer(Factorization):
     """
 
     name = "transformer"
-    needs = frozenset({"structure"})
+    needs = frozenset({"structure", "form", "lexical"})
 
     tune_epochs: Annotated[int, Ge(0)] = 0
     tune_rate: Annotated[float, Gt(0)] = 2e-5
@@ -74,29 +75,28 @@ class Transformer(Factorization):
         """
         self._refuse_few(len(outcomes), self.min_rows)
         self._encoder = None
-        super().fit(replace(outcomes, features=self._read(outcomes.features)))
+        outcomes = measured_only(outcomes)
+        dense, factors = self._fit_outcomes(replace(outcomes, features=self._read(outcomes.features)))
         if self.tune_epochs:
-            self._tune(measured_only(outcomes))
+            factors = self._tune(outcomes, dense, factors)
+        self._settle(dense, factors)
         return self
 
-    def _tune(self, outcomes: Outcomes) -> None:
-        assert self._factors is not None
+    def _tune(self, outcomes: Outcomes, dense: Dense, factors: Factors) -> Factors:
         base = published_encoder().model
-        features = self._read(outcomes.features)
         held = grouped_folds(outcomes.groups, _HELD_OUT_SHARE) == 0
-        x, weights = self._dense.matrix(features), self._factors.weights
-        width = len(self._dense.semantic.scale)
+        x, weights = dense.matrix(self._read(outcomes.features)), factors.weights
+        width = len(dense.semantic.scale)
         start = Tuning(
             encoder=dict(base.weights),
-            head=weights[:width] * self._dense.semantic.scale[:, None],
-            centre=self._dense.semantic.centre,
+            head=weights[:width] * dense.semantic.scale[:, None],
+            centre=dense.semantic.centre,
         )
-        rest = x[:, width:] @ weights[width:] + self._factors.bias
-        tokens = [base.tokenizer.encode(str(text)).ids for text in features.text]
+        rest = x[:, width:] @ weights[width:] + factors.bias
         rows = np.flatnonzero(~held)
         tuned = fine_tuned(
             start,
-            [tokens[i] for i in rows],
+            [base.tokenizer.encode(str(outcomes.features.text[i])).ids for i in rows],
             rest[rows],
             outcomes.quality[rows],
             epochs=self.tune_epochs,
@@ -104,11 +104,11 @@ class Transformer(Factorization):
             seed=self.seed,
         )
         self._encoder = _own_encoder(base, {k: v.astype(np.float16) for k, v in tuned.encoder.items()})
-        head = tuned.head / np.maximum(self._dense.semantic.scale, 1e-12)[:, None]
-        factors = _factorised(np.concatenate([head, weights[width:]]), self._factors.bias)
-        said = self._dense.matrix(self._read(outcomes.features)) @ factors.weights + factors.bias
+        head = tuned.head / np.maximum(dense.semantic.scale, 1e-12)[:, None]
+        factors = _factorised(np.concatenate([head, weights[width:]]), factors.bias)
+        said = dense.matrix(self._read(outcomes.features)) @ factors.weights + factors.bias
         self._shrink(np.where(held[:, None], sigmoid(said), np.nan), outcomes)
-        self._get_ready(factors)
+        return factors
 
     def fit_votes(self, votes: Votes) -> Self:
         """Fit the heads on the frozen encoder by Bradley-Terry."""
@@ -118,7 +118,7 @@ class Transformer(Factorization):
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
-        return super().predict_batch(batch if self._factors is None else self._read(batch), models)
+        return super().predict_batch(batch if self._projection is None else self._read(batch), models)
 
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Move the model's level towards the observation."""
@@ -129,17 +129,17 @@ class Transformer(Factorization):
         return super().explain(self._read_one(features))
 
     def _read_one(self, features: Features) -> Features:
-        return features if self._factors is None else self._read(FeatureBatch.one(features)).row(0)
+        return features if self._projection is None else self._read(FeatureBatch.one(features)).row(0)
 
     def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
         """Give one more model factors of its own; encoder and other models stay."""
-        seen = features if self._factors is None else self._read(features)
+        seen = features if self._projection is None else self._read(features)
         return super().add_model(model, seen, quality, benchmark=benchmark)
 
     def state(self) -> State:
         """Heads, and the encoder where it was fine-tuned."""
         heads = super().state()
-        meta = {**heads.meta, "encoder": None if self._factors is None else published_encoder().model.version}
+        meta = {**heads.meta, "encoder": None if self._projection is None else published_encoder().model.version}
         arrays: dict[str, npt.NDArray[Any]] = dict(heads.arrays)
         if self._encoder is not None:
             arrays |= {f"encoder/{k}": v.astype(np.float16) for k, v in self._encoder.model.weights.items()}
@@ -153,7 +153,7 @@ class Transformer(Factorization):
         """
         super().restore(state)
         self._encoder = None
-        if self._factors is not None:
+        if self._projection is not None:
             base = published_encoder().model
             if state.meta["encoder"] != base.version:
                 raise StateError(
