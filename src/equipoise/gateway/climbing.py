@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -144,8 +145,8 @@ class _Steps:
 
 
 def _margin(best: list[dict[str, Any]]) -> float:
-    """By how much the likeliest token was likelier than the next."""
-    first, second = sorted((float(token["logprob"]) for token in best), reverse=True)[:2]
+    """By how much the likeliest token was likelier than the next, as a difference of chances."""
+    first, second = sorted((math.exp(float(token["logprob"])) for token in best), reverse=True)[:2]
     return first - second
 
 

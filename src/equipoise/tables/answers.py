@@ -18,7 +18,8 @@ from equipoise.types import Bools, Floats, Ints, Strings
 ENDING = ".answers.parquet"
 REQUIRED = ("prompt_id", "model", "sample", "answer", "quality")
 MEASURES = ("quality", "cost_usd", "latency_s", "output_tokens", "check_usd")
-# Of the untempered distribution, in nats or as a difference of chances. They come with the answer.
+# Log-probability of the answer's tokens, and the lead of the likeliest token over the next as a difference of chances.
+# They come with the answer.
 SIGNALS = ("logprob_mean", "logprob_min", "margin_mean", "margin_min")
 # Share of self-verifications that said yes, and the verdict of a reward model or judge, from 0 to 1. They cost
 # ``check_usd`` on top of the answer.
