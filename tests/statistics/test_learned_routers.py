@@ -9,8 +9,9 @@ import pytest
 
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.bradley_terry import expected_score, rate
-from equipoise.numerics.lowrank import fit_factors, outcome_loss, sigmoid, start_factors
+from equipoise.numerics.lowrank import fit_factors, outcome_loss, start_factors
 from equipoise.numerics.newcomers import ItemCurves, expected_of_newcomer, telling_prompts
+from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import Roster
 from equipoise.registry import make_router
 from equipoise.types import FeatureBatch, Model, Outcomes, Votes

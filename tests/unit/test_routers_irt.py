@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from equipoise.numerics.item_response import ItemModel, fit_items, items, start_items
-from equipoise.numerics.lowrank import outcome_loss, sigmoid
+from equipoise.numerics.lowrank import outcome_loss
+from equipoise.numerics.odds import sigmoid
 from equipoise.registry import make_router
 from equipoise.types import Model
 from tests.contracts.conftest import MODELS, make_batch, make_world, one_row

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from equipoise.numerics.lowrank import label_loss, softmax
+from equipoise.numerics.lowrank import label_loss
+from equipoise.numerics.odds import softmax
 from equipoise.registry import make_router
 from equipoise.types import Model
 from tests.contracts.conftest import LEVELS, MODELS, make_batch, make_world, one_row

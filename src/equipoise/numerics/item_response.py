@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from equipoise.numerics.lowrank import Loss, softmax
+from equipoise.numerics.lowrank import Loss
+from equipoise.numerics.odds import softmax
 from equipoise.types import Floats, Singles
 
 _STEPS = 80

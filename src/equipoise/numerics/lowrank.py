@@ -8,15 +8,15 @@ is a function from strengths to a loss and its gradient.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
 
+from equipoise.numerics.odds import sigmoid, softmax
 from equipoise.types import Bools, Floats, Ints, Singles
 
 Loss = Callable[[Singles], tuple[float, Singles]]
-Reals = TypeVar("Reals", Floats, Singles)
 
 _STEPS = 60
 # Prior precision of a model's bias, in prompts.
@@ -184,19 +184,6 @@ def level_bias(quality: Floats) -> Floats:
     mean = (np.nansum(quality, axis=0) + 0.5) / (seen.sum(axis=0) + 1.0)
     odds: Floats = np.log(mean / (1.0 - mean))
     return odds
-
-
-def sigmoid(x: Floats) -> Floats:
-    """The logistic function, without overflow."""
-    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * x))
-    return out
-
-
-def softmax(x: Reals) -> Reals:
-    """The softmax of every row."""
-    raised = np.exp(x - x.max(axis=1, keepdims=True))
-    out: Reals = raised / raised.sum(axis=1, keepdims=True)
-    return out
 
 
 def _logistic(strength: Singles, target: Singles) -> tuple[Singles, Singles]:

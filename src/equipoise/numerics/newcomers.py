@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from equipoise.numerics.lowrank import sigmoid
+from equipoise.numerics.odds import sigmoid
 from equipoise.types import Floats, Ints
 
 _STEPS = 12

@@ -20,10 +20,10 @@ from equipoise.numerics.lowrank import (
     level_bias,
     newcomer,
     outcome_loss,
-    sigmoid,
     start_factors,
     vote_loss,
 )
+from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State, Votes
 

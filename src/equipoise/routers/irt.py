@@ -13,7 +13,8 @@ from equipoise.numerics.crossfit import cross_fit
 from equipoise.numerics.dense import Dense, Projection
 from equipoise.numerics.deviating import Deviating
 from equipoise.numerics.item_response import ItemModel, Items, fit_items, items, start_items
-from equipoise.numerics.lowrank import Few, level_bias, newcomer, outcome_loss, sigmoid
+from equipoise.numerics.lowrank import Few, level_bias, newcomer, outcome_loss
+from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
 

@@ -13,7 +13,8 @@ from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.crossfit import cross_fit
 from equipoise.numerics.dense import Dense, Projection
 from equipoise.numerics.deviating import Deviating
-from equipoise.numerics.lowrank import Factors, Few, fit_factors, label_loss, newcomer, softmax, start_factors
+from equipoise.numerics.lowrank import Factors, Few, fit_factors, label_loss, newcomer, start_factors
+from equipoise.numerics.odds import softmax
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
 

@@ -18,7 +18,8 @@ from equipoise.errors import StateError
 from equipoise.numerics.dense import Dense
 from equipoise.numerics.fine_tuning import Tuning, fine_tuned
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.lowrank import Factors, sigmoid
+from equipoise.numerics.lowrank import Factors
+from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import measured_only
 from equipoise.routers.factorization import Factorization
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State, Votes
