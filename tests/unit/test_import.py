@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,15 @@ def test_importing_loads_nothing_heavy() -> None:
     code = f"import sys, equipoise; print([m for m in {HEAVY} if m in sys.modules], equipoise.__version__)"
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert told.stdout.split() == ["[]", equipoise.__version__]
+
+
+def test_routing_a_prompt_loads_nothing_that_only_learning_needs(tmp_path: Path) -> None:
+    code = (
+        "import sys; from equipoise.cli.main import main; main(['route', 'hi']); "
+        "print([m for m in ('scipy', 'matplotlib', 'aiohttp', 'torch') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert told.stdout.splitlines()[-1] == "[]"
 
 
 @pytest.mark.parametrize("name", equipoise.__all__)
