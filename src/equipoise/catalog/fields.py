@@ -52,9 +52,7 @@ def checked(model: Model) -> Model:
     """
     for what in ("name", "provider"):
         if not isinstance(getattr(model, what), str) or not getattr(model, what):
-            raise ConfigError(
-                f"model '{model.name}': {what} is {getattr(model, what)!r}; give a non-empty text"
-            )
+            raise ConfigError(f"model '{model.name}': {what} is {getattr(model, what)!r}; give a non-empty text")
     if model.tier is not None and model.tier not in get_args(Tier):
         _refuse(model, "tier", model.tier, f"one of {', '.join(get_args(Tier))}")
     for name in _COUNTS:
@@ -96,8 +94,7 @@ def _merged_price(model: Model, fields: Mapping[str, Any]) -> Price:
     # Half a price would make the other half free without anyone having said so.
     if not token_prices <= fields.keys() and not {"usd_per_call", "usd_per_compute_s"} & fields.keys():
         raise ConfigError(
-            f"model '{model.name}' has no price yet; "
-            "give usd_per_1m_input and usd_per_1m_output, or usd_per_call"
+            f"model '{model.name}' has no price yet; give usd_per_1m_input and usd_per_1m_output, or usd_per_call"
         )
     if len(token_prices & fields.keys()) == 1:
         raise ConfigError(f"model '{model.name}': give usd_per_1m_input and usd_per_1m_output together")
@@ -108,9 +105,7 @@ def _shaped(model: str, name: str, value: Any) -> Any:
     """Lists and mappings, as configuration files give them, in the types that ``Model`` holds."""
     if name in _LISTS:
         kind, takes = _LISTS[name]
-        if not isinstance(value, (list, tuple, set, frozenset)) or not all(
-            isinstance(v, kind) for v in value
-        ):
+        if not isinstance(value, (list, tuple, set, frozenset)) or not all(isinstance(v, kind) for v in value):
             raise ConfigError(f"model '{model}': {name} is {value!r}; give {takes}")
         return frozenset(value) if name == "capabilities" else tuple(value)
     if name == "quality":

@@ -53,9 +53,7 @@ def refreshed_catalog(path: Path, url: str | None) -> Catalog:
         snapshot = updater.fetch()
     except (httpx2.HTTPError, httpx2.InvalidURL, *_MALFORMED) as error:
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise InputError(
-            f"prices could not be fetched from {updater.url} ({reason}); the old ones are kept"
-        ) from error
+        raise InputError(f"prices could not be fetched from {updater.url} ({reason}); the old ones are kept") from error
     on = _today()
     catalog = catalog_from(snapshot.providers if snapshot else [], on, source=f"genai-prices fetched {on}")
     if not len(catalog):

@@ -39,9 +39,7 @@ class Catalog:
     _changed: frozenset[str] = frozenset()
 
     @classmethod
-    def of(
-        cls, models: Iterable[Model], *, version: str | None = None, resolve: Resolver | None = None
-    ) -> Catalog:
+    def of(cls, models: Iterable[Model], *, version: str | None = None, resolve: Resolver | None = None) -> Catalog:
         """A catalog of these models, in this order.
 
         Args:
@@ -154,9 +152,7 @@ class Catalog:
         known = self._lookup(priced.name)
         if known is None:
             return priced
-        return replace(
-            known, price=priced.price, context_window=priced.context_window or known.context_window
-        )
+        return replace(known, price=priced.price, context_window=priced.context_window or known.context_window)
 
     def _suggestions(self, name: str) -> list[str]:
         # Well-known models first: among thousands of ids the very nearest is seldom the one that was meant.
@@ -181,9 +177,7 @@ def _by_name(models: Iterable[Model]) -> dict[str, Model]:
 
 def _as_json(model: Model) -> dict[str, Any]:
     # Through JSON text, so that tuples, sets and options hash alike wherever they came from.
-    plain: dict[str, Any] = json.loads(
-        json.dumps(dataclasses.asdict(model), sort_keys=True, default=_plain_value)
-    )
+    plain: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(model), sort_keys=True, default=_plain_value))
     return plain
 
 

@@ -75,9 +75,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
-            raise TableError(
-                f"{path}: larger than {LARGEST_FILE // 1_000_000} MB; a price file has a line per model"
-            )
+            raise TableError(f"{path}: larger than {LARGEST_FILE // 1_000_000} MB; a price file has a line per model")
         return data.decode("utf-8-sig")
     except OSError as error:
         raise TableError(f"{path}: cannot be read ({error.strerror}); check the path") from error
@@ -114,9 +112,7 @@ def _model(path: Path, line: int, row: Mapping[str | None, str | list[str] | Non
         )
     if "usd_per_1m_cached_input" in amounts and not given:
         _fail(path, line, f"model '{cells['model']}' has a cached price without token prices; give both")
-    window = (
-        _number(path, line, "context_window", cells["context_window"]) if "context_window" in cells else None
-    )
+    window = _number(path, line, "context_window", cells["context_window"]) if "context_window" in cells else None
     if window is not None and (window < 1 or window != int(window)):
         _fail(path, line, f"context_window is {cells['context_window']!r}; give a whole number, one or more")
     return Model(
