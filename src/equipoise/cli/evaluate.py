@@ -133,13 +133,16 @@ def _print_cascades(results: Results) -> None:
     if not results.cascades:
         return
     width = max(len(c.row.name) for c in results.cascades)
-    against = f"cheaper than '{results.cascades[0].router}'"
-    say(f"{'':<{width}}  {'AIQ':>6}  {'over the zero router':>24}  {'cost of best quality':>20}  {against:>20}  calls")
+    rival = f"'{results.cascades[0].router}'"
+    heads = f"{'AIQ':>6}  {'over the zero router':>24}  {'over ' + rival:>24}  {'cost of best quality':>20}"
+    against = f"cheaper than {rival}"
+    say(f"{'':<{width}}  {heads}  {against:>20}  calls")
     for c in results.cascades:
         low, high = c.saving_ci
         saving = f"{c.saving:.0%} [{low * 100:.0f}, {high * 100:.0f}]" if low == low else f"{c.saving:.0%}"
         say(
             f"{c.row.name:<{width}}  {c.row.aiq:>6.3f}  {_interval(c.row.delta_aiq, c.row.delta_aiq_ci):>24}  "
+            f"{_interval(c.aiq_gain, c.aiq_gain_ci):>{max(24, len(rival) + 5)}}  "
             f"{_share(c.cost_share, 20)}  {saving:>{max(20, len(against))}}  {c.calls:>5.2f}"
         )
     say()

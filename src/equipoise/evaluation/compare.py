@@ -38,16 +38,19 @@ class _Pair:
 
     def row(self) -> CascadeRow:
         saving = self._judged([1 - a.cost / b.cost for a, b in self._levels()])
+        area = self._judged([s.methods[self.cascade.name].aiq - s.methods[self.rival].aiq for s in self.e.scores])
         return CascadeRow(
             row=self.cascade,
             router=self.rival,
+            aiq_gain=area.mean,
+            aiq_gain_ci=area.interval,
             cost_share=self._mean([a.cost for a, _ in self._levels()]),
             router_cost_share=self._mean([b.cost for _, b in self._levels()]),
             saving=saving.mean,
             saving_ci=saving.interval,
             equal_cost=self._equal_cost(),
             datasets=self._datasets(),
-            verdict=self._verdict(saving),
+            verdict=self._verdict(saving, area),
             **self._effort(),
         )
 
@@ -112,22 +115,29 @@ class _Pair:
     def _headline(self, fold: FoldResult, name: str) -> Headline:
         return headline(self.e.study, fold, fold.methods[name])
 
-    def _verdict(self, saving: Difference) -> str:
+    def _verdict(self, saving: Difference, area: Difference) -> str:
         best = self.e.best_name()
         low, high = saving.interval
         if low > 0:
-            text = f"reaches the quality of {best} {saving.mean:.0%} {_percent(saving.interval)} cheaper than router"
-            return f"{text} '{self.rival}'"
+            cheaper = f"{saving.mean:.0%} {_percent(saving.interval)} cheaper than router '{self.rival}'"
+            return f"reaches the quality of {best} {cheaper}"
         how = "dearer" if high < 0 else "no cheaper"
         text = f"{how} than router '{self.rival}' at the quality of {best}"
+        if area.interval.low > 0:
+            text += f", but a better trade-off over all costs (AIQ {area.mean:+.3f} {_three(area.interval)})"
         better = [e for e in self._equal_cost() if e.gain_ci.low > 0]
         if not better:
             return text
         top = max(better, key=lambda e: e.gain)
-        return (
-            f"{text}, but {top.gain * 100:+.1f} points [{top.gain_ci.low * 100:+.1f}, {top.gain_ci.high * 100:+.1f}] "
-            f"better at {_place(top.share, best)}"
-        )
+        return f"{text}; {top.gain * 100:+.1f} points {_points(top.gain_ci)} better at {_place(top.share, best)}"
+
+
+def _points(interval: Interval) -> str:
+    return f"[{interval.low * 100:+.1f}, {interval.high * 100:+.1f}]"
+
+
+def _three(interval: Interval) -> str:
+    return f"[{interval.low:+.3f}, {interval.high:+.3f}]"
 
 
 def _place(share: float, best: str) -> str:

@@ -118,13 +118,15 @@ def _cascades(results: Results) -> str:
         return ""
     rival = results.cascades[0].router
     shares = [e.share for e in results.cascades[0].equal_cost]
-    head = ["", "AIQ", "over zero", "cost of equal quality", f"the same of {rival}", "saved", "calls", "latency, s"]
+    head = ["", "AIQ", "over zero", f"over {rival}", "cost of equal quality", f"the same of {rival}", "saved"]
+    head += ["calls", "latency, s"]
     body = [
         _row(
             [
                 c.row.name,
                 _n(c.row.aiq),
                 _ci(c.row.delta_aiq, c.row.delta_aiq_ci),
+                _ci(c.aiq_gain, c.aiq_gain_ci),
                 *(_percent(v) for v in (c.cost_share, c.router_cost_share)),
                 _percent_ci(c.saving, c.saving_ci),
                 _n(c.calls, 2),

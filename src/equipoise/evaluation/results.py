@@ -139,6 +139,7 @@ class CascadeRow:
         router: what it is compared with: the router that calibration prompts choose, where there are several.
         cost_share: cost at which the hull has the best single model's quality, as a share of that model's cost.
         saving: share of the router's cost saved at that quality.
+        aiq_gain: its AIQ minus the router's: the trade-off over all costs.
         calls: answers paid for per prompt, at the headline operating point.
         latency_s: per prompt there, step after step.
     """
@@ -149,6 +150,8 @@ class CascadeRow:
     router_cost_share: float
     saving: float
     saving_ci: Interval
+    aiq_gain: float
+    aiq_gain_ci: Interval
     equal_cost: tuple[EqualCost, ...]
     datasets: tuple[DatasetChange, ...]
     calls: float
