@@ -23,7 +23,7 @@ from equipoise.policy.cost_aware import CostAware
 from equipoise.types import Floats, State, Step
 
 LEAST_PROMPTS = 40
-_TURNS, _BELOW = 24, 10
+_WEIGHTS = 24
 
 
 @dataclass(kw_only=True)
@@ -146,6 +146,6 @@ def weights_to_try(view: View, wanted: float) -> Floats:
     turns = turns[np.isfinite(turns) & (turns > 0)]
     if not len(turns):
         return np.unique([0.0, wanted])
-    turning = np.quantile(turns, np.linspace(0.05, 0.95, _TURNS))
+    low, high = np.quantile(turns, [0.05, 0.9])
     # Below the weights at which a router turns, cascades still buy second opinions.
-    return np.unique([0.0, wanted, *np.geomspace(turning[0] / 20, turning[0], _BELOW), *turning])
+    return np.unique([0.0, wanted, *np.geomspace(low / 20, high, _WEIGHTS)])
