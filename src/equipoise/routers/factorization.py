@@ -10,26 +10,24 @@ from annotated_types import Ge, MinLen
 
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.crossfit import LossOf, cross_fit
-from equipoise.numerics.dense import Dense, Projection
-from equipoise.numerics.deviating import Deviating
+from equipoise.numerics.dense import Dense
 from equipoise.numerics.lowrank import (
     Factors,
-    Few,
     Loss,
     fit_factors,
     level_bias,
-    newcomer,
     outcome_loss,
     start_factors,
     vote_loss,
 )
 from equipoise.numerics.odds import sigmoid
+from equipoise.numerics.projected import Design, Projected, with_one
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State, Votes
 
 
 @dataclass(kw_only=True)
-class Factorization(Deviating):
+class Factorization(Projected):
     """A model's strength on a prompt is its bias plus the product of a few factors of both.
 
     The factors of a prompt are linear in its embedding, structure and topics, those of a model are its own
@@ -47,17 +45,13 @@ class Factorization(Deviating):
     """
 
     name = "factorization"
-    needs = frozenset({"embedding", "structure", "form", "lexical"})
 
     rank: Annotated[int, Ge(1)] = 8
     penalties: Annotated[tuple[float, ...], MinLen(1)] = (15.0, 30.0, 60.0)
     folds: Annotated[int, Ge(2)] = 3
     min_rows: Annotated[int, Ge(8)] = 20
 
-    _projection: Projection | None = field(default=None, init=False, repr=False, compare=False)
-    _model: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
-    _bias: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
-    _rivals: tuple[Floats, Floats] | None = field(default=None, init=False, repr=False, compare=False)
+    _rivals: Floats | None = field(default=None, init=False, repr=False, compare=False)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Fit by cross entropy; shrink by what held-out prompts show."""
@@ -91,9 +85,9 @@ class Factorization(Deviating):
             return vote_loss(row[v], votes.first[v], votes.second[v], votes.score[v], (len(rows), m))
 
         factors, held_out = self._cross_fit(x, votes.groups, loss_of, np.zeros(m))
-        self._rivals, self._blend = (factors.model, factors.bias), Blend(1.0, 1.0)
-        self._roster = Roster.voted(votes, win_rate(held_out, held_out))
+        self._blend, self._roster = Blend(1.0, 1.0), Roster.voted(votes, win_rate(held_out, held_out))
         self._settle(dense, factors)
+        self._rivals = self._own
         return self
 
     def _cross_fit(self, x: Singles, groups: Ints, loss_of: LossOf, bias: Floats) -> tuple[Factors, Floats]:
@@ -109,50 +103,19 @@ class Factorization(Deviating):
 
     def _settle(self, dense: Dense, factors: Factors) -> None:
         self._projection = dense.project(factors.prompt, self._roster.novelty)
-        self._model, self._bias = factors.model, factors.bias
+        self._own = np.concatenate([factors.model, factors.bias[:, None]], axis=1)
+
+    def _design(self, batch: FeatureBatch) -> Design:
+        assert self._projection is not None
+        scores, trust = self._projection.apply(batch)
+        return Design(with_one(scores), np.zeros(len(batch)), trust)
 
     def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
-        if self._projection is None:
-            return None
-        scores, trust = self._projection.apply(batch)
-        own = scores @ self._model.T + self._bias
-        if self._rivals is None:
-            return sigmoid(own), trust
-        return win_rate(own, scores @ self._rivals[0].T + self._rivals[1]), trust
-
-    def _widen(self) -> None:
-        if self._projection is not None:
-            self._append(self._model.mean(axis=0), float(self._bias.mean()))
-
-    def _append(self, model: Floats, bias: float) -> None:
-        self._model, self._bias = np.concatenate([self._model, model[None]]), np.append(self._bias, bias)
-
-    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
-        """Give one more model factors of its own; those of prompts and of other models stay."""
-        seen = np.flatnonzero(~np.isnan(quality))
-        if self._projection is None or not len(seen):
-            return super().add_model(model, features, quality, benchmark=benchmark)
-        self.without(model)
-        features = features.take(seen)
-        scores, _ = self._projection.apply(features)
-        few = Few(
-            np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
-            np.zeros(len(seen)),
-            quality[seen],
-            None if benchmark is None else benchmark[seen],
-        )
-        own = newcomer(few, np.concatenate([self._model, self._bias[:, None]], axis=1))
-        self._roster.add(model)
-        self._append(own[:-1], float(own[-1]))
-        self._admit(model, features, benchmark)
-        return self
-
-    def without(self, model: str) -> Self:
-        """Forget a model's factors; where votes were learned from, it stays a rival that others are compared with."""
-        gone = self._roster.drop(model)
-        if gone is not None and self._projection is not None:
-            self._model, self._bias = np.delete(self._model, gone, axis=0), np.delete(self._bias, gone)
-        return self
+        if self._rivals is None or self._projection is None:
+            return super()._raw(batch)
+        z, _, trust = self._design(batch)
+        # A retired model stays a rival that the others are compared with.
+        return win_rate(z @ self._own.T, z @ self._rivals.T), trust
 
     def explain(self, features: Features) -> tuple[str, ...]:
         """How well the models do on such prompts compared with all prompts."""
@@ -164,22 +127,13 @@ class Factorization(Deviating):
 
     def state(self) -> State:
         """Factors of prompts and models, shrinkage and guard."""
-        roster = self._roster.state()
-        arrays = {**roster.arrays, "model": self._model, "model_bias": self._bias}
-        if self._projection is not None:
-            arrays |= self._projection.arrays()
-        if self._rivals is not None:
-            arrays["rivals"], arrays["rivals_bias"] = self._rivals
-        return State(arrays, {**roster.meta, "blend": list(self._blend)})
+        state = super().state()
+        return state if self._rivals is None else State({**state.arrays, "rivals": self._rivals}, state.meta)
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
-        a = state.arrays
-        self._roster, self._blend = Roster.restore(a, state.meta), Blend(*state.meta["blend"])
-        self._projection = Projection.restore(a, self._roster.novelty)
-        self._model, self._bias = a["model"], a["model_bias"]
-        self._rivals = (a["rivals"], a["rivals_bias"]) if "rivals" in a else None
-        return self
+        self._rivals = state.arrays.get("rivals")
+        return super().restore(state)
 
 
 def win_rate(strength: Floats, rivals: Floats) -> Floats:

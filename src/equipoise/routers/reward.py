@@ -8,13 +8,12 @@ from typing import Annotated, Self
 import numpy as np
 from annotated_types import Ge, Gt, Le, MinLen
 
-from equipoise.numerics.blend import Blend
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.crossfit import cross_fit
-from equipoise.numerics.dense import Dense, Projection
-from equipoise.numerics.deviating import Deviating
-from equipoise.numerics.lowrank import Factors, Few, fit_factors, label_loss, newcomer, start_factors
+from equipoise.numerics.dense import Dense
+from equipoise.numerics.lowrank import Factors, fit_factors, label_loss, start_factors
 from equipoise.numerics.odds import softmax
+from equipoise.numerics.projected import Design, Projected, with_one
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
 
@@ -23,7 +22,7 @@ _PULL = 20.0
 
 
 @dataclass(kw_only=True)
-class Reward(Deviating):
+class Reward(Projected):
     """Soft labels over the models, distilled into a softmax regression on embedding, structure and topics (ZOOTER).
 
     A prompt's label is the softmax of its rewards over the models, blended with the mean label of the region
@@ -46,7 +45,7 @@ class Reward(Deviating):
     """
 
     name = "reward"
-    needs = frozenset({"embedding", "structure", "form", "lexical"})
+    logistic = False
 
     temperature: Annotated[float, Gt(0)] = 0.5
     own: Annotated[float, Ge(0), Le(1)] = 0.5
@@ -58,9 +57,6 @@ class Reward(Deviating):
     folds: Annotated[int, Ge(2)] = 3
     min_rows: Annotated[int, Ge(8)] = 20
 
-    _projection: Projection | None = field(default=None, init=False, repr=False, compare=False)
-    _model: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
-    _bias: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _regions: Clusters | None = field(default=None, init=False, repr=False, compare=False)
     _pool: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _felt: Floats = field(default_factory=lambda: np.zeros((2, 0, 0)), init=False, repr=False, compare=False)
@@ -99,26 +95,21 @@ class Reward(Deviating):
             outcomes.groups, self.folds, self.penalties, fit, strength, lambda rows: label_loss(label[rows])
         )
         self._felt = np.zeros((2, member.shape[1], label.shape[1]))
-        self._shrink(self._quality(held_out, member), outcomes)
+        self._shrink((member @ self._pool)[:, None] + self.temperature * held_out, outcomes)
         factors = _centred(factors)
         self._projection = dense.project(factors.prompt, self._roster.novelty)
-        self._model, self._bias = factors.model, factors.bias
+        self._own = np.concatenate([factors.model, factors.bias[:, None]], axis=1)
         return self
 
     def _membership(self, batch: FeatureBatch) -> Floats:
         assert self._regions is not None and batch.embedding is not None
         return self._regions.membership(batch.embedding)
 
-    def _quality(self, strength: Floats, member: Floats) -> Floats:
-        """Expected rewards from log labels: the differences between models are the temperature times theirs."""
-        quality: Floats = (member @ self._pool)[:, None] + self.temperature * strength
-        return quality
-
-    def _raw(self, batch: FeatureBatch) -> tuple[Floats, Floats | None] | None:
-        if self._projection is None:
-            return None
+    def _design(self, batch: FeatureBatch) -> Design:
+        """The level of the prompt's regions, and what differences between models follow: temperature x log labels."""
+        assert self._projection is not None
         scores, trust = self._projection.apply(batch)
-        return self._quality(scores @ self._model.T + self._bias, self._membership(batch)), trust
+        return Design(self.temperature * with_one(scores), self._membership(batch) @ self._pool, trust)
 
     def _deviation(self, batch: FeatureBatch) -> tuple[Floats, Floats | None]:
         deviation, trust = self._fitted(batch)
@@ -135,41 +126,13 @@ class Reward(Deviating):
             member = self._membership(FeatureBatch.one(features))[0]
             self._felt[:, :, j] += np.stack([member * surprise, member])
 
-    def _widen(self) -> None:
-        if self._projection is not None:
-            self._append(self._model.mean(axis=0), float(self._bias.mean()))
-
-    def _append(self, model: Floats, bias: float) -> None:
+    def _append(self, own: Floats) -> None:
+        super()._append(own)
         self._felt = np.concatenate([self._felt, np.zeros((2, self._felt.shape[1], 1))], axis=2)
-        self._model, self._bias = np.concatenate([self._model, model[None]]), np.append(self._bias, bias)
 
-    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
-        """Find one more model's share of the labels; regions and other models stay."""
-        seen = np.flatnonzero(~np.isnan(quality))
-        if self._projection is None or not len(seen):
-            return super().add_model(model, features, quality, benchmark=benchmark)
-        self.without(model)
-        features = features.take(seen)
-        scores, _ = self._projection.apply(features)
-        few = Few(
-            self.temperature * np.concatenate([scores, np.ones((len(seen), 1))], axis=1),
-            self._membership(features) @ self._pool,
-            quality[seen],
-            None if benchmark is None else benchmark[seen],
-        )
-        own = newcomer(few, np.concatenate([self._model, self._bias[:, None]], axis=1), logistic=False)
-        self._roster.add(model)
-        self._append(own[:-1], float(own[-1]))
-        self._admit(model, features, benchmark)
-        return self
-
-    def without(self, model: str) -> Self:
-        """Forget a model's share of the labels."""
-        gone = self._roster.drop(model)
-        if gone is not None and self._projection is not None:
-            self._felt = np.delete(self._felt, gone, axis=2)
-            self._model, self._bias = np.delete(self._model, gone, axis=0), np.delete(self._bias, gone)
-        return self
+    def _remove(self, column: int) -> None:
+        super()._remove(column)
+        self._felt = np.delete(self._felt, column, axis=2)
 
     def explain(self, features: Features) -> tuple[str, ...]:
         """Which model the distilled labels prefer."""
@@ -184,21 +147,18 @@ class Reward(Deviating):
 
     def state(self) -> State:
         """Factors, regions with their levels and feedback, shrinkage and guard."""
-        roster = self._roster.state()
-        arrays = {**roster.arrays, "felt": self._felt, "model": self._model, "model_bias": self._bias}
-        if self._projection is not None and self._regions is not None:
-            arrays |= {**self._projection.arrays(), "centres": self._regions.centres, "pool": self._pool}
-        return State(arrays, {**roster.meta, "blend": list(self._blend)})
+        state = super().state()
+        arrays = {**state.arrays, "felt": self._felt, "pool": self._pool}
+        if self._regions is not None:
+            arrays["centres"] = self._regions.centres
+        return State(arrays, state.meta)
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
         a = state.arrays
-        self._roster, self._blend = Roster.restore(a, state.meta), Blend(*state.meta["blend"])
-        self._projection = Projection.restore(a, self._roster.novelty)
-        self._model, self._bias, self._felt = a["model"], a["model_bias"], a["felt"].copy()
+        self._felt, self._pool = a["felt"].copy(), a["pool"]
         self._regions = Clusters(a["centres"], self.nearest, self.sharpness) if "centres" in a else None
-        self._pool = a["pool"] if "pool" in a else np.zeros(0)
-        return self
+        return super().restore(state)
 
 
 def _centred(factors: Factors) -> Factors:
