@@ -183,8 +183,12 @@ class Policy(ABC):
         return self
 
     def paid(self, cost_usd: float) -> None:
-        """Take note of what a request came to, in the order of requests. Most policies do not care."""
+        """Take note of what a request came to, as requests end. Most policies do not care."""
         del cost_usd
+
+    def follow(self, before: Policy) -> None:
+        """Go on where another policy of the same specification stands now. Most have nothing that requests move."""
+        del before
 
     def state(self) -> State:
         """What calibration learned."""

@@ -44,7 +44,8 @@ def calling(format: WireFormat) -> Handler:
         try:
             call = await _understood(gateway, live, incoming, format)
             decided = await _decided(gateway, call)
-            exchange = Exchange(gateway, incoming, format, call.asked, decided)
+            policy = call.target.engine.policy if isinstance(call.target, Route) else None
+            exchange = Exchange(gateway, incoming, format, call.asked, decided, policy=policy)
             try:
                 running = await _executed(gateway, live, exchange, call, incoming)
                 return await answered(gateway, incoming, exchange, running)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
+from equipoise.contracts import Policy
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.redact import redact
@@ -21,6 +22,9 @@ Cached = Literal["exact", "semantic", "miss"]
 class Exchange:
     """Follows a request from its decision to its end. ``attempts`` fills as calls are made for it.
 
+    Args:
+        policy: of the route that was asked; it is told the bill.
+
     Attributes:
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
@@ -28,9 +32,16 @@ class Exchange:
     """
 
     def __init__(
-        self, gateway: Gateway, incoming: Incoming, format: WireFormat, asked: Asked, decided: Decided
+        self,
+        gateway: Gateway,
+        incoming: Incoming,
+        format: WireFormat,
+        asked: Asked,
+        decided: Decided,
+        *,
+        policy: Policy | None,
     ) -> None:
-        self._gateway, self._incoming, self._format = gateway, incoming, format
+        self._gateway, self._incoming, self._format, self._policy = gateway, incoming, format, policy
         self._asked, self.decision = asked, decided.decision
         self.received = gateway.clock.time()
         self._decided_s = gateway.clock.monotonic() - incoming.begun
@@ -105,6 +116,8 @@ class Exchange:
         if self.on_answer is not None:
             self.on_answer()
         gateway.log.finish(outcome)
+        if self._policy is not None and (status == "ok" or outcome.cost_usd > routing_usd):
+            self._policy.paid(outcome.cost_usd)
         operation = OPERATIONS[self._format]
         gateway.metrics.served(outcome, operation=operation, route=self._asked.model)
         gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=self._asked.model)

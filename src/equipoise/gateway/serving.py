@@ -15,6 +15,7 @@ from equipoise.config import Config, RouteConfig
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
 from equipoise.gateway.plain import Plain
+from equipoise.registry import spec_of
 from equipoise.types import Constraints, Model
 from equipoise.version import __version__
 
@@ -109,6 +110,8 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         return known
     try:
         engine, limits = engine_from(config, name, folder=folder)
+        if isinstance(known, Route) and spec_of(known.engine.policy) == spec_of(engine.policy):
+            engine.policy.follow(known.engine.policy)
         with suppress(NoModel):  # the route's limits may well refuse so small a prompt
             engine.decide(_WARM_UP)
     except InputError as error:

@@ -55,6 +55,11 @@ class Paced(Policy):
         moved = math.log(self.price) + (times - 1.0) / self.pace
         self._log_price = min(max(moved, usual - math.log(_RANGE)), usual + math.log(_RANGE))
 
+    def follow(self, before: Policy) -> None:
+        """Take over the price of now."""
+        if isinstance(before, Paced):
+            self._log_price = before._log_price
+
     def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:
         """Begin at the price that would have kept the promise on these prompts."""
         del quality
