@@ -23,7 +23,7 @@ from equipoise.config import CacheConfig
 from equipoise.execution import AnswerCache
 from equipoise.execution.cache import Ask, Kept
 from equipoise.execution.calibration import CONFIDENCE, Pair, calibrate, labelled_pairs, likeness, upper_bound
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 
 RATES = (0.01, 0.02, 0.05, 0.10)
 SPLITS = 200

@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-from equipoise.types import (
-    Attempt,
-    Candidate,
-    Constraints,
-    Decision,
-    Estimate,
-    Feedback,
-    Outcome,
-    Plan,
-    TokenUsage,
-)
+from equipoise.traffic import Attempt, Feedback, Outcome, TokenUsage
+from equipoise.types import Candidate, Constraints, Decision, Estimate, Plan
 
 
 def a_decision(i: int = 0, *, models: int = 3, name: str | None = None) -> Decision:

@@ -22,6 +22,7 @@ Strings = npt.NDArray[np.object_]
 Tier = Literal["premium", "standard", "budget", "local"]
 Requirement = Literal["high", "medium", "low"]
 Urgency = Literal["urgent", "normal", "batch"]
+WireFormat = Literal["chat", "messages", "responses", "gemini", "embeddings"]
 
 DOMAINS = ("code", "analysis", "creative", "reasoning", "general")
 TASKS = ("generation", "analysis", "explanation", "problem_solving", "transformation", "general")
@@ -44,8 +45,7 @@ class Constraints:
 class Warm(NamedTuple):
     """The model that holds a conversation's beginning in its prompt cache.
 
-    Its input is expected to cost the cached price for ``tokens`` of the input, so that staying is as much
-    cheaper than switching as it really is.
+    ``tokens`` of its input are expected to cost the cached price: staying is as much cheaper as it really is.
     """
 
     model: str
@@ -280,8 +280,7 @@ class FeatureBatch:
                 parts[0].width,
             )
         columns: dict[str, Any] = {k: np.array(column(k), dtype=float) for k in _NUMERIC}
-        columns |= {k: _objects(column(k)) for k in _TEXT}
-        columns |= {k: optional(k) for k in _ARRAYS}
+        columns |= {k: _objects(column(k)) for k in _TEXT} | {k: optional(k) for k in _ARRAYS}
         warm = tuple(f.warm for f in rows)
         return FeatureBatch(**columns, lexical=lexical, warm=warm if any(warm) else ())
 
@@ -490,109 +489,6 @@ class Decision:
         """The candidates that were not selected and not refused, best first."""
         rest = [c for c in self.candidates if c.refused is None and c.model != self.plan.model]
         return tuple(sorted(rest, key=lambda c: -(c.utility if c.utility is not None else float("-inf"))))
-
-
-# ---------------------------------------------------------------- what happened
-
-
-WireFormat = Literal["chat", "messages", "responses", "gemini", "embeddings"]
-AttemptKind = Literal["first", "retry", "fallback", "hedge"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TokenUsage:
-    """Tokens of one call. ``cached_tokens`` and ``cache_write_tokens`` are part of ``input_tokens``.
-
-    ``estimated``: counted by us, since the provider did not say.
-    """
-
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    cache_write_tokens: int = 0
-    compute_s: float | None = None
-    estimated: bool = False
-
-    def cost_usd(self, price: Price) -> float:
-        """What the call costs at a price."""
-        return price.cost_usd(
-            self.input_tokens,
-            self.output_tokens,
-            cached_tokens=self.cached_tokens,
-            cache_write_tokens=self.cache_write_tokens,
-            compute_s=self.compute_s or 0.0,
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """One call that was made for a request, billed whether or not its answer was used.
-
-    Attributes:
-        deployment: label of the deployment, ``model/provider`` and what else tells it apart.
-        started: Unix time.
-        latency_s: until the last byte, or until it failed or was cancelled.
-        first_token_s: until the first content, where any came.
-        error: stable code of what went wrong; None for success.
-        won: its answer is the one that was returned.
-    """
-
-    model: str
-    deployment: str
-    kind: AttemptKind
-    started: float
-    latency_s: float
-    usage: TokenUsage
-    cost_usd: float
-    first_token_s: float | None = None
-    status: int | None = None
-    error: str | None = None
-    won: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of a decision. ``cost_usd`` is the sum over attempts and what routing itself cost.
-
-    Attributes:
-        model: the model whose answer was returned; None when none was.
-        status: ``ok``, ``failed``, ``cancelled`` (the client went away) or ``interrupted`` (a stream that ended early).
-        cache: ``exact`` or ``semantic`` for an answer from the cache; ``miss``; None with the cache off.
-        saved_usd: what the cached answer cost when it was made.
-        overhead_s: time spent here rather than waiting for providers.
-    """
-
-    decision_id: str
-    status: Literal["ok", "failed", "cancelled", "interrupted"]
-    finished: float
-    model: str | None = None
-    deployment: str | None = None
-    attempts: tuple[Attempt, ...] = ()
-    cost_usd: float = 0.0
-    routing_usd: float = 0.0
-    saved_usd: float = 0.0
-    latency_s: float = 0.0
-    first_token_s: float | None = None
-    overhead_s: float = 0.0
-    cache: Literal["exact", "semantic", "miss"] | None = None
-    finish: str | None = None
-    error: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Feedback:
-    """How good an answer was: a reward in [0, 1], joined to its decision by id.
-
-    Attributes:
-        received: Unix time.
-        source: who says so (``user``, ``judge``, ``test`` ...); one source has one say, its last.
-    """
-
-    decision_id: str
-    reward: float
-    received: float
-    source: str = "user"
-    comment: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

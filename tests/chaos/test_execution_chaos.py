@@ -14,7 +14,8 @@ import pytest
 from equipoise.config import ExecutionConfig
 from equipoise.execution import ExecutionFailed, Executor, Running, Work
 from equipoise.providers import make_provider
-from equipoise.types import Attempt, Deployment, Model, Plan, Price
+from equipoise.traffic import Attempt
+from equipoise.types import Deployment, Model, Plan, Price
 from tests.chaos.broken_upstream import ANSWER, FAULTS, Bill, BrokenUpstream
 from tests.execution_fakes import always, read, text_of, words, work
 

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.testing.answers import chunks_of
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire import (
     FORMATS,
     BadAnswer,

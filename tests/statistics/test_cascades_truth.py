@@ -9,7 +9,8 @@ from equipoise.cascades.lesson import Lesson
 from equipoise.cascades.play import Played, play
 from equipoise.cascades.pool import View, pool_of
 from equipoise.numerics import hull as hulls
-from equipoise.numerics.logistic import fit_logistic, sigmoid
+from equipoise.numerics.logistic import fit_logistic
+from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.risk import last_safe, loss_p_value
 from equipoise.policy.cascade import Cascade
 from equipoise.policy.cascade_routing import CascadeRouting

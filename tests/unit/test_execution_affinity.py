@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from equipoise.execution.affinity import Sessions, held_tokens, session_key
-from equipoise.types import Price, TokenUsage, Warm
+from equipoise.traffic import TokenUsage
+from equipoise.types import Price, Warm
 
 AUTOMATIC = Price(usd_per_1m_input=3.0, usd_per_1m_cached_input=0.3)
 EXPLICIT = Price(usd_per_1m_input=3.0, usd_per_1m_cached_input=0.3, usd_per_1m_cache_write=3.75)

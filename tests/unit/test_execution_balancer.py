@@ -10,7 +10,8 @@ import pytest
 from equipoise.config import ExecutionConfig
 from equipoise.execution.balancer import Need, may_serve, pick
 from equipoise.execution.place import End, Place, places_of
-from equipoise.types import Deployment, TokenUsage
+from equipoise.traffic import TokenUsage
+from equipoise.types import Deployment
 from tests.execution_fakes import answering, failed, model
 
 NEED = Need(input_tokens=10)

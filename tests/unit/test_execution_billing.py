@@ -9,7 +9,8 @@ import pytest
 
 from equipoise.execution.billing import cost_usd, estimated, sound, was_accepted
 from equipoise.testing import FakeUpstream
-from equipoise.types import Plan, Price, TokenUsage
+from equipoise.traffic import TokenUsage
+from equipoise.types import Plan, Price
 from equipoise.wire import SseEvent
 from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
 

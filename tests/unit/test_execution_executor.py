@@ -10,7 +10,8 @@ import pytest
 from equipoise.errors import ConfigError
 from equipoise.execution import ExecutionFailed, Executor
 from equipoise.testing import FailingProvider, FakeUpstream, SlowProvider
-from equipoise.types import Attempt, Deployment, Plan
+from equipoise.traffic import Attempt
+from equipoise.types import Deployment, Plan
 from equipoise.wire import BadRequest
 from tests.execution_fakes import (
     Hanging,

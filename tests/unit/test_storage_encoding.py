@@ -21,7 +21,8 @@ from equipoise.storage.encoding import (
     outcome_from_json,
     outcome_to_json,
 )
-from equipoise.types import Attempt, Candidate, Constraints, Decision, Estimate, Outcome, Plan, Step, TokenUsage
+from equipoise.traffic import Attempt, Outcome, TokenUsage
+from equipoise.types import Candidate, Constraints, Decision, Estimate, Plan, Step
 from tests.logged import a_decision, an_outcome
 
 ANY_FLOAT = st.floats(allow_nan=False)

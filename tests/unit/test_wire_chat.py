@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, dumps, only_usage
 from equipoise.wire.reading import MOST_CONTEXT_CHARACTERS
 from tests.wire_samples import call, request_in

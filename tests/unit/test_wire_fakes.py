@@ -20,7 +20,8 @@ from equipoise.testing import (
     TruncatingProvider,
     usage_of,
 )
-from equipoise.types import Deployment, Model, TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import FORMATS, translate_request
 from tests.wire_samples import CONVERSED, call, put_together
 

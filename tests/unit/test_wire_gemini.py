@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import Body
 from equipoise.wire.gemini import settled

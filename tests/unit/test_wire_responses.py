@@ -5,7 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_request
 from equipoise.wire.format import Body
 from equipoise.wire.responses import settled

@@ -10,7 +10,8 @@ from collections import OrderedDict
 from typing import NamedTuple
 
 from equipoise.execution.clock import Clock
-from equipoise.types import Price, TokenUsage, Warm
+from equipoise.traffic import TokenUsage
+from equipoise.types import Price, Warm
 
 # Vendors that cache by themselves begin with prompts of this length.
 _SHORTEST_CACHED = 1024

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from equipoise.errors import ConfigError, ProviderError
-from equipoise.types import Model, Price, TokenUsage
+from equipoise.traffic import TokenUsage
+from equipoise.types import Model, Price
 
 # Nothing was sent, so nothing can be billed.
 _NEVER_SENT = frozenset({"connection", "no_key"})

@@ -21,7 +21,7 @@ from equipoise.execution.clock import Clock
 from equipoise.execution.running import Running
 from equipoise.execution.sameness import Gist, agreement, gist
 from equipoise.execution.work import Work
-from equipoise.types import Attempt, TokenUsage
+from equipoise.traffic import Attempt, TokenUsage
 from equipoise.wire import SseParser
 
 # They name who asks, not what is asked.

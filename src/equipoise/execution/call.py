@@ -15,7 +15,8 @@ from equipoise.execution.billing import cost_usd, estimated, price_of, sound, wa
 from equipoise.execution.clock import Clock
 from equipoise.execution.place import End, Place
 from equipoise.execution.reader import Reader
-from equipoise.types import Attempt, AttemptKind, TokenUsage, WireFormat
+from equipoise.traffic import Attempt, AttemptKind, TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, BadAnswer, Body, SseEvent, translate_answer
 
 Count = Callable[[str], int]

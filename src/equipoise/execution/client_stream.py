@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from equipoise.execution.call import Heard
 from equipoise.execution.work import Work
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, BadAnswer, Encoder, SseParser, only_usage, resumed
 
 _MOST_KEPT_BYTES = 4 << 20

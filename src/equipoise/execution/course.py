@@ -10,7 +10,7 @@ from equipoise.errors import ProviderError
 from equipoise.execution.balancer import Need, pick
 from equipoise.execution.place import Place
 from equipoise.execution.retry import REQUEST_FAULTS, Uniform, backoff_s
-from equipoise.types import AttemptKind
+from equipoise.traffic import AttemptKind
 from equipoise.wire import BadRequest
 
 

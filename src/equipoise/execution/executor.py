@@ -20,7 +20,8 @@ from equipoise.execution.pursuit import Pursuit
 from equipoise.execution.running import Running
 from equipoise.execution.stream import Stream
 from equipoise.execution.work import Work
-from equipoise.types import Attempt, Deployment, Model, Plan
+from equipoise.traffic import Attempt
+from equipoise.types import Deployment, Model, Plan
 
 
 class PlaceStatus(NamedTuple):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from equipoise.errors import EquipoiseError, ProviderError
 from equipoise.execution.retry import REQUEST_FAULTS
-from equipoise.types import Attempt
+from equipoise.traffic import Attempt
 from equipoise.wire import BadRequest
 
 

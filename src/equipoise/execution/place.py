@@ -12,7 +12,8 @@ from equipoise.errors import ProviderError
 from equipoise.execution.breaker import Breaker
 from equipoise.execution.latency import Latency, Tail
 from equipoise.execution.limits import MinuteWindow, Second
-from equipoise.types import Deployment, Model, TokenUsage
+from equipoise.traffic import TokenUsage
+from equipoise.types import Deployment, Model
 
 _LIKE_THE_LAST = 0.9
 

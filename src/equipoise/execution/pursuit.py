@@ -14,7 +14,8 @@ from equipoise.execution.failure import ExecutionFailed, failure
 from equipoise.execution.hedge import Hedging, race
 from equipoise.execution.place import End, Place
 from equipoise.execution.work import Work
-from equipoise.types import AttemptKind, WireFormat
+from equipoise.traffic import AttemptKind
+from equipoise.types import WireFormat
 from equipoise.wire import BadRequest, Body, target_format, translate_request
 
 _CONNECTING = 0.9

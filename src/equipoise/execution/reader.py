@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, Body, SseEvent
 
 _THINKING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"})

@@ -8,7 +8,7 @@ from typing import Literal
 from equipoise.errors import ProviderError
 from equipoise.execution.call import Call
 from equipoise.execution.place import End
-from equipoise.types import Attempt, TokenUsage
+from equipoise.traffic import Attempt, TokenUsage
 
 Status = Literal["ok", "failed", "cancelled", "interrupted"]
 # Given a call that broke, another one whose first content is there; None where there is none.

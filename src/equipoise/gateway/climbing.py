@@ -16,7 +16,8 @@ from equipoise.cascades.live import climb
 from equipoise.contracts import Policy
 from equipoise.errors import ProviderError
 from equipoise.execution import ExecutionFailed, Executor, Running, Work
-from equipoise.types import Attempt, Decision, Plan, TokenUsage, WireFormat
+from equipoise.traffic import Attempt, TokenUsage
+from equipoise.types import Decision, Plan, WireFormat
 from equipoise.wire import FORMATS, Body, dumps
 
 # Draws beside the first are to differ from it.

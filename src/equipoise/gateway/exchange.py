@@ -9,7 +9,8 @@ from equipoise.contracts import Policy
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.redact import redact
-from equipoise.types import Attempt, Outcome, WireFormat
+from equipoise.traffic import Attempt, Outcome
+from equipoise.types import WireFormat
 from equipoise.wire import Asked
 
 OPERATIONS: dict[WireFormat, str] = {

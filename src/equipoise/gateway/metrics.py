@@ -17,7 +17,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 from equipoise.storage.decisions import LogStatus
-from equipoise.types import Attempt, Outcome
+from equipoise.traffic import Attempt, Outcome
 
 _MOST_SERIES, _OTHER = 2000, "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"

@@ -14,7 +14,8 @@ from equipoise.gateway.replies import as_json
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.gateway.steering import steering_of
 from equipoise.storage.reading import Record, document_of
-from equipoise.types import Feedback, Model, WireFormat
+from equipoise.traffic import Feedback
+from equipoise.types import Model, WireFormat
 from equipoise.wire import FORMATS, Body
 
 _THUMBS = {"up": 1.0, "down": 0.0}

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from equipoise.config import TracesConfig
 from equipoise.errors import MissingExtra
-from equipoise.types import Attempt, Outcome
+from equipoise.traffic import Attempt, Outcome
 
 _NS = 1_000_000_000
 

@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from equipoise.numerics.odds import sigmoid
 from equipoise.types import Floats
 
 _STEPS = 30
@@ -39,11 +40,6 @@ class Logistic(NamedTuple):
         """The inverse of ``arrays``."""
         found = {part: np.asarray(arrays[f"{name}.{part}"], dtype=float) for part in cls._fields}
         return cls(found["centre"], found["scale"], found["weights"], float(found["bias"]))
-
-
-def sigmoid(logit: Floats) -> Floats:
-    """Log odds to chances."""
-    return np.asarray(1.0 / (1.0 + np.exp(-np.clip(logit, -500.0, 500.0))), dtype=float)
 
 
 def fit_logistic(columns: Floats, outcome: Floats, penalty: float, weight: Floats | None = None) -> Logistic:

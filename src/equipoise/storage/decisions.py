@@ -27,7 +27,8 @@ from equipoise.storage.memory import MemoryStore
 from equipoise.storage.reading import LogReader, is_text, journal_folder
 from equipoise.storage.sqlite import SqliteStore
 from equipoise.storage.store import MOST_PENDING_S, Entry, StoreUnavailable, database_path, from_payload, to_payload
-from equipoise.types import Decision, Feedback, Outcome, WireFormat
+from equipoise.traffic import Feedback, Outcome
+from equipoise.types import Decision, WireFormat
 
 _MOST_RECENT = 200_000
 _MOST_PENDING = 10_000

@@ -16,7 +16,8 @@ import numpy as np
 import orjson
 
 from equipoise.errors import InputError
-from equipoise.types import Attempt, Candidate, Constraints, Decision, Estimate, Outcome, Plan, Step, TokenUsage
+from equipoise.traffic import Attempt, Outcome, TokenUsage
+from equipoise.types import Candidate, Constraints, Decision, Estimate, Plan, Step
 
 _LOOSE = (" ", b" ")
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY

@@ -13,7 +13,8 @@ import pyarrow.parquet as pq
 
 from equipoise.atomic import write_whole
 from equipoise.storage.reading import LogReader, Record, as_record
-from equipoise.types import Candidate, Feedback, Outcome
+from equipoise.traffic import Feedback, Outcome
+from equipoise.types import Candidate
 
 _ROWS = 2000
 _TIME = pa.timestamp("us", tz="UTC")

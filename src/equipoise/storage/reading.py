@@ -13,7 +13,8 @@ from equipoise.storage.encoding import decision_from_json, outcome_from_json, to
 from equipoise.storage.journal import Mark, read_after
 from equipoise.storage.sqlite import SqliteStore
 from equipoise.storage.store import DecisionEntry, Entry, Store, Stored, database_path, from_payload, merged
-from equipoise.types import Decision, Feedback, Outcome
+from equipoise.traffic import Feedback, Outcome
+from equipoise.types import Decision
 
 _LOOKS = 3
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import orjson
 
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, Body
 
 Answer = str | Mapping[str, Any]

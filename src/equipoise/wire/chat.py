@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_chunk, checked_completion
 from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder

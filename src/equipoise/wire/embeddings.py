@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire.chat import openai_error
 from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import Asked, Body, Decoder, Encoder
 

@@ -11,7 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from equipoise.types import TokenUsage, WireFormat
+from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire.sse import SseEvent
 
 Body = dict[str, Any]

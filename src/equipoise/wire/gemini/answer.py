@@ -7,7 +7,7 @@ from typing import Any
 
 import orjson
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, BadRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body

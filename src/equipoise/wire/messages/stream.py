@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.messages.answer import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body

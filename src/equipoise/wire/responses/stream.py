@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from equipoise.types import TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 from equipoise.wire.pivot import chunk, chunk_head, tool_call
