@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers, answers_from_columns
@@ -75,3 +78,22 @@ def sampled_table(
         "output_tokens": [3.0] * len(i),
     }
     return Sampled(table, answers_from_columns(columns, table), chance)
+
+
+def write_answers(world: Sampled, path: Path) -> None:
+    """The answers as the file that stands beside a table."""
+    n, m, s = world.answers.quality.shape
+    i, j, k = (a.ravel() for a in np.indices((n, m, s)))
+    given = world.answers
+    columns = {
+        "prompt_id": world.table.prompt_ids[i].tolist(),
+        "model": [world.table.models[c] for c in j],
+        "sample": k.astype(np.int32),
+        "answer": given.text.ravel().tolist(),
+        "quality": given.quality.ravel(),
+        "finish": given.finish.ravel().tolist(),
+        "cost_usd": given.cost_usd.ravel(),
+        "latency_s": given.latency_s.ravel(),
+        "output_tokens": given.output_tokens.ravel(),
+    }
+    pq.write_table(pa.table(columns), path)

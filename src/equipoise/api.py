@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from equipoise.cascades.best_of import best_of_models, best_of_steps, with_best_of
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
 from equipoise.config import Config, ModelConfig, RouteConfig, cache_folder, data_folders
@@ -14,7 +15,7 @@ from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, UnknownName
-from equipoise.registry import Spec
+from equipoise.registry import Spec, make_policy
 from equipoise.tables import OutcomeTable, read_table, with_costs
 from equipoise.tables.answers import ENDING as ANSWERS_ENDING
 from equipoise.tables.answers import Answers, answers_beside, read_answers
@@ -24,18 +25,26 @@ from equipoise.types import Constraints, Deployment, Model, Price, Request
 TableLike = str | Path | OutcomeTable
 
 
-def open_table(source: TableLike, *, prices: str | Path | None = None, cost: bool = True) -> OutcomeTable:
+def open_table(
+    source: TableLike, *, prices: str | Path | None = None, cost: bool = True, best_of: int | Sequence[str] = ()
+) -> OutcomeTable:
     """An outcome table from a file or the name of a public data set, with every cost filled in.
 
     Args:
         prices: CSV of model prices; prices win over the catalog.
         cost: False leaves costs as they are.
+        best_of: more candidates from the sampled answers beside the table: models asked several times. See
+            ``equipoise.cascades.best_of.with_best_of``.
 
     Raises:
         TableError: the table cannot be used as it stands.
         PriceError: a cost is missing and no price is known.
     """
-    table = source if isinstance(source, OutcomeTable) else _read(source)
+    table = _priced(source if isinstance(source, OutcomeTable) else _read(source), prices, cost)
+    return with_best_of(table, open_answers(source, table), best_of) if best_of else table
+
+
+def _priced(table: OutcomeTable, prices: str | Path | None, cost: bool) -> OutcomeTable:
     if not cost:
         return table
     given = Catalog.from_prices_file(prices) if prices is not None else None
@@ -75,7 +84,7 @@ def open_answers(source: TableLike, table: OutcomeTable) -> Answers:
     beside = answers_beside(path)
     if beside is None:
         raise InputError(
-            f"{path}: cascades need sampled answers in {path.stem}{ANSWERS_ENDING} beside it; "
+            f"{path}: cascades and best of n need sampled answers in {path.stem}{ANSWERS_ENDING} beside it; "
             "equipoise collect writes both, with 'samples' above 0 in the candidates file"
         )
     return read_answers(beside, table)
@@ -96,8 +105,11 @@ def train(
     A policy that looks at answers is taught on ``answers``, else on those in the file beside the table.
     """
     opened = open_table(table, prices=prices, cost=cost)
+    looks = isinstance(make_policy(policy), AnswerPolicy)
+    if looks and any(best_of_steps(name) for name in opened.models):
+        raise InputError("a policy that looks at answers asks as often as it pays; leave best of n out")
     engine = Engine.train(opened, router=router, policy=policy, models=models)
-    if isinstance(engine.policy, AnswerPolicy):
+    if looks:
         engine.teach(opened, open_answers(table, opened) if answers is None else answers)
     return engine
 
@@ -146,6 +158,7 @@ def engine_from(config: Config, route: str = "auto", *, folder: Path = Path()) -
     models = models_of(config)
     if not models:
         raise ConfigError("the configuration names no models; list them under 'models:', or write 'pool: notebook'")
+    models += best_of_models(chosen.best_of, models)
     for name in chosen.fallback:
         if name not in {m.name for m in models}:
             raise UnknownName("model", name, [m.name for m in models])
@@ -165,10 +178,24 @@ def _engine(chosen: RouteConfig, policy: Spec | None, models: list[Model], folde
             raise ConfigError(f"router: '{min(spec.keys() - {'type'})}' stands beside 'file', which holds it; drop one")
         return _from_file(folder / file, policy, models)
     if table is not None:
-        source = open_table(table if table in DATASETS and not (folder / table).exists() else folder / table)
-        trained = source.only([m.name for m in models])
-        return Engine.train(trained, router=spec, policy=chosen.policy, models=models)
+        source = table if table in DATASETS and not (folder / table).exists() else folder / table
+        return _trained(source, spec, chosen, models)
+    if chosen.best_of:
+        raise ConfigError(
+            "best_of needs measured answers: give the router a table with sampled answers, or a file that was trained "
+            "with --best-of"
+        )
     return Engine.train_free(models=models, router=spec, policy=chosen.policy)
+
+
+def _trained(source: str | Path, router: Spec, chosen: RouteConfig, models: list[Model]) -> Engine:
+    table = open_table(source)
+    policy = make_policy(chosen.policy)
+    answers = open_answers(source, table) if chosen.best_of or isinstance(policy, AnswerPolicy) else None
+    if answers is not None and chosen.best_of:
+        table = with_best_of(table, answers, chosen.best_of)
+    kept = table.only([m.name for m in models])
+    return train(kept, router=router, policy=chosen.policy, models=models, cost=False, answers=answers)
 
 
 def _named(spec: dict[str, Any], key: str) -> str | None:
@@ -184,6 +211,9 @@ def _from_file(file: Path, policy: Spec | None, models: list[Model]) -> Engine:
     known = {m.name for m in engine.models}
     if not any(m.name in known for m in models):
         raise ConfigError(f"{file}: knows none of the configured models; it knows {', '.join(sorted(known))}")
+    for name in (m.name for m in models if best_of_steps(m.name)):
+        if name not in known:
+            raise ConfigError(f"{file}: knows nothing of '{name}'; train it with --best-of {name}")
     engine = replace(engine, models=models)
     return engine if policy is None else engine.with_policy(policy)
 

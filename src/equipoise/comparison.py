@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Unpack
 
 from equipoise.api import TableLike, open_answers, open_table
-from equipoise.cascades.best_of import with_best_of
+from equipoise.cascades.best_of import with_best_of, with_their_best
 from equipoise.errors import InputError
 from equipoise.evaluation import protocol
 from equipoise.evaluation.protocol import Options
@@ -21,26 +21,29 @@ def evaluate(
     *,
     routers: Sequence[Spec] = ("linear",),
     prices: str | Path | None = None,
-    best_of: int | None = None,
+    best_of: int | Sequence[str] = (),
     **options: Unpack[Options],
 ) -> Results:
     """Evaluate routers on an outcome table. See ``equipoise.evaluation.protocol.evaluate`` for the options.
 
-    For cascades, and for ``best_of`` so many answers of a model as one more candidate, the answers are read from the
+    For cascades, and for ``best_of`` (models asked several times as more candidates), the answers are read from the
     file beside the table, if they are not given.
     """
     opened = open_table(table, prices=prices, cost=options.get("cost", True))
-    if (options.get("cascades") or best_of is not None) and options.get("answers") is None:
+    if (options.get("cascades") or best_of) and options.get("answers") is None:
         options["answers"] = open_answers(table, opened)
-    if best_of is not None:
+    if best_of:
         opened = _with_best_of(opened, options, best_of)
     return protocol.evaluate(opened, routers=routers, **options)
 
 
-def _with_best_of(table: OutcomeTable, options: Options, samples: int) -> OutcomeTable:
+def _with_best_of(table: OutcomeTable, options: Options, best_of: int | Sequence[str]) -> OutcomeTable:
     answers = options.get("answers")
     if options.get("cascades"):
         raise InputError("a cascade asks as often as it pays; evaluate --best-of and --cascades one after the other")
     if answers is None:
         raise InputError("best of n needs the sampled answers behind the table; see docs/cascades.md")
-    return with_best_of(table, answers, samples)
+    more = with_best_of(table, answers, best_of)
+    if options.get("models"):
+        options["models"] = with_their_best(options["models"] or (), more.models)
+    return more

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, UnknownName
 
 DEFAULT_FILE = Path("equipoise.yaml")
 _MOST_BYTES = 1 << 20
+_MOST_ANSWERS = 20
 _Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
@@ -184,9 +185,17 @@ class LogConfig(_Strict):
     retention_days: _Positive | None = None
 
 
+def _several(name: str) -> str:
+    model, _, samples = name.rpartition("*")
+    if not model or not samples.isdecimal() or not 2 <= int(samples) <= _MOST_ANSWERS:
+        raise ValueError(f"write NAME*N with N from 2 to {_MOST_ANSWERS}, not '{name}'")
+    return name
+
+
 class RouteConfig(_Strict):
     """A name that applications ask for instead of a model.
 
+    ``best_of``: more candidates, each NAME*N: a model asked N times, whose most frequent answer is returned.
     ``affinity``: in a conversation, ``economic`` changes model only when that gains more than the lost
     prompt cache costs; ``sticky`` never changes a model that still serves; ``off`` decides every turn anew.
     ``when_none_fits``: a request whose limits no model meets is refused, or goes to the ``cheapest`` model
@@ -195,6 +204,7 @@ class RouteConfig(_Strict):
 
     router: dict[str, Any] = {"type": "static"}
     policy: dict[str, Any] = {"type": "cost_aware"}
+    best_of: tuple[Annotated[str, AfterValidator(_several)], ...] = ()
     constraints: ConstraintsConfig = ConstraintsConfig()
     fallback: tuple[str, ...] = ()
     when_none_fits: Literal["refuse", "cheapest"] = "refuse"
@@ -272,6 +282,12 @@ def _check_models(config: Config, node: yaml.Node | None, path: Path) -> None:
         if name in names[:i]:
             line = _line(node, ("models", i, "name"))
             raise ConfigError(f"{path}:{line}: models.{i}.name: a second model '{name}'; give each its own name")
+    for route, settings in config.routes.items():
+        for i, candidate in enumerate(settings.best_of if names else ()):
+            model, place = candidate.rpartition("*")[0], ("routes", route, "best_of", i)
+            if model not in names:
+                unknown = UnknownName("model", model, names)
+                raise ConfigError(f"{path}:{_line(node, place)}: {'.'.join(map(str, place))}: {unknown}")
 
 
 def _refuse_repeated(root: yaml.Node | None, path: Path) -> None:

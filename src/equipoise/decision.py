@@ -98,8 +98,11 @@ def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by 
 def _fallbacks(
     models: Sequence[Model], allowed: Sequence[bool], utility: Sequence[float], picked: int, named: Sequence[str]
 ) -> tuple[str, ...]:
-    """What may serve the request if the chosen model fails: the named ones in their order, else by utility."""
-    left = [j for j, may in enumerate(allowed) if may and j != picked]
+    """What may serve the request if the chosen model fails: the named ones in their order, else by utility.
+
+    By one call each: a model asked several times is no way out.
+    """
+    left = [j for j, may in enumerate(allowed) if may and j != picked and not best_of_steps(models[j].name)]
     if named:
         able = {models[j].name for j in left}
         return tuple(name for name in named if name in able)

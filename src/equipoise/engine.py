@@ -15,6 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from equipoise.analysis import Analyzer
+from equipoise.cascades.best_of import best_of_models, best_of_steps
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson, expected_quality
 from equipoise.cascades.pool import View, pool_of
@@ -94,11 +95,10 @@ class Engine:
         analyzer = analyzer or Analyzer()
         learner = make_router(router)
         outcomes = outcomes_of(table, analyzer, learner.needs | {"structure"})
-        known = {m.name: m for m in models or ()}
         engine = cls(
             router=learner.fit(outcomes),
             policy=make_policy(policy),
-            models=[known.get(name, Model(name=name)) for name in table.models],
+            models=_described(table.models, models or ()),
             costs=CostModel().fit(outcomes),
             analyzer=analyzer,
         )
@@ -122,11 +122,10 @@ class Engine:
         """
         analyzer = analyzer or Analyzer()
         learner = make_router(router)
-        known = {m.name: m for m in models or ()}
         engine = cls(
             router=learner.fit_votes(votes_of(table, analyzer, learner.needs | {"structure"})),
             policy=make_policy(policy),
-            models=[known.get(name, Model(name=name)) for name in table.models],
+            models=_described(table.models, models or ()),
             analyzer=analyzer,
         )
         engine.versions = engine._versions(table.name)
@@ -406,6 +405,14 @@ def _check_limits(request: Request) -> None:
         if value is not None and not 0.0 <= value <= most:
             span = "a quality in [0, 1]" if name == "min_quality" else "a number from 0 up"
             raise InputError(f"{name} is {value!r}; give {span}")
+
+
+def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:
+    """What is known of the models of a table; of one that is another asked several times, what is known of that."""
+    known = {m.name: m for m in models}
+    again = [name for name in names if name not in known and any(s.model in known for s in best_of_steps(name))]
+    known |= {m.name: m for m in best_of_models(again, models)}
+    return [known.get(name, Model(name=name)) for name in names]
 
 
 def _plain(model: Model) -> dict[str, Any]:

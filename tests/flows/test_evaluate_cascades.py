@@ -7,7 +7,6 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -19,27 +18,9 @@ from equipoise.engine import Engine
 from equipoise.errors import InputError
 from equipoise.tables import write_table
 from equipoise.types import Step
-from tests.sampled import Sampled, sampled_table
+from tests.sampled import sampled_table, write_answers
 
 WORLD = sampled_table(prompts=240, draws=3, seed=6)
-
-
-def write_answers(world: Sampled, path: Path) -> None:
-    n, m, s = world.answers.quality.shape
-    i, j, k = (a.ravel() for a in np.indices((n, m, s)))
-    given = world.answers
-    columns = {
-        "prompt_id": world.table.prompt_ids[i].tolist(),
-        "model": [world.table.models[c] for c in j],
-        "sample": k.astype(np.int32),
-        "answer": given.text.ravel().tolist(),
-        "quality": given.quality.ravel(),
-        "finish": given.finish.ravel().tolist(),
-        "cost_usd": given.cost_usd.ravel(),
-        "latency_s": given.latency_s.ravel(),
-        "output_tokens": given.output_tokens.ravel(),
-    }
-    pq.write_table(pa.table(columns), path)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +105,7 @@ def test_a_trained_cascade_decides_with_steps(folder: Path, capsys: pytest.Captu
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["bare.parquet", "--cascades", "all"], "cascades need sampled answers in bare.answers.parquet beside it"),
+        (["bare.parquet", "--cascades", "all"], "need sampled answers in bare.answers.parquet beside it"),
         (["mine.parquet", "--cascades", "cost_aware"], "policy 'cost_aware' never looks at an answer"),
         (["mine.parquet", "--cascades", "cascade", "--cost", "none"], "they cannot be evaluated without costs"),
         (
@@ -134,7 +115,6 @@ def test_a_trained_cascade_decides_with_steps(folder: Path, capsys: pytest.Captu
         (["mine.parquet", "--cascades", "cascade:steps=[m0*9,m2]"], "3 answers of every prompt are there to ask"),
         (["mine.parquet", "--cascades", "cascade:test=logprob_mean"], "the answers hold no 'logprob_mean'"),
         (["mine.parquet", "--cascades", "cascade:test=vot"], "did you mean 'vote'?"),
-        (["mine.parquet", "--best-of", "1"], "best of 1 is a plain call"),
         (["mine.parquet", "--best-of", "4"], "no model was drawn 4 times on every prompt"),
         (
             ["mine.parquet", "--best-of", "2", "--cascades", "cascade"],

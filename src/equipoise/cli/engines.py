@@ -24,6 +24,20 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--policy", metavar="SPEC", help="policy to decide by, such as cost_aware:cost_weight=2")
 
 
+def add_best_of(parser: argparse.ArgumentParser) -> None:
+    """``--best-of``."""
+    told = "more candidates: every model asked N times, or those named; needs sampled answers beside the table"
+    parser.add_argument("--best-of", metavar="N|A*N,B*N", type=_best_of, default=(), help=told)
+
+
+def _best_of(text: str) -> int | tuple[str, ...]:
+    if not text.strip().isdecimal():
+        return tuple(name.strip() for name in text.split(","))
+    if int(text) < 2:
+        raise argparse.ArgumentTypeError(f"best of {text} is a plain call; give 2 or more")
+    return int(text)
+
+
 def engine_of(args: argparse.Namespace) -> tuple[Engine, Constraints]:
     """The engine that the options name; the built-in pool where they name none."""
     if args.router_file is not None:

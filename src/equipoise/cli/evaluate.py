@@ -11,6 +11,7 @@ import numpy as np
 
 from equipoise.analysis import Analyzer
 from equipoise.catalog import notebook_pool
+from equipoise.cli.engines import add_best_of
 from equipoise.cli.output import emit_json, note, say
 from equipoise.comparison import evaluate
 from equipoise.engine import Engine
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cascades", metavar="A,B|all", help="policies that look at answers, to compare with the routers"
     )
-    parser.add_argument("--best-of", metavar="N", type=int, help="add every model asked N times as one more candidate")
+    add_best_of(parser)
     parser.add_argument("--models", metavar="A,B", help="compare these models, on the prompts that all of them cover")
     parser.add_argument("--split", choices=KINDS, default="random", help="what is held out (default random)")
     parser.add_argument("--seeds", metavar="N", type=int, default=10, help="number of splits (default 10)")

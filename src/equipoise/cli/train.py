@@ -7,8 +7,9 @@ from pathlib import Path
 
 from equipoise import api
 from equipoise.atomic import check_target
+from equipoise.cascades.best_of import with_their_best
 from equipoise.cascades.contract import AnswerPolicy
-from equipoise.cli.engines import inputs_of
+from equipoise.cli.engines import add_best_of, inputs_of
 from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import InputError
 from equipoise.registry import make_policy
@@ -31,6 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"policy to decide by (default {_POLICY}; quality_first with --cost none or votes)",
     )
     parser.add_argument("--models", metavar="A,B", help="only these models of the table")
+    add_best_of(parser)
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--cost", choices=("table", "none"), default="table", help="none: costs are not needed")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write")
@@ -43,10 +45,10 @@ def run(args: argparse.Namespace) -> int:
     if is_vote_table(args.table):
         return _votes(args)
     policy = args.policy or ("quality_first" if args.cost == "none" else _POLICY)
-    table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none")
+    table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none", best_of=args.best_of)
     answers = api.open_answers(args.table, table) if isinstance(make_policy(policy), AnswerPolicy) else None
     if args.models:
-        table = table.only([m.strip() for m in args.models.split(",")])
+        table = table.only(with_their_best([m.strip() for m in args.models.split(",")], table.models))
     note(f"learning '{args.router}' from {len(table)} prompts and {len(table.models)} models")
     engine = api.train(table, router=args.router, policy=policy, cost=False, answers=answers)
     engine.save(args.out)
@@ -58,8 +60,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _votes(args: argparse.Namespace) -> int:
-    for option in ("models", "prices"):
-        if getattr(args, option) is not None:
+    for option in ("models", "prices", "best-of"):
+        if getattr(args, option.replace("-", "_")) not in (None, ()):
             raise InputError(f"--{option} does not go with a vote table; leave it out")
     votes = read_votes(args.table)
     note(f"learning '{args.router}' from {len(votes)} votes between {len(votes.models)} models")

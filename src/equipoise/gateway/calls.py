@@ -123,11 +123,13 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
     plan, target = exchange.decision.plan, call.target
     able = {c.model for c in exchange.decision.candidates if c.refused is None} | {plan.model}
     begun = gateway.clock.monotonic()
+    running: Running | Climbed
     try:
         if plan.steps and isinstance(target, Route):
             policy = target.engine.policy
-            return await climbed(live.executor, exchange.decision, work, exchange.attempts, policy)
-        running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
+            running = await climbed(live.executor, exchange.decision, work, exchange.attempts, policy)
+        else:
+            running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
     except ExecutionFailed as error:
         exchange.waited_s = gateway.clock.monotonic() - begun
         exchange.end("failed", error=error.code)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Literal
 
 from equipoise.execution import Running, Session, Sessions, session_key
+from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.steering import Steering
 from equipoise.types import Decision, Plan, Warm
@@ -49,22 +50,23 @@ class Conversation:
 
     def kept(self, decision: Decision) -> Decision:
         """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
-        model = self.answered_by
-        if self._affinity != "sticky" or model is None or model == decision.model:
+        model, plan = self.answered_by, decision.plan
+        asked = tuple(dict.fromkeys(s.model for s in plan.steps)) or (plan.model,)
+        if self._affinity != "sticky" or model is None or asked == (model,):
             return decision
         if not any(c.model == model and c.refused is None for c in decision.candidates):
             return decision
-        rest = (decision.model, *(name for name in decision.plan.fallback if name != model))
+        rest = (*asked, *plan.fallback)
         candidates = tuple(replace(c, probability=float(c.model == model)) for c in decision.candidates)
         return replace(
             decision,
-            plan=Plan(model=model, fallback=rest),
+            plan=Plan(model=model, fallback=tuple(name for name in dict.fromkeys(rest) if name != model)),
             candidates=candidates,
             method=decision.method + "_sticky",
             reasons=(f"the conversation stays with {model}", *decision.reasons),
         )
 
-    def answered(self, running: Running, target: Target) -> None:
+    def answered(self, running: Running | Climbed, target: Target) -> None:
         """A turn was answered."""
         if self._affinity == "off" or running.status != "ok":
             return

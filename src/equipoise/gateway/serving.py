@@ -16,6 +16,7 @@ from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
 from equipoise.gateway.plain import Plain
 from equipoise.registry import spec_of
+from equipoise.tables.answers import answers_path
 from equipoise.types import Constraints, Model
 from equipoise.version import __version__
 
@@ -125,16 +126,20 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
 def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
     """Everything that a route's engine is made from: its settings, the models, and the state of its files."""
     parts = [settings.model_dump_json(), str(config.pool), *(m.model_dump_json() for m in config.models)]
-    for key in ("file", "table"):
-        path = settings.router.get(key)
-        if isinstance(path, str):
-            with suppress(OSError):
-                state = (folder / path).stat()
-                parts.append(f"{path} {state.st_mtime_ns} {state.st_size}")
+    for path in _files(settings, folder):
+        with suppress(OSError):
+            state = path.stat()
+            parts.append(f"{path} {state.st_mtime_ns} {state.st_size}")
     return "\n".join(parts)
 
 
 def watched_files(config: Config, folder: Path) -> list[Path]:
     """The files that a change of which calls for a reload, beside the configuration itself."""
-    named = [route.router.get(key) for route in config.routes.values() for key in ("file", "table")]
-    return [folder / path for path in named if isinstance(path, str)]
+    return [path for route in config.routes.values() for path in _files(route, folder)]
+
+
+def _files(settings: RouteConfig, folder: Path) -> list[Path]:
+    """What a route is made from: its router file, or its table and the answers that may lie beside it."""
+    file, table = (settings.router.get(key) for key in ("file", "table"))
+    found = [folder / file] if isinstance(file, str) else []
+    return found + ([folder / table, answers_path(folder / table)] if isinstance(table, str) else [])

@@ -104,8 +104,13 @@ class Answers:
 
 def answers_beside(table: Path) -> Path | None:
     """The file of answers that ``equipoise collect`` wrote beside a table, if it is there."""
-    path = table.with_name(table.stem + ENDING)
+    path = answers_path(table)
     return path if path.is_file() else None
+
+
+def answers_path(table: Path) -> Path:
+    """Where the answers behind a table lie."""
+    return table.with_name(table.stem + ENDING)
 
 
 def read_answers(path: Path, table: OutcomeTable) -> Answers:
