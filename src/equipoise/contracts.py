@@ -182,6 +182,10 @@ class Policy(ABC):
         del situation, paid_usd, quality
         return self
 
+    def settled(self) -> dict[str, Any]:
+        """What calibration set, for people and as JSON."""
+        return dict(self.state().meta)
+
     def paid(self, cost_usd: float) -> None:
         """Take note of what a request came to, as requests end. Most policies do not care."""
         del cost_usd

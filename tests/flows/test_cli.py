@@ -228,6 +228,16 @@ def test_calibrate_meets_the_budget_on_new_prompts(here: Path, run: Run, shared:
     assert run("route", A_SUM, "--router-file", "r.npz").out.strip() in MODELS
 
 
+@pytest.mark.parametrize(
+    ("policy", "key"), [("paced:mean_cost_usd=0.001", "price"), ("direct:cost_weight=50", "offsets")]
+)
+def test_calibrate_sets_whatever_a_policy_has_to_set(here: Path, run: Run, shared: Path, policy: str, key: str) -> None:
+    told = run("calibrate", shared / "small.parquet", "--router", "knn", "--policy", policy, "--out", "r.npz", "--json")
+    summary = json.loads(told.out)
+    assert told.status == 0 and summary[key] and summary["fitted_on"] + summary["calibrated_on"] == 300
+    assert equipoise.load("r.npz").policy.settled()[key] == summary[key]
+
+
 def test_a_route_of_a_configuration_reads_its_router_file(here: Path, run: Run, shared: Path) -> None:
     models = "models: [{name: abacus}, {name: bard}]\n"
     routes = f"routes: {{sums: {{router: {{file: {shared / 'r.npz'}}}, constraints: {{max_cost_usd: 0.01}}}}}}\n"

@@ -1,21 +1,25 @@
-"""Cascades from the command line: evaluated beside routers, trained, decided with, refused where they cannot be had."""
+"""Cascades from the command line: evaluated beside routers, trained, calibrated, decided with, refused."""
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from equipoise.api import open_answers, open_table
+from equipoise.api import load, open_answers, open_table
 from equipoise.cascades.best_of import best_of_steps, with_best_of
+from equipoise.cascades.play import play
+from equipoise.cascades.pool import View, pool_of
 from equipoise.cli.main import main
 from equipoise.comparison import evaluate
 from equipoise.engine import Engine
 from equipoise.errors import InputError
+from equipoise.policy.cascade import Cascade
 from equipoise.tables import write_table
 from equipoise.types import Step
 from tests.sampled import sampled_table, write_answers
@@ -129,6 +133,69 @@ def test_what_cannot_be_evaluated_is_said_in_one_line(
     assert main(asked) == 2
     said = capsys.readouterr().err.strip().splitlines()
     assert message in said[-1]
+
+
+# ---------------------------------------------------------------- calibrated
+
+
+def calibrated(folder: Path, policy: str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    asked = ["calibrate", str(folder / "mine.parquet"), "--router", "knn:k=20", "--out", str(folder / "r.npz")]
+    assert main([*asked, "--policy", policy, "--json"]) == 0
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+def test_calibrate_sets_the_score_from_which_a_cheap_answer_is_returned(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cascade = "cascade:test=vote,steps=[m0*3,m2],max_loss="
+    summary = calibrated(folder, cascade + "0.3", capsys)
+    assert [(s["model"], s["samples"]) for s in summary["steps"]] == [("m0", 3), ("m2", 1)]
+    at = summary["steps"][0]["accept_at"]
+    assert 0 < at <= 1 and summary["steps"][1]["accept_at"] is None
+    engine = load(folder / "r.npz")
+    steps = engine.decide("capital question 77").plan.steps
+    assert [(s.model, s.samples, s.accept_at) for s in steps] == [("m0", 3, at), ("m2", 1, None)]
+    # On prompts that nothing was learned from, the promise holds and money is saved.
+    new = sampled_table(prompts=600, draws=3, seed=99)
+    policy, flat = engine.policy, np.full((600, 3), 0.5)
+    assert isinstance(policy, Cascade)
+    played = play(policy.bound(View(pool_of(new.answers), flat, flat)), policy.point, new.answers)
+    assert new.answers.quality[:, 2, 0].mean() - played.quality.mean() < 0.3
+    assert played.cost_usd.mean() < 0.9 * new.answers.cost_usd[:, 2, 0].mean()
+
+
+def test_a_promise_that_nothing_keeps_asks_the_last_model_at_once(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    summary = calibrated(folder, "cascade:test=vote,steps=[m0*3,m2],max_loss=0.001", capsys)
+    assert summary["steps"] == [{"model": "m2", "samples": 1, "accept_at": None}]
+    assert load(folder / "r.npz").decide("capital question 77").plan.steps == ()
+
+
+def test_calibrate_finds_the_weight_of_cascade_routing_for_a_mean_cost(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    routing = "cascade_routing:max_calls=2,samples=2,mean_cost_usd="
+    weights = [calibrated(folder, routing + usd, capsys)["cost_weight"] for usd in ("0.00004", "0.00015")]
+    assert weights[0] > weights[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["bare.parquet", "--policy", "cascade"], "need sampled answers in bare.answers.parquet beside it"),
+        (["mine.parquet", "--policy", "cost_aware"], "policy 'cost_aware' has nothing to calibrate"),
+        (["mine.parquet", "--policy", "cascade:test=margin_min"], "the answers hold no 'margin_min'"),
+        (["mine.parquet", "--policy", "cascade_routing:mean_cost_usd=1e-9"], "raise it"),
+    ],
+)
+def test_what_cannot_be_calibrated_is_said_in_one_line(
+    folder: Path, options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = folder / "none.npz"
+    assert main(["calibrate", str(folder / options[0]), "--router", "static", "--out", str(out), *options[1:]]) == 2
+    assert message in capsys.readouterr().err.strip().splitlines()[-1] and not out.exists()
 
 
 # ---------------------------------------------------------------- best of n

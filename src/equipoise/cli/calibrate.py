@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from equipoise import api
 from equipoise.atomic import check_target
+from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cli.engines import inputs_of
 from equipoise.cli.numbers import amount
 from equipoise.cli.output import emit_json, note, say
-from equipoise.errors import NotEnoughData
+from equipoise.contracts import Policy
+from equipoise.engine import Engine
+from equipoise.errors import InputError, NotEnoughData
 from equipoise.evaluation.splits import merge_groups
 from equipoise.numerics.folds import grouped_folds
+from equipoise.registry import Spec, make_policy, spec_of
+from equipoise.tables import OutcomeTable
+from equipoise.tables.answers import Answers
 from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.types import Ints
 
 NAME = "calibrate"
 HELP = "set a policy on rows that the router has not seen"
@@ -26,36 +36,74 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("table", metavar="TABLE", help="outcome table, or the name of a public data set")
     parser.add_argument("--router", metavar="SPEC", required=True, help="such as linear or knn:k=50")
-    parser.add_argument("--budget-usd", metavar="X", type=amount, required=True, help="promised mean cost of a request")
+    promise = parser.add_mutually_exclusive_group(required=True)
+    promise.add_argument(
+        "--budget-usd", metavar="X", type=amount, help="promised mean cost of a request: policy budget"
+    )
+    promise.add_argument(
+        "--policy", metavar="SPEC", help="such as cascade:max_loss=0.05, which needs sampled answers beside the table"
+    )
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write, policy included")
     parser.add_argument("--json", action="store_true", help="print a summary as one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0: router and calibrated policy are written. A quarter of the prompts calibrates, the rest trains."""
+    """0: router and calibrated policy are written."""
     check_target(args.out, inputs=inputs_of(args))
+    policy: Spec = args.policy or {"type": "budget", "mean_cost_usd": args.budget_usd}
+    made = make_policy(policy)
+    looks = isinstance(made, AnswerPolicy)
+    if not looks and type(made).calibrate is Policy.calibrate:
+        raise InputError(f"policy '{made.name}' has nothing to calibrate; write it with: equipoise train --policy")
     table = api.open_table(args.table, prices=args.prices)
-    folds = grouped_folds(merge_groups(table.groups, near_duplicate_groups(table.prompts)), _FOLDS)
+    answers = api.open_answers(args.table, table) if looks else None
+    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    if answers is None:
+        engine, counts = _held_out(args, table, policy, groups)
+    else:
+        engine, counts = _taught(args, replace(table, groups=groups.astype(object)), policy, answers)
+    engine.save(args.out)
+    settled = engine.policy.settled()
+    if args.json:
+        emit_json({"out": str(args.out), "policy": spec_of(engine.policy), **counts, **settled})
+    else:
+        say(f"wrote {args.out}: policy {made.name}, {_in_words(settled)}")
+    return 0
+
+
+def _held_out(
+    args: argparse.Namespace, table: OutcomeTable, policy: Spec, groups: Ints
+) -> tuple[Engine, dict[str, int]]:
+    """A quarter of the prompts calibrates, the rest trains the router."""
+    folds = grouped_folds(groups, _FOLDS)
     fit, held = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
     if not len(fit) or not len(held):
         raise NotEnoughData(
             f"{table.name}: {len(table)} prompts fall into too few groups to hold some out; add prompts"
         )
     note(f"learning '{args.router}' from {len(fit)} prompts, calibrating on {len(held)}")
-    policy = {"type": "budget", "mean_cost_usd": args.budget_usd}
     engine = api.train(table.take(fit), router=args.router, policy=policy, cost=False)
     engine.calibrate(table.take(held))
-    engine.save(args.out)
-    summary = {
-        "out": str(args.out),
-        "fitted_on": len(fit),
-        "calibrated_on": len(held),
-        "mean_cost_usd": args.budget_usd,
-        **engine.policy.state().meta,
-    }
-    if args.json:
-        emit_json(summary)
-    else:
-        say(f"wrote {args.out}: mean cost {args.budget_usd:g} USD, calibrated on {len(held)} prompts")
-    return 0
+    return engine, {"fitted_on": len(fit), "calibrated_on": len(held)}
+
+
+def _taught(
+    args: argparse.Namespace, table: OutcomeTable, policy: Spec, answers: Answers
+) -> tuple[Engine, dict[str, int]]:
+    """A policy that looks at answers holds out what it is calibrated on by itself, as in ``equipoise train``."""
+    drawn = int(answers.count.sum())
+    note(f"learning '{args.router}' from {len(table)} prompts, and when to return an answer from {drawn} answers")
+    engine = api.train(table, router=args.router, policy=policy, cost=False, answers=answers)
+    return engine, {"fitted_on": len(table), "answers": drawn}
+
+
+def _in_words(settled: Mapping[str, Any]) -> str:
+    steps = settled.get("steps")
+    if steps is None:
+        return ", ".join(f"{name} {value:.4g}" for name, value in settled.items() if isinstance(value, float | int))
+    return "asks " + ", then ".join(
+        f"{step['model']}*{step['samples']}"
+        + ("" if step["accept_at"] is None else f" (returned from a score of {step['accept_at']:.3g} on)")
+        for step in steps
+    )

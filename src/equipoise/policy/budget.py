@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from annotated_types import Gt
@@ -56,6 +56,10 @@ class Budget(Policy):
         dear, cheap = _utility(situation, self._dearer), _utility(situation, self._cheaper)
         probability = self._share * certain(dear) + (1.0 - self._share) * certain(cheap)
         return Choice(probability, dear, probability.max(axis=1))
+
+    def settled(self) -> dict[str, Any]:
+        """The promise, the two multipliers and the share of the dearer one."""
+        return {"mean_cost_usd": self.mean_cost_usd, **self.state().meta}
 
     def state(self) -> State:
         """The two multipliers and the share of the dearer one."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
@@ -202,6 +202,18 @@ class Cascade(AnswerPolicy):
         ends = (*ladder.accept_at, None)
         named = [(self.names[stage.model], stage, at) for stage, at in zip(ladder.stages, ends, strict=True)]
         return [(models.index(name), stage, at) for name, stage, at in named if name in models]
+
+    def settled(self) -> dict[str, Any]:
+        """The steps that are asked, and the score from which the answer of each is returned."""
+        if not self.learned:
+            return {}
+        ladder = self._ladders[self.point]
+        ends = (*ladder.accept_at, None)
+        steps = [
+            {"model": self.names[stage.model], "samples": stage.samples, "accept_at": at}
+            for stage, at in zip(ladder.stages, ends, strict=True)
+        ]
+        return {"steps": steps}
 
     # ------------------------------------------------------------ state
 

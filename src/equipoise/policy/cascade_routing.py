@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Le
@@ -125,6 +125,14 @@ class CascadeRouting(AnswerPolicy):
         if self._learned is None or name not in self.names or self.max_calls == 1:
             return ()
         return (Step(model=name, test="value"),)
+
+    def settled(self) -> dict[str, Any]:
+        """The weight of the operating point, how far it looks ahead and how clear an advantage must be."""
+        if self._learned is None:
+            return {}
+        weights, reach, margin = self._learned.weights, self._learned.reach, self._learned.margin
+        weight = float(weights[self.point])
+        return {"cost_weight": weight, "max_calls": reach.calls, "samples": reach.samples, "margin": margin}
 
     # ------------------------------------------------------------ state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -127,6 +127,12 @@ class Direct(Policy):
             gradient = np.einsum("nm,nmf->f", chance * slope(chance), columns) / (n * self.temperature)
             beta += size * (gradient - self.shrinkage / n * beta)
         self._corrections, self._names = beta, tuple(situation.models)
+
+    def settled(self) -> dict[str, Any]:
+        """What is added to the worth of each model, and per unit of quality, of its deviation and of cost."""
+        found = np.zeros(3) if self._corrections is None else self._corrections
+        factors = dict(zip(("quality", "quality_std", "cost"), found[-3:].tolist(), strict=True))
+        return {"offsets": dict(zip(self._names, found[:-3].tolist(), strict=True)), **factors}
 
     def state(self) -> State:
         """The corrections."""

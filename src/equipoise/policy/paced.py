@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from annotated_types import Ge, Gt
 
@@ -66,6 +66,10 @@ class Paced(Policy):
         _, high = bracket(situation, paid_usd, self.mean_cost_usd, self.name)
         self._log_price = math.log(max(high, 1e-9 / self.mean_cost_usd))
         return self
+
+    def settled(self) -> dict[str, Any]:
+        """The price that calibration found."""
+        return {"price": self.price}
 
     def state(self) -> State:
         """The price of now."""
