@@ -98,7 +98,7 @@ class Hit:
         self.attempts: list[Attempt] = []
         self.status: Literal["ok"] = "ok"
         self.error = None
-        self.waited_s = 0.0
+        self.waited_s = self.unbilled_usd = 0.0
 
     async def close(self) -> None:
         """Nothing runs."""

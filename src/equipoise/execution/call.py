@@ -159,6 +159,13 @@ class Call:
         self._meter.attempts.append(self.attempt)
         return self.attempt
 
+    def cost_so_far(self) -> float:
+        """What it would be billed if it ended now, in USD."""
+        said = None if self.reader is None else self.reader.usage
+        elapsed = max(self._meter.clock.monotonic() - self._began, 0.0)
+        usage = self._billed() if said is None else sound(said)
+        return cost_usd(usage, price_of(self.place.model), elapsed_s=elapsed)
+
     def withdraw(self) -> None:
         """It could not be sent as it is: no attempt was made."""
         self._lease.end(self._meter.clock.monotonic(), End.CANCELLED, self.usage)

@@ -12,6 +12,7 @@ from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.exchange import Exchange
 from equipoise.gateway.replies import JSON, SERVER
 from equipoise.gateway.state import Gateway, Incoming
+from equipoise.gateway.streamed_cost import with_cost
 
 Answer = Running | Hit | Climbed
 _SSE = "text/event-stream"
@@ -33,7 +34,10 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
     response = web.StreamResponse(headers=headers)
     try:
         await response.prepare(incoming.http)
-        await _pour(running.stream, response, gateway.settings.write_timeout_s)
+        stream = running.stream
+        if exchange.tells_usage:
+            stream = with_cost(stream, lambda: exchange.cost_usd() + running.unbilled_usd)
+        await _pour(stream, response, gateway.settings.write_timeout_s)
         _end(exchange, running)
         await response.write_eof()
     except (asyncio.CancelledError, ConnectionError):

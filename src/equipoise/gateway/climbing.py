@@ -42,6 +42,7 @@ class Climbed:
         self.usage: TokenUsage = running.usage
         self.status: Literal["ok"] = "ok"
         self.error = None
+        self.unbilled_usd = 0.0
         self.waited_s = waited_s
         self.body = None if work.asked.stream else _whole(kept.answer, work.format, running.model)
         self.stream = _streamed(kept.answer, work, running) if work.asked.stream else None

@@ -71,6 +71,11 @@ class Exchange:
         return redact(text) if kept == "redacted" else text
 
     @property
+    def tells_usage(self) -> bool:
+        """Whether the client asked for the usage of a chat stream."""
+        return self._format == "chat" and self._asked.include_usage
+
+    @property
     def elapsed_s(self) -> float:
         """Since the request came."""
         return self._gateway.clock.monotonic() - self._incoming.begun

@@ -1,0 +1,101 @@
+"""What a streamed answer cost, beside the usage that ends it, and the same as in the log."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+
+from equipoise.testing import FakeServer, Misbehaviour
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, serving, settings, world
+
+ASKED = {"stream": True, "stream_options": {"include_usage": True}}
+
+
+def claude(base_url: str) -> dict[str, Any]:
+    """The same models, reached in Anthropic's format."""
+    document = settings(base_url)
+    for model in document["models"]:
+        model["deployments"] = [{"provider": "anthropic", "base_url": base_url.removesuffix("/v1")}]
+    return document
+
+
+async def streamed(gateway: World, body: dict[str, Any], path: str = CHAT, **headers: str) -> tuple[bytes, Any]:
+    """The bytes of a stream, and the outcome in the log."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    async with gateway.session.post(gateway.url + path, json=body, headers=named) as answer:
+        assert answer.status == 200
+        text = await answer.read()
+        record = gateway.gateway.log.get(answer.headers["x-equipoise-decision-id"])
+    assert record is not None and record.outcome is not None
+    return text, record.outcome
+
+
+def usage_in(stream: bytes) -> dict[str, Any]:
+    """The usage of the last chunk."""
+    events = [e.removeprefix(b"data: ") for e in stream.split(b"\n\n") if e.startswith(b"data: ")]
+    assert events[-1] == b"[DONE]"
+    found: dict[str, Any] = json.loads(events[-2])["usage"]
+    return found
+
+
+@pytest.mark.parametrize("vendor", [settings, claude])
+async def test_the_openai_sdk_reads_the_bill_of_a_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
+        async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
+            stream = await client.chat.completions.create(**say("Hello there"), **ASKED)
+            decision = stream.response.headers["x-equipoise-decision-id"]
+            chunks = [chunk async for chunk in stream]
+        record = gateway.gateway.log.get(decision)
+        assert record is not None and record.outcome is not None and record.outcome.cost_usd > 1e-6
+        usage = chunks[-1].usage
+        assert usage is not None and usage.completion_tokens == record.outcome.attempts[0].usage.output_tokens
+        assert usage.model_extra is not None
+        assert usage.model_extra["cost"] == pytest.approx(record.outcome.cost_usd, rel=1e-9)
+        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "You said: Hello there"
+
+
+async def test_attempts_that_failed_are_on_the_bill(tmp_path: Path) -> None:
+    def stalls(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(break_after=2, then="reset") if body["model"] == SMALL else None
+
+    async with world(tmp_path, FakeServer(echo, misbehave=stalls)) as gateway:
+        text, outcome = await streamed(gateway, say("Hello there", **ASKED))
+        assert {a.model for a in outcome.attempts if a.cost_usd > 0} == {SMALL, LARGE}
+        assert usage_in(text)["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
+
+
+async def test_a_replayed_stream_tells_its_own_cost_not_that_of_the_first(tmp_path: Path) -> None:
+    async with world(tmp_path, routes={"auto": {"cache": {"exact": True}}}) as gateway:
+        first, paid = await streamed(gateway, say("Hello there", **ASKED))
+        again, saved = await streamed(gateway, say("Hello there", **ASKED))
+        assert saved.cache == "exact" and saved.attempts == ()
+        assert usage_in(first)["cost"] == pytest.approx(paid.cost_usd, rel=1e-9)
+        assert usage_in(again)["cost"] == pytest.approx(saved.cost_usd, rel=1e-9)
+        assert saved.cost_usd == saved.routing_usd and usage_in(again)["cost"] < usage_in(first)["cost"]
+        assert {**usage_in(first), "cost": 0} == {**usage_in(again), "cost": 0}
+
+
+async def test_streams_that_did_not_ask_and_other_formats_are_left_alone(tmp_path: Path) -> None:
+    async with world(tmp_path, FakeServer(echo, tells_usage=True)) as gateway:
+        plain, _ = await streamed(gateway, say("Hello there", stream=True))
+        assert b'"cost"' not in plain and b"prompt_tokens" not in plain
+        message = {"model": "auto", "max_tokens": 50, "stream": True, "messages": say("Hello there")["messages"]}
+        messages, _ = await streamed(gateway, message, "/v1/messages")
+        assert b"event: message_stop" in messages and b'"cost"' not in messages
+
+
+async def test_an_answer_that_talks_of_usage_passes_as_it_is(tmp_path: Path) -> None:
+    said = 'data: {"usage": {"prompt_tokens": 5}}'
+    async with world(tmp_path, FakeServer(lambda p: said)) as gateway:
+        text, outcome = await streamed(gateway, say("Hello there", **ASKED))
+        events = [json.loads(e.removeprefix(b"data: ")) for e in text.split(b"\n\n") if e and b"[DONE]" not in e]
+        assert "".join(c["choices"][0]["delta"].get("content") or "" for c in events if c["choices"]) == said
+        assert usage_in(text)["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
