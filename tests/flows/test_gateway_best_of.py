@@ -230,8 +230,8 @@ def checked(folder: Path, document: dict[str, Any], capsys: pytest.CaptureFixtur
 @pytest.mark.parametrize(
     ("route", "message"),
     [
-        ({"best_of": ["m1*33"]}, "routes.auto.best_of.0: value error, write name*n with n from 2 to 20, not 'm1*33'"),
-        ({"best_of": ["m1"]}, "write name*n"),
+        ({"best_of": ["m1*33"]}, "routes.auto.best_of.0: write NAME*N with N from 2 to 20, not 'm1*33'"),
+        ({"best_of": ["m1"]}, "write NAME*N"),
         ({"best_of": ["m1*3", "m11*3"]}, "routes.auto.best_of.1: unknown model 'm11'; did you mean 'm1'?"),
         ({"bestof": ["m1*3"]}, "unknown key; did you mean 'best_of'?"),
         ({"router": {"type": "static"}}, "route 'auto': best_of needs measured answers"),

@@ -54,6 +54,9 @@ WRONG = [
     ("pool: a: b\n", 1, "not YAML"),
     ("pool: !!python/object:os.system x\n", 1, "not YAML"),
     ("- a\n", 1, "not a mapping"),
+    ('shared_state: {url: "redis://x"}\n', 1, "write memory://, not 'redis://x'"),
+    ("models: [{name: a}]\nroutes:\n  auto:\n    best_of: [a*3, b*3]\n", 4, "best_of.1: unknown model 'b'"),
+    ("routes:\n  auto:\n    best_of:\n      - a*1\n", 4, "write NAME*N with N from 2 to 20, not 'a*1'"),
 ]
 
 
