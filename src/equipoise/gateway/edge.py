@@ -14,6 +14,7 @@ import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import LineTooLong
 from aiohttp.streams import StreamReader
 
 from equipoise.config import ServerConfig
@@ -61,14 +62,15 @@ class Connection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """What is not HTTP, or too large a head, is told in JSON too."""
-        del exc
         del message
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
-        said = "the request is not valid HTTP, or a line or header of it is too long"
-        if status >= 500:
+        code, said = "bad_http", "the request is not valid HTTP"
+        if isinstance(exc, LineTooLong):
+            status, code, said = 431, "headers_too_large", "a line or header of the request is too long"
+        elif status >= 500:
             said = "the gateway failed"
-        error = {"message": said, "type": "invalid_request_error", "param": None, "code": "bad_http"}
+        error = {"message": said, "type": "invalid_request_error", "param": None, "code": code}
         response = web.Response(status=status, body=orjson.dumps({"error": error}), content_type="application/json")
         response.force_close()
         return response
