@@ -194,3 +194,11 @@ def test_the_router_that_the_docs_build_keeps_the_contract(
     assert len(checks) > 10
     for check in checks:
         check(name, tmp_path) if "tmp_path" in check.__code__.co_varnames[:2] else check(name)
+
+
+def test_every_router_has_its_row_in_the_table_that_helps_to_choose() -> None:
+    text = (ROOT / "docs" / "routers.md").read_text(encoding="utf-8")
+    table = text.split("## Which one")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", table, re.MULTILINE)
+    assert sorted(name for name, _ in rows) == sorted(registry.routers())
+    assert all(len(cells.split(" | ")) == 4 for _, cells in rows)

@@ -28,6 +28,7 @@ COMMANDS = {
     "train": "learn a router from an outcome table",
     "evaluate": "measure routers on an outcome table, with intervals",
     "calibrate": "set a policy on rows that the router has not seen",
+    "models": "take models into a router file and out of it, without training the others again",
     "keys": "make, list and revoke API keys of the gateway",
     "log": "export, follow or prune the log of decisions",
     "bench": "measure the gateway on this machine, against a direct call and a bare proxy",

@@ -66,7 +66,7 @@ class ItemCurves(NamedTuple):
 
 
 def telling_prompts(known: Floats, quality: Floats, count: int, rng: np.random.Generator) -> Ints:
-    """Rows of ``count`` more prompts to try a new model on.
+    """Rows of ``count`` more prompts to try a new model on; fewer where it has answered nearly all.
 
     Drawn from those that tell most of its ability, as far as that is known from its answers so far: ask in
     rounds, say five times ten.
@@ -79,9 +79,9 @@ def telling_prompts(known: Floats, quality: Floats, count: int, rng: np.random.G
     weight = _ability(curves, quality)
     chance = curves.chance(_GRID)
     told = np.square(curves.slope) * ((chance * (1.0 - chance)) @ weight)
-    told[~np.isnan(quality)] = -1.0
+    left = np.flatnonzero(np.isnan(quality))
     most = max(count, round(_TELLING * len(told)))
-    best = np.argsort(-told, kind="stable")[:most]
+    best = left[np.argsort(-told[left], kind="stable")[:most]]
     return np.sort(rng.choice(best, min(count, len(best)), replace=False))
 
 
