@@ -108,6 +108,7 @@ def test_two_collections_do_not_share_a_journal(tmp_path: Path) -> None:
 def test_changed_settings_of_a_candidate_are_refused_by_name(tmp_path: Path) -> None:
     with Journal(tmp_path / "j") as journal:
         journal.admit([MODEL], [ROW])
+        journal.add_answer(answer())
     changed = replace(MODEL, suffix="Briefly.", max_tokens=9)
     with (
         Journal(tmp_path / "j") as journal,
@@ -148,3 +149,17 @@ def test_every_line_says_what_it_is(tmp_path: Path) -> None:
 def test_a_missing_folder_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such folder"):
         Journal(tmp_path / "no" / "j")
+
+
+def test_settings_may_change_until_something_was_answered_under_them(tmp_path: Path) -> None:
+    path, other = tmp_path / "j", replace(MODEL, deployment=replace(MODEL.deployment, base_url="http://else/v1"))
+    with Journal(path) as journal:
+        journal.admit([MODEL], [ROW])
+    with Journal(path) as journal:
+        journal.admit([other], [ROW])
+        journal.add_answer(answer())
+    with Journal(path) as journal:
+        assert journal.candidates["m"]["base_url"] == "http://else/v1"
+        journal.admit([other], [ROW])
+        with pytest.raises(InputError, match="candidate 'm': base_url changed since .* was begun"):
+            journal.admit([MODEL], [ROW])

@@ -113,22 +113,22 @@ class Journal:
         Raises:
             InputError: a candidate's settings or a prompt's text changed since it was answered.
         """
-        asked = list(candidates)
-        for candidate in asked:
-            # Through JSON, since that is how the earlier settings come back.
-            now = json.loads(json.dumps(candidate.settings()))
-            before = self.candidates.get(candidate.name)
-            if before is not None and before != now:
+        answered = {candidate for _, candidate, _ in self.answers}
+        # Through JSON, since that is how the earlier settings come back.
+        asked: dict[str, dict[str, Any]] = {c.name: json.loads(json.dumps(c.settings())) for c in candidates}
+        for name, now in asked.items():
+            before = self.candidates.get(name)
+            if before is not None and before != now and name in answered:
                 changed = ", ".join(sorted(k for k in {*now, *before} if now.get(k) != before.get(k)))
                 raise InputError(
-                    f"candidate '{candidate.name}': {changed} changed since {self.path} was begun; "
+                    f"candidate '{name}': {changed} changed since {self.path} was begun; "
                     "put the settings back, or give the candidate another name"
                 )
         self._refuse_changed_prompts({p.prompt_id: prompt_sha(p) for p in prompts})
-        for candidate in asked:
-            if candidate.name not in self.candidates:
-                self.candidates[candidate.name] = candidate.settings()
-                self._append({"type": "candidate", "name": candidate.name, "settings": candidate.settings()})
+        for name, now in asked.items():
+            if self.candidates.get(name) != now:
+                self.candidates[name] = now
+                self._append({"type": "candidate", "name": name, "settings": now})
         self.sync()
 
     def add_answer(self, answer: Answer) -> None:
