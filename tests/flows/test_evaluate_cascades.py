@@ -227,6 +227,18 @@ def test_a_router_may_choose_best_of_n_and_its_plan_says_how(folder: Path) -> No
     assert not decision.plan.adaptive
 
 
+def test_best_of_n_may_be_named_and_goes_with_its_model(folder: Path) -> None:
+    options: dict[str, Any] = {"routers": ["static"], "seeds": 1, "replicates": 5}
+    results = evaluate(folder / "mine.parquet", best_of=["m1*3", "m2*2"], models=["m0", "m1"], **options)
+    assert list(results.models) == ["m0", "m1", "m1*3"]
+    with pytest.raises(InputError, match="unknown model of best_of 'm9'"):
+        evaluate(folder / "mine.parquet", best_of=["m9*3"], **options)
+    with pytest.raises(InputError, match=r"'m1\*9' needs 9 draws of every prompt, there are 3"):
+        evaluate(folder / "mine.parquet", best_of=["m1*9"], **options)
+    with pytest.raises(InputError, match=r"'m1' names no best of n; write NAME\*N"):
+        evaluate(folder / "mine.parquet", best_of=["m1"], **options)
+
+
 def test_answers_in_memory_are_given_by_hand() -> None:
     with pytest.raises(InputError, match="give them as answers="):
         evaluate(WORLD.table, routers=["static"], cascades=["cascade"], seeds=1)
