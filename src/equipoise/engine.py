@@ -445,6 +445,7 @@ def outcomes_of(table: OutcomeTable, analyzer: Analyzer, needs: frozenset[str]) 
 def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
     """The same, with the features at hand."""
     _, groups = np.unique(table.groups.astype(str), return_inverse=True)
+    _, datasets = np.unique(table.datasets.astype(str), return_inverse=True)
 
     def known(values: Any) -> Any:
         return None if (values != values).all() else values
@@ -458,6 +459,7 @@ def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
         input_tokens=known(table.input_tokens),
         output_tokens=known(table.output_tokens),
         latency_s=known(table.latency_s),
+        datasets=datasets,
     )
 
 

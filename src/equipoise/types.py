@@ -347,7 +347,8 @@ class Outcomes:
     """What was measured: the training data of routers and of cost and latency models.
 
     ``cost_usd`` is there so that hyper-parameters can be chosen by the decision they lead to
-    (frontier area); quality estimates themselves must not depend on prices.
+    (frontier area); quality estimates themselves must not depend on prices. ``datasets`` numbers the
+    data set that every prompt came from: it is known of training prompts, never of a prompt to be routed.
     """
 
     features: FeatureBatch
@@ -358,6 +359,7 @@ class Outcomes:
     input_tokens: Floats | None = None
     output_tokens: Floats | None = None
     latency_s: Floats | None = None
+    datasets: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -377,6 +379,7 @@ class Outcomes:
             input_tokens=pick(self.input_tokens),
             output_tokens=pick(self.output_tokens),
             latency_s=pick(self.latency_s),
+            datasets=None if self.datasets is None else self.datasets[rows],
         )
 
 

@@ -1,5 +1,7 @@
 """Ridge regression against its closed form, folds that keep groups together, and the novelty guard."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
+from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
 from equipoise.numerics.ridge import dense_path, sparse_weights
 from tests.contracts.conftest import make_batch
 
@@ -59,37 +61,71 @@ def test_rows_of_one_group_share_a_fold(groups, k):
     assert set(folds) <= set(range(k))
 
 
+def kinds_of_prompts(kinds, seed):
+    """Prompts whose embedding tells which of up to 16 kinds they are of."""
+    rng = np.random.default_rng(seed)
+    embedding = rng.normal(size=(len(kinds), 16)) * 0.2
+    embedding[np.arange(len(kinds)), kinds] += 1.5
+    embedding /= np.linalg.norm(embedding, axis=1, keepdims=True)
+    return replace(make_batch(np.zeros(len(kinds), dtype=int), seed), embedding=embedding.astype(np.float32))
+
+
 class TestTheNoveltyGuard:
     level = np.array([0.8, 0.6, 0.5])
+    caution = Caution.of(level, 0.1)
 
     @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0, 1))
     def test_it_never_raises_an_estimate_nor_moves_the_best_model(self, estimate, trust):
         before = np.array([estimate])
-        after = cautious(before, self.level, np.array([[trust]]))
+        after = self.caution.apply(before, np.array([[trust]]))
         assert after[0, 0] == before[0, 0]
         assert np.all(after <= before + 1e-12)
 
     @given(st.lists(st.floats(0, 1), min_size=3, max_size=3))
     def test_with_full_trust_nothing_changes(self, estimate):
         before = np.array([estimate])
-        assert np.allclose(cautious(before, self.level, np.array([[1.0]])), before)
+        assert np.allclose(self.caution.apply(before, np.array([[1.0]])), before)
 
     @given(st.lists(st.floats(0, 1), min_size=3, max_size=3))
     def test_without_trust_nothing_is_lifted_above_the_best(self, estimate):
-        after = cautious(np.array([estimate]), self.level, np.array([[0.0]]))
+        after = self.caution.apply(np.array([estimate]), np.array([[0.0]]))
         assert after[0].argmax() == 0
 
+    def test_of_a_prompt_of_unknown_kind_a_lead_must_outweigh_what_leads_differ_by_from_kind_to_kind(self):
+        close = np.array([0.8, 0.79])
+        claim, unsure = np.array([[0.7, 0.75]]), np.array([[0.5]])
+        assert Caution.of(close, 0.0).apply(claim, unsure)[0].argmax() == 1
+        assert Caution.of(close, 0.2).apply(claim, unsure)[0].argmax() == 0
+
     def test_trust_falls_with_distance_and_survives_storage(self):
-        known = make_batch(np.arange(400) % 2, seed=1)
-        novelty = Novelty.fit(known)
+        known, quality = make_batch(np.arange(400) % 2, seed=1), np.full((400, 2), 0.5)
+        novelty = Novelty.fit(known, np.arange(400), quality)
         usual = make_batch(np.arange(200) % 2, seed=2)
         strange = make_batch(np.arange(200) % 2, seed=3)
         strange.structure[:] += 50.0
-        assert novelty.trust(usual).mean() > 0.5
+        assert novelty.trust(usual).mean() > 0.4
         assert novelty.trust(strange).max() == 0.0
         again = Novelty.restore(novelty_arrays(novelty))
-        assert np.array_equal(again.distance(usual), novelty.distance(usual))
+        assert np.array_equal(again.trust(usual), novelty.trust(usual))
+
+    def test_prompts_of_kinds_that_were_there_are_trusted_more_than_prompts_of_one_that_was_not(self):
+        kinds = np.arange(900) % 9
+        world, quality = kinds_of_prompts(kinds, 4), np.full((900, 2), 0.5)
+        there = np.flatnonzero(kinds < 8)
+        seen, unseen = there[:600], np.flatnonzero(kinds == 8)
+        novelty = Novelty.fit(world.take(seen), seen, quality[seen], kinds[seen])
+        assert novelty.trust(world.take(there[600:])).mean() > novelty.trust(world.take(unseen)).mean() + 0.3
+
+    def test_the_risk_is_what_leads_differ_by_from_kind_to_kind_and_not_what_chance_adds(self):
+        rng, kinds = np.random.default_rng(0), np.arange(4000) % 8
+        chance = np.stack([np.full(4000, 0.6), np.full(4000, 0.5)], axis=1)
+        noise = (rng.random(chance.shape) < chance).astype(float)
+        swing = chance + np.stack([0 * kinds, np.where(kinds % 2, 0.2, -0.2)], axis=1)
+        batch = kinds_of_prompts(kinds, 5)
+        calm = Novelty.fit(batch, np.arange(4000), noise, kinds)
+        swinging = Novelty.fit(batch, np.arange(4000), (rng.random(chance.shape) < swing).astype(float), kinds)
+        assert float(calm.risk) < 0.04
+        assert float(swinging.risk) == pytest.approx(0.21, abs=0.05)
 
     def test_with_few_prompts_there_is_no_guard(self):
-        assert Novelty.fit(make_batch([0, 1] * 20)) is None
-        assert cautious(np.ones((1, 3)), self.level, None) == pytest.approx(1.0)
+        assert Novelty.fit(make_batch([0, 1] * 20), np.arange(40), np.full((40, 2), 0.5)) is None

@@ -51,7 +51,7 @@ def plainly(views: list[FittedView], batch: FeatureBatch, mix: Floats) -> Floats
 def test_folded_views_predict_as_they_do_one_by_one(batch: FeatureBatch, names: tuple[str, ...], guarded: bool) -> None:
     seen, new = batch.take(np.arange(120)), batch.take(np.arange(120, 160))
     views, mix = fitted(seen, names), np.eye(MODELS) * 0.7 + 0.1
-    novelty = Novelty.fit(seen) if guarded else None
+    novelty = Novelty.fit(seen, np.arange(len(seen)), np.zeros((len(seen), MODELS))) if guarded else None
     folded = Folded.of(views, mix, novelty)
     deviation, trust = folded.apply(new)
     assert np.allclose(deviation + folded.bias, plainly(views, new, mix), atol=1e-5)
@@ -60,7 +60,9 @@ def test_folded_views_predict_as_they_do_one_by_one(batch: FeatureBatch, names: 
 
 
 def test_one_prompt_gets_what_it_gets_among_others(batch: FeatureBatch) -> None:
-    folded = Folded.of(fitted(batch, ALL), np.eye(MODELS), Novelty.fit(batch))
+    folded = Folded.of(
+        fitted(batch, ALL), np.eye(MODELS), Novelty.fit(batch, np.arange(len(batch)), np.zeros((len(batch), MODELS)))
+    )
     together, _ = folded.apply(batch)
     for i in range(0, len(batch), 20):
         assert np.allclose(folded.apply(batch.take(np.array([i])))[0][0], together[i], atol=1e-6)

@@ -280,6 +280,7 @@ def _study(
     def tokens(values: np.ndarray) -> np.ndarray | None:
         return None if np.isnan(values).all() else values
 
+    datasets = np.unique(table.datasets.astype(str), return_inverse=True)[1].astype(np.int64)
     outcomes = Outcomes(
         features=features,
         models=table.models,
@@ -289,10 +290,11 @@ def _study(
         input_tokens=tokens(table.input_tokens),
         output_tokens=tokens(table.output_tokens),
         latency_s=tokens(table.latency_s),
+        datasets=datasets,
     )
     return Study(
         outcomes=outcomes,
-        datasets=np.unique(table.datasets.astype(str), return_inverse=True)[1].astype(np.int64),
+        datasets=datasets,
         models=tuple(Model(name=name) for name in table.models),
         routers=named,
         priced=settings.cost,

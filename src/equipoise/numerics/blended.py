@@ -12,7 +12,7 @@ import numpy as np
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.coordinates import Coordinates, Point
-from equipoise.numerics.experts import Expert, FoldedRidge, Regions
+from equipoise.numerics.experts import Expert, FoldedRidge, Lesson, Regions
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
@@ -30,7 +30,7 @@ class _Ready(NamedTuple):
 
     mixes: list[Floats]
     level: Floats
-    caution: Caution
+    caution: Caution | None
 
 
 @dataclass(kw_only=True)
@@ -66,7 +66,8 @@ class Blended(Router):
         point = coordinates.points(outcomes.features)
         y, basis = _targets(point, quality, mean, folds)
         experts = self.experts()
-        held_out = [expert.learn(point, outcomes.features, y @ basis, folds) for expert in experts]
+        lesson = Lesson(point, outcomes.features, folds, outcomes.datasets)
+        held_out = [expert.learn(lesson, y @ basis) for expert in experts]
         weights = weigh(held_out, y @ basis)
         total = combined(held_out, weights)
         common, own = total[:, :1] @ basis[:, :1].T, total[:, 1:] @ basis[:, 1:].T
@@ -76,7 +77,7 @@ class Blended(Router):
         self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
         residual = np.where(observed, quality - mean - common - scale * own, 0.0)
         self._spread = spreads(residual, observed, _cells(point))
-        self._novelty = Novelty.fit(outcomes.features)
+        self._novelty = Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets)
         self._get_ready()
         return self
 
@@ -98,7 +99,8 @@ class Blended(Router):
         wide = np.zeros((len(self._mean), self._basis.shape[1]))
         wide[: len(self._basis)] = self._basis
         mixes = [w[:, None] * wide.T for w in self._weights]
-        self._ready = _Ready(mixes, level, Caution.of(level))
+        caution = None if self._novelty is None else self._novelty.caution(level)
+        self._ready = _Ready(mixes, level, caution)
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
@@ -124,7 +126,7 @@ class Blended(Router):
         for expert, mix in zip(self._fitted, ready.mixes, strict=True):
             if mix.any():
                 every += expert.predict(point, batch) @ mix
-        if self._novelty is not None:
+        if self._novelty is not None and ready.caution is not None:
             every = ready.caution.apply(every, np.nan_to_num(self._novelty.trust(batch), nan=0.0))
         return every
 

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.numerics.clusters import k_means
-from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.stacking import spreads
 from equipoise.types import Estimates, FeatureBatch, Floats, Ints, Model, Outcomes, State, Votes
 
@@ -45,7 +45,11 @@ class Roster:
     @classmethod
     def of(cls, outcomes: Outcomes) -> Self:
         """The models of an outcome table, at their mean qualities, before anything is predicted."""
-        return cls.at(outcomes.models, outcomes.quality, Novelty.fit(outcomes.features))
+        return cls.at(
+            outcomes.models,
+            outcomes.quality,
+            Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets),
+        )
 
     @classmethod
     def at(cls, models: Sequence[str], quality: Floats, novelty: Novelty | None = None) -> Self:
@@ -65,7 +69,7 @@ class Roster:
             level,
             np.sqrt(0.25 / (size + 1.0) + 1e-3),
             np.zeros((2, len(level))),
-            Novelty.fit(votes.features),
+            Novelty.fit(votes.features, votes.groups, rate),
         )
 
     def __len__(self) -> int:
@@ -114,10 +118,9 @@ class Roster:
         return Estimates(mean, std)
 
     def _guarded(self, estimate: Floats, batch: FeatureBatch, level: Floats, trust: Floats | None) -> Floats:
-        if trust is None and self.novelty is not None:
-            trust = self.novelty.trust(batch)
-        if trust is not None:
-            estimate = Caution.of(level).apply(estimate, trust)
+        if self.novelty is not None:
+            trust = self.novelty.trust(batch) if trust is None else trust
+            estimate = self.novelty.caution(level).apply(estimate, trust)
         np.maximum(estimate, 0.0, out=estimate)
         np.minimum(estimate, 1.0, out=estimate)
         return estimate

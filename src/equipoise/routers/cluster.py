@@ -11,7 +11,7 @@ from annotated_types import Ge
 
 from equipoise.contracts import Router
 from equipoise.numerics.clusters import Clusters
-from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
+from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 
@@ -52,7 +52,7 @@ class Cluster(Router):
             router=self.name,
             seed=self.seed,
         )
-        self._novelty = Novelty.fit(outcomes.features)
+        self._novelty = Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets)
         self._sums = {}
         for j, model in enumerate(outcomes.models):
             self.add_model(model, outcomes.features, outcomes.quality[:, j])
@@ -84,8 +84,10 @@ class Cluster(Router):
             mean[:, j], std[:, j] = member @ level, member @ spread
         overall = np.array([self._sums[models[j].name][0].sum() for j in known])
         overall /= np.maximum([self._sums[models[j].name][1].sum() for j in known], 1e-9)
-        trust = None if self._novelty is None else self._novelty.trust(batch)
-        mean[:, known] = np.clip(cautious(mean[:, known], overall, trust), 0.0, 1.0)
+        every = mean[:, known]
+        if self._novelty is not None:
+            every = self._novelty.cautious(every, overall, batch)
+        mean[:, known] = np.clip(every, 0.0, 1.0)
         return Estimates(mean, std)
 
     def learn(self, features: Features, model: str, reward: float) -> None:

@@ -11,7 +11,7 @@ from annotated_types import Ge, Le
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
-from equipoise.numerics.novelty import Novelty, cautious, novelty_arrays
+from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
 _BLOCK = 512
@@ -76,7 +76,7 @@ class KNN(Router):
         filled = np.where(observed, outcomes.quality, 0.0)
         self._sums = np.stack([filled.sum(axis=0), np.square(filled).sum(axis=0), observed.sum(axis=0)])
         self._floor = self._novelty_floor()
-        self._novelty = Novelty.fit(outcomes.features)
+        self._novelty = Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets)
         return self
 
     def _novelty_floor(self) -> float:
@@ -103,7 +103,7 @@ class KNN(Router):
             mean[rows, here], std[rows, here] = block_mean, block_std
         if self._novelty is not None:
             level, _ = self._overall(columns)
-            mean[:, here] = np.clip(cautious(mean[:, here], level, self._novelty.trust(batch)), 0.0, 1.0)
+            mean[:, here] = np.clip(self._novelty.cautious(mean[:, here], level, batch), 0.0, 1.0)
         return Estimates(mean, std)
 
     def _neighbours(self, vectors: Singles) -> tuple[Ints, Floats]:

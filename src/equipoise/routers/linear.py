@@ -31,12 +31,13 @@ class _Ready(NamedTuple):
 
     folded: Folded
     base: Floats
-    caution: Caution
+    caution: Caution | None
 
     @classmethod
     def of(cls, folded: Folded, level: Floats) -> Self:
         """At the models' current level, shape (m,)."""
-        return cls(folded, level + folded.bias, Caution.of(level))
+        caution = None if folded.novelty is None else folded.novelty.caution(level)
+        return cls(folded, level + folded.bias, caution)
 
 
 @dataclass(kw_only=True)
@@ -96,7 +97,7 @@ class Linear(Router):
             held_out.append(predicted)
         raw = np.mean(held_out, axis=0)
         self._common, self._specific = self._blend(raw, y, observed, outcomes)
-        self._novelty = Novelty.fit(outcomes.features)
+        self._novelty = Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets)
         residual = np.where(observed, y - self._shrunk(raw), np.nan)
         self._spread = np.sqrt(np.maximum(np.nanmean(np.square(residual), axis=0), _LEAST_VARIANCE))
         self._get_ready()
@@ -139,7 +140,7 @@ class Linear(Router):
             return Estimates(np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan))
         deviation, trust = ready.folded.apply(batch)
         every = deviation + ready.base
-        if trust is not None:
+        if trust is not None and ready.caution is not None:
             every = ready.caution.apply(every, trust)
         np.maximum(every, 0.0, out=every)
         np.minimum(every, 1.0, out=every)

@@ -9,11 +9,12 @@ from annotated_types import Ge
 
 from equipoise.numerics.blended import Blended
 from equipoise.numerics.experts import Bends, Boost, Expert, Kernel, Regions, Words
+from equipoise.numerics.kinds import Kinds
 
 
 @dataclass(kw_only=True)
 class Stacked(Blended):
-    """Kernels, words, shape, trees and regions, stacked out of fold.
+    """Kernels, words, shape, trees, regions and data sets, stacked out of fold.
 
     Targets are directions of the model axis: what all models share, then the differences that can be predicted. For
     each of them experts get non-negative weights by least squares, pulled to equal ones; where nobody predicts a
@@ -40,4 +41,5 @@ class Stacked(Blended):
             Bends(),
             Boost(self.trees),
             Regions(),
+            Kinds(),
         ]
