@@ -34,6 +34,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         text = json.dumps({
             "choices": [{"message": {"content": f"{os.getpid()} {settings['slots']} {settings['context']}"}}],
             "usage": {"prompt_tokens": 1, "completion_tokens": 2},
+            "model": settings["name"],
         } if allowed else {}).encode()
         self.send_response(200 if allowed else 401)
         self.send_header("Content-Length", str(len(text)))
@@ -64,6 +65,13 @@ def model_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def provider(path: Path, **options: Any) -> gguf.Gguf:
     return gguf.Gguf(Deployment(provider="gguf", options={"path": str(path), **options}))
+
+
+async def test_answers_name_the_model_and_no_file_of_this_machine(model_file: Path) -> None:
+    caller = provider(model_file)
+    reply = await caller.complete(MODEL, HELLO)
+    await caller.close()
+    assert reply.raw["model"] == "m" and str(model_file.parent) not in str(reply.raw)
 
 
 async def test_the_worker_serves_and_ends_on_close(model_file: Path) -> None:

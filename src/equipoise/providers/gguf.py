@@ -134,7 +134,7 @@ class Gguf:
             # Ctrl-C reaches the whole terminal group; the worker is ended by its parent instead.
             start_new_session=True,
         )
-        settings = {**self._settings, "path": str(self._path), "key": key}
+        settings = {**self._settings, "path": str(self._path), "name": model.name, "key": key}
         answer = await self._answer(self._process, settings, model)
         if "url" not in answer:
             await self._stop()

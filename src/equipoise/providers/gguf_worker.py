@@ -17,6 +17,8 @@ import xllamacpp
 def _server(settings: dict[str, Any]) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = settings["path"]
+    # Answers name it, and would name the path of the file without it.
+    params.model_alias = {settings["name"]}
     params.hostnames = ["127.0.0.1"]
     params.port = 0
     params.api_keys = [settings["key"]]
