@@ -59,6 +59,17 @@ def test_a_configuration_that_cannot_be_served_is_told_in_one_line(
     assert not told.out
 
 
+def test_a_database_that_cannot_be_opened_is_told_by_the_check(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    (tmp_path / "kept.db").write_text("this is no database, but a letter")
+    assert main(["serve", "--config", str(path), "--check"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    assert "kept.db: cannot be opened (file is not a database)" in line
+    assert (tmp_path / "kept.db").read_text() == "this is no database, but a letter"
+
+
 def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = write(tmp_path, settings("http://127.0.0.1:9/v1"))
     with socket.socket() as taken:

@@ -62,9 +62,9 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
     """All that serving does before it listens."""
     serving = make_serving(config, path.parent)
     live_from(serving, None, pool=ProviderPool(provider_of))
-    database_path(config.storage.url, path.parent)
+    database = database_path(config.storage.url, path.parent)
     open_traces(config.traces).close()
-    if not is_loopback(config.server.host):
+    if not is_loopback(config.server.host) or (database is not None and database.exists()):
         with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:
             check_address(config.server, keys)
     _note_missing_secrets(serving)
