@@ -166,12 +166,12 @@ class Policy(ABC):
     def choose(self, situation: Situation) -> Choice:
         """Decide for every row. Pure."""
 
-    def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
-        """The steps of the cascade that begins with the picked model, for one row; none for single-model routing.
+    def steps_from(self, situation: Situation, picked: int, row: int = 0) -> tuple[Step, ...]:
+        """The steps of the cascade that begins with the model picked for a row; none for single-model routing.
 
         A policy that is ``adaptive`` gives the first step only and names the others as answers come in.
         """
-        del situation, picked
+        del situation, picked, row
         return ()
 
     def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:

@@ -7,7 +7,8 @@ the identifier and the random draw are arguments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,75 +25,136 @@ from equipoise.types import (
     Features,
     Model,
     Plan,
+    Step,
 )
 
 WhenNoneFits = Literal["cheapest", "refuse"]
+Undecided = NoModel | PriceError
 _INFINITE = float("inf")
 
 
-def decide(  # noqa: PLR0913  (each is one thing that a decision depends on, by keyword)
-    features: Features,
-    constraints: Constraints,
-    *,
-    models: Sequence[Model],
-    router: Router,
-    costs: CostEstimator,
-    policy: Policy,
-    when_none_fits: WhenNoneFits = "cheapest",
-    fallback: Sequence[str] = (),
-    draw: float = 0.0,
-    decision_id: str = "",
-    versions: Mapping[str, str] | None = None,
-) -> Decision:
-    """Choose a model for one prompt.
+class Case(NamedTuple):
+    """One prompt to decide on.
+
+    Attributes:
+        draw: uniform in [0, 1); picks among the policy's probabilities.
+        decision_id: of the record.
+    """
+
+    features: Features
+    constraints: Constraints
+    draw: float = 0.0
+    decision_id: str = ""
+
+
+class _Standing(NamedTuple):
+    """How the models stand for one case: what is estimated, why some are refused, which the policy may choose.
+
+    ``fell_back``: none met the constraints, so those on money, time and quality were let go.
+    """
+
+    row: Row
+    refused: list[str | None]
+    allowed: list[bool]
+    fell_back: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decider:
+    """Chooses models for prompts.
 
     Args:
         when_none_fits: when no model meets the constraints, ``cheapest`` degrades to the cheapest model
-            that can serve the request at all, ``refuse`` raises.
+            that can serve the request at all, ``refuse`` is an error.
         fallback: names of the models to fall back to, in order; by falling utility where none are named.
-        draw: uniform in [0, 1); picks among the policy's probabilities.
-
-    Raises:
-        NoModel: no model meets the constraints, with the reason for each.
-        PriceError: a price that the policy needs is missing.
+        versions: for the record.
     """
-    batch = FeatureBatch.one(features)
-    quality = router.predict_batch(batch, models)
-    expected = costs.predict_batch(batch, models)
-    row = Row.of(quality, expected)
-    refused = refusals(features, constraints, models, row)
-    allowed = [reason is None for reason in refused]
-    fell_back = True not in allowed
-    if fell_back:
-        allowed = _last_resort(features, constraints, models, row, refused, when_none_fits)
-    if policy.reads_cost:
-        _require_costs(models, row, allowed)
-    situation = Situation(
-        *quality,
-        expected.cost_usd,
-        expected.latency_s,
-        np.array([allowed]),
-        (features.quality_requirement,),
-        [m.name for m in models],
-    )
-    choice = policy.choose(situation)
-    probability, utility = choice.probability.tolist()[0], choice.utility.tolist()[0]
-    picked = _pick(probability, draw)
-    candidates = _candidates(models, row, utility, probability, refused)
-    order = _fallbacks(models, allowed, utility, picked, fallback)
-    steps = policy.steps_from(situation, picked) or best_of_steps(models[picked].name)
-    return Decision(
-        id=decision_id,
-        plan=Plan(model=models[picked].name, fallback=order, steps=steps, adaptive=policy.adaptive and bool(steps)),
-        confidence=policy.fallback_confidence if fell_back else float(choice.confidence[0]),
-        method=policy.name + ("_fallback" if fell_back else ""),
-        reasons=_reasons(candidates, picked, fell_back, router.explain(features)),
-        candidates=candidates,
-        constraints=constraints,
-        features=_summary(features),
-        draw=draw,
-        versions=dict(versions or {}),
-    )
+
+    models: Sequence[Model]
+    router: Router
+    costs: CostEstimator
+    policy: Policy
+    when_none_fits: WhenNoneFits = "cheapest"
+    fallback: Sequence[str] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    def decide(self, cases: Sequence[Case]) -> list[Decision | Undecided]:
+        """Choose a model for each of some prompts, which do not influence each other.
+
+        Returns:
+            In place of a decision that cannot be made, why: no model meets the constraints (with the reason for
+            each), or a price that the policy needs is missing.
+        """
+        batch = FeatureBatch.stack([case.features for case in cases])
+        quality = self.router.predict_batch(batch, self.models)
+        expected = self.costs.predict_batch(batch, self.models)
+        found = [self._standing(case, row) for case, row in zip(cases, Row.all_of(quality, expected), strict=True)]
+        standings = [standing for standing in found if isinstance(standing, _Standing)]
+        if len(standings) < len(found):
+            rest = [case for case, standing in zip(cases, found, strict=True) if isinstance(standing, _Standing)]
+            decided = iter(self.decide(rest) if rest else ())
+            return [next(decided) if isinstance(standing, _Standing) else standing for standing in found]
+        situation = Situation(
+            *quality,
+            expected.cost_usd,
+            expected.latency_s,
+            np.array([standing.allowed for standing in standings]),
+            [case.features.quality_requirement for case in cases],
+            [model.name for model in self.models],
+        )
+        choice = self.policy.choose(situation)
+        shares, utilities, confidences = (part.tolist() for part in choice)
+        picked = [_pick(share, case.draw) for share, case in zip(shares, cases, strict=True)]
+        steps = [self.policy.steps_from(situation, model, row) for row, model in enumerate(picked)]
+        parts = zip(cases, standings, map(_Chosen, picked, shares, utilities, confidences, steps), strict=True)
+        return [self._record(*part) for part in parts]
+
+    def _standing(self, case: Case, row: Row) -> _Standing | Undecided:
+        features, constraints, models = case.features, case.constraints, self.models
+        refused = refusals(features, constraints, models, row)
+        allowed = [reason is None for reason in refused]
+        fell_back = True not in allowed
+        try:
+            if fell_back:
+                allowed = _last_resort(features, constraints, models, row, refused, self.when_none_fits)
+            if self.policy.reads_cost:
+                _require_costs(models, row, allowed)
+        except (NoModel, PriceError) as error:
+            return error
+        return _Standing(row, refused, allowed, fell_back)
+
+    def _record(self, case: Case, standing: _Standing, chosen: _Chosen) -> Decision:
+        models, picked = self.models, chosen.model
+        name, fell_back = models[picked].name, standing.fell_back
+        candidates = _candidates(models, standing.row, chosen.utility, chosen.share, standing.refused)
+        steps = chosen.steps or best_of_steps(name)
+        return Decision(
+            id=case.decision_id,
+            plan=Plan(
+                model=name,
+                fallback=_fallbacks(models, standing.allowed, chosen.utility, picked, self.fallback),
+                steps=steps,
+                adaptive=self.policy.adaptive and bool(steps),
+            ),
+            confidence=self.policy.fallback_confidence if fell_back else chosen.confidence,
+            method=self.policy.name + ("_fallback" if fell_back else ""),
+            reasons=_reasons(candidates, picked, fell_back, self.router.explain(case.features)),
+            candidates=candidates,
+            constraints=case.constraints,
+            features=_summary(case.features),
+            draw=case.draw,
+            versions=dict(self.versions),
+        )
+
+
+class _Chosen(NamedTuple):
+    """What the policy made of one case, its numbers by model."""
+
+    model: int
+    share: list[float]
+    utility: list[float]
+    confidence: float
+    steps: tuple[Step, ...]
 
 
 def _fallbacks(

@@ -20,7 +20,7 @@ from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson, expected_quality
 from equipoise.cascades.pool import View, pool_of
 from equipoise.contracts import Policy, Router, Situation
-from equipoise.decision import WhenNoneFits, decide
+from equipoise.decision import Case, Decider, Undecided, WhenNoneFits
 from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
 from equipoise.numerics.newcomers import expected_of_newcomer, telling_prompts
@@ -166,7 +166,7 @@ class Engine:
         kept = np.flatnonzero(table.measured.all(axis=1) & (answers.count > 0).all(axis=1))
         if not len(kept):
             raise NotEnoughData(f"{table.name}: no prompt was answered by every model")
-        outcomes = outcomes_of(table.take(kept), self.analyzer, self.router.needs | {"structure"})
+        outcomes = outcomes_of(table.take(kept), self.analyzer, self._needs)
         expected = expected_quality(lambda: make_router(spec_of(self.router)), outcomes, self.models)
         cost = self.costs.predict_batch(outcomes.features, self.models).cost_usd
         given = answers.take(kept)
@@ -189,7 +189,7 @@ class Engine:
         complete = np.flatnonzero((table.measured & ~np.isnan(table.cost_usd)).all(axis=1))
         if not len(complete):
             raise NotEnoughData(f"{table.name}: no prompt to calibrate on was measured, with its cost, on every model")
-        outcomes = outcomes_of(table.take(complete), self.analyzer, self.router.needs | {"structure"})
+        outcomes = outcomes_of(table.take(complete), self.analyzer, self._needs)
         expected = self.costs.predict_batch(outcomes.features, self.models)
         estimates = self.router.predict_batch(outcomes.features, self.models)
         situation = Situation(
@@ -211,7 +211,7 @@ class Engine:
             InputError: the prompt is empty or longer than a million characters.
         """
         check_prompt(request.text)
-        return self.analyzer.analyze(request, frozenset(self.router.needs | {"structure"}))
+        return self.analyzer.analyze(request, self._needs)
 
     def decide(
         self,
@@ -242,21 +242,39 @@ class Engine:
             request = Request(
                 text=request, constraints=limits, quality_requirement=quality_requirement, urgency=urgency
             )
-        _check_limits(request)
-        chance = os.urandom(23)
-        return decide(
-            self.analyze(request),
-            request.constraints,
+        (decided,) = self.decide_batch([request])
+        if not isinstance(decided, Decision):
+            raise decided
+        return decided
+
+    def decide_batch(self, requests: Sequence[Request]) -> list[Decision | Undecided]:
+        """Choose a model for each of some requests, as ``decide`` does, in less time than one by one.
+
+        Returns:
+            By request, the decision, or the error that ``decide`` raises.
+
+        Raises:
+            InputError: a prompt is empty or too long, or a limit is negative or not a number.
+        """
+        for request in requests:
+            check_prompt(request.text)
+            _check_limits(request)
+        rows = self.analyzer.rows(requests, self._needs)
+        decider = Decider(
             models=self.models,
             router=self.router,
             costs=self.costs,
             policy=self.policy,
             when_none_fits=self.when_none_fits,
             fallback=self.fallback,
-            draw=(int.from_bytes(chance[:7]) >> 3) / 2**53,
-            decision_id=chance[7:].hex(),
             versions=self.versions,
         )
+        pairs = zip(requests, rows, strict=True)
+        return decider.decide([_case(request, features) for request, features in pairs])
+
+    @property
+    def _needs(self) -> frozenset[str]:
+        return frozenset(self.router.needs | {"structure"})
 
     def learn(self, prompt: str, model: str, reward: float) -> None:
         """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1].
@@ -284,7 +302,7 @@ class Engine:
             UnknownName: the table does not hold the model, or no data set of that name.
             InputError: a score is not in [0, 1].
         """
-        features = self.analyzer.analyze_batch(list(table.prompts), frozenset(self.router.needs | {"structure"}))
+        features = self.analyzer.analyze_batch(list(table.prompts), self._needs)
         if scores is None:
             self.router.add_model(model.name, features, self._told(model.name, table))
         else:
@@ -394,6 +412,12 @@ def check_prompt(text: str) -> None:
         raise InputError("the prompt is empty; give some text to route")
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"the prompt has more than {MOST_CHARACTERS} characters; shorten it")
+
+
+def _case(request: Request, features: Features) -> Case:
+    chance = os.urandom(23)
+    draw = (int.from_bytes(chance[:7]) >> 3) / 2**53
+    return Case(features, request.constraints, draw, chance[7:].hex())
 
 
 def _check_limits(request: Request) -> None:

@@ -168,6 +168,10 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def __getitem__(self, row: int) -> SparseRows:
+        start, end = self.indptr[row], self.indptr[row + 1]
+        return SparseRows(np.array([0, end - start]), self.indices[start:end], self.values[start:end], self.width)
+
     def take(self, rows: Ints) -> SparseRows:
         """The given rows, in that order."""
         starts, ends = self.indptr[rows], self.indptr[rows + 1]
@@ -261,6 +265,8 @@ class FeatureBatch:
     @staticmethod
     def stack(rows: Sequence[Features]) -> FeatureBatch:
         """A batch of many rows that all carry the same optional features."""
+        if len(rows) == 1:
+            return FeatureBatch.one(rows[0])
 
         def column(name: str) -> Any:
             return [getattr(f, name) for f in rows]

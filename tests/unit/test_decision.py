@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.contracts import Choice, Policy, Router, Situation
-from equipoise.decision import decide
+from equipoise.decision import Case, Decider
 from equipoise.errors import NoModel, PriceError
 from equipoise.policy.choice import certain
 from equipoise.registry import make_policy
@@ -107,7 +107,12 @@ def decided(constraints: Constraints = FREE, **changes: Any) -> Decision:
         "policy": make_policy("quality_first"),
         **changes,
     }
-    return decide(settings.pop("features", PROMPT), constraints, **settings)
+    of_case = {name: settings.pop(name) for name in ("draw", "decision_id") if name in settings}
+    case = Case(settings.pop("features", PROMPT), constraints, **of_case)
+    (found,) = Decider(**settings).decide([case])
+    if not isinstance(found, Decision):
+        raise found
+    return found
 
 
 def refused(decision: Decision) -> dict[str, str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from equipoise.analysis import Analyzer
-from equipoise.decision import decide
+from equipoise.decision import Case, Decider
 from equipoise.engine import Engine
 from equipoise.errors import InputError
 from equipoise.estimates import CostModel
@@ -57,14 +57,15 @@ def test_in_a_batch_each_prompt_has_its_own_warm_model() -> None:
 def choice(gain: float, warm: Warm | None) -> Decision:
     """Between staying and a model that is better by ``gain``, where a dollar must buy 100 of quality."""
     better = Model(name="there", price=HERE.price, quality={"general": 0.7 + gain})
-    return decide(
-        warmed(warm),
-        constraints=Request(text="x").constraints,
+    decider = Decider(
         models=[HERE, better],
         router=make_router("static"),
         costs=CostModel(),
         policy=make_policy("cost_aware:form=linear,cost_weight=100"),
     )
+    (decision,) = decider.decide([Case(warmed(warm), Request(text="x").constraints)])
+    assert isinstance(decision, Decision)
+    return decision
 
 
 def test_a_policy_switches_only_when_the_gain_exceeds_the_discount() -> None:

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal, Self
 
+import numpy as np
+
 from equipoise.analysis import keywords
 from equipoise.analysis.classifier import bundled_classifier
-from equipoise.analysis.embedders import embed_one, static_embedder
+from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.form import form_features
-from equipoise.analysis.lexical import lexical_row
+from equipoise.analysis.lexical import lexical_rows
 from equipoise.analysis.linguistic import linguistic_features
 from equipoise.analysis.output_length import bounded, bundled_output_length
 from equipoise.analysis.structure import Sizes, structure_features
@@ -20,10 +22,12 @@ from equipoise.analysis.tokens import TOKENS_PER_WORD, count_tokens, guess_token
 from equipoise.analysis.window import clean, count_words, window, word_tokens
 from equipoise.contracts import Embedder
 from equipoise.errors import UnknownName
-from equipoise.types import FeatureBatch, Features, Request, Singles, SparseRows
+from equipoise.types import FeatureBatch, Features, Floats, Request, Singles, SparseRows
 
 ALL = frozenset({"embedding", "lexical", "structure", "form", "linguistic"})
 
+# Bounds the memory that a table of many long prompts takes.
+_AT_ONCE = 64
 # Raise it with every change of code that changes a feature; a test holds the features of fixed prompts.
 _FORMAT = "analysis-1"
 
@@ -60,21 +64,28 @@ class Analyzer:
         Raises:
             UnknownName: ``needs`` holds another name.
         """
-        _check(needs)
-        return self._row(request, needs, None)
+        return self.rows([request], needs)[0]
 
-    def analyze_batch(self, requests: Sequence[Request | str], needs: frozenset[str] = ALL) -> FeatureBatch:
-        """Many prompts at once; every row is bit for bit what ``analyze`` gives.
+    def rows(self, requests: Sequence[Request], needs: frozenset[str] = ALL) -> list[Features]:
+        """Many prompts at once, which takes less time; every row is bit for bit what ``analyze`` gives.
 
         Raises:
             UnknownName: ``needs`` holds another name.
         """
-        _check(needs)
+        unknown = needs - ALL
+        if unknown:
+            raise UnknownName("feature", min(unknown), ALL)
+        parts = [requests[i : i + _AT_ONCE] for i in range(0, len(requests), _AT_ONCE)]
+        return [row for part in parts for row in _Analysis(self, part).rows(needs)]
+
+    def analyze_batch(self, requests: Sequence[Request | str], needs: frozenset[str] = ALL) -> FeatureBatch:
+        """The same as columns.
+
+        Raises:
+            UnknownName: ``needs`` holds another name.
+        """
         full = [Request(text=r) if isinstance(r, str) else r for r in requests]
-        if "embedding" not in needs or not full:
-            return FeatureBatch.stack([self._row(r, needs, None) for r in full])
-        vectors = self._embedder.embed([window(clean(r.text)) for r in full])
-        return FeatureBatch.stack([self._row(r, needs, v) for r, v in zip(full, vectors, strict=True)])
+        return FeatureBatch.stack(self.rows(full, needs))
 
     @cached_property
     def version(self) -> str:
@@ -90,90 +101,90 @@ class Analyzer:
     def _embedder(self) -> Embedder:
         return static_embedder() if self.embedder is None else self.embedder
 
-    def _row(self, request: Request, needs: frozenset[str], vector: Singles | None) -> Features:
-        text = clean(request.text)
+
+class _Analysis:
+    """Some prompts while they are analysed, step by step for all of them together.
+
+    Each costly view of them is made at most once, when first asked for: an array with one row per prompt.
+    """
+
+    def __init__(self, analyzer: Analyzer, requests: Sequence[Request]) -> None:
+        self._analyzer, self._requests = analyzer, requests
+        whole = [clean(request.text) for request in requests]
+        self.texts = [window(text) for text in whole]
+        self.words = [word_tokens(text) for text in self.texts]
+        self.sizes = [self._size(text) for text in whole]
+
+    def _size(self, text: str) -> Sizes:
         words = count_words(text)
-        tokens = count_tokens(text) if self.tokens == "o200k" else guess_tokens(words)
-        view = _View(self, window(text), Sizes(words, len(text), tokens), vector)
-        found = keywords.find_keywords(view.words)
-        domain, task = found.domain, found.task_type
-        if self.domain == "learned":
-            domain, task = bundled_classifier().label(view.words, view.static, view.structure, view.lexical)
-        complexity = keywords.complexity(found.complexity_points, words)
-        return Features(
-            text=view.text,
-            words=words,
-            input_tokens=tokens + request.context_tokens,
-            output_tokens=self._output_tokens(request, view, task),
-            domain=domain,
-            task_type=task,
-            complexity=complexity,
-            difficulty=keywords.difficulty(complexity, domain, words),
-            quality_requirement=request.quality_requirement or found.quality_requirement,
-            urgency=request.urgency or found.urgency,
-            linguistic=linguistic_features(view.text, words, len(text)) if "linguistic" in needs else None,
-            structure=view.structure if "structure" in needs else None,
-            form=form_features(view.text, view.words) if "form" in needs else None,
-            embedding=view.embedding if "embedding" in needs else None,
-            lexical=view.lexical if "lexical" in needs else None,
-            warm=request.warm,
-        )
+        return Sizes(words, len(text), count_tokens(text) if self._analyzer.tokens == "o200k" else guess_tokens(words))
 
-    def _output_tokens(self, request: Request, view: _View, task: str) -> float:
-        model = bundled_output_length() if self.output_length == "learned" else None
-        if model is not None:
-            expected = model.predict(view.structure, view.static)
-        elif self.tokens == "words":
-            expected = bounded(int(view.size.words * keywords.output_ratio(task)) * TOKENS_PER_WORD)
-        else:
-            expected = bounded(view.size.tokens * keywords.output_ratio(task))
-        limit = request.max_output_tokens
-        return expected if limit is None else min(expected, float(limit))
-
-
-class _View:
-    """One prompt while it is analysed: each costly view of it is made at most once, when first asked for."""
-
-    __slots__ = ("_analyzer", "_embedding", "_lexical", "_static", "_structure", "size", "text", "words")
-
-    def __init__(self, analyzer: Analyzer, text: str, size: Sizes, embedding: Singles | None) -> None:
-        self.text, self.size = text, size
-        self.words = word_tokens(text)
-        self._analyzer = analyzer
-        self._embedding = embedding
-        self._static: Singles | None = None
-        self._structure: Singles | None = None
-        self._lexical: SparseRows | None = None
-
-    @property
+    @cached_property
     def embedding(self) -> Singles:
-        if self._embedding is None:
-            self._embedding = embed_one(self._analyzer._embedder, self.text)
-        return self._embedding
+        return np.asarray(self._analyzer._embedder.embed(self.texts), dtype=np.float32)
 
-    @property
+    @cached_property
     def static(self) -> Singles:
-        """The bundled static vector, which the trained parts read whatever the embedder is."""
-        if self._analyzer._embedder is static_embedder():
-            return self.embedding
-        if self._static is None:
-            self._static = static_embedder().embed_one(self.text)
-        return self._static
+        """The bundled static vectors, which the trained parts read whatever the embedder is."""
+        bundled = static_embedder()
+        return self.embedding if self._analyzer._embedder is bundled else bundled.embed(self.texts)
 
-    @property
+    @cached_property
     def structure(self) -> Singles:
-        if self._structure is None:
-            self._structure = structure_features(self.text, self.words, self.size)
-        return self._structure
+        return structure_features(self.texts, self.words, self.sizes)
+
+    @cached_property
+    def lexical(self) -> SparseRows:
+        return lexical_rows(self.words)
 
     @property
-    def lexical(self) -> SparseRows:
-        if self._lexical is None:
-            self._lexical = lexical_row(self.words)
-        return self._lexical
+    def form(self) -> list[Singles]:
+        return list(map(form_features, self.texts, self.words))
 
+    @property
+    def linguistic(self) -> list[Floats]:
+        sizes = zip(self.texts, self.sizes, strict=True)
+        return [linguistic_features(text, size.words, size.characters) for text, size in sizes]
 
-def _check(needs: frozenset[str]) -> None:
-    unknown = needs - ALL
-    if unknown:
-        raise UnknownName("feature", min(unknown), ALL)
+    def rows(self, needs: frozenset[str]) -> list[Features]:
+        """What ``needs`` and the plain fields ask for."""
+        found = [keywords.find_keywords(words) for words in self.words]
+        labels = [(f.domain, f.task_type) for f in found]
+        if self._analyzer.domain == "learned":
+            labels = bundled_classifier().labels(self.words, self.static, self.structure, self.lexical)
+        output = self._output_tokens([task for _, task in labels])
+        views = {need: getattr(self, need) for need in needs}
+        rows = []
+        for i, (request, size, said) in enumerate(zip(self._requests, self.sizes, found, strict=True)):
+            complexity = keywords.complexity(said.complexity_points, size.words)
+            domain, task = labels[i]
+            row = Features(
+                text=self.texts[i],
+                words=size.words,
+                input_tokens=size.tokens + request.context_tokens,
+                output_tokens=output[i],
+                domain=domain,
+                task_type=task,
+                complexity=complexity,
+                difficulty=keywords.difficulty(complexity, domain, size.words),
+                quality_requirement=request.quality_requirement or said.quality_requirement,
+                urgency=request.urgency or said.urgency,
+                warm=request.warm,
+                **{need: view[i] for need, view in views.items()},
+            )
+            rows.append(row)
+        return rows
+
+    def _output_tokens(self, tasks: Sequence[str]) -> list[float]:
+        model = bundled_output_length() if self._analyzer.output_length == "learned" else None
+        if model is not None:
+            expected = list(map(model.predict, self.structure, self.static))
+        else:
+            pairs = zip(self.sizes, tasks, strict=True)
+            expected = [bounded(self._by_ratio(size, task)) for size, task in pairs]
+        limits = [request.max_output_tokens for request in self._requests]
+        return [e if limit is None else min(e, float(limit)) for e, limit in zip(expected, limits, strict=True)]
+
+    def _by_ratio(self, size: Sizes, task: str) -> float:
+        ratio = keywords.output_ratio(task)
+        return int(size.words * ratio) * TOKENS_PER_WORD if self._analyzer.tokens == "words" else size.tokens * ratio

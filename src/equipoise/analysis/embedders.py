@@ -51,20 +51,18 @@ class StaticEmbedder:
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, dimension)."""
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in enumerate(texts):
-            out[row] = self.embed_one(text)
+        for ids, total in zip(map(self.tokenize, texts), out, strict=True):
+            if ids:
+                np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0, out=total)
+                norm = float(total.dot(total)) ** 0.5
+                if norm > 0.0:
+                    total /= norm
         return out
 
     def embed_one(self, text: str) -> Singles:
         """The vector of one text."""
-        ids = self.tokenize(text)
-        if not ids:
-            return np.zeros(self.dimension, dtype=np.float32)
-        total: Singles = np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0)
-        norm = float(total.dot(total)) ** 0.5
-        if norm > 0.0:
-            total /= norm
-        return total
+        row: Singles = self.embed((text,))[0]
+        return row
 
 
 def tokenize_by_word(tokenizer: Tokenizer) -> Tokenize:
@@ -156,14 +154,6 @@ def make_embedder(spec: str | Mapping[str, Any]) -> Embedder:
     if options:
         raise ConfigError(f"embedder '{kind}' takes no parameter '{sorted(options)[0]}'; remove it")
     return static_embedder() if kind == "static" else minilm_embedder()
-
-
-def embed_one(embedder: Embedder, text: str) -> Singles:
-    """One vector, by the shortest way that the embedder offers."""
-    if isinstance(embedder, StaticEmbedder):
-        return embedder.embed_one(text)
-    row: Singles = np.asarray(embedder.embed([text])[0], dtype=np.float32)
-    return row
 
 
 _ENDPOINT: Mapping[str, tuple[type, ...]] = MappingProxyType(

@@ -47,7 +47,7 @@ class Plain:
         features = self.features(request)
         batch = FeatureBatch.one(features)
         certain = Estimates(np.ones((1, len(self.models))), np.zeros((1, len(self.models))))
-        row = Row.of(certain, self._costs.predict_batch(batch, self.models))
+        (row,) = Row.all_of(certain, self._costs.predict_batch(batch, self.models))
         refused = self._refused(request, features, row)
         able = [j for j, reason in enumerate(refused) if reason is None]
         if not able:

@@ -183,9 +183,9 @@ class Cascade(AnswerPolicy):
             free &= ~take
         return Choice(probability, single.utility, single.confidence)
 
-    def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
+    def steps_from(self, situation: Situation, picked: int, row: int = 0) -> tuple[Step, ...]:
         """The steps whose models are allowed, if the picked model is the first of them; none for one plain call."""
-        rungs = [rung for rung in self._rungs(situation) if situation.allowed[0, rung[0]]]
+        rungs = [rung for rung in self._rungs(situation) if situation.allowed[row, rung[0]]]
         if not rungs or rungs[0][0] != picked or (len(rungs) == 1 and rungs[0][1].samples == 1):
             return ()
         ends = [*(at for _, _, at in rungs[:-1]), None]

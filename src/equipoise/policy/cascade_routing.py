@@ -119,8 +119,9 @@ class CascadeRouting(AnswerPolicy):
         utility[unknown] = np.where(situation.allowed, situation.quality, np.nan)[unknown]
         return Choice(certain(utility), utility, np.clip(np.nanmax(utility, axis=1), 0.0, 1.0))
 
-    def steps_from(self, situation: Situation, picked: int) -> tuple[Step, ...]:
+    def steps_from(self, situation: Situation, picked: int, row: int = 0) -> tuple[Step, ...]:
         """The first step; what follows depends on its answer."""
+        del row
         name = situation.models[picked] if len(situation.models) else ""
         if self._learned is None or name not in self.names or self.max_calls == 1:
             return ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Self
+from typing import Annotated, NamedTuple, Self
 
 import numpy as np
 from annotated_types import Ge, Gt
@@ -13,6 +13,21 @@ from equipoise.contracts import Router
 from equipoise.types import DOMAINS, Estimates, FeatureBatch, Features, Floats, Model, Outcomes, State
 
 _DOMAIN_COLUMN = {d: i for i, d in enumerate(DOMAINS)}
+_GENERAL = _DOMAIN_COLUMN["general"]
+_REQUIREMENT_ROW = {"medium": 0, "high": 1, "low": 2}
+
+
+class _Priors(NamedTuple):
+    """What models say of themselves, worked out once for as long as the same models are asked for.
+
+    Attributes:
+        level: by domain, shape (d, m); NaN where nothing is published.
+        factor: by required quality, shape (3, m).
+    """
+
+    models: tuple[Model, ...]
+    level: Floats
+    factor: Floats
 
 
 @dataclass(kw_only=True)
@@ -43,44 +58,50 @@ class Static(Router):
     prior_strength: Annotated[float, Gt(0)] = 20.0
 
     _sums: dict[str, Floats] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _priors: _Priors | None = field(default=None, init=False, repr=False, compare=False)
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m). NaN for a model with neither priors nor observations."""
-        mean, std = np.empty((len(batch), len(models))), np.empty((len(batch), len(models)))
-        domain = np.array([_DOMAIN_COLUMN.get(d, _DOMAIN_COLUMN["general"]) for d in batch.domain])
-        for j, model in enumerate(models):
-            prior = self._prior(model, batch)
+        priors = self._priors
+        if priors is None or priors.models != tuple(models):
+            priors = self._priors = self._read(tuple(models))
+        domain = [_DOMAIN_COLUMN.get(d, _GENERAL) for d in batch.domain]
+        base = priors.level[domain]
+        if self.tier_adjustment:
+            base *= priors.factor[[_REQUIREMENT_ROW.get(r, 0) for r in batch.quality_requirement]]
+        mean = np.maximum(self.least, base - self.difficulty_weight * batch.difficulty[:, None])
+        std = np.where(mean == mean, self.spread, np.nan)
+        for j, model in enumerate(models if self._sums else ()):
             seen = self._sums.get(model.name)
-            if seen is None:
-                mean[:, j], std[:, j] = prior, self.spread
-                continue
-            total, count = seen[0, domain], seen[1, domain]
-            mean[:, j] = np.clip((prior * self.prior_strength + total) / (self.prior_strength + count), 0, 1)
-            std[:, j] = self.spread / np.sqrt(1.0 + count / self.prior_strength)
-        return Estimates(mean, np.where(np.isnan(mean), np.nan, std))
+            if seen is not None:
+                prior = mean[:, j] if model.quality else 0.5
+                total, count = seen[0, domain], seen[1, domain]
+                mean[:, j] = np.clip((prior * self.prior_strength + total) / (self.prior_strength + count), 0, 1)
+                std[:, j] = self.spread / np.sqrt(1.0 + count / self.prior_strength)
+        return Estimates(mean, std)
 
-    def _prior(self, model: Model, batch: FeatureBatch) -> Floats:
-        if not model.quality:
-            level = 0.5 if model.name in self._sums else np.nan
-            return np.full(len(batch), level)
-        general = model.quality.get("general", float(np.mean(list(model.quality.values()))))
-        base = np.array([model.quality.get(d, general) for d in batch.domain], dtype=float)
-        if self.tier_adjustment and model.tier in ("budget", "local"):
-            base = np.where(batch.quality_requirement == "high", base * self.low_tier_factor, base)
-        elif self.tier_adjustment and model.tier == "premium":
-            base = np.where(batch.quality_requirement == "low", base * self.overkill_factor, base)
-        adjusted: Floats = np.maximum(self.least, base - self.difficulty_weight * batch.difficulty)
-        return adjusted
+    def _read(self, models: tuple[Model, ...]) -> _Priors:
+        level = np.full((len(DOMAINS), len(models)), np.nan)
+        factor = np.ones((3, len(models)))
+        for j, model in enumerate(models):
+            if model.quality:
+                general = model.quality.get("general", float(np.mean(list(model.quality.values()))))
+                level[:, j] = [model.quality.get(d, general) for d in DOMAINS]
+            if model.tier in ("budget", "local"):
+                factor[_REQUIREMENT_ROW["high"], j] = self.low_tier_factor
+            elif model.tier == "premium":
+                factor[_REQUIREMENT_ROW["low"], j] = self.overkill_factor
+        return _Priors(models, level, factor)
 
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Add one observation to the model's level in the prompt's domain."""
         sums = self._sums.setdefault(model, np.zeros((2, len(DOMAINS))))
-        column = _DOMAIN_COLUMN.get(features.domain, _DOMAIN_COLUMN["general"])
+        column = _DOMAIN_COLUMN.get(features.domain, _GENERAL)
         sums[:, column] += (reward, 1.0)
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Replace the observations by those of the outcomes."""
-        domain = np.array([_DOMAIN_COLUMN.get(d, _DOMAIN_COLUMN["general"]) for d in outcomes.features.domain])
+        domain = np.array([_DOMAIN_COLUMN.get(d, _GENERAL) for d in outcomes.features.domain])
         domain = domain.astype(np.int64)
         self._sums = {}
         for j, model in enumerate(outcomes.models):
