@@ -77,7 +77,8 @@ def views(texts: Sequence[str]) -> Views:
         columns = folded(lexical_rows([w]))
         for column in columns:
             lexical[row, column] += 1.0 / len(columns) ** 0.5
-    return Views(static_embedder().embed(parts), np.concatenate([structure, vocabulary.cues(words)], axis=1), lexical.tocsr())
+    shape = np.concatenate([structure, vocabulary.cues(words)], axis=1)
+    return Views(static_embedder().embed(parts), shape, lexical.tocsr())
 
 
 def sizes(text: str) -> Sizes:

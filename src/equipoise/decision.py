@@ -85,6 +85,8 @@ class Decider:
             In place of a decision that cannot be made, why: no model meets the constraints (with the reason for
             each), or a price that the policy needs is missing.
         """
+        if not cases:
+            return []
         batch = FeatureBatch.stack([case.features for case in cases])
         quality = self.router.predict_batch(batch, self.models)
         expected = self.costs.predict_batch(batch, self.models)
@@ -92,7 +94,7 @@ class Decider:
         standings = [standing for standing in found if isinstance(standing, _Standing)]
         if len(standings) < len(found):
             rest = [case for case, standing in zip(cases, found, strict=True) if isinstance(standing, _Standing)]
-            decided = iter(self.decide(rest) if rest else ())
+            decided = iter(self.decide(rest))
             return [next(decided) if isinstance(standing, _Standing) else standing for standing in found]
         situation = Situation(
             *quality,

@@ -112,6 +112,28 @@ async def test_a_router_that_fails_is_done_without(tmp_path: Path, monkeypatch: 
             assert 'equipoise_degraded_decisions_total{route="auto"} 2.0' in await answer.text()
 
 
+async def test_a_prompt_that_breaks_the_router_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(tmp_path) as gateway:
+        router = gateway.gateway.live.serving.routes[0].engine.router
+        predict, sizes = router.predict_batch, []
+
+        def broken(batch: Any, models: Any) -> Any:
+            sizes.append(len(batch))
+            if "poison" in batch.text:
+                raise ZeroDivisionError
+            return predict(batch, models)
+
+        monkeypatch.setattr(router, "predict_batch", broken, raising=False)
+        prompts = ["Hello", "poison", "Write a poem", "too long " * 7000, "What is 2 + 2?"]
+        answers = await asyncio.gather(*(gateway.post(CHAT, say(prompt)) for prompt in prompts))
+        assert [status for status, _, _ in answers] == [200, 200, 200, 400, 200]
+        decided = [gateway.gateway.log.get(answers[i][2]["x-equipoise-decision-id"]) for i in (0, 1, 2, 4)]
+        assert [record and record.decision.method for record in decided] == [
+            "cost_aware", "without_router", "cost_aware", "cost_aware"
+        ]  # fmt: skip
+        assert max(sizes) > 1, "some were decided together"
+
+
 async def test_a_fallback_is_invisible_and_on_the_bill(tmp_path: Path) -> None:
     def down(number: int, body: Any) -> Misbehaviour | None:
         return Misbehaviour(status=503) if body["model"] == SMALL else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from equipoise.testing import FakeServer, Misbehaviour
-from equipoise.types import Decision, Plan, Step
+from equipoise.types import Decision, Plan, Request, Step
 from tests.gateway_world import CHAT, LARGE, SMALL, World, say, world
 
 MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Which?"}]}
@@ -20,13 +21,14 @@ MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "co
 def climbing(gateway: World, monkeypatch: pytest.MonkeyPatch, *, samples: int = 3) -> None:
     """The route asks the small model a few times, and the large one where the answers differ."""
     engine = gateway.gateway.live.serving.routes[0].engine
-    decided = engine.decide
+    decided = engine.decide_batch
 
-    def decide(request: Any) -> Decision:
+    def decide_batch(requests: Sequence[Request]) -> list[Decision]:
         steps = (Step(model=SMALL, samples=samples, test="vote", accept_at=0.6), Step(model=LARGE))
-        return replace(decided(request), plan=Plan(model=SMALL, fallback=(LARGE,), steps=steps))
+        plan = Plan(model=SMALL, fallback=(LARGE,), steps=steps)
+        return [replace(d, plan=plan) for d in decided(requests) if isinstance(d, Decision)]
 
-    monkeypatch.setattr(engine, "decide", decide)
+    monkeypatch.setattr(engine, "decide_batch", decide_batch)
 
 
 def unsure() -> FakeServer:

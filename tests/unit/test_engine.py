@@ -10,7 +10,7 @@ import pytest
 
 from equipoise.analysis import Analyzer
 from equipoise.engine import MOST_CHARACTERS, Engine
-from equipoise.errors import ConfigError, InputError, NotEnoughData, PriceError, StateError, UnknownName
+from equipoise.errors import ConfigError, InputError, NoModel, NotEnoughData, PriceError, StateError, UnknownName
 from equipoise.registry import routers
 from equipoise.tables import OutcomeTable
 from equipoise.types import Constraints, Decision, Deployment, Model, Price, Request
@@ -37,6 +37,36 @@ def estimates(decision: Decision) -> list[object]:
 
 
 # ---------------------------------------------------------------- training and deciding
+
+
+@pytest.mark.parametrize("router", HERE)
+def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(router: str) -> None:
+    trained = Engine.train(small_table(80), router=router, policy=WEIGHS)
+    requests = [Request(text=prompt, context_tokens=i) for i, prompt in enumerate((*PROMPTS, "long " * 3000))]
+    together = trained.decide_batch(requests)
+    assert len({d.id for d in together if isinstance(d, Decision)}) == len(requests)
+    for request, one in zip(requests, together, strict=True):
+        alone = trained.decide(request)
+        assert isinstance(one, Decision)
+        assert (one.model, one.plan, one.features) == (alone.model, alone.plan, alone.features)
+        for mine, other in zip(one.candidates, alone.candidates, strict=True):
+            assert mine.quality == pytest.approx(other.quality, rel=1e-6)
+            assert mine.cost_usd == pytest.approx(other.cost_usd, rel=1e-6)
+
+
+def test_with_published_qualities_not_a_bit_depends_on_the_company(engine: Engine) -> None:
+    requests = [Request(text=prompt) for prompt in (*PROMPTS, "long " * 3000)]
+    for request, one in zip(requests, engine.decide_batch(requests), strict=True):
+        assert isinstance(one, Decision)
+        assert estimates(one) == estimates(engine.decide(request))
+
+
+def test_a_prompt_that_no_model_can_take_does_not_spoil_the_others(engine: Engine) -> None:
+    impossible = Request(text=A_SUM, constraints=Constraints(capabilities=frozenset({"vision"})))
+    one, none, other = engine.decide_batch([Request(text=A_SUM), impossible, Request(text=A_POEM)])
+    assert isinstance(none, NoModel) and isinstance(one, Decision) and isinstance(other, Decision)
+    assert estimates(other) == estimates(engine.decide(A_POEM))
+    assert engine.decide_batch([]) == []
 
 
 @pytest.mark.parametrize("router", ["knn", "linear"])

@@ -11,7 +11,6 @@ from equipoise.execution import ExecutionFailed, Running, Work, ask_of
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
-from equipoise.gateway.decide import Decided, decide, is_long, request_of
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.exchange import Exchange
 from equipoise.gateway.problems import Problem
@@ -43,7 +42,8 @@ def calling(format: WireFormat) -> Handler:
         live.users += 1
         try:
             call = await _understood(gateway, live, incoming, format)
-            decided = await _decided(gateway, call)
+            decided = await gateway.deciding.decide(call.target, call.asked, call.said, call.conversation.warm)
+            decided = decided._replace(decision=call.conversation.kept(decided.decision))
             policy = call.target.engine.policy if isinstance(call.target, Route) else None
             exchange = Exchange(gateway, incoming, format, call.asked, decided, policy=policy)
             try:
@@ -79,16 +79,6 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
     if state is not None:
         told = f"'{state}' leans on what one vendor remembers; send the whole conversation, or name a model"
         raise Problem(400, f"{state}_unsupported_request", told, param=state)
-
-
-async def _decided(gateway: Gateway, call: Call) -> Decided:
-    def deciding() -> Decided:
-        request = request_of(call.target, call.asked, call.said, call.conversation.warm)
-        return decide(call.target, request, gateway.lines)
-
-    # Other requests are not to wait for a long text.
-    decided = await asyncio.to_thread(deciding) if is_long(call.asked) else deciding()
-    return decided._replace(decision=call.conversation.kept(decided.decision))
 
 
 async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:

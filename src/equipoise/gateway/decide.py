@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,10 +12,12 @@ from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
 from equipoise.engine import check_prompt
 from equipoise.errors import NoModel
+from equipoise.execution.clock import Clock
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Named, Route, Target
 from equipoise.gateway.steering import Steering
+from equipoise.gateway.together import Together
 from equipoise.types import Constraints, Decision, Model, Request, Warm
 from equipoise.wire import Asked
 
@@ -24,15 +27,16 @@ _LONG_CHARACTERS = 20_000
 
 
 class Decided(NamedTuple):
-    """A decision. ``degraded``: the router failed, and the decision was made without it."""
+    """A decision.
+
+    Attributes:
+        took_s: what of the processor's time it took; its share, where several were made together.
+        degraded: the router failed, and the decision was made without it.
+    """
 
     decision: Decision
+    took_s: float
     degraded: bool = False
-
-
-def is_long(asked: Asked) -> bool:
-    """Whether deciding takes long enough that other requests should not wait for it."""
-    return len(asked.text) + len(asked.context_text) > _LONG_CHARACTERS
 
 
 def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None) -> Request:
@@ -72,28 +76,78 @@ def _limits(target: Target, asked: Asked, said: Steering) -> Constraints:
     return limits
 
 
-def decide(target: Target, request: Request, lines: Lines) -> Decided:
-    """Choose a model. A router that fails is done without.
+class Deciding:
+    """Makes the decisions of a gateway: those that are asked for in the same turn of the event loop together.
 
-    Raises:
-        Problem: no model can serve the request, with the reasons.
+    Args:
+        clock: says what deciding takes.
     """
+
+    def __init__(self, lines: Lines, clock: Clock) -> None:
+        self._lines, self._clock = lines, clock
+        self._together = Together(self._decide_all)
+
+    async def decide(self, target: Target, asked: Asked, said: Steering, warm: Warm | None = None) -> Decided:
+        """Choose a model. A router that fails is done without.
+
+        Raises:
+            InputError: the prompt is too long.
+            Problem: no model can serve the request, with the reasons.
+        """
+        if len(asked.text) + len(asked.context_text) <= _LONG_CHARACTERS:
+            return await self._together.ask((target, request_of(target, asked, said, warm)))
+        # Other requests are not to wait for a long text.
+        return await asyncio.to_thread(self._decide_alone, target, asked, said, warm)
+
+    def _decide_alone(self, target: Target, asked: Asked, said: Steering, warm: Warm | None) -> Decided:
+        (found,) = self._decide(target, [request_of(target, asked, said, warm)])
+        if isinstance(found, Problem):
+            raise found
+        return found
+
+    def _decide_all(self, asked: Sequence[tuple[Target, Request]]) -> list[Decided | Problem]:
+        by_target: dict[int, list[int]] = {}
+        for place, (target, _) in enumerate(asked):
+            by_target.setdefault(id(target), []).append(place)
+        found: dict[int, Decided | Problem] = {}
+        for places in by_target.values():
+            target = asked[places[0]][0]
+            found.update(zip(places, self._decide(target, [asked[place][1] for place in places]), strict=True))
+        return [found[place] for place in range(len(asked))]
+
+    def _decide(self, target: Target, requests: Sequence[Request]) -> list[Decided | Problem]:
+        begun = self._clock.monotonic()
+        found = _chosen(target, requests)
+        took_s = (self._clock.monotonic() - begun) / len(requests)
+        return [self._settled(target, *one, took_s) for one in zip(requests, found, strict=True)]
+
+    def _settled(
+        self, target: Target, request: Request, found: Decision | Exception, took_s: float
+    ) -> Decided | Problem:
+        degraded = False
+        if not isinstance(found, Decision | NoModel):
+            self._lines.failed("the router failed; deciding without it", found, route=target.name)
+            found, degraded = _plainly(target, request), True
+        return refusal(found, request, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
+
+
+def _chosen(target: Target, requests: Sequence[Request]) -> Sequence[Decision | Exception]:
     if isinstance(target, Named):
-        return Decided(_plainly(target, request))
+        return [_plainly(target, request) for request in requests]
     try:
-        return Decided(target.engine.decide(request))
-    except NoModel as error:
-        raise refusal(error, request, target) from None
+        return target.engine.decide_batch(requests)
     except Exception as error:  # noqa: BLE001  (routers can be anyone's code; a request is not to fail with them)
-        lines.failed("the router failed; deciding without it", error, route=target.name)
-        return Decided(_plainly(target, request), degraded=True)
+        if len(requests) == 1:
+            return [error]
+        # Nor is it to fail with another request.
+        return [one for request in requests for one in _chosen(target, [request])]
 
 
-def _plainly(target: Target, request: Request) -> Decision:
+def _plainly(target: Target, request: Request) -> Decision | NoModel:
     try:
         return target.plain.decide(request, os.urandom(16).hex())
     except NoModel as error:
-        raise refusal(error, request, target) from None
+        return error
 
 
 def refusal(error: NoModel, request: Request, target: Target) -> Problem:

@@ -45,7 +45,7 @@ class Exchange:
         self._gateway, self._incoming, self._format, self._policy = gateway, incoming, format, policy
         self._asked, self.decision = asked, decided.decision
         self.received = gateway.clock.time()
-        self._decided_s = gateway.clock.monotonic() - incoming.begun
+        self._took_s = decided.took_s
         self.attempts: list[Attempt] = []
         self.waited_s = 0.0
         self.cache: Cached | None = None
@@ -82,8 +82,8 @@ class Exchange:
 
     @property
     def routing_usd(self) -> float:
-        """What deciding cost: the time until there was a decision, at the price of this machine's cores."""
-        return self._decided_s * self._gateway.settings.usd_per_core_hour / 3600.0
+        """What deciding cost, at the price of this machine's cores."""
+        return self._took_s * self._gateway.settings.usd_per_core_hour / 3600.0
 
     def cost_usd(self) -> float:
         """What the request has cost so far."""

@@ -7,7 +7,6 @@ from typing import Any
 
 from aiohttp import web
 
-from equipoise.gateway.decide import decide, request_of
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import as_json
@@ -28,8 +27,8 @@ async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     format: WireFormat = "responses" if "input" in body and "messages" not in body else "chat"
     asked = FORMATS[format].read({"model": "auto", **body})
     target = gateway.live.serving.target(asked.model)
-    decided = decide(target, request_of(target, asked, steering_of(incoming.http.headers), None), gateway.lines)
-    decision, received = decided.decision, gateway.clock.time()
+    decision = (await gateway.deciding.decide(target, asked, steering_of(incoming.http.headers))).decision
+    received = gateway.clock.time()
     tenant = incoming.caller.tenant
     gateway.log.record(decision, tenant=tenant, route=asked.model, format=format, received=received)
     record = Record(decision, tenant, asked.model, format, received, None, None, ())

@@ -21,6 +21,7 @@ from equipoise.errors import ConfigError
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
 from equipoise.gateway.auth import Gate, is_loopback
+from equipoise.gateway.decide import Deciding
 from equipoise.gateway.edge import Edge
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
@@ -177,6 +178,7 @@ async def opened(
             metrics=Metrics(lambda: log.status, lambda: gateway.in_flight),
             lines=lines,
             traces=traces,
+            deciding=Deciding(lines, time),
         )
         reloader = Reloader(gateway, path, pool, make_live)
         gateway.reload = reloader.reload

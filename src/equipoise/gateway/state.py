@@ -14,6 +14,7 @@ from equipoise.config import ServerConfig
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.execution.clock import Clock
 from equipoise.gateway.auth import Gate
+from equipoise.gateway.decide import Deciding
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
 from equipoise.gateway.serving import Serving
@@ -59,6 +60,7 @@ class Gateway:
     metrics: Metrics
     lines: Lines
     traces: Traces
+    deciding: Deciding
     clock: Clock = time
     reload: Callable[[], Awaitable[str | None]] | None = None
     trouble: str | None = None
