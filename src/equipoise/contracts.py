@@ -242,7 +242,7 @@ class UpstreamCall:
     Attributes:
         kind: the format of ``body``, one of the provider's ``formats``; its ``model`` is set by the provider.
         connect_s: longest wait for a connection.
-        first_byte_s: longest wait for the response to begin. Whoever waits for the rest bounds that.
+        first_byte_s: longest wait for the response to begin; None where the caller bounds that as well as the rest.
         headers: of the client's request, names in lower case; a provider sends on those that its format knows.
         mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
     """
@@ -253,7 +253,7 @@ class UpstreamCall:
     body: dict[str, Any]
     stream: bool = False
     connect_s: float = 10.0
-    first_byte_s: float = 600.0
+    first_byte_s: float | None = 600.0
     headers: Mapping[str, str] = field(default_factory=dict)
     mixed: bool = False
 

@@ -130,7 +130,7 @@ class Pursuit:
             stream=work.asked.stream,
             # Sooner than the attempt's own limit: what never connected is not billed.
             connect_s=min(settings.connect_s, limit_s * _CONNECTING),
-            first_byte_s=settings.total_s,
+            first_byte_s=None,
             headers=work.headers,
             mixed=work.answered_by is not None and work.answered_by != place.model.name,
         )

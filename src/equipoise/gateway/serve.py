@@ -192,6 +192,7 @@ def _settle() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_GARBAGE_OBJECTS, 20, 20)
+    gc.enable()
 
 
 async def serve(config: Config, path: Path, lines: Lines) -> None:
@@ -202,6 +203,7 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
         OSError: the address cannot be listened on.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    gc.disable()  # most of what starting makes stays
     async with opened(config, path, lines) as one:
         reloads: set[asyncio.Task[str | None]] = set()
 

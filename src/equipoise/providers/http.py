@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 from collections.abc import AsyncIterator, Mapping
+from functools import lru_cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
+from aiohttp.payload import BytesPayload
 
 from equipoise.contracts import UpstreamCall
 from equipoise.errors import ConfigError
@@ -47,19 +49,21 @@ class Http:
         Raises:
             ProviderError: whatever went wrong.
         """
+        patience_s = call.first_byte_s
         # A connection that does not come about is told as that, for then nothing was sent that could be billed.
-        timeout = aiohttp.ClientTimeout(total=None, connect=min(call.connect_s, 0.95 * call.first_byte_s))
+        connect_s = call.connect_s if patience_s is None else min(call.connect_s, 0.95 * patience_s)
+        timeout = _connecting_within(connect_s)
         try:
-            async with asyncio.timeout(call.first_byte_s):
+            async with asyncio.timeout(patience_s):
                 response = await self._posted(self._base + path, headers, body, timeout)
                 upstream = HttpUpstream(response, border)
                 if not 200 <= response.status < 300:
                     raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
         except aiohttp.ConnectionTimeoutError:
-            message = f"no connection within {timeout.connect:g} s"
+            message = f"no connection within {connect_s:g} s"
             raise border.failed(message, code="connection", retryable=True) from None
         except TimeoutError:
-            message = f"no answer within {call.first_byte_s:g} s"
+            message = f"no answer within {patience_s:g} s"
             raise border.failed(message, code="timeout", retryable=True) from None
         except aiohttp.InvalidURL:
             raise border.failed("base_url is not a URL", code="connection", retryable=False) from None
@@ -77,13 +81,16 @@ class Http:
         self, url: str, headers: Mapping[str, str], body: bytes, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         session = self._opened()
+        # Told what kind of payload it is, aiohttp need not find out.
         try:
-            return await session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+            payload = BytesPayload(body)
+            return await session.post(url, data=payload, headers=headers, timeout=timeout, allow_redirects=False)
         except aiohttp.ClientOSError as error:
             if error.errno is not None or isinstance(error, aiohttp.ClientConnectorError):
                 raise
         # The connection was kept from an earlier call and found closed before a byte was written: nothing was asked.
-        return await session.post(url, data=body, headers=headers, timeout=timeout, allow_redirects=False)
+        payload = BytesPayload(body)
+        return await session.post(url, data=payload, headers=headers, timeout=timeout, allow_redirects=False)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -124,15 +131,14 @@ class HttpUpstream:
 
     async def beginning(self, most: int) -> bytes:
         """The body's first bytes; what is longer is cut off with the connection."""
-        payload = bytearray()
+        content, parts, left = self._response.content, list[bytes](), most
         try:
-            async for data in self._response.content.iter_any():
-                payload += data
-                if len(payload) > most:
-                    break
+            while left >= 0 and not content.at_eof():
+                parts.append(await content.readany())
+                left -= len(parts[-1])
         finally:
             self._response.close()
-        return bytes(payload[:most])
+        return b"".join(parts)[:most]
 
     async def read(self) -> bytes:
         """The whole body, bounded."""
@@ -201,6 +207,11 @@ def _error_in(event: SseEvent) -> Any:
     if document.get("error") or event.event == "error" or "error" in (document.get("type"), document.get("object")):
         return document
     return None
+
+
+@lru_cache
+def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=None, connect=seconds)
 
 
 def _lost(border: Border, error: Exception) -> Exception:
