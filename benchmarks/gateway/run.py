@@ -1,4 +1,4 @@
-"""The gateway against a direct call, a bare proxy on the same libraries, and other gateways, in interleaved rounds.
+"""The gateway against a direct call, bare proxies on the same libraries, and other gateways, in interleaved rounds.
 
 python benchmarks/gateway/run.py --peers /opt/peers --out report     report/results.json, report/table.md
 """
@@ -25,7 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     plan = Plan(rounds=args.rounds, seconds=args.seconds, connections=args.connections)
-    contenders = [bare(), ours(args.out), *installed(args.peers)]
+    contenders = [*bare(), ours(args.out), *installed(args.peers)]
     found = measured(contenders, plan, args.out, print)
     (args.out / "results.json").write_text(json.dumps(found, indent=2))
     (args.out / "table.md").write_text(table(found) + "\n")

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
         folder = args.out or Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        found = measured([bare(), ours(folder)], plan, folder, note)
+        found = measured([*bare(), ours(folder)], plan, folder, note)
     if args.json:
         emit_json(found)
     else:

@@ -15,7 +15,7 @@ import orjson
 from equipoise.gateway.bench.load import prompts, request_bytes
 from equipoise.gateway.bench.processes import Process, cores, free_port, module, pinned, wait_until_answers
 
-DIRECT, BARE, OURS = "direct", "bare proxy", "equipoise"
+DIRECT, BARE, APPLICATION, OURS = "direct", "bare proxy", "aiohttp application", "equipoise"
 _CONFIG = """\
 models:
   - name: canned-small
@@ -47,12 +47,16 @@ class Contender:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def bare() -> Contender:
-    """The least that a proxy on the gateway's HTTP libraries costs."""
-    return Contender(
-        BARE,
-        lambda port, upstream, _: module("equipoise.gateway.bench.bare", "--upstream", upstream, "--port", str(port)),
-    )
+def bare() -> list[Contender]:
+    """Proxies that do next to nothing on the gateway's HTTP libraries: the least that is possible, and the usual."""
+
+    def contender(name: str, *more: str) -> Contender:
+        def command(port: int, upstream: str, _: Path) -> list[str]:
+            return module("equipoise.gateway.bench.bare", "--upstream", upstream, "--port", str(port), *more)
+
+        return Contender(name, command)
+
+    return [contender(BARE), contender(APPLICATION, "--application")]
 
 
 def ours(folder: Path) -> Contender:
