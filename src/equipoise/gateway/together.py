@@ -1,4 +1,7 @@
-"""What is asked for in the same turn of the event loop is worked on together. Nobody waits for company."""
+"""What is asked for in the same turn of the event loop, or in the next, is worked on together.
+
+Nobody waits for company: a turn in which nothing else happens is over at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ Result = TypeVar("Result")
 
 
 class Together(Generic[Item, Result]):
-    """Gathers what the tasks of one turn ask for.
+    """Gathers what tasks ask for at about the same time.
 
     Args:
         work: results, or errors to raise, for some items in their order.
@@ -29,8 +32,8 @@ class Together(Generic[Item, Result]):
         """
         loop = asyncio.get_running_loop()
         if not self._asked:
-            # It runs after the tasks that are ready now, each of which may ask as well.
-            loop.call_soon(self._answer)
+            # After the tasks that are ready now, and one more look at the sockets: whoever is there may ask as well.
+            loop.call_soon(loop.call_soon, self._answer)
         answer: asyncio.Future[Result] = loop.create_future()
         self._asked.append((item, answer))
         return await answer
