@@ -54,11 +54,11 @@ class Http:
         connect_s = call.connect_s if patience_s is None else min(call.connect_s, 0.95 * patience_s)
         timeout = _connecting_within(connect_s)
         try:
-            async with asyncio.timeout(patience_s):
-                response = await self._posted(self._base + path, headers, body, timeout)
-                upstream = HttpUpstream(response, border)
-                if not 200 <= response.status < 300:
-                    raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
+            if patience_s is None:
+                upstream = await self._begun(self._base + path, headers, body, timeout, border)
+            else:
+                async with asyncio.timeout(patience_s):
+                    upstream = await self._begun(self._base + path, headers, body, timeout, border)
         except aiohttp.ConnectionTimeoutError:
             message = f"no connection within {connect_s:g} s"
             raise border.failed(message, code="connection", retryable=True) from None
@@ -75,6 +75,15 @@ class Http:
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(border, error) from None
         upstream.check_type("text/event-stream" if call.stream else "json")
+        return upstream
+
+    async def _begun(
+        self, url: str, headers: Mapping[str, str], body: bytes, timeout: aiohttp.ClientTimeout, border: Border
+    ) -> HttpUpstream:
+        response = await self._posted(url, headers, body, timeout)
+        upstream = HttpUpstream(response, border)
+        if not 200 <= response.status < 300:
+            raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
         return upstream
 
     async def _posted(

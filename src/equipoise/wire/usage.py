@@ -52,17 +52,14 @@ def reasoning_tokens(usage: Any) -> int:
 
 def cached_tokens(answer: Body) -> int:
     """Input tokens that the server took from its prompt cache, by usage or llama.cpp's timings."""
-    usage = answer.get("usage")
-    usage = usage if isinstance(usage, dict) else {}
-    for source, key in (
-        (usage.get("prompt_tokens_details"), "cached_tokens"),
-        (usage, "prompt_cache_hit_tokens"),
-        (answer.get("timings"), "cache_n"),
-    ):
-        value = source.get(key) if isinstance(source, dict) else None
-        if is_count(value):
-            return value
-    return 0
+    usage, timings = answer.get("usage"), answer.get("timings")
+    if isinstance(usage, dict):
+        details = usage.get("prompt_tokens_details")
+        if isinstance(details, dict) and is_count(said := details.get("cached_tokens")):
+            return said
+        if is_count(said := usage.get("prompt_cache_hit_tokens")):
+            return said
+    return count(timings.get("cache_n")) if isinstance(timings, dict) else 0
 
 
 def compute_s(timings: Any) -> float | None:
