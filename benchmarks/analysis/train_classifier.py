@@ -29,7 +29,7 @@ from sklearn.model_selection import StratifiedKFold
 from equipoise.analysis.classifier import LEXICAL_WIDTH, Classifier, folded, load_classifier
 from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.keywords import find_keywords
-from equipoise.analysis.lexical import lexical_rows
+from equipoise.analysis.lexical import lexical_row
 from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import count_tokens
 from equipoise.analysis.vocabulary import bundled_vocabulary
@@ -71,14 +71,16 @@ def views(texts: Sequence[str]) -> Views:
     vocabulary = bundled_vocabulary()
     parts = [window(t) for t in texts]
     words = [word_tokens(p) for p in parts]
-    structure = structure_features(parts, words, list(map(sizes, texts)))
+    shape = [
+        np.concatenate([structure_features(p, w, sizes(t)), vocabulary.cues(w)])
+        for t, p, w in zip(texts, parts, words, strict=True)
+    ]
     lexical = sparse.lil_matrix((len(texts), LEXICAL_WIDTH))
     for row, w in enumerate(words):
-        columns = folded(lexical_rows([w]))
+        columns = folded(lexical_row(w))
         for column in columns:
             lexical[row, column] += 1.0 / len(columns) ** 0.5
-    shape = np.concatenate([structure, vocabulary.cues(words)], axis=1)
-    return Views(static_embedder().embed(parts), shape, lexical.tocsr())
+    return Views(static_embedder().embed(parts), np.stack(shape), lexical.tocsr())
 
 
 def sizes(text: str) -> Sizes:
@@ -155,10 +157,13 @@ def numbers(pairs: Sequence[tuple[str, str]]) -> Array:
 
 
 def label(classifier: Classifier, texts: Sequence[str]) -> list[tuple[str, str]]:
-    parts = [window(t) for t in texts]
-    words = [word_tokens(p) for p in parts]
-    structure = structure_features(parts, words, list(map(sizes, texts)))
-    return classifier.labels(words, static_embedder().embed(parts), structure, lexical_rows(words))
+    out = []
+    for text in texts:
+        part = window(text)
+        words = word_tokens(part)
+        structure = structure_features(part, words, sizes(text))
+        out.append(classifier.label(words, static_embedder().embed_one(part), structure, lexical_row(words)))
+    return out
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

@@ -168,10 +168,6 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
-    def __getitem__(self, row: int) -> SparseRows:
-        start, end = self.indptr[row], self.indptr[row + 1]
-        return SparseRows(np.array([0, end - start]), self.indices[start:end], self.values[start:end], self.width)
-
     def take(self, rows: Ints) -> SparseRows:
         """The given rows, in that order."""
         starts, ends = self.indptr[rows], self.indptr[rows + 1]

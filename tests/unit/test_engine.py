@@ -54,13 +54,6 @@ def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(ro
             assert mine.cost_usd == pytest.approx(other.cost_usd, rel=1e-6)
 
 
-def test_with_published_qualities_not_a_bit_depends_on_the_company(engine: Engine) -> None:
-    requests = [Request(text=prompt) for prompt in (*PROMPTS, "long " * 3000)]
-    for request, one in zip(requests, engine.decide_batch(requests), strict=True):
-        assert isinstance(one, Decision)
-        assert estimates(one) == estimates(engine.decide(request))
-
-
 def test_a_prompt_that_no_model_can_take_does_not_spoil_the_others(engine: Engine) -> None:
     impossible = Request(text=A_SUM, constraints=Constraints(capabilities=frozenset({"vision"})))
     one, none, other = engine.decide_batch([Request(text=A_SUM), impossible, Request(text=A_POEM)])

@@ -1,4 +1,4 @@
-"""What tasks ask for in one turn of the event loop is worked on together, and each gets its own result."""
+"""What tasks ask for within a few turns of the event loop is worked on together, and each gets its own result."""
 
 from __future__ import annotations
 
@@ -28,6 +28,18 @@ async def test_those_who_ask_in_one_turn_are_answered_together() -> None:
     assert work.batches == [[2, 4, 6]]
 
 
+async def test_who_comes_a_turn_later_joins_them() -> None:
+    work = Doubling()
+    together = Together(work)
+
+    async def later() -> int:
+        await asyncio.sleep(0)
+        return await together.ask(4)
+
+    assert await asyncio.gather(together.ask(2), later()) == [4, 8]
+    assert work.batches == [[2, 4]]
+
+
 async def test_one_alone_does_not_wait_for_company() -> None:
     work, turns = Doubling(), 0
 
@@ -40,7 +52,7 @@ async def test_one_alone_does_not_wait_for_company() -> None:
     counting = asyncio.create_task(count())
     assert await Together(work).ask(2) == 4
     counting.cancel()
-    assert work.batches == [[2]] and turns <= 4
+    assert work.batches == [[2]] and turns <= 5
 
 
 async def test_an_error_is_raised_only_where_it_belongs() -> None:

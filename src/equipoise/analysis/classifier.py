@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -55,44 +54,28 @@ class Classifier:
     vocabulary: Vocabulary
     version: str
 
-    def labels(
-        self, words: Sequence[Sequence[str]], embedding: Singles, structure: Singles, lexical: SparseRows
-    ) -> list[tuple[str, str]]:
-        """Domain and task of every text, from the views of them that analysis has made: one row per text."""
-        x = np.concatenate([embedding, structure, self.vocabulary.cues(words)], axis=1)
-        score = _one_by_one(x, self.dense)
+    def label(
+        self, words: Sequence[str], embedding: Singles, structure: Singles, lexical: SparseRows
+    ) -> tuple[str, str]:
+        """Domain and task of one text, from the views of it that analysis has made."""
+        score: Singles = np.concatenate([embedding, structure, self.vocabulary.cues(words)]).dot(self.dense)
         score += self.bias
-        score += self._terms(lexical)
-        kinds = score[:, _CLASSES:]
-        kinds -= np.maximum.reduce(kinds, axis=1)[:, None]
-        shares = _one_by_one(np.exp(kinds), self.member)
+        columns = folded(lexical)
+        if len(columns):
+            terms = np.add.reduce(self.lexical.take(columns, axis=0), axis=0)
+            terms /= len(columns) ** 0.5
+            score += terms
+        kinds = score[_CLASSES:]
+        kinds -= np.maximum.reduce(kinds)
+        shares = np.exp(kinds).dot(self.member)
         shares += _TINY
-        scores: list[list[float]] = (score[:, :_CLASSES] + np.log(shares)).tolist()
-        return [_best(row[: len(DOMAINS)], row[len(DOMAINS) :]) for row in scores]
-
-    def _terms(self, lexical: SparseRows) -> Singles:
-        """What the words and word pairs of every text add, each weighed 1/sqrt(number)."""
-        weights = self.lexical.take(folded(lexical), axis=0)
-        terms = np.zeros((len(lexical), weights.shape[1]), dtype=np.float32)
-        for row, (start, end) in enumerate(pairwise(lexical.indptr.tolist())):
-            if end > start:
-                total = np.add.reduce(weights[start:end], axis=0, out=terms[row])
-                total /= (end - start) ** 0.5
-        return terms
-
-
-def _one_by_one(rows: Singles, weights: Singles) -> Singles:
-    """The product of every row by itself: that of all at once would depend, in its last bits, on how many there are."""
-    product: Singles = np.matmul(rows[:, None], weights)[:, 0]
-    return product
-
-
-def _best(domains: list[float], tasks: list[float]) -> tuple[str, str]:
-    return DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))]
+        scores: list[float] = (score[:_CLASSES] + np.log(shares)).tolist()
+        domains, tasks = scores[: len(DOMAINS)], scores[len(DOMAINS) :]
+        return DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))]
 
 
 def folded(lexical: SparseRows) -> npt.NDArray[np.int64]:
-    """The columns of lexical rows, folded to ``LEXICAL_WIDTH``."""
+    """The columns of one lexical row, folded to ``LEXICAL_WIDTH``. The classifier weighs each 1/sqrt(number)."""
     return lexical.indices & (LEXICAL_WIDTH - 1)
 
 

@@ -51,18 +51,20 @@ class StaticEmbedder:
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, dimension)."""
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for ids, total in zip(map(self.tokenize, texts), out, strict=True):
-            if ids:
-                np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0, out=total)
-                norm = float(total.dot(total)) ** 0.5
-                if norm > 0.0:
-                    total /= norm
+        for row, text in enumerate(texts):
+            out[row] = self.embed_one(text)
         return out
 
     def embed_one(self, text: str) -> Singles:
         """The vector of one text."""
-        row: Singles = self.embed((text,))[0]
-        return row
+        ids = self.tokenize(text)
+        if not ids:
+            return np.zeros(self.dimension, dtype=np.float32)
+        total: Singles = np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0)
+        norm = float(total.dot(total)) ** 0.5
+        if norm > 0.0:
+            total /= norm
+        return total
 
 
 def tokenize_by_word(tokenizer: Tokenizer) -> Tokenize:

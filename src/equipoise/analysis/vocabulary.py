@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from math import log1p
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from equipoise.types import Singles
 
 _FILE = "vocabulary.txt"
 _MOST = 500
-_LOGS = np.log1p(np.arange(_MOST + 1)).astype(np.float32)
+_LOGS = tuple(log1p(c) for c in range(_MOST + 1))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,24 +25,17 @@ class Vocabulary:
     groups: Mapping[str, tuple[int, ...]]
     text: str
 
-    def cues(self, texts: Sequence[Sequence[str]]) -> Singles:
-        """For the words of every text, ``log(1 + distinct words)`` of each group, and the groups of the first word.
-
-        The shape is (n, 2g).
-        """
-        groups, width = self.groups, len(self.names)
-        counted: list[int] = []
-        firsts: list[int] = []
-        for row, words in enumerate(texts):
-            start = 2 * width * row
-            known = filter(groups.__contains__, set(words))
-            counted += [start + group for word in known for group in groups[word]]
-            if words and words[0] in groups:
-                firsts += [start + width + group for group in groups[words[0]]]
-        counts = np.bincount(np.array(counted, dtype=np.int64), minlength=2 * width * len(texts))
-        out = _LOGS.take(counts, mode="clip")
-        out[firsts] = 1.0
-        return out.reshape(len(texts), 2 * width)
+    def cues(self, words: Sequence[str]) -> Singles:
+        """``log(1 + distinct words)`` of every group, and the groups of the first word, shape (2g,)."""
+        size, groups = len(self.names), self.groups
+        out = [0] * (2 * size)
+        for word in filter(groups.__contains__, set(words)):
+            for group in groups[word]:
+                out[group] += 1
+        logs = [_LOGS[c] if c <= _MOST else _LOGS[_MOST] for c in out]
+        for group in groups.get(words[0], ()) if words else ():
+            logs[size + group] = 1.0
+        return np.array(logs, dtype=np.float32)
 
 
 @cache

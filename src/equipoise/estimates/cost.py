@@ -149,8 +149,7 @@ class CostModel:
             x = _columns(batch, self._reads)
             x -= self._centre
             np.copyto(x, 0.0, where=~np.isfinite(x))
-            # Row by row: in a product of all at once the last bits of one depend on how many there are.
-            predicted = np.matmul(x[:, None], ready.slopes)[:, 0]
+            predicted = x.dot(ready.slopes)
             np.maximum(predicted, -_FURTHEST, out=predicted)
             np.minimum(predicted, _FURTHEST, out=predicted)
             np.exp(predicted, out=predicted)

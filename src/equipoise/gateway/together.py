@@ -1,6 +1,7 @@
-"""What is asked for in the same turn of the event loop, or in the next, is worked on together.
+"""What is asked for within a few turns of the event loop is worked on together.
 
-Nobody waits for company: a turn in which nothing else happens is over at once.
+That takes less time than one by one: the code and what it reads stay at hand. Nobody waits for company: where nothing
+else happens, a few turns are over in microseconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+_TURNS = 3
 
 
 class Together(Generic[Item, Result]):
@@ -32,11 +34,17 @@ class Together(Generic[Item, Result]):
         """
         loop = asyncio.get_running_loop()
         if not self._asked:
-            # After the tasks that are ready now, and one more look at the sockets: whoever is there may ask as well.
-            loop.call_soon(loop.call_soon, self._answer)
+            loop.call_soon(self._look_around, loop, _TURNS)
         answer: asyncio.Future[Result] = loop.create_future()
         self._asked.append((item, answer))
         return await answer
+
+    def _look_around(self, loop: asyncio.AbstractEventLoop, turns: int) -> None:
+        """Let the tasks that are ready now, and those that the sockets bring in the turns to come, ask as well."""
+        if turns > 1:
+            loop.call_soon(self._look_around, loop, turns - 1)
+        else:
+            self._answer()
 
     def _answer(self) -> None:
         asked, self._asked = [(item, answer) for item, answer in self._asked if not answer.done()], []
