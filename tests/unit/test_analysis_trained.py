@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from equipoise.analysis import STRUCTURE_NAMES, Analyzer
 from equipoise.analysis.classifier import bundled_classifier, load_classifier
 from equipoise.analysis.embedders import static_embedder
+from equipoise.analysis.lexical import WIDTH, lexical_row
 from equipoise.analysis.output_length import bounded, fit_output_length, load_output_length
 from equipoise.analysis.vocabulary import bundled_vocabulary, parse_vocabulary
 from equipoise.errors import NotEnoughData, StateError
-from equipoise.types import DOMAINS, TASKS, Request
+from equipoise.types import DOMAINS, Request
 
 
 @pytest.mark.parametrize(
@@ -50,22 +51,51 @@ def test_a_broken_weights_file_is_refused() -> None:
         load_classifier(buffer.getvalue(), vocabulary, where="x.npz")
 
 
+def stored(**changes: np.ndarray) -> bytes:
+    """The bundled weights as a file, with some arrays replaced."""
+    c = bundled_classifier()
+    columns = np.flatnonzero(c.rows).astype(np.int32)
+    arrays = {"columns": columns, "lexical": c.lexical[c.rows[columns]], "embedder": np.str_(c.embedder)}
+    for name in ("dense", "forms", "bias", "mean", "scale"):
+        arrays[name] = getattr(c, name)
+    buffer = io.BytesIO()
+    np.savez(buffer, **{**arrays, **changes})
+    return buffer.getvalue()
+
+
 def test_weights_of_another_vocabulary_are_refused() -> None:
     c = bundled_classifier()
-    buffer = io.BytesIO()
-    weights = {"semantic": c.dense[:256], "shape": c.dense[256:], "lexical": c.lexical, "bias": c.bias}
-    kinds = np.column_stack([c.member[:, : len(DOMAINS)].argmax(axis=1), c.member[:, len(DOMAINS) :].argmax(axis=1)])
-    np.savez(buffer, **weights, kinds=kinds, embedder=np.str_(c.embedder))
-    again = load_classifier(buffer.getvalue(), c.vocabulary, where="x")
-    assert np.array_equal(again.lexical, c.lexical) and np.array_equal(again.member, c.member)
+    again = load_classifier(stored(), c.vocabulary, where="x")
+    assert np.array_equal(again.lexical, c.lexical) and np.array_equal(again.rows, c.rows)
     with pytest.raises(StateError, match="wrong shape"):
-        load_classifier(buffer.getvalue(), parse_vocabulary("one: word"), where="x")
+        load_classifier(stored(), parse_vocabulary("one: word"), where="x")
 
 
-def test_every_domain_and_every_task_has_a_kind() -> None:
-    member = bundled_classifier().member
-    assert member.shape[1] == len(DOMAINS) + len(TASKS)
-    assert (member.sum(axis=0) >= 1).all() and (member.sum(axis=1) == 2).all()
+def test_columns_that_no_text_can_have_are_refused() -> None:
+    columns = np.full(len(bundled_classifier().lexical) - 1, -1)
+    with pytest.raises(StateError, match="wrong shape"):
+        load_classifier(stored(columns=columns), bundled_vocabulary(), where="x")
+
+
+def test_words_that_training_did_not_see_weigh_nothing() -> None:
+    c = bundled_classifier()
+    unseen = np.flatnonzero(c.rows == 0)
+    assert len(unseen) > WIDTH / 2 and not c.lexical[c.rows[unseen]].any()
+
+
+def test_a_form_weighs_two_inputs_together() -> None:
+    c = bundled_classifier()
+    embedding = static_embedder().embed_one("a question")
+    structure = np.zeros(len(STRUCTURE_NAMES), dtype=np.float32)
+    plain = lexical_row([])
+    flat = load_classifier(stored(forms=np.zeros_like(c.forms)), c.vocabulary, where="x")
+    eager = np.zeros_like(c.forms)
+    size = c.forms.shape[1]
+    last = len(DOMAINS) - 1
+    eager[last * size : (last + 1) * size] = 1e6 * np.eye(size)
+    tilted = load_classifier(stored(forms=eager), c.vocabulary, where="x")
+    assert tilted.label([], embedding, structure, plain)[0] == DOMAINS[last]
+    assert tilted.label([], embedding, structure, plain)[1] == flat.label([], embedding, structure, plain)[1]
 
 
 def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,8 +1,9 @@
-"""The trained domain and task classifier: one linear layer over what analysis has already computed.
+"""The trained domain and task classifier: a small quadratic form over what analysis has already computed.
 
-Three multinomial logistic models stand side by side: of the domain, of the task, and of *kinds*, the pairs of a
-domain and a task. What makes a prompt creative is another thing in a request to write than in a question about
-writing; the kinds can tell, the other two have more examples of every class. Their log probabilities are added.
+Every domain and every task has one score, with three parts: a linear one over words and word pairs, a linear one over
+the dense inputs (embedding, structure, cue words), and a quadratic one over a projection of the dense inputs, so that
+a cue may count differently beside another subject: what makes a prompt creative is another thing in a request to
+write than in a question about writing. The highest score wins. The scores are no probabilities.
 """
 
 from __future__ import annotations
@@ -19,37 +20,42 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.analysis.lexical import WIDTH
 from equipoise.analysis.structure import STRUCTURE_NAMES
 from equipoise.analysis.vocabulary import Vocabulary, bundled_vocabulary
 from equipoise.errors import StateError
 from equipoise.types import DOMAINS, TASKS, Singles, SparseRows
 
 WEIGHTS = "classifier.npz"
-LEXICAL_WIDTH = 4096
-_WEIGHTS = ("semantic", "shape", "lexical", "bias")
+_SINGLES = ("dense", "forms", "bias", "mean", "scale")
+_ARRAYS = ("columns", "lexical", *_SINGLES, "embedder")
 _CLASSES = len(DOMAINS) + len(TASKS)
-# Keeps the logarithm of a vanishing probability finite.
-_TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Classifier:
-    """The three models: the columns are ``DOMAINS``, then ``TASKS``, then k kinds.
+    """The weights. Their classes are ``DOMAINS``, then ``TASKS``: c in all.
 
     Attributes:
-        dense: weights of embedding, structure and vocabulary cues, shape (d + s, 11 + k).
-        lexical: weights of folded word and word-pair columns, shape (LEXICAL_WIDTH, 11 + k).
-        bias: shape (11 + k,).
-        member: one where a kind belongs to a domain or a task, shape (k, 11).
+        rows: for every lexical column its row of ``lexical``; columns that training did not see share a row of zeros.
+        lexical: weights of words and word pairs, shape (v + 1, c).
+        dense: linear weights of the d dense inputs, and beside them their projection to the m directions in which
+            they act on each other, shape (d, c + m).
+        forms: one symmetric (m, m) matrix per class, stacked to (c * m, m).
+        bias: shape (c,).
+        mean, scale: standardise structure and cue words, shape (d - e,) beside an embedding of e numbers.
         embedder: version of the embedder that the weights were trained on.
         vocabulary: the groups of cue words that the weights were trained on.
         version: hash of weights and vocabulary.
     """
 
-    dense: Singles
+    rows: npt.NDArray[np.int32]
     lexical: Singles
+    dense: Singles
+    forms: Singles
     bias: Singles
-    member: Singles
+    mean: Singles
+    scale: Singles
     embedder: str
     vocabulary: Vocabulary
     version: str
@@ -58,25 +64,30 @@ class Classifier:
         self, words: Sequence[str], embedding: Singles, structure: Singles, lexical: SparseRows
     ) -> tuple[str, str]:
         """Domain and task of one text, from the views of it that analysis has made."""
-        score: Singles = np.concatenate([embedding, structure, self.vocabulary.cues(words)]).dot(self.dense)
+        shape = standardised(np.concatenate([structure, self.vocabulary.cues(words)]), self.mean, self.scale)
+        inputs = np.concatenate([embedding, shape])
+        both: Singles = inputs.dot(self.dense)
+        score, turned = both[:_CLASSES], both[_CLASSES:]
         score += self.bias
-        columns = folded(lexical)
+        square = float(inputs.dot(inputs))
+        if square > 0.0:
+            score += self.forms.dot(turned).reshape(_CLASSES, -1).dot(turned) / square
+        columns = lexical.indices
         if len(columns):
-            terms = np.add.reduce(self.lexical.take(columns, axis=0), axis=0)
-            terms /= len(columns) ** 0.5
-            score += terms
-        kinds = score[_CLASSES:]
-        kinds -= np.maximum.reduce(kinds)
-        shares = np.exp(kinds).dot(self.member)
-        shares += _TINY
-        scores: list[float] = (score[:_CLASSES] + np.log(shares)).tolist()
+            score += np.add.reduce(self.lexical.take(self.rows.take(columns), axis=0), axis=0) / len(columns) ** 0.5
+        scores: list[float] = score.tolist()
         domains, tasks = scores[: len(DOMAINS)], scores[len(DOMAINS) :]
         return DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))]
 
 
-def folded(lexical: SparseRows) -> npt.NDArray[np.int64]:
-    """The columns of one lexical row, folded to ``LEXICAL_WIDTH``. The classifier weighs each 1/sqrt(number)."""
-    return lexical.indices & (LEXICAL_WIDTH - 1)
+def standardised(shape: Singles, mean: Singles, scale: Singles) -> Singles:
+    """Structure and cue words around zero, in steps of ``scale``, none further out than three deviations."""
+    out: Singles = shape - mean
+    out *= scale
+    bound = 3.0 / len(mean) ** 0.5
+    np.maximum(out, -bound, out=out)
+    np.minimum(out, bound, out=out)
+    return out
 
 
 @cache
@@ -92,28 +103,33 @@ def load_classifier(raw: bytes, vocabulary: Vocabulary, *, where: str) -> Classi
     Raises:
         StateError: the file is no npz, or arrays are missing or of the wrong shape.
     """
-    arrays = read_npz(raw, (*_WEIGHTS, "kinds", "embedder"), where=where)
-    kinds = arrays["kinds"]
-    columns = _CLASSES + len(kinds)
+    arrays = read_npz(raw, _ARRAYS, where=where)
+    columns, lexical = arrays["columns"], arrays["lexical"]
     shape_inputs = len(STRUCTURE_NAMES) + 2 * len(vocabulary.names)
+    turned = arrays["forms"].shape[-1] if arrays["forms"].ndim else 0
     shapes_agree = (
-        arrays["lexical"].shape == (LEXICAL_WIDTH, columns)
-        and arrays["semantic"].shape[1:] == (columns,)
-        and arrays["shape"].shape == (shape_inputs, columns)
-        and arrays["bias"].shape == (columns,)
-        and kinds.shape == (len(kinds), 2)
-        and ((kinds >= 0) & (kinds < (len(DOMAINS), len(TASKS)))).all()
+        columns.ndim == 1
+        and ((columns >= 0) & (columns < WIDTH)).all()
+        and lexical.shape == (len(columns), _CLASSES)
+        and arrays["dense"].shape[1:] == (_CLASSES + turned,)
+        and len(arrays["dense"]) > shape_inputs
+        and arrays["forms"].shape == (_CLASSES * turned, turned)
+        and arrays["bias"].shape == (_CLASSES,)
+        and arrays["mean"].shape == arrays["scale"].shape == (shape_inputs,)
     )
     if not shapes_agree:
         raise StateError(f"{where}: weights have the wrong shape; train again with train_classifier.py")
-    weights = {name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in ("lexical", "bias")}
-    dense = np.concatenate([arrays["semantic"], arrays["shape"]], dtype=np.float32)
-    version = hashlib.sha256(raw + vocabulary.text.encode()).hexdigest()[:16]
-    member = np.zeros((len(kinds), _CLASSES), dtype=np.float32)
-    rows = np.arange(len(kinds))
-    member[rows, kinds[:, 0]] = member[rows, len(DOMAINS) + kinds[:, 1]] = 1.0
+    rows = np.zeros(WIDTH, dtype=np.int32)
+    rows[columns] = np.arange(1, len(columns) + 1)
+    weights = {name: np.ascontiguousarray(arrays[name], dtype=np.float32) for name in _SINGLES}
+    unseen = np.zeros((1, _CLASSES), dtype=np.float32)
     return Classifier(
-        **weights, dense=dense, member=member, embedder=str(arrays["embedder"]), vocabulary=vocabulary, version=version
+        rows=rows,
+        lexical=np.concatenate([unseen, lexical], dtype=np.float32),
+        **weights,
+        embedder=str(arrays["embedder"]),
+        vocabulary=vocabulary,
+        version=hashlib.sha256(raw + vocabulary.text.encode()).hexdigest()[:16],
     )
 
 
