@@ -18,7 +18,7 @@ from equipoise.errors import ConfigError, InputError, UnknownName
 from equipoise.registry import Spec, make_policy
 from equipoise.tables import OutcomeTable, read_table, with_costs
 from equipoise.tables.answers import ENDING as ANSWERS_ENDING
-from equipoise.tables.answers import Answers, answers_beside, read_answers
+from equipoise.tables.answers import Answers, answers_beside, expected_quality, read_answers
 from equipoise.tables.votes import VoteTable, read_votes
 from equipoise.types import Constraints, Deployment, Model, Price, Request
 
@@ -29,6 +29,8 @@ def open_table(
     source: TableLike, *, prices: str | Path | None = None, cost: bool = True, best_of: int | Sequence[str] = ()
 ) -> OutcomeTable:
     """An outcome table from a file or the name of a public data set, with every cost filled in.
+
+    Where sampled answers lie beside the file (see ``open_answers``), the table knows what quality to expect of them.
 
     Args:
         prices: CSV of model prices; prices win over the catalog.
@@ -41,7 +43,12 @@ def open_table(
         PriceError: a cost is missing and no price is known.
     """
     table = _priced(source if isinstance(source, OutcomeTable) else _read(source), prices, cost)
-    return with_best_of(table, open_answers(source, table), best_of) if best_of else table
+    place = None if isinstance(source, OutcomeTable) else _place(source)
+    beside = None if place is None else answers_beside(place)
+    answers = None if beside is None else read_answers(beside, table)
+    if answers is not None:
+        table = replace(table, expected=expected_quality(table, answers))
+    return with_best_of(table, answers or open_answers(source, table), best_of) if best_of else table
 
 
 def _priced(table: OutcomeTable, prices: str | Path | None, cost: bool) -> OutcomeTable:
@@ -69,6 +76,14 @@ def _read(source: str | Path) -> OutcomeTable:
     raise UnknownName("file or data set", str(source), DATASETS)
 
 
+def _place(source: str | Path) -> Path | None:
+    """The file of a table given by path or by the name of a data set; None where it is cut out of a larger one."""
+    path = Path(source)
+    if not path.exists() and str(source) in DATASETS:
+        return public.find(str(source), (*data_folders(), cache_folder()))
+    return path
+
+
 def open_answers(source: TableLike, table: OutcomeTable) -> Answers:
     """The sampled answers behind a table: ``NAME.answers.parquet`` beside ``NAME.parquet``, as collect writes it.
 
@@ -78,9 +93,7 @@ def open_answers(source: TableLike, table: OutcomeTable) -> Answers:
     """
     if isinstance(source, OutcomeTable):
         raise InputError(f"{source.name}: a table in memory has no answers beside it; give them as answers=")
-    path = Path(source)
-    if not path.exists() and str(source) in DATASETS:
-        path = public.path(str(source), (*data_folders(), cache_folder()))
+    path = _place(source) or Path(source)
     beside = answers_beside(path)
     if beside is None:
         raise InputError(

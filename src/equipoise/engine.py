@@ -477,7 +477,7 @@ def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
     return Outcomes(
         features=features,
         models=table.models,
-        quality=table.quality,
+        quality=table.taught,
         groups=groups,
         cost_usd=known(table.cost_usd),
         input_tokens=known(table.input_tokens),

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from equipoise.numerics.experts import Boost, Lesson
+from equipoise.numerics.experts import Boost, Examples
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.trees import Binned, Grower, Growth, Trees
 from equipoise.registry import make_router
@@ -81,7 +81,7 @@ def test_noise_grows_no_trees():
     point = Coordinates.fit(world.features, "boosted").points(world.features)
     noise = np.random.default_rng(3).normal(size=(300, 3))
     boost = Boost(trees=60)
-    held_out = boost.learn(Lesson(point, world.features, grouped_folds(world.groups, 4)), noise - noise.mean(axis=0))
+    held_out = boost.learn(Examples(point, world.features, grouped_folds(world.groups, 4)), noise - noise.mean(axis=0))
     assert np.abs(held_out).mean() < 0.2
     assert np.abs(boost.predict(point, world.features)).mean() < 0.3
 

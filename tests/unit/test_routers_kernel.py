@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from equipoise.numerics.coordinates import Coordinates, Point
-from equipoise.numerics.experts import FoldedRidge, Kernel, Lesson
+from equipoise.numerics.experts import Examples, FoldedRidge, Kernel
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.views import Lexical
 from equipoise.registry import make_router
@@ -22,7 +22,7 @@ def test_with_every_prompt_a_landmark_it_is_kernel_ridge_regression():
     y = rng.normal(size=(60, 2))
     kernel = Kernel((1.0, 1.0, 1.0), 1.0, landmarks=60)
     kernel.penalties = (3.0,)  # type: ignore[misc]
-    kernel.learn(Lesson(point, make_batch([0] * 60), grouped_folds(np.arange(60), 3)), y)
+    kernel.learn(Examples(point, make_batch([0] * 60), grouped_folds(np.arange(60), 3)), y)
     x = np.concatenate(point, axis=1).astype(float)
     apart = np.square(x[:, None] - x[None]).sum(axis=2)
     near = np.exp(-apart / np.median(apart))
@@ -52,7 +52,7 @@ def test_every_target_gets_the_penalty_that_suits_it():
 def test_far_from_everything_it_predicts_no_deviation():
     point, y = points(100), np.ones((100, 1))
     kernel = Kernel((1.0, 1.0, 1.0), 1.0)
-    kernel.learn(Lesson(point, make_batch([0] * 100), grouped_folds(np.arange(100), 4)), y)
+    kernel.learn(Examples(point, make_batch([0] * 100), grouped_folds(np.arange(100), 4)), y)
     far = Point(*(part + 50 for part in point))
     batch = make_batch([0] * 100)
     assert np.abs(kernel.predict(far, batch)).max() < 1e-6 < np.abs(kernel.predict(point, batch)).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from equipoise.api import open_answers
+from equipoise.api import open_answers, open_table
 from equipoise.errors import InputError, PriceError, TableError, UnknownName
-from equipoise.tables import OutcomeTable, read_table
-from equipoise.tables.answers import answers_beside, answers_from_columns, read_answers
+from equipoise.tables import OutcomeTable, read_table, write_table
+from equipoise.tables.answers import answers_beside, answers_from_columns, expected_quality, read_answers
+from tests.sampled import sampled_table, write_answers
 
 LADDER = Path(__file__).parents[2] / "src/equipoise/datasets/ladder/ladder.parquet"
 
@@ -114,7 +116,7 @@ def test_the_answers_of_the_shipped_table_are_those_of_its_cells() -> None:
 
 
 def test_answers_are_looked_for_beside_the_table(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"cascades need sampled answers in mine\.answers\.parquet beside it"):
+    with pytest.raises(InputError, match=r"need sampled answers in mine\.answers\.parquet beside it"):
         open_answers(tmp_path / "mine.parquet", table())
     pq.write_table(pa.table(columns()), tmp_path / "mine.answers.parquet")
     assert open_answers(tmp_path / "mine.parquet", table()).count.sum() == 8
@@ -126,3 +128,32 @@ def test_another_file_than_parquet_is_refused(tmp_path: Path) -> None:
     (tmp_path / "x.answers.parquet").write_text("prompt_id,model\n")
     with pytest.raises(TableError, match="read from parquet"):
         read_answers(tmp_path / "x.answers.parquet", table())
+
+
+def test_what_is_expected_is_the_mean_over_draws_at_the_level_of_the_measured_answers() -> None:
+    world = sampled_table(prompts=400, draws=6)
+    expected = expected_quality(world.table, world.answers)
+    inside = (expected > 0.02) & (expected < 0.98)
+    assert expected.mean(axis=0) == pytest.approx(world.table.quality.mean(axis=0), abs=0.02)
+    error = np.abs(expected - world.chance)[inside].mean()
+    assert error < 0.6 * np.abs(world.table.quality - world.chance)[inside].mean()
+
+
+def test_what_is_expected_without_draws_is_what_was_measured() -> None:
+    world = sampled_table(prompts=40)
+    silent = replace(world.answers, quality=np.full(world.answers.quality.shape, np.nan))
+    assert np.array_equal(expected_quality(world.table, silent), world.table.quality)
+
+
+def test_a_table_with_answers_beside_it_is_learned_from_what_is_expected_and_keeps_what_was_measured(
+    tmp_path: Path,
+) -> None:
+    world = sampled_table(prompts=60)
+    write_table(world.table, tmp_path / "t.parquet")
+    assert open_table(tmp_path / "t.parquet").expected is None
+    write_answers(world, tmp_path / "t.answers.parquet")
+    opened = open_table(tmp_path / "t.parquet")
+    assert np.array_equal(opened.quality, world.table.quality)
+    assert np.array_equal(opened.taught, expected_quality(world.table, world.answers))
+    some = opened.take(np.arange(10)).only(world.table.models[:2])
+    assert np.array_equal(some.taught, opened.taught[:10, :2])

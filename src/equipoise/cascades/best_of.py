@@ -76,7 +76,8 @@ def with_best_of(table: OutcomeTable, answers: Answers, best_of: int | Sequence[
     matrices: dict[str, Any] = {
         name: np.concatenate([getattr(table, name), values], axis=1) for name, values in added.items()
     }
-    return replace(table, models=(*table.models, *names), **matrices)
+    expected = None if table.expected is None else np.concatenate([table.expected, added["quality"]], axis=1)
+    return replace(table, models=(*table.models, *names), expected=expected, **matrices)
 
 
 def with_their_best(wanted: Sequence[str], models: Sequence[str]) -> list[str]:

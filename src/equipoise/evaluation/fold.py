@@ -46,6 +46,7 @@ class Study:
     """All that a fold needs: the whole table with its features, and what to evaluate.
 
     Attributes:
+        taught: the qualities to learn from, where they are not those to be judged by.
         datasets: number of every prompt's data set.
         calls: whether the cost of a call is one for the strong and zero for the weak of two models.
         cascades: policies that look at answers, by name.
@@ -53,6 +54,7 @@ class Study:
     """
 
     outcomes: Outcomes
+    taught: Floats
     datasets: Ints
     models: tuple[Model, ...]
     routers: tuple[tuple[str, Spec], ...]
@@ -174,7 +176,7 @@ class Fold:
         self.study, self.split = study, split
         self.rng = np.random.default_rng([len(split.fit), split.test[0], split.fit[0], 6])
         self.quality = study.outcomes.quality
-        self.train = _hide(study.outcomes, split)
+        self.train = _hide(replace(study.outcomes, quality=study.taught), split)
         self.rows = np.concatenate([split.calibrate, split.test])
         self.batch = study.outcomes.features.take(self.rows)
         means = self.quality[split.train].mean(axis=0)
@@ -261,7 +263,7 @@ class Fold:
     def baselines(self) -> dict[str, Method]:
         """The baselines that are reported like routers."""
         fit = self.split.fit
-        quality = self.train_matrix(self.quality)
+        quality = self.train_matrix(self.study.taught)
         cost = self.train_matrix(self.cost)
         words = self.study.outcomes.features.words
         lengths = length_label(words, fit)

@@ -159,6 +159,11 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
     settings.on_progress("computing intervals")
     evaluated = _scored(study, folds, groups, settings, analyze_s, sorted(set(table.datasets)))
     _note_skipped(evaluated, notes)
+    if table.expected is not None:
+        notes.append(
+            "routers and baselines learn from the mean quality of the sampled answers beside the table; "
+            "all are judged by the table's own"
+        )
     rows, baselines = router_rows(evaluated), baseline_rows(evaluated)
     cascades = cascade_rows(evaluated, rows) if climbs else ()
     done = time.perf_counter()
@@ -294,6 +299,7 @@ def _study(
     )
     return Study(
         outcomes=outcomes,
+        taught=table.taught,
         datasets=datasets,
         models=tuple(Model(name=name) for name in table.models),
         routers=named,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -12,17 +12,19 @@ import numpy as np
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.coordinates import Coordinates, Point
-from equipoise.numerics.experts import Expert, FoldedRidge, Lesson, Regions
+from equipoise.numerics.experts import Examples, Expert, FoldedRidge, Regions
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
-from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
+from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
 _FOLDS = 4
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 _PSEUDO_ROWS = 20.0
 _GAPS_FILLED = 2
+# Weight of topics beside the embedding, for the guard against novelty.
+_TOPICS_COUNT = np.float32(2.0)
 
 
 class _Ready(NamedTuple):
@@ -66,8 +68,8 @@ class Blended(Router):
         point = coordinates.points(outcomes.features)
         y, basis = _targets(point, quality, mean, folds)
         experts = self.experts()
-        lesson = Lesson(point, outcomes.features, folds, outcomes.datasets)
-        held_out = [expert.learn(lesson, y @ basis) for expert in experts]
+        examples = Examples(point, outcomes.features, folds, outcomes.datasets)
+        held_out = [expert.learn(examples, y @ basis) for expert in experts]
         weights = weigh(held_out, y @ basis)
         total = combined(held_out, weights)
         common, own = total[:, :1] @ basis[:, :1].T, total[:, 1:] @ basis[:, 1:].T
@@ -77,7 +79,9 @@ class Blended(Router):
         self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
         residual = np.where(observed, quality - mean - common - scale * own, 0.0)
         self._spread = spreads(residual, observed, _cells(point))
-        self._novelty = Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets)
+        embedding, shape = _looks(point)
+        seen = replace(outcomes.features, embedding=embedding, structure=shape)
+        self._novelty = Novelty.fit(seen, outcomes.groups, quality, outcomes.datasets)
         self._get_ready()
         return self
 
@@ -127,7 +131,8 @@ class Blended(Router):
             if mix.any():
                 every += expert.predict(point, batch) @ mix
         if self._novelty is not None and ready.caution is not None:
-            every = ready.caution.apply(every, np.nan_to_num(self._novelty.trust(batch), nan=0.0))
+            trust = self._novelty.trust_at(self._novelty.coordinates(*_looks(point)))
+            every = ready.caution.apply(every, trust)
         return every
 
     def learn(self, features: Features, model: str, reward: float) -> None:
@@ -179,6 +184,11 @@ class Blended(Router):
 
 def _under(arrays: Any, prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
+
+
+def _looks(point: Point) -> tuple[Singles, Singles]:
+    """What the guard against novelty compares: embedding beside topics, and shape."""
+    return np.concatenate([point.embedding, _TOPICS_COUNT * point.topics], axis=1), point.shape
 
 
 def _incomplete(batch: FeatureBatch) -> bool:

@@ -25,7 +25,7 @@ from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles
 Arrays = Mapping[str, npt.NDArray[Any]]
 
 
-class Lesson(NamedTuple):
+class Examples(NamedTuple):
     """What experts learn from, beside targets.
 
     Attributes:
@@ -45,7 +45,7 @@ class Expert(ABC):
     name: ClassVar[str]
 
     @abstractmethod
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
+    def learn(self, examples: Examples, y: Floats) -> Floats:
         """Learn from all rows; returns the predictions out of fold, shape of ``y``."""
 
     @abstractmethod
@@ -131,8 +131,8 @@ class Kernel(Expert):
     _scale: float = 1.0
     _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
-        x = lesson.point.joined(*self.parts)
+    def learn(self, examples: Examples, y: Floats) -> Floats:
+        x = examples.point.joined(*self.parts)
         chosen = np.sort(np.random.default_rng(0).permutation(len(x))[: self.landmarks])
         self._place(x[chosen])
         apart = self._apart(self._centres)
@@ -140,7 +140,7 @@ class Kernel(Expert):
         inner = np.exp(-self._scale * apart).astype(np.float64) + 1e-5 * np.eye(len(chosen))
         root = np.linalg.cholesky(inner)
         z = solve_triangular(root, self._near(x).T, lower=True).T.astype(np.float32)
-        weights, held_out = FoldedRidge(z, lesson.folds).solve(y, self.penalties)
+        weights, held_out = FoldedRidge(z, examples.folds).solve(y, self.penalties)
         self._weights = solve_triangular(root.T, weights, lower=False).astype(np.float32)
         return held_out
 
@@ -183,8 +183,8 @@ class Words(Expert):
     _view: Lexical = field(default_factory=Lexical)
     _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
-        batch, folds = lesson.batch, lesson.folds
+    def learn(self, examples: Examples, y: Floats) -> Floats:
+        batch, folds = examples.batch, examples.folds
         self._view = Lexical().fit_basis(batch)
         x, narrow, every = self._view.matrix(batch), y.astype(np.float32), np.ones(y.shape, dtype=bool)
         found = np.zeros((len(self.penalties), *y.shape))
@@ -235,10 +235,10 @@ class Bends(Expert):
     _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _bias: Singles = field(default_factory=lambda: np.zeros(0, np.float32))
 
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
-        shape = lesson.point.shape
+    def learn(self, examples: Examples, y: Floats) -> Floats:
+        shape = examples.point.shape
         self._view = Structural().fit_columns(shape)
-        weights, held_out = FoldedRidge(self._view.standard(shape), lesson.folds).solve(y, self.penalties)
+        weights, held_out = FoldedRidge(self._view.standard(shape), examples.folds).solve(y, self.penalties)
         self._weights, self._bias = self._view.fitted(weights)
         return held_out
 
@@ -265,9 +265,9 @@ class Regions(Expert):
     _centres: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
-        member = self.place(lesson.point).member(lesson.point)
-        weights, held_out = FoldedRidge(member, lesson.folds).solve(y, self.penalties)
+    def learn(self, examples: Examples, y: Floats) -> Floats:
+        member = self.place(examples.point).member(examples.point)
+        weights, held_out = FoldedRidge(member, examples.folds).solve(y, self.penalties)
         self._weights = weights.astype(np.float32)
         return held_out
 
@@ -314,8 +314,8 @@ class Boost(Expert):
     _turn: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
     _grown: list[Trees] = field(default_factory=list)
 
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
-        point, folds = lesson.point, lesson.folds
+    def learn(self, examples: Examples, y: Floats) -> Floats:
+        point, folds = examples.point, examples.folds
         sample = point.embedding[:3000]
         centred = sample - sample.mean(axis=0)
         _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)

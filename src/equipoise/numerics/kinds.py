@@ -12,8 +12,9 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import minimize
 
+from equipoise.numerics.clusters import k_means
 from equipoise.numerics.coordinates import Point
-from equipoise.numerics.experts import Arrays, Expert, Lesson
+from equipoise.numerics.experts import Arrays, Examples, Expert
 from equipoise.numerics.odds import softmax
 from equipoise.types import FeatureBatch, Floats, Ints, Singles
 
@@ -23,13 +24,15 @@ _STEPS = 60
 _PARTS = (5.0, 10.0, 10.0)
 # Mean deviations of a data set count as if this many rows of no deviation had been seen with them.
 _SHRINK_ROWS = 20.0
+_CLUSTERS = 12
+_ROWS_PER_CLUSTER = 40
 
 
 @dataclass(slots=True)
 class Kinds(Expert):
     """Mean per data set, weighed by the chance that the prompt came from it (multinomial logistic regression).
 
-    Where data sets are not known, or there is only one, it predicts no deviation.
+    Where data sets are not known, or there is only one, clusters take their place.
     """
 
     name: ClassVar[str] = "kinds"
@@ -37,25 +40,18 @@ class Kinds(Expert):
     _coefficients: Singles = field(default_factory=lambda: np.zeros((1, 0), np.float32))
     _means: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
-    def learn(self, lesson: Lesson, y: Floats) -> Floats:
+    def learn(self, examples: Examples, y: Floats) -> Floats:
         held_out = np.zeros(y.shape)
-        kinds = np.zeros(len(y), dtype=np.int64) if lesson.datasets is None else _numbered(lesson.datasets)
-        count = int(kinds.max()) + 1
-        if count < 2:
-            self._coefficients = np.zeros((_columns(lesson.point).shape[1], 0), np.float32)
-            self._means = np.zeros((0, y.shape[1]), np.float32)
-            return held_out
-        x = _columns(lesson.point)
-        for fold in range(int(lesson.folds.max()) + 1):
-            out = lesson.folds == fold
+        kinds = _kinds(examples)
+        x, count = _columns(examples.point), int(kinds.max()) + 1
+        for fold in range(int(examples.folds.max()) + 1):
+            out = examples.folds == fold
             means = _means(y[~out], kinds[~out], count)
             held_out[out] = softmax(x[out] @ _regression(x[~out], kinds[~out], count)) @ means
         self._coefficients, self._means = _regression(x, kinds, count), _means(y, kinds, count).astype(np.float32)
         return held_out
 
     def predict(self, point: Point, batch: FeatureBatch) -> Floats:
-        if not len(self._means):
-            return np.zeros((len(batch), self._means.shape[1]))
         out: Floats = (softmax(_columns(point) @ self._coefficients) @ self._means).astype(np.float64)
         return out
 
@@ -66,9 +62,13 @@ class Kinds(Expert):
         self._coefficients, self._means = arrays["coefficients"], arrays["means"]
 
 
-def _numbered(datasets: Ints) -> Ints:
-    """The same from zero without gaps: of all data sets, some may have no row here."""
-    numbers: Ints = np.unique(datasets, return_inverse=True)[1].astype(np.int64)
+def _kinds(examples: Examples) -> Ints:
+    """Number of every row's kind, from zero without gaps."""
+    kinds = examples.datasets
+    if kinds is None or len(np.unique(kinds)) < 2:
+        count = max(1, min(_CLUSTERS, len(examples.folds) // _ROWS_PER_CLUSTER))
+        kinds = k_means(examples.point.joined(1.0, 2.0, 0.0), count, np.random.default_rng(0), steps=12)[1]
+    numbers: Ints = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
     return numbers
 
 

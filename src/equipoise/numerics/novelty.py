@@ -146,11 +146,15 @@ class Novelty:
         narrow: list[Any] = [np.ascontiguousarray(part, dtype=np.float32) for part in (middle, inverse, *parts)]
         return cls(*[*narrow, np.zeros(0), np.ones(1), np.zeros(())])
 
+    def coordinates(self, embedding: Singles, structure: Singles) -> Singles:
+        """Whitened coordinates, shape (n, w), of prompts given as they were in training."""
+        x: Singles = embedding @ self.semantic
+        x += _standard(structure, self.middle, self.inverse) @ self.structural
+        return x
+
     def _coordinates(self, batch: FeatureBatch) -> Singles:
         assert batch.embedding is not None and batch.structure is not None
-        x: Singles = batch.embedding @ self.semantic
-        x += _standard(batch.structure, self.middle, self.inverse) @ self.structural
-        return x
+        return self.coordinates(batch.embedding, batch.structure)
 
     def distance(self, batch: FeatureBatch) -> Floats:
         """Squared distance to the nearest cluster, shape (n,)."""

@@ -102,6 +102,24 @@ class Answers:
                 raise PriceError(self.models[int(np.argmax(missing))], f"a sampled answer has no {column}")
 
 
+def expected_quality(table: OutcomeTable, answers: Answers) -> Floats:
+    """Mean graded quality over the draws of every prompt and model, shape (n, m), at the models' measured levels.
+
+    Draws at a higher temperature are somewhat worse than the answers in the table; every model is moved by what its
+    mean differs by, so that only which prompts it is good at comes from the draws. Cells without draws stay.
+    """
+    place = {model: j for j, model in enumerate(answers.models)}
+    found = table.quality.copy()
+    for j, model in enumerate(table.models):
+        if model not in place:
+            continue
+        draws = answers.quality[:, place[model]]
+        rows = np.flatnonzero((~np.isnan(draws)).any(axis=1) & ~np.isnan(found[:, j]))
+        mean = np.nanmean(draws[rows], axis=1)
+        found[rows, j] = np.clip(mean + (found[rows, j].mean() - mean.mean() if len(rows) else 0.0), 0.0, 1.0)
+    return found
+
+
 def answers_beside(table: Path) -> Path | None:
     """The file of answers that ``equipoise collect`` wrote beside a table, if it is there."""
     path = answers_path(table)

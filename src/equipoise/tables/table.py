@@ -19,6 +19,8 @@ class OutcomeTable:
 
     Prompts and models stand in order of first appearance. ``groups`` names the prompts that must stay
     on one side of a split; a prompt without a group of its own is named by its ``prompt_id``.
+    ``expected`` is quality on average over several sampled answers, where those are known: one answer says by luck
+    whether a model is good on a prompt, so that is what routers learn from; they are judged by ``quality``.
     """
 
     name: str
@@ -33,12 +35,14 @@ class OutcomeTable:
     output_tokens: Floats
     latency_s: Floats
     split: Strings | None = None
+    expected: Floats | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.prompt_ids), len(self.models))
-        for column in MATRICES:
-            if getattr(self, column).shape != shape:
-                raise TableError(f"{self.name}: {column} has shape {getattr(self, column).shape}, not {shape}")
+        for column in (*MATRICES, "expected"):
+            value = getattr(self, column)
+            if value is not None and value.shape != shape:
+                raise TableError(f"{self.name}: {column} has shape {value.shape}, not {shape}")
         for column in ("prompts", "datasets", "groups", "split"):
             value = getattr(self, column)
             if value is not None and len(value) != shape[0]:
@@ -60,13 +64,20 @@ class OutcomeTable:
         """Which cells hold an outcome, shape (n, m)."""
         return np.asarray(~np.isnan(self.quality))
 
+    @property
+    def taught(self) -> Floats:
+        """The qualities to learn from, shape (n, m)."""
+        return self.quality if self.expected is None else self.expected
+
     def take(self, rows: Ints | Bools | Sequence[int]) -> OutcomeTable:
         """The given prompts, in that order."""
         index = np.asarray(rows)
         if not index.size:
             index = index.astype(np.int64)
         chosen = {name: getattr(self, name)[index] for name in (*TEXTS, *MATRICES)}
-        return replace(self, **chosen, split=None if self.split is None else self.split[index])
+        split = None if self.split is None else self.split[index]
+        expected = None if self.expected is None else self.expected[index]
+        return replace(self, **chosen, split=split, expected=expected)
 
     def only(self, models: Iterable[str]) -> OutcomeTable:
         """The given models, in that order; every prompt stays.
@@ -80,7 +91,9 @@ class OutcomeTable:
             if model not in place:
                 raise UnknownName(f"model in table {self.name}", model, self.models)
         columns = np.array([place[m] for m in wanted], dtype=np.int64)
-        return replace(self, models=wanted, **{name: getattr(self, name)[:, columns] for name in MATRICES})
+        expected = None if self.expected is None else self.expected[:, columns]
+        matrices = {name: getattr(self, name)[:, columns] for name in MATRICES}
+        return replace(self, models=wanted, expected=expected, **matrices)
 
     def coverage(self) -> dict[str, float]:
         """For every model the share of prompts that it was measured on."""
