@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python benchmarks/nested_constants.py TABLE [--prompts 4000] [--parts 7]
 
-The novelty guard's three constants, and the shrinkage and guard of `knn`, were chosen while looking at held-out
+The novelty guard's two constants, and the shrinkage and guard of `knn`, were chosen while looking at held-out
 results on public tables. Here they are chosen again without looking. The data sets of a table form parts. A fifth of
 the prompts, and one part after the other, is put away. On what remains every setting of a small grid is judged by how
 far routing, at any cost, lies above the best single model: half on parts of it that are left out in turn, half on
@@ -30,19 +30,15 @@ from equipoise.types import Bools, Floats, Ints, Model, Outcomes
 
 
 class Guard(NamedTuple):
-    """Trust is full below one rank of the distance and none above another; see ``numerics.novelty``."""
+    """How many prompts are taken to be of unknown kind before they are seen, and the charge in units of the risk."""
 
-    familiar: float
-    foreign: float
-    usual_lead: float
+    unknown: float
+    charge: float
 
-    def apply(self, estimate: Floats, level: Floats, rank: Floats) -> Floats:
-        trust = np.clip((self.foreign - rank) / (self.foreign - self.familiar), 0.0, 1.0)
-        best = int(level.argmax())
-        leader = estimate[:, best : best + 1]
-        usual = self.usual_lead * (level - level[best])
-        lead = estimate - leader
-        return leader + np.minimum(lead, usual + trust[:, None] * (lead - usual))
+    def apply(self, estimate: Floats, level: Floats, trust: Floats, risk: float) -> Floats:
+        """``trust`` is the chance of a known kind were half of all prompts of unknown kind."""
+        known = trust * (1 - self.unknown) / (trust * (1 - self.unknown) + (1 - trust) * self.unknown + 1e-12)
+        return novelty.Caution.of(level, self.charge * risk).apply(estimate, known)
 
 
 class Nearest(NamedTuple):
@@ -53,15 +49,11 @@ class Nearest(NamedTuple):
 
 
 Setting = Guard | Nearest
-GUARDS = {
-    Guard(familiar, foreign, lead)
-    for familiar, foreign in ((-1, 0), (0, 0.3), (0, 0.6), (0.25, 0.5), (0.25, 0.8), (0.5, 0.8), (0.5, 1), (0.8, 1))
-    for lead in (0.0, 0.25, 0.5, 1.0)
-} | {Guard(2, 3, 1.0)}
+GUARDS = {Guard(p, c) for p in (0.1, 0.33, 0.5, 0.75, 0.95) for c in (0.0, 0.5, 1.0, 2.0)} | {Guard(0.0, 0.0)}
 NEAREST = {Nearest(s, g) for s in (5.0, 20.0, 80.0) for g in (0.0, 0.5, 1.0, 2.0)}
 # What is shipped, and nothing at all.
 ROUTERS: Mapping[str, tuple[set[Setting], Setting, Setting]] = {
-    "linear": (set(GUARDS), Guard(novelty._FAMILIAR, novelty._FOREIGN, novelty._USUAL_LEAD), Guard(2, 3, 1.0)),
+    "linear": (set(GUARDS), Guard(0.5, 1.0), Guard(0.0, 0.0)),
     "knn": (set(NEAREST), Nearest(KNN().shrinkage, KNN().guard), Nearest(5.0, 0.0)),
 }
 Gains = dict[Setting, Floats]
@@ -92,9 +84,8 @@ def _linear(inside: Outcomes, outside: Outcomes) -> dict[Setting, Floats]:
     assert router._ready is not None and router._novelty is not None
     deviation, _ = router._ready.folded.apply(outside.features)
     estimate = deviation + router._ready.base
-    usual = router._novelty.usual
-    rank = np.searchsorted(usual, router._novelty.distance(outside.features)) / len(usual)
-    return {g: g.apply(estimate, router._level(), rank) for g in GUARDS}
+    trust, risk = router._novelty.trust(outside.features), float(router._novelty.risk)
+    return {g: g.apply(estimate, router._level(), trust, risk) for g in GUARDS}
 
 
 def _nearest(inside: Outcomes, outside: Outcomes) -> dict[Setting, Floats]:
