@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,21 +25,20 @@ from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError,
 from equipoise.estimates import CostModel
 from equipoise.numerics.newcomers import expected_of_newcomer, telling_prompts
 from equipoise.registry import Spec, make_policy, make_router, spec_of
-from equipoise.storage.router_file import load_states, save_states
+from equipoise.storage.ids import new_id
+from equipoise.storage.router_file import load_states, model_from_plain, model_to_plain, save_states
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
 from equipoise.tables.votes import VoteTable
 from equipoise.types import (
     Constraints,
     Decision,
-    Deployment,
     FeatureBatch,
     Features,
     Floats,
     Ints,
     Model,
     Outcomes,
-    Price,
     Request,
     Requirement,
     Urgency,
@@ -358,7 +357,7 @@ class Engine:
             "router": spec_of(self.router),
             "policy": spec_of(self.policy),
             "embedder": self._embedder_name(),
-            "models": [_plain(m) for m in self.models],
+            "models": [model_to_plain(m) for m in self.models],
             "versions": self.versions,
         }
         states = {"router": self.router.state(), "policy": self.policy.state(), "costs": self.costs.state()}
@@ -383,7 +382,7 @@ class Engine:
             engine = cls(
                 router=make_router(meta["router"]).restore(states["router"]),
                 policy=make_policy(meta["policy"]).restore(states["policy"]),
-                models=[_model(m) for m in meta["models"]],
+                models=[model_from_plain(m) for m in meta["models"]],
                 costs=CostModel().restore(states["costs"]),
                 analyzer=analyzer,
                 versions=dict(meta["versions"]),
@@ -415,9 +414,8 @@ def check_prompt(text: str) -> None:
 
 
 def _case(request: Request, features: Features) -> Case:
-    chance = os.urandom(23)
-    draw = (int.from_bytes(chance[:7]) >> 3) / 2**53
-    return Case(features, request.constraints, draw, chance[7:].hex())
+    draw = (int.from_bytes(os.urandom(7)) >> 3) / 2**53
+    return Case(features, request.constraints, draw, new_id())
 
 
 def _check_limits(request: Request) -> None:
@@ -437,27 +435,6 @@ def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:
     again = [name for name in names if name not in known and any(s.model in known for s in best_of_steps(name))]
     known |= {m.name: m for m in best_of_models(again, models)}
     return [known.get(name, Model(name=name)) for name in names]
-
-
-def _plain(model: Model) -> dict[str, Any]:
-    """A model as JSON."""
-    plain = asdict(model)
-    plain["capabilities"] = sorted(model.capabilities)
-    return plain
-
-
-def _model(plain: dict[str, Any]) -> Model:
-    """The inverse of ``_plain``."""
-    price = plain["price"]
-    return Model(
-        **{
-            **plain,
-            "price": None if price is None else Price(**price),
-            "capabilities": frozenset(plain["capabilities"]),
-            "specializations": tuple(plain["specializations"]),
-            "deployments": tuple(Deployment(**d) for d in plain["deployments"]),
-        }
-    )
 
 
 def outcomes_of(table: OutcomeTable, analyzer: Analyzer, needs: frozenset[str]) -> Outcomes:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Named, Route, Target
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
+from equipoise.storage.ids import new_id
 from equipoise.types import Constraints, Decision, Model, Request, Warm
 from equipoise.wire import Asked
 
@@ -145,7 +145,7 @@ def _chosen(target: Target, requests: Sequence[Request]) -> Sequence[Decision | 
 
 def _plainly(target: Target, request: Request) -> Decision | NoModel:
     try:
-        return target.plain.decide(request, os.urandom(16).hex())
+        return target.plain.decide(request, new_id())
     except NoModel as error:
         return error
 

@@ -6,6 +6,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from equipoise.atomic import write_whole
 from equipoise.errors import StateError
-from equipoise.types import State
+from equipoise.types import Deployment, Model, Price, State
 
 FORMAT = 1
 _HEADER = "equipoise.json"
@@ -88,3 +89,24 @@ def _check_header(path: Path, header: Any) -> None:
     whole = isinstance(parts, dict) and all(isinstance(m, dict) for m in parts.values())
     if not whole or not isinstance(header.get("meta"), dict):
         raise StateError(f"{path}: not a readable router file (header without parts); train it again")
+
+
+def model_to_plain(model: Model) -> dict[str, Any]:
+    """A model as JSON."""
+    plain = asdict(model)
+    plain["capabilities"] = sorted(model.capabilities)
+    return plain
+
+
+def model_from_plain(plain: Mapping[str, Any]) -> Model:
+    """The inverse of ``model_to_plain``."""
+    price = plain["price"]
+    return Model(
+        **{
+            **plain,
+            "price": None if price is None else Price(**price),
+            "capabilities": frozenset(plain["capabilities"]),
+            "specializations": tuple(plain["specializations"]),
+            "deployments": tuple(Deployment(**d) for d in plain["deployments"]),
+        }
+    )
