@@ -48,28 +48,39 @@ _LOG = {
 }
 
 
+class _Series:
+    """One histogram: how many values are in each bucket, and their sum."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self, buckets: int) -> None:
+        self.counts, self.total = [0] * buckets, 0.0
+
+
 class _Spread:
     """A histogram by labels."""
 
     def __init__(self, name: str, about: str, labels: Sequence[str], bounds: Sequence[float]) -> None:
         self._name, self._about, self._labels, self._bounds = name, about, labels, bounds
-        self._counts: dict[tuple[str, ...], list[int]] = defaultdict(lambda: [0] * (len(bounds) + 1))
-        self._sums: dict[tuple[str, ...], float] = defaultdict(float)
+        self._series: dict[tuple[str, ...], _Series] = {}
 
     def observe(self, labels: tuple[str, ...], value: float) -> None:
         """One more value."""
-        if labels not in self._counts and len(self._counts) >= _MOST_SERIES:
-            labels = (_OTHER,) * len(labels)
-        self._counts[labels][bisect_left(self._bounds, value)] += 1
-        self._sums[labels] += value
+        series = self._series.get(labels)
+        if series is None:
+            if len(self._series) >= _MOST_SERIES:
+                labels = (_OTHER,) * len(labels)
+            series = self._series.setdefault(labels, _Series(len(self._bounds) + 1))
+        series.counts[bisect_left(self._bounds, value)] += 1
+        series.total += value
 
     def family(self) -> Metric:
         """As Prometheus wants it: every bucket holds the ones below it."""
         family = HistogramMetricFamily(self._name, self._about, labels=self._labels)
         ends = [*(repr(float(bound)) for bound in self._bounds), "+Inf"]
-        for labels, counts in self._counts.items():
-            buckets = list(zip(ends, accumulate(counts), strict=True))
-            family.add_metric(labels, buckets=buckets, sum_value=self._sums[labels])
+        for labels, series in self._series.items():
+            buckets = list(zip(ends, accumulate(series.counts), strict=True))
+            family.add_metric(labels, buckets=buckets, sum_value=series.total)
         return family
 
 

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_TURNS = 3
+_TURNS = 5
 
 
 class Together(Generic[Item, Result]):
