@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -77,14 +77,15 @@ def _limits(target: Target, asked: Asked, said: Steering) -> Constraints:
 
 
 class Deciding:
-    """Makes the decisions of a gateway: those that are asked for in the same turn of the event loop together.
+    """Makes the decisions of a gateway: those that are asked for at about the same time together.
 
     Args:
         clock: says what deciding takes.
+        in_flight: how many requests are being served.
     """
 
-    def __init__(self, lines: Lines, clock: Clock) -> None:
-        self._lines, self._clock = lines, clock
+    def __init__(self, lines: Lines, clock: Clock, in_flight: Callable[[], int]) -> None:
+        self._lines, self._clock, self._in_flight = lines, clock, in_flight
         self._together = Together(self._decide_all)
 
     async def decide(self, target: Target, asked: Asked, said: Steering, warm: Warm | None = None) -> Decided:
@@ -94,10 +95,12 @@ class Deciding:
             InputError: the prompt is too long.
             Problem: no model can serve the request, with the reasons.
         """
-        if len(asked.text) + len(asked.context_text) <= _LONG_CHARACTERS:
-            return await self._together.ask((target, request_of(target, asked, said, warm)))
-        # Other requests are not to wait for a long text.
-        return await asyncio.to_thread(self._decide_alone, target, asked, said, warm)
+        if len(asked.text) + len(asked.context_text) > _LONG_CHARACTERS:
+            # Other requests are not to wait for a long text.
+            return await asyncio.to_thread(self._decide_alone, target, asked, said, warm)
+        if self._in_flight() < 2:
+            return self._decide_alone(target, asked, said, warm)
+        return await self._together.ask((target, request_of(target, asked, said, warm)))
 
     def _decide_alone(self, target: Target, asked: Asked, said: Steering, warm: Warm | None) -> Decided:
         (found,) = self._decide(target, [request_of(target, asked, said, warm)])

@@ -178,7 +178,7 @@ async def opened(
             metrics=Metrics(lambda: log.status, lambda: gateway.in_flight),
             lines=lines,
             traces=traces,
-            deciding=Deciding(lines, time),
+            deciding=Deciding(lines, time, lambda: gateway.in_flight),
         )
         reloader = Reloader(gateway, path, pool, make_live)
         gateway.reload = reloader.reload
