@@ -55,6 +55,22 @@ async def test_one_alone_does_not_wait_for_company() -> None:
     assert work.batches == [[2]] and turns <= 7
 
 
+async def test_many_are_answered_in_parts_so_that_others_get_their_turn() -> None:
+    work, seen = Doubling(), list[int]()
+
+    async def watch() -> None:
+        while True:
+            await asyncio.sleep(0)
+            seen.append(len(work.batches))
+
+    watching = asyncio.create_task(watch())
+    together = Together(work)
+    assert await asyncio.gather(*(together.ask(2 * n) for n in range(100))) == [4 * n for n in range(100)]
+    watching.cancel()
+    assert [n for batch in work.batches for n in batch] == [2 * n for n in range(100)]
+    assert {1, 2, 3} <= set(seen), "between the parts the loop went on"
+
+
 async def test_an_error_is_raised_only_where_it_belongs() -> None:
     together = Together(Doubling())
     found = await asyncio.gather(*(together.ask(n) for n in (2, 3, 4)), return_exceptions=True)

@@ -13,6 +13,8 @@ from typing import Generic, TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _TURNS = 5
+# The loop does nothing else meanwhile, and a stream should not be held up.
+_MOST_AT_ONCE = 32
 
 
 class Together(Generic[Item, Result]):
@@ -44,10 +46,13 @@ class Together(Generic[Item, Result]):
         if turns > 1:
             loop.call_soon(self._look_around, loop, turns - 1)
         else:
-            self._answer()
+            self._answer(loop)
 
-    def _answer(self) -> None:
-        asked, self._asked = [(item, answer) for item, answer in self._asked if not answer.done()], []
+    def _answer(self, loop: asyncio.AbstractEventLoop) -> None:
+        waiting = [(item, answer) for item, answer in self._asked if not answer.done()]
+        asked, self._asked = waiting[:_MOST_AT_ONCE], waiting[_MOST_AT_ONCE:]
+        if self._asked:
+            loop.call_soon(self._answer, loop)
         if not asked:
             return
         try:
