@@ -116,7 +116,7 @@ def test_missing_cells_are_not_read_as_failures(name):
     whole, holed = fitted(name, n=600), fitted(name, n=600, missing=0.3)
     batch = make_batch([0, 1] * 30, seed=12)
     gap = whole.predict_batch(batch, MODELS).mean.mean() - holed.predict_batch(batch, MODELS).mean.mean()
-    assert abs(gap) < 0.06
+    assert abs(gap) < 0.03
 
 
 def test_a_new_model_is_taken_in_from_some_outcomes_and_the_others_stay(name):
@@ -125,14 +125,14 @@ def test_a_new_model_is_taken_in_from_some_outcomes_and_the_others_stay(name):
     router.add_model("newcomer", batch, (np.random.default_rng(5).random(120) < 0.8).astype(float))
     newcomer = router.predict_batch(batch, [Model(name="newcomer")]).mean
     assert newcomer.mean() == pytest.approx(0.8, abs=0.15)
-    assert np.abs(router.predict_batch(batch, MODELS).mean - before).mean() < 0.06
+    assert np.abs(router.predict_batch(batch, MODELS).mean - before).mean() < 0.025
 
 
 def test_a_retired_model_is_forgotten_and_the_others_stay(name):
     router, batch = fitted(name, n=600), make_batch([0, 1] * 30, seed=16)
     before = router.predict_batch(batch, MODELS[:2]).mean
     assert router.without("m2") is router and router.without("never seen") is router
-    assert np.abs(router.predict_batch(batch, MODELS[:2]).mean - before).mean() < 0.06
+    assert np.abs(router.predict_batch(batch, MODELS[:2]).mean - before).mean() < 0.05
 
 
 def test_fitting_again_replaces_what_was_learned(name):
