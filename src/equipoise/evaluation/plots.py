@@ -44,7 +44,9 @@ def frontier_plot(results: Results) -> str:
     )
     ax.set_xlabel("mean cost, as a share of the best single model's (logarithmic)")
     ax.set_ylabel("mean quality")
-    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    cheapest = min(single["cost_usd"] for single in results.baselines["single_models"])
+    ax.set_xlim(left=80 * cheapest / best["cost_usd"])
+    ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return _svg(fig, "Quality against cost", "frontier")
 
 

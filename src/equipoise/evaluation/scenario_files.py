@@ -17,6 +17,8 @@ from equipoise.evaluation.plots import COLOURS
 from equipoise.evaluation.scenarios import TIERS, ScenarioReport
 
 Draw = Callable[[Axes, ScenarioReport], None]
+# Share of an axis within which dots cannot have a label each.
+_SAME_PLACE = 0.08
 
 
 def write_scenarios(report: ScenarioReport, out: str | os.PathLike[str]) -> tuple[Path, ...]:
@@ -37,11 +39,10 @@ def _cost_quality(ax: Axes, report: ScenarioReport) -> None:
     rows = report.comparison
     utility = [r.mean_utility for r in rows]
     dots = ax.scatter([r.mean_cost_usd for r in rows], [r.mean_quality for r in rows], s=90, c=utility, cmap="viridis")
-    for r in rows:
-        ax.annotate(r.contender, (r.mean_cost_usd, r.mean_quality), xytext=(6, 5), textcoords="offset points", size=8)
+    _name_dots(ax, {r.contender: (r.mean_cost_usd, r.mean_quality) for r in rows})
     ax.figure.colorbar(dots, ax=ax, label="mean utility")
     ax.set(title="Cost against quality", xlabel="mean cost, USD", ylabel="mean quality")
-    ax.margins(0.15)
+    ax.margins(0.25)
 
 
 def _tier_usage(ax: Axes, report: ScenarioReport) -> None:
@@ -85,12 +86,22 @@ def _latency_cost(ax: Axes, report: ScenarioReport) -> None:
     rows = report.comparison
     quality = [r.mean_quality for r in rows]
     dots = ax.scatter([r.mean_latency_s for r in rows], [r.mean_cost_usd for r in rows], s=90, c=quality, cmap="plasma")
-    for r in rows:
-        place = (r.mean_latency_s, r.mean_cost_usd)
-        ax.annotate(r.contender, place, xytext=(6, 5), textcoords="offset points", size=8)
+    _name_dots(ax, {r.contender: (r.mean_latency_s, r.mean_cost_usd) for r in rows})
     ax.figure.colorbar(dots, ax=ax, label="mean quality")
     ax.set(title="Latency against cost", xlabel="mean latency, s", ylabel="mean cost, USD")
-    ax.margins(0.15)
+    ax.margins(0.25)
+
+
+def _name_dots(ax: Axes, places: dict[str, tuple[float, float]]) -> None:
+    """Names beside dots; dots that lie close together share one label, a line for each."""
+    at = np.array(list(places.values()))
+    near = at / np.maximum(np.ptp(at, axis=0), 1e-12)
+    left = list(range(len(at)))
+    while left:
+        close = [k for k in left if np.abs(near[k] - near[left[0]]).max() < _SAME_PLACE]
+        names = [name for k, name in enumerate(places) if k in close]
+        ax.annotate("\n".join(names), at[close].max(axis=0), xytext=(6, 5), textcoords="offset points", size=8)
+        left = [k for k in left if k not in close]
 
 
 def _bars(ax: Axes, report: ScenarioReport, values: list[float], colour: str) -> None:
