@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -17,14 +17,12 @@ from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
-from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
+from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 _FOLDS = 4
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 _PSEUDO_ROWS = 20.0
 _GAPS_FILLED = 2
-# Weight of topics beside the embedding, for the guard against novelty.
-_TOPICS_COUNT = np.float32(2.0)
 
 
 class _Ready(NamedTuple):
@@ -79,9 +77,7 @@ class Blended(Router):
         self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
         residual = np.where(observed, quality - mean - common - scale * own, 0.0)
         self._spread = spreads(residual, observed, _cells(point))
-        embedding, shape = _looks(point)
-        seen = replace(outcomes.features, embedding=embedding, structure=shape)
-        self._novelty = Novelty.fit(seen, outcomes.groups, quality, outcomes.datasets)
+        self._novelty = Novelty.fit(outcomes.features, outcomes.groups, quality, outcomes.datasets)
         self._get_ready()
         return self
 
@@ -131,8 +127,7 @@ class Blended(Router):
             if mix.any():
                 every += expert.predict(point, batch) @ mix
         if self._novelty is not None and ready.caution is not None:
-            trust = self._novelty.trust_at(self._novelty.coordinates(*_looks(point)))
-            every = ready.caution.apply(every, trust)
+            every = ready.caution.apply(every, self._novelty.trust(batch))
         return every
 
     def learn(self, features: Features, model: str, reward: float) -> None:
@@ -184,11 +179,6 @@ class Blended(Router):
 
 def _under(arrays: Any, prefix: str) -> dict[str, Any]:
     return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
-
-
-def _looks(point: Point) -> tuple[Singles, Singles]:
-    """What the guard against novelty compares: embedding beside topics, and shape."""
-    return np.concatenate([point.embedding, _TOPICS_COUNT * point.topics], axis=1), point.shape
 
 
 def _incomplete(batch: FeatureBatch) -> bool:

@@ -25,9 +25,7 @@ from equipoise.types import FeatureBatch, Floats, Ints, Singles
 _MOST_CLUSTERS = 25
 _ROWS_PER_CLUSTER = 40
 _FEWEST_ROWS = 80
-_MOST_ROWS = 6000
-# Rows that are enough to learn how distances are distributed.
-_ROWS_COMPARED = 2000
+_MOST_ROWS = 2000
 _RIDGE = 0.05
 _FOLDS = 4
 # Kinds of prompts are data sets; fewer than this do not show how far other kinds lie.
@@ -113,9 +111,7 @@ class Novelty:
         if len(batch) < _FEWEST_ROWS or batch.embedding is None or batch.structure is None:
             return None
         rng = np.random.default_rng(0)
-        rows = rng.permutation(len(batch))[:_MOST_ROWS]
-        fitted = cls._at(batch.take(rows))
-        compared = rows[:_ROWS_COMPARED]
+        compared = rng.permutation(len(batch))[:_MOST_ROWS]
         sample = batch.take(compared)
         assert sample.embedding is not None
         within = _held_out(sample, grouped_folds(groups[compared], _FOLDS))
@@ -125,6 +121,8 @@ class Novelty:
         else:
             kinds = k_means(sample.embedding, _CLUSTERED_KINDS, rng, steps=10)[1]
             edges, known = _unusual(within)
+        # As many rows as the folds were compared with: with more, the same prompt would lie nearer.
+        fitted = cls._at(sample.take(np.arange(len(sample) * (_FOLDS - 1) // _FOLDS)))
         return replace(fitted, edges=edges, known=known, risk=np.array(_risk(quality[compared], kinds)))
 
     @classmethod
@@ -146,15 +144,11 @@ class Novelty:
         narrow: list[Any] = [np.ascontiguousarray(part, dtype=np.float32) for part in (middle, inverse, *parts)]
         return cls(*[*narrow, np.zeros(0), np.ones(1), np.zeros(())])
 
-    def coordinates(self, embedding: Singles, structure: Singles) -> Singles:
-        """Whitened coordinates, shape (n, w), of prompts given as they were in training."""
-        x: Singles = embedding @ self.semantic
-        x += _standard(structure, self.middle, self.inverse) @ self.structural
-        return x
-
     def _coordinates(self, batch: FeatureBatch) -> Singles:
         assert batch.embedding is not None and batch.structure is not None
-        return self.coordinates(batch.embedding, batch.structure)
+        x: Singles = batch.embedding @ self.semantic
+        x += _standard(batch.structure, self.middle, self.inverse) @ self.structural
+        return x
 
     def distance(self, batch: FeatureBatch) -> Floats:
         """Squared distance to the nearest cluster, shape (n,)."""
