@@ -49,7 +49,9 @@ def draw(results: dict[str, Any], target: Path) -> None:
         axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=7, color="#666666")
     axes.set_ylim(bottom=bottom)
     axes.set_xscale("log")
-    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200) if t >= 0.9 * np.nanmin(x)]
+    left = 0.7 * x[~np.isnan(curves)].min()
+    axes.set_xlim(left=left)
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200) if t >= left]
     axes.set_xticks(ticks, labels=[f"{t} %" for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"mean cost, as a share of that of {best['model']}, the best single model")
