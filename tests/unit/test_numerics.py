@@ -127,5 +127,10 @@ class TestTheNoveltyGuard:
         assert float(calm.risk) < 0.04
         assert float(swinging.risk) == pytest.approx(0.21, abs=0.05)
 
+    def test_where_all_prompts_are_near_duplicates_nothing_is_known_to_be_strange(self):
+        batch = kinds_of_prompts(np.zeros(120, dtype=int), 6)
+        novelty = Novelty.fit(batch, np.zeros(120, dtype=int), np.full((120, 2), 0.5))
+        assert novelty.trust(batch).min() == 1.0
+
     def test_with_few_prompts_there_is_no_guard(self):
         assert Novelty.fit(make_batch([0, 1] * 20), np.arange(40), np.full((40, 2), 0.5)) is None

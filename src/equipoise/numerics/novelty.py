@@ -242,6 +242,8 @@ def _sums(values: Any, kind: Ints) -> Floats:
 def _unusual(within: Floats) -> tuple[Floats, Floats]:
     """The same where other kinds were not seen: the farthest tenth of known prompts is trusted less and less."""
     within = within[~np.isnan(within)]
+    if not len(within):
+        return np.zeros(0), np.ones(1)
     return np.quantile(within, np.linspace(1 - _UNUSUAL, 1.0, 11)), np.linspace(1.0, 0.0, 12)
 
 
