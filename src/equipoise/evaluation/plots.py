@@ -36,16 +36,19 @@ def frontier_plot(results: Results) -> str:
     for single in results.baselines["single_models"]:
         share = 100 * single["cost_usd"] / best["cost_usd"]
         ax.plot(share, single["quality"], "o", color=INK, markersize=3.5)
-        ax.annotate(single["model"], (share, single["quality"]), xytext=(4, -9), textcoords="offset points", fontsize=7)
+        side, aside = ("right", -4) if share > 150 else ("left", 4)
+        place = (share, single["quality"])
+        ax.annotate(single["model"], place, xytext=(aside, -9), textcoords="offset points", fontsize=7, ha=side)
     ax.axhline(best["quality"], color=INK, linewidth=0.6, alpha=0.5)
     ax.set_xscale("log")
-    ax.set_xticks(
-        [1, 2, 5, 10, 20, 50, 100, 200], labels=["1 %", "2 %", "5 %", "10 %", "20 %", "50 %", "100 %", "200 %"]
-    )
+    ticks = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+    ax.set_xticks(ticks, labels=[f"{tick} %" for tick in ticks])
+    ax.minorticks_off()
     ax.set_xlabel("mean cost, as a share of the best single model's (logarithmic)")
     ax.set_ylabel("mean quality")
     cheapest = min(single["cost_usd"] for single in results.baselines["single_models"])
-    ax.set_xlim(left=80 * cheapest / best["cost_usd"])
+    dearest = max(single["cost_usd"] for single in results.baselines["single_models"])
+    ax.set_xlim(80 * cheapest / best["cost_usd"], 100 * max(2.2, 1.1 * dearest / best["cost_usd"]))
     ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return _svg(fig, "Quality against cost", "frontier")
 
