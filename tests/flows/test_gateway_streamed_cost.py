@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import openai
 import pytest
 
@@ -83,13 +84,88 @@ async def test_a_replayed_stream_tells_its_own_cost_not_that_of_the_first(tmp_pa
         assert {**usage_in(first), "cost": 0} == {**usage_in(again), "cost": 0}
 
 
-async def test_streams_that_did_not_ask_and_other_formats_are_left_alone(tmp_path: Path) -> None:
+async def test_a_chat_stream_that_did_not_ask_for_its_usage_is_left_alone(tmp_path: Path) -> None:
     async with world(tmp_path, FakeServer(echo, tells_usage=True)) as gateway:
         plain, _ = await streamed(gateway, say("Hello there", stream=True))
         assert b'"cost"' not in plain and b"prompt_tokens" not in plain
-        message = {"model": "auto", "max_tokens": 50, "stream": True, "messages": say("Hello there")["messages"]}
-        messages, _ = await streamed(gateway, message, "/v1/messages")
-        assert b"event: message_stop" in messages and b'"cost"' not in messages
+
+
+@pytest.mark.parametrize("vendor", [settings, claude])
+async def test_the_anthropic_sdk_reads_the_bill_of_a_stream(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
+        async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
+            hello: Any = say("Hello there")["messages"]
+            async with client.messages.stream(model="auto", max_tokens=50, messages=hello) as stream:
+                events = [event async for event in stream]
+                final = await stream.get_final_message()
+                decision = stream.response.headers["x-equipoise-decision-id"]
+        record = gateway.gateway.log.get(decision)
+        assert record is not None and record.outcome is not None and record.outcome.cost_usd > 1e-6
+        told = [event.usage.model_extra for event in events if event.type == "message_delta"]
+        assert [extra and extra.get("cost") for extra in told] == [pytest.approx(record.outcome.cost_usd, rel=1e-9)]
+        assert final.content[0].type == "text" and final.content[0].text == "You said: Hello there"
+
+
+@pytest.mark.parametrize("vendor", [settings, claude])
+async def test_the_openai_sdk_reads_the_bill_of_a_streamed_response(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]]
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
+        async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
+            stream = await client.responses.create(model="auto", input="Hello there", stream=True)
+            decision = stream.response.headers["x-equipoise-decision-id"]
+            events = [event async for event in stream]
+        record = gateway.gateway.log.get(decision)
+        assert record is not None and record.outcome is not None and record.outcome.cost_usd > 1e-6
+        last = events[-1]
+        assert last.type == "response.completed" and last.response.output_text == "You said: Hello there"
+        usage = last.response.usage
+        assert usage is not None and usage.model_extra is not None
+        assert usage.model_extra["cost"] == pytest.approx(record.outcome.cost_usd, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "mark"),
+    [
+        ("/v1/messages", {"max_tokens": 50, "messages": [{"role": "user", "content": "Hello there"}]}, b"message_stop"),
+        ("/v1/responses", {"input": "Hello there"}, b"response.completed"),
+    ],
+)
+async def test_a_stream_that_another_model_went_on_with_tells_both_bills(
+    tmp_path: Path, path: str, body: dict[str, Any], mark: bytes
+) -> None:
+    def breaks(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(break_after=4, then="reset") if body["model"] == SMALL else None
+
+    async with world(tmp_path, FakeServer(echo, misbehave=breaks)) as gateway:
+        text, outcome = await streamed(gateway, {"model": "auto", "stream": True, **body}, path)
+        assert {a.model for a in outcome.attempts if a.cost_usd > 0} == {SMALL, LARGE} and mark in text
+        assert json.loads(b"{" + text[text.index(b'"cost"') :].split(b"}")[0] + b"}")["cost"] == pytest.approx(
+            outcome.cost_usd, rel=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/messages", {"max_tokens": 50, "messages": [{"role": "user", "content": "Hello there"}]}),
+        ("/v1/responses", {"input": "Hello there"}),
+    ],
+)
+async def test_an_answer_that_quotes_the_events_of_its_format_passes_as_it_is(
+    tmp_path: Path, path: str, body: dict[str, Any]
+) -> None:
+    said = '{"type": "message_delta"} {"type": "response.completed", "usage": {}}'
+    async with world(tmp_path, FakeServer(lambda p: said)) as gateway:
+        text, outcome = await streamed(gateway, {"model": "auto", "stream": True, **body}, path)
+        events = [json.loads(e.split(b"data: ")[1]) for e in text.split(b"\n\n") if e]
+        deltas = [e["delta"] for e in events if "delta" in e and e["type"] != "message_delta"]
+        assert "".join(d if isinstance(d, str) else d["text"] for d in deltas) == said
+        assert text.count(b'"cost"') == 1 and outcome.status == "ok"
 
 
 async def test_an_answer_that_talks_of_usage_passes_as_it_is(tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         await response.prepare(incoming.http)
         stream = running.stream
         if exchange.tells_usage:
-            stream = with_cost(stream, lambda: exchange.cost_usd() + running.unbilled_usd)
+            stream = with_cost(stream, exchange.format, lambda: exchange.cost_usd() + running.unbilled_usd)
         await _pour(stream, response, gateway.settings.write_timeout_s)
         _end(exchange, running)
         await response.write_eof()

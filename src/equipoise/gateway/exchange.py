@@ -27,6 +27,7 @@ class Exchange:
         policy: of the route that was asked; it is told the bill.
 
     Attributes:
+        format: what the client speaks.
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
         on_answer: called when a provider's answer is over.
@@ -42,7 +43,7 @@ class Exchange:
         *,
         policy: Policy | None,
     ) -> None:
-        self._gateway, self._incoming, self._format, self._policy = gateway, incoming, format, policy
+        self._gateway, self._incoming, self.format, self._policy = gateway, incoming, format, policy
         self._asked, self.decision = asked, decided.decision
         self.received = gateway.clock.time()
         self._took_s = decided.took_s
@@ -72,8 +73,8 @@ class Exchange:
 
     @property
     def tells_usage(self) -> bool:
-        """Whether the client asked for the usage of a chat stream."""
-        return self._format == "chat" and self._asked.include_usage
+        """Whether a stream to the client ends with its usage: of chat completions, where it asked for that."""
+        return self._asked.include_usage
 
     @property
     def elapsed_s(self) -> float:
@@ -124,7 +125,7 @@ class Exchange:
         gateway.log.finish(outcome)
         if self._policy is not None and (status == "ok" or outcome.cost_usd > routing_usd):
             self._policy.paid(outcome.cost_usd)
-        operation = OPERATIONS[self._format]
+        operation = OPERATIONS[self.format]
         gateway.metrics.served(outcome, operation=operation, route=self._asked.model)
         gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=self._asked.model)
         self._tell(outcome)
@@ -145,7 +146,7 @@ class Exchange:
             tenant=caller.tenant,
             key=caller.id,
             route=self._asked.model,
-            format=self._format,
+            format=self.format,
             stream=self._asked.stream,
             status=outcome.status,
             error=outcome.error,
