@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-import quicktok
+from splintr import AnyTokenizer, Tokenizer
 
 EXACT_BYTES = 200_000
 _SLICE_CHARS = 20_000
@@ -18,15 +18,14 @@ def count_tokens(text: str) -> int:
     Beyond that, the rate of three slices (start, middle, end) is applied to the whole.
     """
     if len(text) * 4 <= EXACT_BYTES or len(text.encode()) <= EXACT_BYTES:
-        return int(_tokenizer().count(text))
+        return _count(text)
     middle = len(text) // 2
     slices = (
         text[:_SLICE_CHARS],
         text[middle - _SLICE_CHARS // 2 : middle + _SLICE_CHARS // 2],
         text[-_SLICE_CHARS:],
     )
-    counted: int = sum(_tokenizer().count(s) for s in slices)
-    return round(int(counted) * len(text) / sum(map(len, slices)))
+    return round(sum(map(_count, slices)) * len(text) / sum(map(len, slices)))
 
 
 def guess_tokens(words: int) -> float:
@@ -34,6 +33,10 @@ def guess_tokens(words: int) -> float:
     return words * TOKENS_PER_WORD
 
 
+def _count(text: str) -> int:
+    return len(_tokenizer().encode_ordinary(text))
+
+
 @cache
-def _tokenizer() -> quicktok.Tokenizer:
-    return quicktok.get_encoding(_ENCODING)
+def _tokenizer() -> AnyTokenizer:
+    return Tokenizer.from_pretrained(_ENCODING)
