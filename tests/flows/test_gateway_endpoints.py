@@ -108,6 +108,7 @@ async def test_what_is_not_json_by_its_type_is_refused(tmp_path: Path) -> None:
         ("x-equipoise-max-latency-s", "nan"),
         ("x-equipoise-min-quality", "1.5"),
         ("x-equipoise-urgency", "soon"),
+        ("x-equipoise-timeout-s", "0"),
         ("x-equipoise-max-cost", "1"),
     ],
 )
@@ -185,6 +186,40 @@ async def test_paths_and_methods_that_are_not_served(tmp_path: Path) -> None:
         async with gateway.session.get(gateway.url + CHAT) as answer:
             assert answer.status == 405 and answer.headers["Allow"] == "POST"
             assert code_of(await answer.json()) == "method_not_allowed"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers"),
+    [
+        ("GET", "/v1/messages", {}),
+        ("GET", "/v1/messages/batches", {}),
+        ("GET", "/v1/models/smal-model", {"anthropic-version": "2023-06-01"}),
+        ("GET", "/v1/nowhere", {"anthropic-version": "2023-06-01"}),
+        ("POST", "/v1/messages", {"x-api-key": "eq-unknown"}),
+    ],
+)
+async def test_anthropics_clients_get_errors_in_its_shape_wherever_they_arise(
+    tmp_path: Path, method: str, path: str, headers: dict[str, str]
+) -> None:
+    async with world(tmp_path) as gateway:
+        async with gateway.session.request(method, gateway.url + path, headers=headers) as answer:
+            document = await answer.json()
+        assert 400 <= answer.status < 500 and document["type"] == "error" and code_of(document)
+        assert answer.headers["request-id"] == answer.headers["x-request-id"]
+
+
+async def test_a_request_that_no_model_can_be_asked_names_the_field(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        body = {**say("Hello"), "tools": [{"type": "web_search_20250305", "name": "web_search"}], "max_tokens": 9}
+        status, document, _ = await gateway.post("/v1/messages", body)
+        assert status == 400 and code_of(document) == "unsupported_by_format"
+        assert document["error"]["param"] == "tools" and "web_search_20250305" in document["error"]["message"]
+
+
+async def test_a_caller_may_be_in_more_of_a_hurry_than_the_gateway(tmp_path: Path) -> None:
+    async with world(tmp_path, FakeServer(echo, delay_s=30.0)) as gateway:
+        status, document, _ = await gateway.post(CHAT, say("Hello"), x_equipoise_timeout_s="0.2")
+        assert status == 504 and code_of(document) == "timeout"
 
 
 async def test_the_decision_without_the_call(tmp_path: Path) -> None:

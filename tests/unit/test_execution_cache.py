@@ -40,6 +40,14 @@ async def ask(store: AnswerCache, tenant: str, prompt: str, *, limits: str = "",
     return running
 
 
+@virtually
+async def test_a_request_under_another_beta_header_asks_for_something_else() -> None:
+    store = cache()
+    await ask(store, "t", REVERSE)
+    assert isinstance(await ask(store, "t", REVERSE, headers={"anthropic-beta": "new"}), Running)
+    assert isinstance(await ask(store, "t", REVERSE, headers={"anthropic-beta": "new"}), Hit)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 @virtually
 async def test_the_same_request_gets_the_same_bytes_again_and_tells_what_it_saved(stream: bool) -> None:

@@ -287,3 +287,9 @@ def test_embeddings_are_never_translated() -> None:
         FORMATS["embeddings"].to_chat({"model": "e", "input": "a"})
     with pytest.raises(Untranslatable):
         FORMATS["embeddings"].from_chat({"model": "e", "messages": []})
+
+
+@pytest.mark.parametrize("kind", ["file", "input_audio"])
+def test_a_question_may_be_a_file_or_a_sound_alone(kind: str) -> None:
+    content = [{"type": kind, kind: {"data": "AA"}}]
+    assert CHAT.read({"model": "m", "messages": [{"role": "user", "content": content}]}).text == "(file)"

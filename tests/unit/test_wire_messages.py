@@ -471,3 +471,33 @@ def test_an_answer_without_end_of_blocks_or_calls_is_bounded() -> None:
     for name in ("messages", "responses", "gemini"):
         with pytest.raises(BadAnswer, match="more than"):
             streamed(name, [chunk])
+
+
+# ---------------------------------------------------------------- what runs at Anthropic
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("mcp_servers", [{"type": "url", "url": "https://x", "name": "x"}]), ("container", "c1")]
+)
+def test_what_runs_at_anthropic_is_not_left_out_in_silence(field: str, value: Any) -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], field: value}
+    with pytest.raises(Untranslatable) as caught:
+        translate_request(body, "messages", "chat")
+    assert caught.value.param == field
+    assert translate_request(body, "messages", "messages") is body
+
+
+def test_a_tool_that_runs_at_anthropic_is_named() -> None:
+    tools = [{"type": "web_search_20250305", "name": "web_search"}]
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], "tools": tools}
+    for target in ("chat", "responses", "gemini"):
+        with pytest.raises(Untranslatable, match="'web_search_20250305'"):
+            translate_request(body, "messages", target)  # type: ignore[arg-type]
+
+
+def test_a_question_may_be_a_document_alone() -> None:
+    pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [pdf]}]}
+    assert MESSAGES.read(body).text == "(file)"
+    with pytest.raises(BadRequest, match="say nothing"):
+        MESSAGES.read({**body, "messages": [{"role": "user", "content": []}]})

@@ -51,7 +51,8 @@ def test_what_leans_on_the_vendors_memory_is_told(field: str) -> None:
 @pytest.mark.parametrize(
     ("body", "param"),
     [
-        ({"input": "hi", "background": True}, "background"),
+        ({"input": "hi", "top_logprobs": 2}, "include"),
+        ({"input": "hi", "include": ["message.output_text.logprobs"]}, "include"),
         ({"input": "hi", "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),
         ({"input": [{"type": "computer_call_output", "call_id": "x", "output": {}}]}, "input"),
@@ -61,6 +62,26 @@ def test_what_only_openai_runs_is_told(body: Body, param: str) -> None:
     with pytest.raises(Untranslatable) as caught:
         RESPONSES.to_chat({"model": "m", **body})
     assert caught.value.param == param
+
+
+def test_an_answer_to_be_fetched_later_is_refused_since_it_never_could_be() -> None:
+    with pytest.raises(BadRequest) as caught:
+        RESPONSES.read({"model": "m", "input": "hi", "background": True})
+    assert (caught.value.param, caught.value.code) == ("background", "background_unsupported_request")
+    assert RESPONSES.read({"model": "m", "input": "hi", "background": False}).text == "hi"
+
+
+def test_a_tool_that_runs_at_openai_is_named_whatever_the_model_speaks() -> None:
+    body = {"model": "m", "input": "hi", "tools": [{"type": "web_search"}]}
+    for target in ("chat", "messages", "gemini"):
+        with pytest.raises(Untranslatable, match="'web_search'") as caught:
+            translate_request(body, "responses", target)  # type: ignore[arg-type]
+        assert caught.value.param == "tools"
+
+
+@pytest.mark.parametrize("part", [{"type": "input_file", "file_id": "f"}, {"type": "input_audio", "input_audio": {}}])
+def test_a_question_may_be_a_file_alone(part: Body) -> None:
+    assert RESPONSES.read({"model": "m", "input": [{"role": "user", "content": [part]}]}).text == "(file)"
 
 
 def test_a_tool_of_openais_own_in_the_past_stays_there_and_the_words_go_on() -> None:

@@ -52,11 +52,11 @@ def ask_of(work: Work, *, limits: str = "") -> Ask | None:
     Streamed and other requests ask for different things, as do two with other ``limits`` on how they are served.
     """
     body = work.body
-    if work.asked.vendor_state is not None or body.get("background"):
+    if work.asked.vendor_state is not None:
         return None
     said = {k: v for k, v in body.items() if k not in _ABOUT_THE_CALLER}
     document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
-    scope = f"{work.format}\0{work.asked.stream}\0{work.region}\0{limits}\0".encode()
+    scope = f"{work.format}\0{work.asked.stream}\0{work.region}\0{limits}\0{sorted(work.headers.items())}\0".encode()
     before, quoted, after = document.rpartition(orjson.dumps(work.asked.text))
     around = _hash(scope, before, after) if quoted and not work.asked.images else None
     return Ask(_hash(scope, document), around, work.asked.text)

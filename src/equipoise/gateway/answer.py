@@ -91,6 +91,8 @@ def _headers(incoming: Incoming, exchange: Exchange, running: Answer) -> dict[st
         _PREFIX + "deployment": running.deployment,
         _PREFIX + "overhead-ms": f"{max(overhead_s, 0.0) * 1e3:.3f}",
     }
+    if exchange.format == "messages":
+        headers["request-id"] = incoming.id  # where Anthropic's SDKs look
     if exchange.cache is not None:
         headers[_PREFIX + "cache"] = exchange.cache
     return headers

@@ -13,10 +13,12 @@ from equipoise.gateway import admin, health, listing, records
 from equipoise.gateway.calls import calling
 from equipoise.gateway.edge import Handler as EdgeHandler
 from equipoise.gateway.edge import check_head
+from equipoise.gateway.listing import is_anthropics
 from equipoise.gateway.openapi import document
 from equipoise.gateway.problems import Problem, problem_of
 from equipoise.gateway.replies import as_json, as_problem
 from equipoise.gateway.state import Endpoint, Gateway, Incoming, new_id
+from equipoise.types import WireFormat
 
 
 async def openapi(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
@@ -115,9 +117,16 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
         finally:
             gateway.in_flight -= 1
         gateway.metrics.count("problems", str(problem.status), problem.code)
-        return as_problem(problem, "chat" if found is None else found.endpoint.format, request_id)
+        return as_problem(problem, _shape(request, found), request_id)
 
     return handle
+
+
+def _shape(request: web.BaseRequest, found: Found | None) -> WireFormat:
+    """The format in whose shape an error is told."""
+    if found is not None and found.endpoint.format is not None:
+        return found.endpoint.format
+    return "messages" if is_anthropics(request) or request.path.startswith("/v1/messages") else "chat"
 
 
 def _overloaded() -> Problem:

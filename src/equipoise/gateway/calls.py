@@ -89,6 +89,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         asked=call.asked,
         input_tokens=int(decision.features["input_tokens"]),
         region=decision.constraints.region,
+        deadline_s=call.said.timeout_s,
         prefer=call.conversation.deployment,
         answered_by=call.conversation.answered_by,
         headers={name: headers[name] for name in _PASSED_ON if name in headers},
@@ -125,7 +126,9 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
         exchange.end("failed", error=error.code)
         said = " ".join(str(error).split())
         headers = {"x-equipoise-decision-id": exchange.decision.id}
-        problem = Problem(error.status, error.code, said, retry_after_s=error.retry_after_s, headers=headers)
-        raise problem from None
+        param = getattr(error.error, "param", None)
+        raise Problem(
+            error.status, error.code, said, param=param, retry_after_s=error.retry_after_s, headers=headers
+        ) from None
     exchange.on_answer = lambda: call.conversation.answered(running, target)
     return running

@@ -20,9 +20,9 @@ _CREATED, _CREATED_ISO = 1704067200, "2024-01-01T00:00:00Z"
 async def models(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """All routes and models, as the vendor whose client asks lists them."""
     targets = list(gateway.live.serving.targets.values())
-    describe = _anthropic if _is_anthropic(incoming) else _openai
+    describe = _anthropic if is_anthropics(incoming.http) else _openai
     listed = [describe(target) for target in targets]
-    if not _is_anthropic(incoming):
+    if not is_anthropics(incoming.http):
         return as_json({"object": "list", "data": listed}, incoming)
     ends = {"first_id": targets[0].name, "last_id": targets[-1].name}
     return as_json({"data": listed, "has_more": False, **ends}, incoming)
@@ -31,7 +31,7 @@ async def models(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
 async def model(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """One route or model."""
     target = gateway.live.serving.target(incoming.variables["name"])
-    return as_json(_anthropic(target) if _is_anthropic(incoming) else _openai(target), incoming)
+    return as_json(_anthropic(target) if is_anthropics(incoming.http) else _openai(target), incoming)
 
 
 async def count(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
@@ -43,8 +43,9 @@ async def count(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     return as_json({"input_tokens": int(target.plain.features(request).input_tokens)}, incoming)
 
 
-def _is_anthropic(incoming: Incoming) -> bool:
-    return "anthropic-version" in incoming.http.headers
+def is_anthropics(request: web.BaseRequest) -> bool:
+    """Whether a client of Anthropic's asks."""
+    return "anthropic-version" in request.headers
 
 
 def _openai(target: Target) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from equipoise.gateway.conventions import provider_name
 from equipoise.storage.decisions import LogStatus
 from equipoise.traffic import Attempt, Outcome
 
@@ -141,7 +142,7 @@ class Metrics(Collector):
                 self._paced(attempt, served)
 
     def _called(self, a: Attempt, operation: str, route: str) -> None:
-        call, error = (operation, route, a.model, a.deployment.partition("/")[2]), a.error or ""
+        call, error = (operation, route, a.model, provider_name(a.model, a.deployment)), a.error or ""
         self._calls.observe((*call, error), a.latency_s)
         self.count("attempts", a.model, a.deployment, a.kind, error)
         self.count("cost", route, a.model, by=a.cost_usd)

@@ -28,6 +28,8 @@ def as_problem(problem: Problem, format: WireFormat, request_id: str) -> web.Res
     """A problem in the shape of a format."""
     document = FORMATS[format].error(problem.status, problem.code, str(problem), problem.param)
     headers = {"Server": SERVER, "Content-Type": JSON, "x-request-id": request_id, **problem.headers}
+    if format == "messages":
+        headers["request-id"] = request_id  # where Anthropic's SDKs look
     if problem.retry_after_s is not None:
         headers["Retry-After"] = str(math.ceil(problem.retry_after_s))
     if problem.status == 401:

@@ -93,14 +93,14 @@ class Endpoint(NamedTuple):
     Attributes:
         path: a segment ``{name}`` stands for any.
         scope: that a key needs; None is open to all.
-        format: in whose shape errors are told.
+        format: in whose shape errors are told; None: of the vendor whose client asks.
     """
 
     method: str
     path: str
     scope: str | None
     handler: Handler
-    format: WireFormat = "chat"
+    format: WireFormat | None = None
 
 
 def new_id() -> str:

@@ -23,11 +23,13 @@ class Steering(NamedTuple):
     user: str | None = None
     session: str | None = None
     urgency: Urgency | None = None
+    timeout_s: float | None = None
     cache: bool = True
 
 
 _WORD: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": _MOST_CHARACTERS}
 _AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0}
+_TIME: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0}
 # What each header means, and what it may be, as JSON Schema.
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     _PREFIX + "max-cost-usd": ("refuse models whose expected cost is higher", _AMOUNT),
@@ -37,6 +39,7 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     _PREFIX + "user": ("who asks, for the decision", _WORD),
     _PREFIX + "session": ("the conversation that this belongs to", _WORD),
     _PREFIX + "urgency": ("how urgent it is", {"enum": list(_URGENCIES)}),
+    _PREFIX + "timeout-s": ("give up after so long, if that is sooner than the gateway would", _TIME),
     _PREFIX + "cache": ("off: neither answer from the cache nor keep the answer", {"enum": ["on", "off"]}),
 }
 _NONE = Steering()
@@ -70,6 +73,8 @@ def _value(header: str, value: str) -> object:
     name = _NAMES[header]
     if name in ("max_cost_usd", "max_latency_s", "min_quality"):
         return _number(header, value, most=1.0 if name == "min_quality" else float("inf"))
+    if name == "timeout_s":
+        return _number(header, value, zero=False)
     if name == "urgency":
         return cast(Urgency, _one_of(header, value.lower(), _URGENCIES))
     if name == "cache":
@@ -80,13 +85,13 @@ def _value(header: str, value: str) -> object:
     return value
 
 
-def _number(header: str, value: str, *, most: float) -> float:
+def _number(header: str, value: str, *, most: float = float("inf"), zero: bool = True) -> float:
     try:
         number = float(value)
     except ValueError:
         number = float("nan")
-    if not 0.0 <= number <= most or number == float("inf"):
-        span = "from 0 to 1" if most == 1.0 else "from 0 up"
+    if not 0.0 <= number <= most or number == float("inf") or (number == 0.0 and not zero):
+        span = "from 0 to 1" if most == 1.0 else "from 0 up" if zero else "above 0"
         raise Problem(400, "bad_header", f"{header} is '{value[:40]}'; give a number {span}", param=header)
     return number
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from equipoise.config import TracesConfig
 from equipoise.errors import MissingExtra
+from equipoise.gateway.conventions import provider_name
 from equipoise.traffic import Attempt, Outcome
 
 _NS = 1_000_000_000
@@ -115,7 +116,7 @@ class OtelTraces:
                 {
                     "gen_ai.operation.name": operation,
                     "gen_ai.request.model": attempt.model,
-                    "gen_ai.provider.name": attempt.deployment.partition("/")[2],
+                    "gen_ai.provider.name": provider_name(attempt.model, attempt.deployment),
                     "gen_ai.usage.input_tokens": usage.input_tokens,
                     "gen_ai.usage.output_tokens": usage.output_tokens,
                     "http.response.status_code": attempt.status,

@@ -12,6 +12,7 @@ from equipoise.wire.checks import checked_chunk, checked_completion
 from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
+from equipoise.wire.pivot import vendors_own
 from equipoise.wire.reading import (
     MOST_CHOICES,
     Reading,
@@ -163,6 +164,8 @@ def _read_message(reading: Reading, role: str, message: Body, path: str) -> None
                 reading.say(role, maybe_text(part, "text", f"{where}.") or "")
             elif kind == "image_url":
                 reading.images += 1
+            else:
+                reading.files = True
     for where, call in objects(maybe_list(message, "tool_calls", f"{path}."), f"{path}.tool_calls"):
         function = maybe_object(call, "function", f"{where}.")
         reading.say(role, maybe_text(function, "arguments", f"{where}.function.") or "")
@@ -222,8 +225,7 @@ def _joined(parts: list[Body], message: Body) -> str | list[Body] | None:
 
 def _plain_tool(tool: Body) -> Body:
     if tool.get("type") == "native":
-        message = "the tools hold one that runs at its vendor; ask for the vendor's own model"
-        raise Untranslatable(message, param="tools")
+        raise vendors_own(tool)
     return _without(tool, FOREIGN)
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_message
+from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.reading import dumps
 
@@ -28,6 +29,16 @@ def native(holder: Body, name: WireFormat) -> Body:
 def with_native(holder: Body, name: WireFormat, extras: Body) -> Body:
     """The holder with what only that format knows; itself where there is nothing."""
     return {**holder, NATIVE: {name: extras}} if extras else holder
+
+
+def vendors_own(tool: Body) -> Untranslatable:
+    """The error for a tool that is no function: only its vendor knows it, and most of them run there."""
+    every = tool.get(NATIVE)
+    holders = every.values() if isinstance(every, dict) else ()
+    own = next((h["tool"] for h in holders if isinstance(h, dict) and isinstance(h.get("tool"), dict)), tool)
+    kind = own.get("type") or ", ".join(own)
+    message = f"the tool '{kind}' is one vendor's own; ask for a model of that vendor"
+    return Untranslatable(message, param="tools")
 
 
 def is_foreign(chat: Body, name: WireFormat) -> bool:

@@ -19,6 +19,7 @@ _KINDS: dict[type, str] = {
     str: "a string",
     bool: "true or false",
     int: "a whole number",
+    float: "a number",
     list: "a list",
     dict: "an object",
 }
@@ -117,14 +118,20 @@ def tools_of(body: Body) -> list[Any]:
 
 
 class Reading:
-    """Gathers what was said while a format walks its own shape."""
+    """Gathers what was said while a format walks its own shape.
 
-    __slots__ = ("_fresh", "_said", "images")
+    Attributes:
+        images: how many.
+        files: there is something else that is no text: a document, a sound.
+    """
+
+    __slots__ = ("_fresh", "_said", "files", "images")
 
     def __init__(self) -> None:
         self._said: list[tuple[str, str]] = []
         self._fresh = True
         self.images = 0
+        self.files = False
 
     def turn(self) -> None:
         """A new message begins."""
@@ -152,7 +159,7 @@ class Reading:
             others.append(schemas)
         return Asked(
             model=model,
-            text=said[last][1] if last >= 0 else "(image)",
+            text=said[last][1] if last >= 0 else "(image)" if self.images else "(file)",
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
             affinity=self._affinity(schemas),
@@ -168,7 +175,7 @@ class Reading:
                 if role == "user":
                     return i
                 fallback = max(fallback, i)
-        if fallback < 0 and not self.images:
+        if fallback < 0 and not self.images and not self.files:
             raise BadRequest("the messages say nothing; give at least one text", param="messages", code="empty_prompt")
         return fallback
 

@@ -17,7 +17,16 @@ from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.schema import cleaned
 from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, paired
 from equipoise.wire.media import data_url, split_data_url
-from equipoise.wire.pivot import arguments_object, arguments_text, merged, native, rest, tool_call, with_native
+from equipoise.wire.pivot import (
+    arguments_object,
+    arguments_text,
+    merged,
+    native,
+    rest,
+    tool_call,
+    vendors_own,
+    with_native,
+)
 from equipoise.wire.reading import dumps, maybe_list, maybe_object, maybe_text, objects, text_of
 
 _NAME: Any = "gemini"
@@ -290,7 +299,7 @@ def _tools_from_chat(chat: Body) -> Body:
             others.append(native(tool, _NAME)["tool"])
             continue
         if tool.get("type") != "function":
-            raise Untranslatable(f"a tool of type '{tool.get('type')}' has no place in Gemini's format", param="tools")
+            raise vendors_own(tool)
         function = maybe_object(tool, "function")
         made: Body = {"name": text_of(function, "name", "tools.function.")}
         if function.get("description"):

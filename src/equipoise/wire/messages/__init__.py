@@ -115,6 +115,8 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
         source = maybe_object(block, "source", f"{path}.")
         if source.get("type") == "text":
             reading.say(role, maybe_text(source, "data", f"{path}.source.") or "")
+        else:
+            reading.files = True
 
 
 def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:

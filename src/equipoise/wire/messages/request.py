@@ -21,6 +21,7 @@ from equipoise.wire.pivot import (
     native,
     rest,
     tool_call,
+    vendors_own,
     with_native,
 )
 from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
@@ -29,6 +30,7 @@ THINKING = ("thinking", "redacted_thinking")
 IDS = IdRule(r"[a-zA-Z0-9_-]{1,64}")
 _SAME = ("model", "max_tokens", "stream", "temperature", "top_p")
 _KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences"})
+_AT_THE_VENDOR = ("mcp_servers", "container")
 _NAME: Any = "messages"
 
 
@@ -39,8 +41,12 @@ def to_chat(body: Body) -> Body:
     """The chat request that asks for the same.
 
     Raises:
-        Untranslatable: it leans on what the vendor remembers. Anthropic's SDKs know the code, and send everything.
+        Untranslatable: it leans on what the vendor remembers or runs itself. Anthropic's SDKs know the code of the
+            former, and send everything.
     """
+    for field in _AT_THE_VENDOR:
+        if body.get(field):
+            raise Untranslatable(f"'{field}' runs at its vendor; ask for the vendor's own model", param=field)
     if body.get("thread") is not None:
         message = "'thread' needs the vendor's own memory; send the whole conversation without it"
         raise Untranslatable(message, param="thread", code="thread_unsupported_request")
@@ -316,7 +322,7 @@ def _tool_from_chat(tool: Body) -> Body:
         whole: Body = own["tool"]
         return whole
     if tool.get("type") != "function":
-        raise Untranslatable(f"a tool of type '{tool.get('type')}' has no place in Anthropic's format", param="tools")
+        raise vendors_own(tool)
     function = maybe_object(tool, "function", "tools.")
     made: Body = {"name": text_of(function, "name", "tools.function.")}
     if function.get("description"):

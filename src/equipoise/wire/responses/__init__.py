@@ -6,6 +6,7 @@ from typing import Any
 
 from equipoise.types import WireFormat
 from equipoise.wire.chat import openai_error
+from equipoise.wire.errors import BadRequest
 from equipoise.wire.foreign import Foreign, Parts
 from equipoise.wire.format import Asked, Body
 from equipoise.wire.reading import (
@@ -41,6 +42,9 @@ class Responses(Foreign):
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
+        if body.get("background"):
+            message = "'background' is not served: answers cannot be fetched later; leave it out"
+            raise BadRequest(message, param="background", code="background_unsupported_request")
         reading, turns = Reading(), 1
         instructions = maybe_text(body, "instructions")
         if instructions:
@@ -99,6 +103,8 @@ def _read_parts(reading: Reading, role: str, content: Any, where: str) -> None:
             reading.say(role, maybe_text(part, "text", f"{path}.") or "")
         elif text_of(part, "type", f"{path}.") == "input_image":
             reading.images += 1
+        else:
+            reading.files = True
 
 
 def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:

@@ -9,7 +9,7 @@ from equipoise.wire.chat import parts_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import SYSTEM_ROLES, IdRule, settled
-from equipoise.wire.pivot import native, rest, tool_call, with_native
+from equipoise.wire.pivot import native, rest, tool_call, vendors_own, with_native
 from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
 
 IDS = IdRule(r"[\x21-\x7e]{1,64}")
@@ -17,6 +17,7 @@ _SAME = ("model", "stream", "temperature", "top_p", "parallel_tool_calls", "user
 _KNOWN = frozenset({*_SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text"})
 # What needs the vendor's memory of earlier calls, which no other vendor has.
 STATEFUL = ("previous_response_id", "conversation", "prompt")
+_LOGPROBS = "message.output_text.logprobs"
 _NAME: Any = "responses"
 _PART_TEXTS: Mapping[str, str] = {"input_text": "text", "output_text": "text", "text": "text"}
 
@@ -56,8 +57,8 @@ def _refuse_what_has_no_place(body: Body) -> None:
         if body.get(field) is not None:
             message = f"'{field}' needs the vendor's own memory; send the conversation as 'input'"
             raise Untranslatable(message, param=field)
-    if body.get("background"):
-        raise Untranslatable("'background' has no place in other formats", param="background")
+    if body.get("top_logprobs") or _LOGPROBS in maybe_list(body, "include"):
+        raise Untranslatable("log-probabilities of a response have no place in other formats", param="include")
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") != "function":
         raise Untranslatable("'tool_choice' names a tool that other formats do not have", param="tool_choice")
@@ -249,5 +250,5 @@ def _tool_from_chat(tool: Body) -> Body:
         whole: Body = own["tool"]
         return whole
     if tool.get("type") != "function":
-        raise Untranslatable(f"a tool of type '{tool.get('type')}' has no place in the Responses format", param="tools")
+        raise vendors_own(tool)
     return {"type": "function", "strict": None, "parameters": None, **maybe_object(tool, "function"), **own}
