@@ -64,10 +64,9 @@ def translate_answer(answer: Body, source: WireFormat, target: WireFormat, model
 
 def resumed(source: WireFormat, model_name: str, asked: Asked, events: Iterable[SseEvent]) -> Encoder:
     """An encoder that goes on where a stream broke that was passed through: as if it had written ``events`` itself."""
-    decoder, encoder = FORMATS[source].decoder(), FORMATS[source].encoder(model_name, asked)
+    encoder = FORMATS[source].encoder(model_name, asked)
     for event in events:
-        for chunk in decoder.feed(event):
-            encoder.feed(chunk)
+        encoder.follow(event)
     return encoder
 
 

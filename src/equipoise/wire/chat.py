@@ -266,6 +266,7 @@ class _Encoder:
     def __init__(self, model_name: str, asked: Asked) -> None:
         self._model, self._include_usage = model_name, asked.include_usage
         self._head: Body = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0}
+        self._followed = _Decoder()
         self._usage: Body | None = None
 
     def feed(self, chunk: Body) -> list[bytes]:
@@ -282,6 +283,11 @@ class _Encoder:
         if self._include_usage:
             out["usage"] = None
         return [frame(orjson.dumps(out))]
+
+    def follow(self, event: SseEvent) -> None:
+        """Takes the name of the answer, and its usage."""
+        for chunk in self._followed.feed(event):
+            self.feed(chunk)
 
     def end(self, usage: TokenUsage | None = None) -> list[bytes]:
         """The usage, if it was asked for, and the end mark."""

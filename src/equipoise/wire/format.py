@@ -77,6 +77,14 @@ class Encoder(Protocol):
         """The events that a chunk becomes."""
         ...
 
+    def follow(self, event: SseEvent) -> None:
+        """An event of this format that the client had from elsewhere: go on as if one had written it.
+
+        Raises:
+            BadAnswer: it is none.
+        """
+        ...
+
     def end(self, usage: TokenUsage | None = None) -> list[bytes]:
         """What closes the stream. Without ``usage``, what the chunks said is used."""
         ...

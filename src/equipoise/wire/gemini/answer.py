@@ -220,6 +220,7 @@ class Encoder:
 
     def __init__(self, model_name: str) -> None:
         self._model, self._id = model_name, "0"
+        self._followed = Decoder(0)
         self._held: dict[tuple[int, int], Body] = {}
         self._finish: dict[int, str] = {}
         self._usage: Body = {}
@@ -240,6 +241,11 @@ class Encoder:
             if choice.get("finish_reason"):
                 self._finish[index] = choice["finish_reason"]
         return [self._event(candidates)] if candidates else []
+
+    def follow(self, event: SseEvent) -> None:
+        """Takes the name of the answer, its usage, and the calls that are not out."""
+        for chunk in self._followed.feed(event):
+            self.feed(chunk)
 
     def end(self, usage: TokenUsage | None = None) -> list[bytes]:
         """The calls, why the answer ended, its usage."""

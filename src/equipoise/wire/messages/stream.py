@@ -159,6 +159,21 @@ class Encoder:
                 self._stop = {"stop_reason": reason, "stop_sequence": own.get("stop_sequence")}
         return events
 
+    def follow(self, event: SseEvent) -> None:
+        """Takes the number of the block, and whether it is open."""
+        if not event.data:
+            return
+        try:
+            said = orjson.loads(event.data)
+            kind = said.get("type")
+            self._started = self._started or kind == "message_start"
+            if kind == "content_block_start":
+                self._index, self._kind = int(said["index"]), str(said["content_block"]["type"])
+            elif kind == "content_block_stop":
+                self._kind = ""
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadAnswer("an event of the stream is not one of Anthropic's") from None
+
     def end(self, usage: TokenUsage | None = None) -> list[bytes]:
         """The calls that were held back, why the answer ended, its usage."""
         events = [] if self._started else self._begin({})

@@ -29,6 +29,10 @@ _DELTAS = {
     "response.reasoning_summary_text.delta": "reasoning_content",
     "response.reasoning_text.delta": "reasoning_content",
 }
+# The field of a message or delta that stands in an item of a kind.
+_FIELDS = {"message": "content", "reasoning": "reasoning_content"}
+# What of a response is not settled at its beginning.
+_GROWS = frozenset({"status", "error", "incomplete_details", "model", "output", "usage"})
 
 
 class Decoder:
@@ -114,6 +118,7 @@ class Encoder:
         self._calls: dict[int, _Item] = {}
         self._finish = "stop"
         self._usage: Body = {}
+        self._begun: Body = {}
 
     def feed(self, chunk: Body) -> list[bytes]:
         """The events of a chunk."""
@@ -132,6 +137,36 @@ class Encoder:
             if choice.get("finish_reason"):
                 self._finish = choice["finish_reason"]
         return events
+
+    def follow(self, event: SseEvent) -> None:
+        """Takes the names and numbers of the response, of its events and of its items, and the text of the open one."""
+        if not event.data:
+            return
+        try:
+            said = orjson.loads(event.data)
+            self._number = int(said["sequence_number"])
+            self._follow(said["type"], said)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise BadAnswer("an event of the stream is not one of OpenAI's responses") from None
+
+    def _follow(self, kind: str, said: Body) -> None:
+        if kind == "response.created":
+            self._begun = said["response"]
+            self._base, self._created = str(self._begun["id"]), int(self._begun.get("created_at") or 0)
+        elif kind == "response.output_item.added":
+            item, number = said["item"], len(self._items)
+            if said["output_index"] != number:
+                raise BadAnswer("the items of the stream are not in order")
+            self._items.append(item)
+            field = _FIELDS.get(item["type"])
+            self._open = None if field is None else _Item(field, number, item["id"])
+        elif kind == "response.content_part.added" and said["content_index"] > 0:
+            raise BadAnswer("the item has more than one part")
+        elif kind == "response.output_item.done":
+            self._items[said["output_index"]], self._open = said["item"], None
+        elif kind in _DELTAS and self._open is not None:
+            self._open.field = _DELTAS[kind]
+            self._open.pieces.append(said["delta"])
 
     def end(self, usage: TokenUsage | None = None) -> list[bytes]:
         """Ends all items and says the whole response."""
@@ -158,7 +193,8 @@ class Encoder:
         return [self._event("response.created", response=begun), self._event("response.in_progress", response=begun)]
 
     def _whole(self, finish: str, usage: Body | None) -> Body:
-        return response(self._base, self._model, self._created, self._items, finish, usage)
+        made = response(self._base, self._model, self._created, self._items, finish, usage)
+        return made | {k: v for k, v in self._begun.items() if k not in _GROWS}
 
     def _text(self, field: str, text: str) -> list[bytes]:
         events = []
