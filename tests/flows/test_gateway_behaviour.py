@@ -188,6 +188,7 @@ async def test_a_client_that_leaves_before_the_answer_begins_is_billed(tmp_path:
             await asyncio.sleep(0.01)
         outcome = records[0].outcome
         assert outcome is not None and outcome.status == "cancelled"
+        assert 0.0 <= outcome.overhead_s <= outcome.latency_s - outcome.attempts[0].latency_s + 1e-6
         assert [a.cost_usd > 0 for a in outcome.attempts] == [True], "the provider had the request"
 
 

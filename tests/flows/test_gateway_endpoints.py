@@ -256,6 +256,17 @@ async def test_feedback_joins_its_decision(tmp_path: Path) -> None:
         assert {f["source"]: f["reward"] for f in document["feedback"]} == {"user": 1.0, "judge": 0.25}
 
 
+@pytest.mark.parametrize(("prompts", "kept"), [("none", "[email]"), ("redacted", "[email]"), ("full", "me@acme.org")])
+async def test_comments_of_feedback_are_kept_as_prompts_are(tmp_path: Path, prompts: str, kept: str) -> None:
+    async with world(tmp_path, log={"prompts": prompts}) as gateway:
+        _, _, headers = await gateway.post(CHAT, say("Hello"))
+        decision_id = headers["x-equipoise-decision-id"]
+        said = {"decision_id": decision_id, "thumb": "down", "comment": "wrong, ask me@acme.org"}
+        assert (await gateway.post("/v1/feedback", said))[0] == 200
+        _, document = await gateway.get(f"/v1/decisions/{decision_id}")
+        assert [f["comment"] for f in document["feedback"]] == [f"wrong, ask {kept}"]
+
+
 @pytest.mark.parametrize(
     ("body", "status", "code"),
     [

@@ -121,6 +121,9 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
             running = await climbed(live.executor, exchange.decision, work, exchange.attempts, policy)
         else:
             running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
+    except asyncio.CancelledError:
+        exchange.waited_s = gateway.clock.monotonic() - begun
+        raise
     except ExecutionFailed as error:
         exchange.waited_s = gateway.clock.monotonic() - begun
         exchange.end("failed", error=error.code)

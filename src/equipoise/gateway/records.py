@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -13,6 +14,7 @@ from equipoise.gateway.replies import as_json
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.gateway.steering import steering_of
 from equipoise.storage.reading import Record, document_of
+from equipoise.storage.redact import redact
 from equipoise.traffic import Feedback
 from equipoise.types import Model, WireFormat
 from equipoise.wire import FORMATS, Body
@@ -49,6 +51,8 @@ async def feedback(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """How good an answer was."""
     body = await read_body(incoming.http, gateway.settings)
     said = _feedback(body, gateway.clock.time())
+    if said.comment is not None and gateway.live.serving.config.log.prompts != "full":
+        said = replace(said, comment=redact(said.comment))
     if not gateway.log.feedback(said, tenant=incoming.caller.tenant):
         gateway.metrics.count("feedback", "unknown_decision")
         raise _unknown()
