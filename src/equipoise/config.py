@@ -5,13 +5,14 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from equipoise.errors import ConfigError, UnknownName
+from equipoise.errors import ConfigError, EquipoiseError, UnknownName
 
 DEFAULT_FILE = Path("equipoise.yaml")
 _MOST_BYTES = 1 << 20
@@ -284,6 +285,18 @@ def read_config(path: Path) -> Config:
         raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {_said(first)}") from None
     _check_models(config, node, path)
     return config
+
+
+def located(error: EquipoiseError, path: Path) -> str:
+    """What is wrong with a configuration, after the file and, where it is known, the line."""
+    said, place = str(error), error.place if isinstance(error, ConfigError) else ()
+    if said.startswith(f"{path}:"):
+        return said
+    if place:
+        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
+            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            return f"{path}:{_line(node, place)}: {said}"
+    return f"{path}: {said}"
 
 
 def _check_models(config: Config, node: yaml.Node | None, path: Path) -> None:

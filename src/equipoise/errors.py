@@ -18,7 +18,7 @@ Meaning is in the class and its fields, never in the text.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 
 class EquipoiseError(Exception):
@@ -34,9 +34,16 @@ class InputError(EquipoiseError):
 
 
 class ConfigError(InputError):
-    """A configuration that cannot be used as it stands."""
+    """A configuration that cannot be used as it stands.
+
+    ``place`` leads to the part of ``equipoise.yaml`` that is at fault, such as ``("models", 0)``; empty where unknown.
+    """
 
     code = "bad_config"
+
+    def __init__(self, message: str, *, place: Sequence[int | str] = ()) -> None:
+        self.place = tuple(place)
+        super().__init__(message)
 
 
 class TableError(InputError):

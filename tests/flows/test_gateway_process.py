@@ -36,26 +36,33 @@ def broken(change: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "at", "said"),
     [
-        (lambda d: d["models"][0].update(deployments=[]), "has no deployments"),
-        (lambda d: d["models"][0].pop("price"), "no price"),
-        (lambda d: d["models"][0]["deployments"][0].update(provider="opnai"), "did you mean 'openai'?"),
-        (lambda d: d["models"][0]["deployments"][0].update(base_url="ftp://x"), "is not a URL"),
-        (lambda d: d["routes"].update({SMALL: {}}), "both a route and a model"),
-        (lambda d: d["routes"]["auto"].update(router={"type": "statc"}), "did you mean 'static'?"),
-        (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "none.npz"),
-        (lambda d: d["routes"]["auto"].update(fallback=["nobody"]), "unknown model 'nobody'"),
-        (lambda d: d["storage"].update(url="mysql://x"), "storage.url"),
+        (lambda d: d["models"][1].update(deployments=[]), "- capabilities", "has no deployments"),
+        (lambda d: d["models"][0].pop("price"), "- capabilities", "no price"),
+        (
+            lambda d: d["models"][0]["deployments"][0].update(provider="opnai"),
+            "  - &",
+            "did you mean 'openai'?",
+        ),
+        (lambda d: d["models"][0]["deployments"][0].update(base_url="ftp://x"), "  - &", "is not a URL"),
+        (lambda d: d["routes"].update({SMALL: {}}), f"{SMALL}: {{}}", "both a route and a model"),
+        (lambda d: d["routes"]["auto"].update(router={"type": "statc"}), "router:", "did you mean 'static'?"),
+        (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "auto:", "none.npz"),
+        (lambda d: d["routes"]["auto"].update(fallback=["nobody"]), "fallback:", "unknown model 'nobody'"),
+        (lambda d: d["storage"].update(url="mysql://x"), "", "storage.url"),
     ],
 )
 def test_a_configuration_that_cannot_be_served_is_told_in_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, said: str
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], change: Any, at: str, said: str
 ) -> None:
     path = write(tmp_path, broken(change))
     assert main(["serve", "--config", str(path), "--check"]) == 2
     told = capsys.readouterr()
     assert told.err.count("\n") == 1 and str(path) in told.err and said in told.err, told.err
+    if at:
+        number = told.err.partition(f"{path}:")[2].partition(":")[0]
+        assert at in path.read_text().splitlines()[int(number) - 1], told.err
     assert not told.out
 
 
@@ -151,12 +158,18 @@ async def test_a_bad_file_keeps_what_is_served_and_is_told(tmp_path: Path) -> No
             status, ready = await gateway.get("/readyz")
             assert status == 200 and "the one before is served" in ready["warnings"][0]
             assert "did you mean 'name'?" in gateway.lines[-2]["reason"]
+            document["routes"]["auto"]["fallback"] = ["nobody"]
+            path = write(tmp_path, document)
+            refused = await gateway.one.reloader.reload()
+            line = 1 + next(i for i, text in enumerate(path.read_text().splitlines()) if "fallback:" in text)
+            assert refused is not None and refused.startswith(f"{path}:{line}: route 'auto': unknown model 'nobody'")
+            del document["routes"]["auto"]["fallback"]
             write(tmp_path, document)
             assert await gateway.one.reloader.reload() is None
             assert (await gateway.get("/readyz"))[1]["warnings"] == []
             async with gateway.session.get(gateway.url + "/metrics") as answer:
                 text = await answer.text()
-            assert 'equipoise_config_reloads_total{result="refused"} 1.0' in text
+            assert 'equipoise_config_reloads_total{result="refused"} 2.0' in text
             assert 'equipoise_config_reloads_total{result="done"} 1.0' in text
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from equipoise.cli.numbers import port
 from equipoise.cli.output import emit_json, note, say
-from equipoise.config import DEFAULT_FILE, Config, read_config, secret
+from equipoise.config import DEFAULT_FILE, Config, located, read_config, secret
 from equipoise.errors import ConfigError, EquipoiseError, InputError
 from equipoise.gateway.auth import is_loopback
 from equipoise.gateway.logs import lines_to_stderr
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> int:
         with lines_to_stderr() as lines:
             asyncio.run(serve(config, args.config, lines))
     except EquipoiseError as error:
-        raise InputError(f"{args.config}: {error}") from None
+        raise InputError(located(error, args.config)) from None
     return 0
 
 

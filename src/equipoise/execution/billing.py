@@ -12,8 +12,8 @@ from equipoise.types import Model, Price
 _NEVER_SENT = frozenset({"connection", "no_key"})
 
 
-def price_of(model: Model) -> Price:
-    """The model's price.
+def price_of(model: Model, *, place: tuple[str | int, ...] = ()) -> Price:
+    """The model's price. ``place``: where in the configuration it should be.
 
     Raises:
         ConfigError: it has none, so that its calls could not be billed.
@@ -21,7 +21,8 @@ def price_of(model: Model) -> Price:
     if model.price is None:
         raise ConfigError(
             f"model '{model.name}' has no price, so its calls cannot be billed; give it one: "
-            "models: - {name: ..., price: {usd_per_1m_input: ..., usd_per_1m_output: ...}}"
+            "models: - {name: ..., price: {usd_per_1m_input: ..., usd_per_1m_output: ...}}",
+            place=place,
         )
     return model.price
 

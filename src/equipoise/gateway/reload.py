@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
-from equipoise.config import Config, read_config
+from equipoise.config import Config, located, read_config
 from equipoise.errors import EquipoiseError
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serving import Serving, make_serving, watched_files
@@ -46,7 +46,7 @@ class Reloader:
                 serving = await asyncio.to_thread(self._read, before.serving)
                 live = self._make_live(serving, before)
             except EquipoiseError as error:
-                return self._refused(error.code, " ".join(str(error).split()))
+                return self._refused(error.code, " ".join(located(error, self._path).split()))
             except Exception as error:  # noqa: BLE001  (routers can be anyone's code, and learn from any table)
                 self._gateway.lines.failed("the new configuration fails", error)
                 return self._refused("failed", f"{type(error).__name__} while it was made ready; see the log")

@@ -17,7 +17,7 @@ from aiohttp import web
 from equipoise.analysis.tokens import count_tokens
 from equipoise.config import Config, ServerConfig, secret
 from equipoise.contracts import Provider
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, InputError
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
 from equipoise.gateway.auth import Gate, is_loopback
@@ -33,7 +33,7 @@ from equipoise.gateway.traces import open_traces
 from equipoise.providers import make_provider
 from equipoise.storage.decisions import DecisionLog
 from equipoise.storage.keys import KeyStore
-from equipoise.types import Deployment
+from equipoise.types import Deployment, Model
 
 _CUT_S = 1.0
 _GARBAGE_OBJECTS = 10_000
@@ -112,11 +112,8 @@ def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool, seed
     Raises:
         InputError: a deployment or a price is missing, or cannot be used.
     """
-    for model in serving.models.values():
-        if not model.deployments:
-            raise ConfigError(f"model '{model.name}' has no deployments, so it cannot be called; list them under it")
-        for deployment in model.deployments:
-            pool.get(deployment)
+    for i, model in enumerate(serving.models.values()):
+        _check_callable(model, pool, ("models", i))
     executor = Executor(
         serving.models,
         pool.get,
@@ -128,6 +125,17 @@ def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool, seed
     )
     sessions = Sessions(clock=time) if before is None else before.sessions
     return Live(serving, executor, _caches(serving, before), sessions)
+
+
+def _check_callable(model: Model, pool: ProviderPool, place: tuple[str, int]) -> None:
+    if not model.deployments:
+        said = f"model '{model.name}' has no deployments, so it cannot be called; list them under it"
+        raise ConfigError(said, place=place)
+    for j, deployment in enumerate(model.deployments):
+        try:
+            pool.get(deployment)
+        except InputError as error:
+            raise ConfigError(str(error), place=(*place, "deployments", j)) from None
 
 
 def _caches(serving: Serving, before: Live | None) -> dict[str, AnswerCache]:

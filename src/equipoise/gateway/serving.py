@@ -14,12 +14,15 @@ from equipoise.api import engine_from, models_of
 from equipoise.config import Config, RouteConfig
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
+from equipoise.execution.billing import price_of
 from equipoise.gateway.plain import Plain
 from equipoise.registry import spec_of
 from equipoise.tables.answers import answers_path
 from equipoise.types import Constraints, Model
 from equipoise.version import __version__
 
+# Where in a route names of each kind stand.
+_PARTS = {"router": "router", "policy": "policy", "model": "fallback"}
 _WARM_UP = "What is the capital of France, and how many people live there?"
 
 
@@ -88,12 +91,16 @@ def make_serving(config: Config, folder: Path, *, before: Serving | None = None)
     models = models_of(config)
     if not models:
         raise ConfigError("the configuration names no models; list them under 'models:', or write 'pool: notebook'")
+    for i, model in enumerate(models):
+        if model.deployments:
+            price_of(model, place=("models", i))  # before routes are made, which would miss it in their own way
     targets: dict[str, Target] = {}
     for name in config.routes:
         targets[name] = _route(config, name, models, folder, before)
     for model in models:
         if model.name in targets:
-            raise ConfigError(f"'{model.name}' is both a route and a model; give the route another name")
+            said = f"'{model.name}' is both a route and a model; give the route another name"
+            raise ConfigError(said, place=("routes", model.name))
         targets[model.name] = Named(model.name, _named(model))
     return Serving(config, {m.name: m for m in models}, targets)
 
@@ -116,7 +123,9 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         with suppress(NoModel):  # the route's limits may well refuse so small a prompt
             engine.decide(_WARM_UP)
     except InputError as error:
-        raise ConfigError(f"route '{name}': {error}") from None
+        part = _PARTS.get(error.kind) if isinstance(error, UnknownName) else None
+        place = ("routes", name) if part is None else ("routes", name, part)
+        raise ConfigError(f"route '{name}': {error}", place=place) from None
     order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
