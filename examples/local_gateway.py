@@ -132,7 +132,7 @@ def ask(url: str, prompt: str) -> None:
         print(f"    {reason}")
     for other in decision["counterfactuals"]:
         worth, cost = other["expected_quality_difference"], other["expected_cost_difference_usd"]
-        beside = other["refused"] or f"expected quality {worth:+.3f} for {cost:+.2g} USD"
+        beside = other["refused"] or f"against it, expected quality {worth:+.3f} and cost {cost:+.2g} USD"
         print(f"    {other['model']}: {beside}")
 
 

@@ -218,8 +218,9 @@ async def test_a_request_that_no_model_can_be_asked_names_the_field(tmp_path: Pa
 
 async def test_a_caller_may_be_in_more_of_a_hurry_than_the_gateway(tmp_path: Path) -> None:
     async with world(tmp_path, FakeServer(echo, delay_s=30.0)) as gateway:
-        status, document, _ = await gateway.post(CHAT, say("Hello"), x_equipoise_timeout_s="0.2")
-        assert status == 504 and code_of(document) == "timeout"
+        for seconds in ("0.2", "1e-9"):
+            status, document, _ = await gateway.post(CHAT, say("Hello"), x_equipoise_timeout_s=seconds)
+            assert status == 504 and code_of(document) == "timeout"
 
 
 async def test_the_decision_without_the_call(tmp_path: Path) -> None:
@@ -372,3 +373,14 @@ async def test_the_openapi_document_names_every_endpoint(tmp_path: Path) -> None
         assert {"/v1/route", "/v1/feedback", "/v1/decisions/{id}", "/metrics"} <= set(document["paths"])
         operation = document["paths"][CHAT]["post"]
         assert any(p["name"] == "x-equipoise-max-cost-usd" for p in operation["parameters"])
+
+
+@pytest.mark.parametrize("keys", ["off", "required"])
+async def test_the_openapi_document_says_whether_a_key_is_needed(tmp_path: Path, keys: str) -> None:
+    async with world(tmp_path, server={"port": 0, "keys": keys}) as gateway:
+        _, document = await gateway.get("/openapi.json")
+        needed = [{"key": []}] if keys == "required" else [{"key": []}, {}]
+        assert document["paths"][CHAT]["post"]["security"] == needed
+        assert document["paths"]["/admin/keys"]["get"]["security"] == [{"key": []}]
+        async with gateway.session.get(gateway.url + "/v1/models") as answer:
+            assert answer.status == (401 if keys == "required" else 200)

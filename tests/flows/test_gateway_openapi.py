@@ -59,6 +59,8 @@ def test_the_gateway_answers_as_documented(case: Any, gateway: tuple[str, str]) 
     if isinstance(case.body, dict) and isinstance(case.body.get("model"), str) and len(case.body["model"]) % 2:
         case.body["model"] = SMALL if case.path == "/v1/embeddings" else "auto"
         case.headers = {}  # limits made up at random leave no model to call
+    if case.headers:
+        case.headers.pop("x-equipoise-timeout-s", None)  # a time made up at random is over at once: a 504, as it says
     answer = case.call(base_url=url, headers={"Authorization": f"Bearer {key}"}, timeout=30)
     assert answer.status_code in EXPECTED, (case.as_curl_command(), answer.status_code, answer.text[:300])
     case.validate_response(answer, checks=CHECKS)

@@ -501,3 +501,12 @@ def test_a_question_may_be_a_document_alone() -> None:
     assert MESSAGES.read(body).text == "(file)"
     with pytest.raises(BadRequest, match="say nothing"):
         MESSAGES.read({**body, "messages": [{"role": "user", "content": []}]})
+
+
+def test_a_long_name_of_the_user_fits_openai_and_stays_that_users() -> None:
+    def user(name: str) -> Any:
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
+        return translate_request({**body, "metadata": {"user_id": name}}, "messages", "chat")["user"]
+
+    assert user("u" * 64) == "u" * 64
+    assert len(user("u" * 65)) == 64 and user("u" * 65) == user("u" * 65) != user("v" * 65)

@@ -38,7 +38,11 @@ class ExecutionFailed(EquipoiseError):
 
 
 def failure(
-    errors: Sequence[ProviderError | BadRequest], attempts: Sequence[Attempt], *, free_in_s: float | None
+    errors: Sequence[ProviderError | BadRequest],
+    attempts: Sequence[Attempt],
+    *,
+    free_in_s: float | None,
+    out_of_time: bool = False,
 ) -> ExecutionFailed:
     """What to tell the client of a request that met ``errors``, in their order.
 
@@ -47,6 +51,7 @@ def failure(
 
     Args:
         free_in_s: when the first deployment takes calls again, if all of them are full or asked to wait.
+        out_of_time: the time for all of the request is over.
     """
     for error in errors:
         if isinstance(error, BadRequest):
@@ -68,6 +73,9 @@ def failure(
             error=met[-1] if met else None,
             retry_after_s=min(asked, default=None) if free_in_s is None else free_in_s,
         )
+    if out_of_time:
+        said = "the time for this request was over before a call was made"
+        return ExecutionFailed(said, status=504, code="timeout", attempts=attempts)
     message = "no deployment may serve this request"
     return ExecutionFailed(message, status=503, code="no_deployment", attempts=attempts)
 

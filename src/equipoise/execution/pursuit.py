@@ -55,7 +55,12 @@ class Pursuit:
         while True:
             step = self._course.next(self._meter.clock.monotonic(), self._left_s())
             if step is None:
-                raise failure(self._course.errors, self._meter.attempts, free_in_s=self._course.free_in_s)
+                raise failure(
+                    self._course.errors,
+                    self._meter.attempts,
+                    free_in_s=self._course.free_in_s,
+                    out_of_time=self._left_s() <= 0.0,
+                )
             if step.wait_s > 0.0:
                 await self._rest(step.wait_s)
                 if not self._course.open(step.place, self._meter.clock.monotonic()):

@@ -23,8 +23,7 @@ from equipoise.types import WireFormat
 
 async def openapi(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """This document."""
-    del gateway
-    return as_json(document(ENDPOINTS), incoming)
+    return as_json(document(ENDPOINTS, keys_required=gateway.settings.keys == "required"), incoming)
 
 
 ENDPOINTS = (

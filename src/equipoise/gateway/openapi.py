@@ -111,11 +111,11 @@ _STREAMING = frozenset({"/v1/chat/completions", "/v1/responses", "/v1/messages"}
 _PLAIN_TEXT = frozenset({"/metrics"})
 
 
-def document(endpoints: Sequence[Endpoint]) -> Schema:
-    """The OpenAPI document of some endpoints."""
+def document(endpoints: Sequence[Endpoint], *, keys_required: bool = True) -> Schema:
+    """The OpenAPI document of some endpoints. Without ``keys_required`` only administration needs a key."""
     paths: dict[str, Schema] = {}
     for endpoint in endpoints:
-        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+        paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint, keys_required)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Equipoise gateway", "version": __version__},
@@ -127,7 +127,7 @@ def document(endpoints: Sequence[Endpoint]) -> Schema:
     }
 
 
-def _operation(endpoint: Endpoint) -> Schema:
+def _operation(endpoint: Endpoint, keys_required: bool) -> Schema:
     about = (inspect.getdoc(endpoint.handler) or "").split("\n")[0]
     content: Schema = {"application/json": {"schema": {"type": "object"}}}
     if endpoint.path in _STREAMING:
@@ -148,7 +148,8 @@ def _operation(endpoint: Endpoint) -> Schema:
     if endpoint.path == "/readyz":
         operation["responses"]["503"]["content"] = content
     if endpoint.scope is not None:
-        operation["security"] = [{"key": []}]
+        optional = not keys_required and endpoint.scope != "admin"
+        operation["security"] = [{"key": []}, {}] if optional else [{"key": []}]
         operation["description"] = f"Needs the scope `{endpoint.scope}`."
     if endpoint.method == "POST" and endpoint.path in _BODIES:
         operation["requestBody"] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from hashlib import blake2b
 from typing import Any
 
 from equipoise.wire.chat import parts_of
@@ -31,6 +32,7 @@ IDS = IdRule(r"[a-zA-Z0-9_-]{1,64}")
 _SAME = ("model", "max_tokens", "stream", "temperature", "top_p")
 _KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences"})
 _AT_THE_VENDOR = ("mcp_servers", "container")
+_MOST_USER = 64
 _NAME: Any = "messages"
 
 
@@ -60,7 +62,8 @@ def to_chat(body: Body) -> Body:
         chat["stop"] = body["stop_sequences"]
     user = maybe_object(body, "metadata").get("user_id")
     if isinstance(user, str):
-        chat["user"] = user
+        # OpenAI takes no longer ones; that of Claude Code is longer.
+        chat["user"] = user if len(user) <= _MOST_USER else blake2b(user.encode(), digest_size=32).hexdigest()
     schema = maybe_object(maybe_object(body, "output_config"), "format").get("schema")
     if isinstance(schema, dict):
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
