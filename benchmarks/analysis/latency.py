@@ -21,7 +21,7 @@ from equipoise.analysis import Analyzer
 from equipoise.analysis.classifier import bundled_classifier
 from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.keywords import find_keywords
-from equipoise.analysis.lexical import lexical_row
+from equipoise.analysis.lexical import lexical_rows
 from equipoise.analysis.linguistic import linguistic_features
 from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import count_tokens
@@ -67,9 +67,9 @@ def main() -> None:
         ("words", word_tokens),
         ("words + keywords", lambda t: find_keywords(word_tokens(t))),
         ("linguistic", lambda t: linguistic_features(t, 20, len(t))),
-        ("words + structure", lambda t: structure_features(t, word_tokens(t), Sizes(20, len(t), 25))),
-        ("words + lexical", lambda t: lexical_row(word_tokens(t))),
-        ("words + cue words", lambda t: vocabulary.cues(word_tokens(t))),
+        ("words + structure", lambda t: structure_features([t], [word_tokens(t)], [Sizes(20, len(t), 25)])),
+        ("words + lexical", lambda t: lexical_rows([word_tokens(t)])),
+        ("words + cue words", lambda t: vocabulary.cues([word_tokens(t)])),
         ("analyze, everything", lambda t: analyzer.analyze(Request(text=t))),
         ("analyze, needs nothing", lambda t: analyzer.analyze(Request(text=t), frozenset())),
         ("notebook, needs nothing", lambda t: Analyzer.notebook().analyze(Request(text=t), frozenset())),

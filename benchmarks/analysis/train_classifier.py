@@ -29,7 +29,7 @@ from scipy.linalg import solve
 from equipoise.analysis.classifier import Classifier, load_classifier, standardised
 from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.keywords import find_keywords
-from equipoise.analysis.lexical import WIDTH, lexical_row
+from equipoise.analysis.lexical import WIDTH, lexical_rows
 from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import count_tokens
 from equipoise.analysis.vocabulary import bundled_vocabulary
@@ -91,15 +91,12 @@ def views(texts: Sequence[str]) -> Views:
     vocabulary = bundled_vocabulary()
     parts = [window(t) for t in texts]
     words = [word_tokens(p) for p in parts]
-    shape = [
-        np.concatenate([structure_features(p, w, sizes(t)), vocabulary.cues(w)])
-        for t, p, w in zip(texts, parts, words, strict=True)
-    ]
-    columns = [lexical_row(w).indices for w in words]
-    starts = np.cumsum([0, *map(len, columns)])
-    values = np.concatenate([np.full(len(c), 1.0 / max(1, len(c)) ** 0.5, dtype=np.float32) for c in columns])
-    lexical = sparse.csr_matrix((values, np.concatenate(columns), starts), shape=(len(texts), WIDTH))
-    return Views(static_embedder().embed(parts), np.stack(shape), lexical)
+    shape = np.concatenate([structure_features(parts, words, list(map(sizes, texts))), vocabulary.cues(words)], axis=1)
+    rows = lexical_rows(words)
+    counts = np.diff(rows.indptr)
+    values = (1.0 / np.maximum(counts, 1) ** 0.5).astype(np.float32).repeat(counts)
+    lexical = sparse.csr_matrix((values, rows.indices, rows.indptr), shape=(len(texts), WIDTH))
+    return Views(static_embedder().embed(parts), shape, lexical)
 
 
 def sizes(text: str) -> Sizes:
@@ -159,13 +156,10 @@ def numbers(pairs: Sequence[tuple[str, str]]) -> Array:
 
 
 def label(classifier: Classifier, texts: Sequence[str]) -> list[tuple[str, str]]:
-    out = []
-    for text in texts:
-        part = window(text)
-        words = word_tokens(part)
-        structure = structure_features(part, words, sizes(text))
-        out.append(classifier.label(words, static_embedder().embed_one(part), structure, lexical_row(words)))
-    return out
+    parts = list(map(window, texts))
+    words = list(map(word_tokens, parts))
+    structure = structure_features(parts, words, list(map(sizes, texts)))
+    return classifier.labels(words, static_embedder().embed(parts), structure, lexical_rows(words))
 
 
 def wilson(hits: int, n: int) -> tuple[float, float]:

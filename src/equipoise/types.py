@@ -168,6 +168,13 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.indptr) - 1
 
+    def row(self, i: int) -> SparseRows:
+        """One row by itself."""
+        start, end = self.indptr[i : i + 2].tolist()
+        return SparseRows(
+            np.array([0, end - start], dtype=np.int64), self.indices[start:end], self.values[start:end], self.width
+        )
+
     def take(self, rows: Ints) -> SparseRows:
         """The given rows, in that order."""
         starts, ends = self.indptr[rows], self.indptr[rows + 1]
@@ -292,7 +299,7 @@ class FeatureBatch:
         for name in _ARRAYS:
             column = getattr(self, name)
             named[name] = None if column is None else column[i]
-        lexical = None if self.lexical is None else self.lexical.take(np.array([i]))
+        lexical = None if self.lexical is None else self.lexical.row(i)
         return Features(**named, lexical=lexical, warm=self.warm[i] if self.warm else None)
 
     def take(self, rows: Ints) -> FeatureBatch:

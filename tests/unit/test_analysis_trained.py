@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from equipoise.analysis import STRUCTURE_NAMES, Analyzer
 from equipoise.analysis.classifier import bundled_classifier, load_classifier
 from equipoise.analysis.embedders import static_embedder
-from equipoise.analysis.lexical import WIDTH, lexical_row
+from equipoise.analysis.lexical import WIDTH, lexical_rows
 from equipoise.analysis.output_length import bounded, fit_output_length, load_output_length
 from equipoise.analysis.vocabulary import bundled_vocabulary, parse_vocabulary
 from equipoise.errors import NotEnoughData, StateError
@@ -85,17 +85,21 @@ def test_words_that_training_did_not_see_weigh_nothing() -> None:
 
 def test_a_form_weighs_two_inputs_together() -> None:
     c = bundled_classifier()
-    embedding = static_embedder().embed_one("a question")
-    structure = np.zeros(len(STRUCTURE_NAMES), dtype=np.float32)
-    plain = lexical_row([])
+    views = (
+        [[]],
+        static_embedder().embed(["a question"]),
+        np.zeros((1, len(STRUCTURE_NAMES)), dtype=np.float32),
+        lexical_rows([[]]),
+    )
     flat = load_classifier(stored(forms=np.zeros_like(c.forms)), c.vocabulary, where="x")
     eager = np.zeros_like(c.forms)
     size = c.forms.shape[1]
     last = len(DOMAINS) - 1
     eager[last * size : (last + 1) * size] = 1e6 * np.eye(size)
     tilted = load_classifier(stored(forms=eager), c.vocabulary, where="x")
-    assert tilted.label([], embedding, structure, plain)[0] == DOMAINS[last]
-    assert tilted.label([], embedding, structure, plain)[1] == flat.label([], embedding, structure, plain)[1]
+    ((domain, task),) = tilted.labels(*views)
+    assert domain == DOMAINS[last]
+    assert task == flat.labels(*views)[0][1]
 
 
 def sample(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

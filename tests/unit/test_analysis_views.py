@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.analysis import LINGUISTIC_NAMES, STRUCTURE_NAMES
-from equipoise.analysis.lexical import MAX_TERMS, WIDTH, lexical_row
+from equipoise.analysis.lexical import MAX_TERMS, WIDTH, lexical_rows
 from equipoise.analysis.linguistic import linguistic_features
 from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import EXACT_BYTES, count_tokens
@@ -21,7 +21,7 @@ from equipoise.analysis.window import MAX_BYTES, clean, count_words, window, wor
 
 
 def structure(text: str) -> dict[str, float]:
-    values = structure_features(text, word_tokens(text), Sizes(len(text.split()), len(text), 10))
+    (values,) = structure_features([text], [word_tokens(text)], [Sizes(len(text.split()), len(text), 10)])
     assert values.dtype == np.float32
     return dict(zip(STRUCTURE_NAMES, values.tolist(), strict=True))
 
@@ -101,18 +101,30 @@ def test_structure_is_finite_for_any_text(text: str) -> None:
 
 
 def test_a_lexical_row_holds_words_and_pairs_with_sublinear_counts() -> None:
-    row = lexical_row(["the", "cat", "the", "cat"])
+    row = lexical_rows([["the", "cat", "the", "cat"]])
     terms = Counter(crc32(t) % WIDTH for t in (b"the", b"cat", b"the", b"cat", b"the cat", b"cat the", b"the cat"))
     assert row.indices.tolist() == sorted(terms)
     assert row.values.tolist() == pytest.approx([1 + log(terms[c]) for c in sorted(terms)])
     assert (len(row), row.width) == (1, WIDTH)
-    assert len(lexical_row([]).indices) == 0
+    assert len(lexical_rows([[]]).indices) == 0
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.lists(st.sampled_from(["the", "cat", "sat", "é"]), max_size=6), min_size=1, max_size=5))
+def test_lexical_rows_are_those_of_each_text_by_itself(texts: list[list[str]]) -> None:
+    rows = lexical_rows(texts)
+    assert len(rows) == len(texts)
+    for i, words in enumerate(texts):
+        row, alone = rows.row(i), lexical_rows([words])
+        assert row.indptr.tolist() == alone.indptr.tolist()
+        assert row.indices.tolist() == alone.indices.tolist()
+        assert row.values.tolist() == alone.values.tolist()
 
 
 @settings(max_examples=20, deadline=None)
 @given(st.integers(min_value=0, max_value=5000))
 def test_a_lexical_row_is_bounded_and_sorted(n: int) -> None:
-    row = lexical_row([f"w{i}" for i in range(n)])
+    row = lexical_rows([[f"w{i}" for i in range(n)]])
     assert len(row.indices) <= MAX_TERMS
     assert np.all(np.diff(row.indices) > 0)
     assert row.indptr.tolist() == [0, len(row.indices)]
@@ -120,6 +132,7 @@ def test_a_lexical_row_is_bounded_and_sorted(n: int) -> None:
 
 def test_cue_words_count_singulars_plurals_and_the_first_word() -> None:
     vocabulary = parse_vocabulary("# comment\nfruit: apple pear\ncolour: red pear\n")
-    cues = vocabulary.cues(["apples", "red", "pear", "pear", "stone"])
-    assert cues.tolist() == pytest.approx([np.log1p(2), np.log1p(2), 1, 0])
-    assert vocabulary.cues([]).tolist() == [0, 0, 0, 0]
+    cues = vocabulary.cues([["apples", "red", "pear", "pear", "stone"], [], ["red"]])
+    assert cues[0].tolist() == pytest.approx([np.log1p(2), np.log1p(2), 1, 0])
+    assert cues[1].tolist() == [0, 0, 0, 0]
+    assert cues[2].tolist() == pytest.approx([0, np.log1p(1), 0, 1])

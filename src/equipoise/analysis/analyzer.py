@@ -14,7 +14,7 @@ from equipoise.analysis import keywords
 from equipoise.analysis.classifier import bundled_classifier
 from equipoise.analysis.embedders import static_embedder
 from equipoise.analysis.form import form_features
-from equipoise.analysis.lexical import lexical_row
+from equipoise.analysis.lexical import lexical_rows
 from equipoise.analysis.linguistic import linguistic_features
 from equipoise.analysis.output_length import bounded, bundled_output_length
 from equipoise.analysis.structure import Sizes, structure_features
@@ -131,12 +131,12 @@ class _Analysis:
         return self.embedding if self._analyzer._embedder is bundled else bundled.embed(self.texts)
 
     @cached_property
-    def structure(self) -> list[Singles]:
-        return list(map(structure_features, self.texts, self.words, self.sizes))
+    def structure(self) -> Singles:
+        return structure_features(self.texts, self.words, self.sizes)
 
     @cached_property
-    def lexical(self) -> list[SparseRows]:
-        return list(map(lexical_row, self.words))
+    def lexical(self) -> SparseRows:
+        return lexical_rows(self.words)
 
     @property
     def form(self) -> list[Singles]:
@@ -152,9 +152,11 @@ class _Analysis:
         found = [keywords.find_keywords(words) for words in self.words]
         labels = [(f.domain, f.task_type) for f in found]
         if self._analyzer.domain == "learned":
-            labels = list(map(bundled_classifier().label, self.words, self.static, self.structure, self.lexical))
+            labels = bundled_classifier().labels(self.words, self.static, self.structure, self.lexical)
         output = self._output_tokens([task for _, task in labels])
         views = {need: getattr(self, need) for need in needs}
+        if "lexical" in views:
+            views["lexical"] = [self.lexical.row(i) for i in range(len(self.texts))]
         rows = []
         for i, (request, size, said) in enumerate(zip(self._requests, self.sizes, found, strict=True)):
             complexity = keywords.complexity(said.complexity_points, size.words)

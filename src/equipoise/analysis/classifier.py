@@ -30,6 +30,7 @@ WEIGHTS = "classifier.npz"
 _SINGLES = ("dense", "forms", "bias", "mean", "scale")
 _ARRAYS = ("columns", "lexical", *_SINGLES, "embedder")
 _CLASSES = len(DOMAINS) + len(TASKS)
+_TINY = np.finfo(np.float32).tiny
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,24 +61,36 @@ class Classifier:
     vocabulary: Vocabulary
     version: str
 
-    def label(
-        self, words: Sequence[str], embedding: Singles, structure: Singles, lexical: SparseRows
-    ) -> tuple[str, str]:
-        """Domain and task of one text, from the views of it that analysis has made."""
-        shape = standardised(np.concatenate([structure, self.vocabulary.cues(words)]), self.mean, self.scale)
-        inputs = np.concatenate([embedding, shape])
-        both: Singles = inputs.dot(self.dense)
-        score, turned = both[:_CLASSES], both[_CLASSES:]
-        score += self.bias
-        square = float(inputs.dot(inputs))
-        if square > 0.0:
-            score += self.forms.dot(turned).reshape(_CLASSES, -1).dot(turned) / square
-        columns = lexical.indices
-        if len(columns):
-            score += np.add.reduce(self.lexical.take(self.rows.take(columns), axis=0), axis=0) / len(columns) ** 0.5
-        scores: list[float] = score.tolist()
-        domains, tasks = scores[: len(DOMAINS)], scores[len(DOMAINS) :]
-        return DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))]
+    def labels(
+        self, words: Sequence[Sequence[str]], embedding: Singles, structure: Singles, lexical: SparseRows
+    ) -> list[tuple[str, str]]:
+        """Domain and task of each text, from the views of them that analysis has made."""
+        inputs = np.concatenate([embedding, structure, self.vocabulary.cues(words)], axis=1)
+        shape = inputs[:, -len(self.mean) :]
+        shape[:] = standardised(shape, self.mean, self.scale)
+        # Stacked products, one per text: a single one for all would round by how many there are.
+        rows, columns = inputs[:, None, :], inputs[:, :, None]
+        both = np.matmul(rows, self.dense)[:, 0]
+        turned = both[:, _CLASSES:, None]
+        bent = np.matmul(np.matmul(self.forms, turned).reshape(len(words), _CLASSES, -1), turned)[:, :, 0]
+        score = both[:, :_CLASSES] + self.bias
+        score += bent / np.maximum(np.matmul(rows, columns)[:, 0], _TINY)
+        score += self._by_words(lexical)
+        domains = score[:, : len(DOMAINS)].argmax(axis=1).tolist()
+        tasks = score[:, len(DOMAINS) :].argmax(axis=1).tolist()
+        return [(DOMAINS[domain], TASKS[task]) for domain, task in zip(domains, tasks, strict=True)]
+
+    def _by_words(self, lexical: SparseRows) -> Singles:
+        """What words and word pairs say, shape (n, c)."""
+        starts = lexical.indptr[:-1]
+        counts = lexical.indptr[1:] - starts
+        out = np.zeros((len(counts), _CLASSES), dtype=np.float32)
+        worded = counts.nonzero()[0]
+        if len(worded):
+            weights = self.lexical.take(self.rows.take(lexical.indices), axis=0)
+            sums = np.add.reduceat(weights, starts.take(worded), axis=0)
+            out[worded] = sums / np.sqrt(counts.take(worded))[:, None]
+        return out
 
 
 def standardised(shape: Singles, mean: Singles, scale: Singles) -> Singles:

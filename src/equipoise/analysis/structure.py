@@ -92,14 +92,18 @@ class Sizes(NamedTuple):
     tokens: float
 
 
-def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:
-    """The features named by ``STRUCTURE_NAMES``.
+def structure_features(texts: Sequence[str], words: Sequence[Sequence[str]], sizes: Sequence[Sizes]) -> Singles:
+    """The features named by ``STRUCTURE_NAMES``, a row per text.
 
     Args:
-        text: the analysed window.
-        parts: its words, as ``word_tokens`` gives them.
-        size: sizes of the whole prompt.
+        texts: the analysed windows.
+        words: the words of each, as ``word_tokens`` gives them.
+        sizes: of the whole prompts.
     """
+    return np.array(list(map(_values, texts, words, sizes)), dtype=np.float32)
+
+
+def _values(text: str, parts: Sequence[str], size: Sizes) -> tuple[float, ...]:
     code = text.encode()
     count = code.translate(_CLASS).count
     digit, upper, bracket, operator, question = count(b"d"), count(b"u"), count(b"b"), count(b"o"), count(b"?")
@@ -110,39 +114,36 @@ def structure_features(text: str, parts: Sequence[str], size: Sizes) -> Singles:
     numbers = _NUMBER.findall(text) if digit else ()
     plain, backslash_or_dollar = text.isascii(), "\\" in text or "$" in text
     listed = digit or operator or not plain or "-" in text
-    return np.array(
-        (
-            log1p(size.words),
-            log1p(size.characters),
-            log1p(size.tokens),
-            size.tokens / max(size.words, 1),
-            (len(text) - n + 1) / n,
-            log1p(sentence),
-            log1p(n / (sentence + 1)),
-            len(seen) / n,
-            digit / bytes_,
-            upper / bytes_,
-            0.0 if plain else count(b"n") / bytes_,
-            bracket / bytes_,
-            operator / bytes_,
-            count(b"q") / bytes_,
-            count(b",") / bytes_,
-            log1p(question),
-            log1p(count(b"\n")),
-            log1p(text.count("```")),
-            log1p(len(_CODE_MARK.findall(text))) if bracket or operator else 0.0,
-            log1p(len(_LATEX.findall(text))) if backslash_or_dollar else 0.0,
-            log1p(len(_LIST_ITEM.findall(text))) if listed else 0.0,
-            log1p(len(_OPTION.findall(text))) if upper else 0.0,
-            log1p(len(numbers)),
-            min(max(map(len, numbers), default=0), 20),
-            "what" in seen,
-            "why" in seen,
-            "how" in seen,
-            not seen.isdisjoint(_WH[3:]),
-            bool(parts) and parts[0] in _IMPERATIVES,
-            log1p(len(seen & _IMPERATIVES)),
-            text.rstrip().endswith("?"),
-        ),
-        dtype=np.float32,
+    return (
+        log1p(size.words),
+        log1p(size.characters),
+        log1p(size.tokens),
+        size.tokens / max(size.words, 1),
+        (len(text) - n + 1) / n,
+        log1p(sentence),
+        log1p(n / (sentence + 1)),
+        len(seen) / n,
+        digit / bytes_,
+        upper / bytes_,
+        0.0 if plain else count(b"n") / bytes_,
+        bracket / bytes_,
+        operator / bytes_,
+        count(b"q") / bytes_,
+        count(b",") / bytes_,
+        log1p(question),
+        log1p(count(b"\n")),
+        log1p(text.count("```")),
+        log1p(len(_CODE_MARK.findall(text))) if bracket or operator else 0.0,
+        log1p(len(_LATEX.findall(text))) if backslash_or_dollar else 0.0,
+        log1p(len(_LIST_ITEM.findall(text))) if listed else 0.0,
+        log1p(len(_OPTION.findall(text))) if upper else 0.0,
+        log1p(len(numbers)),
+        min(max(map(len, numbers), default=0), 20),
+        "what" in seen,
+        "why" in seen,
+        "how" in seen,
+        not seen.isdisjoint(_WH[3:]),
+        bool(parts) and parts[0] in _IMPERATIVES,
+        log1p(len(seen & _IMPERATIVES)),
+        text.rstrip().endswith("?"),
     )

@@ -14,7 +14,7 @@ from equipoise.types import Singles
 
 _FILE = "vocabulary.txt"
 _MOST = 500
-_LOGS = tuple(log1p(c) for c in range(_MOST + 1))
+_LOGS = np.array([log1p(c) for c in range(_MOST + 1)], dtype=np.float32)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,17 +25,22 @@ class Vocabulary:
     groups: Mapping[str, tuple[int, ...]]
     text: str
 
-    def cues(self, words: Sequence[str]) -> Singles:
-        """``log(1 + distinct words)`` of every group, and the groups of the first word, shape (2g,)."""
+    def cues(self, texts: Sequence[Sequence[str]]) -> Singles:
+        """``log(1 + distinct words)`` of every group, and the groups of the first word, shape (n, 2g)."""
         size, groups = len(self.names), self.groups
-        out = [0] * (2 * size)
-        for word in filter(groups.__contains__, set(words)):
-            for group in groups[word]:
-                out[group] += 1
-        logs = [_LOGS[c] if c <= _MOST else _LOGS[_MOST] for c in out]
-        for group in groups.get(words[0], ()) if words else ():
-            logs[size + group] = 1.0
-        return np.array(logs, dtype=np.float32)
+        found = [
+            row * size + group
+            for row, words in enumerate(texts)
+            for word in filter(groups.__contains__, set(words))
+            for group in groups[word]
+        ]
+        counts = np.bincount(np.array(found, dtype=np.intp), minlength=len(texts) * size)
+        out = np.zeros((len(texts), 2 * size), dtype=np.float32)
+        out[:, :size] = _LOGS.take(counts, mode="clip").reshape(len(texts), size)
+        for row, words in enumerate(texts):
+            for group in groups.get(words[0], ()) if words else ():
+                out[row, size + group] = 1.0
+        return out
 
 
 @cache
