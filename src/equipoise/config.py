@@ -64,12 +64,16 @@ class DeploymentConfig(_Strict):
 
 
 class PriceConfig(_Strict):
-    """A price that overrides the catalog's. Per million tokens."""
+    """A price that overrides the catalog's. Per million tokens; ``long``: from so many tokens of input on."""
 
     usd_per_1m_input: _Usd = 0.0
     usd_per_1m_output: _Usd = 0.0
     usd_per_1m_cached_input: _Usd | None = None
     usd_per_1m_cache_write: _Usd | None = None
+    usd_per_1m_cache_write_1h: _Usd | None = None
+    long_from_tokens: int | None = Field(default=None, gt=0)
+    usd_per_1m_input_long: _Usd | None = None
+    usd_per_1m_output_long: _Usd | None = None
     usd_per_call: _Usd = 0.0
     usd_per_compute_s: _Usd = 0.0
 

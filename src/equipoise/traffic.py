@@ -12,7 +12,8 @@ AttemptKind = Literal["first", "retry", "fallback", "hedge"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
-    """Tokens of one call. ``cached_tokens`` and ``cache_write_tokens`` are part of ``input_tokens``.
+    """Tokens of one call. ``cached_tokens`` and ``cache_write_tokens`` are part of ``input_tokens``, and
+    ``cache_write_1h_tokens``, which the vendor keeps for an hour, of the latter.
 
     ``estimated``: counted by us, since the provider did not say.
     """
@@ -21,6 +22,7 @@ class TokenUsage:
     output_tokens: int = 0
     cached_tokens: int = 0
     cache_write_tokens: int = 0
+    cache_write_1h_tokens: int = 0
     compute_s: float | None = None
     estimated: bool = False
 
@@ -31,6 +33,7 @@ class TokenUsage:
             self.output_tokens,
             cached_tokens=self.cached_tokens,
             cache_write_tokens=self.cache_write_tokens,
+            cache_write_1h_tokens=self.cache_write_1h_tokens,
             compute_s=self.compute_s or 0.0,
         )
 

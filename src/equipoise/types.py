@@ -79,13 +79,19 @@ class Price:
     """What a model's calls cost. Token prices are per million tokens.
 
     ``usd_per_call`` is added to every call. ``usd_per_compute_s`` prices the measured
-    compute time of models that run on one's own machine.
+    compute time of models that run on one's own machine. ``usd_per_1m_cache_write_1h`` is for what
+    stays in the vendor's cache for an hour. Calls of more than ``long_from_tokens`` of input have the
+    ``long`` prices; what else is charged for their input rises in proportion.
     """
 
     usd_per_1m_input: float = 0.0
     usd_per_1m_output: float = 0.0
     usd_per_1m_cached_input: float | None = None
     usd_per_1m_cache_write: float | None = None
+    usd_per_1m_cache_write_1h: float | None = None
+    long_from_tokens: float | None = None
+    usd_per_1m_input_long: float | None = None
+    usd_per_1m_output_long: float | None = None
     usd_per_call: float = 0.0
     usd_per_compute_s: float = 0.0
     source: str = "given"
@@ -97,21 +103,30 @@ class Price:
         *,
         cached_tokens: float = 0.0,
         cache_write_tokens: float = 0.0,
+        cache_write_1h_tokens: float = 0.0,
         compute_s: float = 0.0,
     ) -> float:
         """Cost of one call. Cached and cache-writing tokens are part of ``input_tokens``, billed at their own price.
 
-        Where the vendor names no price of its own for them, they cost what input costs.
+        Where the vendor names no price of its own for them, they cost what input costs; what is written for an hour
+        is part of what is written, and costs the same where it has no price of its own.
         """
         plain = self.usd_per_1m_input
         cached_price = plain if self.usd_per_1m_cached_input is None else self.usd_per_1m_cached_input
         write_price = plain if self.usd_per_1m_cache_write is None else self.usd_per_1m_cache_write
-        tokens = (
+        hour_price = write_price if self.usd_per_1m_cache_write_1h is None else self.usd_per_1m_cache_write_1h
+        sent = (
             (input_tokens - cached_tokens - cache_write_tokens) * plain
             + cached_tokens * cached_price
-            + cache_write_tokens * write_price
-            + output_tokens * self.usd_per_1m_output
+            + (cache_write_tokens - cache_write_1h_tokens) * write_price
+            + cache_write_1h_tokens * hour_price
         )
+        output_price = self.usd_per_1m_output
+        if self.long_from_tokens is not None and input_tokens > self.long_from_tokens:
+            if self.usd_per_1m_input_long is not None and plain:
+                sent *= self.usd_per_1m_input_long / plain
+            output_price = output_price if self.usd_per_1m_output_long is None else self.usd_per_1m_output_long
+        tokens = sent + output_tokens * output_price
         return tokens / 1e6 + self.usd_per_call + compute_s * self.usd_per_compute_s
 
 

@@ -122,10 +122,14 @@ def usd(amount: float, **others: float | TieredPrices) -> ModelPrice:
     return ModelPrice(**{k: v if isinstance(v, TieredPrices) else Decimal(str(v)) for k, v in prices.items()})
 
 
-def test_tiered_prices_are_read_at_their_base_tier() -> None:
+def test_tiered_prices_are_read_at_their_base_tier_and_the_one_above() -> None:
     tiered = TieredPrices(base=Decimal(3), tiers=[Tier(start=200_000, price=Decimal(9))])
     assert at(usd(1, input_mtok=tiered)).get("m").price == Price(
-        usd_per_1m_input=3.0, usd_per_1m_output=2.0, source="test"
+        usd_per_1m_input=3.0,
+        usd_per_1m_output=2.0,
+        long_from_tokens=200_000,
+        usd_per_1m_input_long=9.0,
+        source="test",
     )
 
 
@@ -418,3 +422,9 @@ def test_the_version_does_not_depend_on_the_order_of_overrides(changes: dict[str
     for name, value in shuffled:
         second = second.override(name, latency_s=value)
     assert first.version == second.version
+
+
+def test_what_writing_to_a_cache_costs_comes_from_the_library() -> None:
+    price = at(usd(3, cache_write_mtok=Decimal("3.75"), cache_write_1h_mtok=Decimal(6))).get("m").price
+    assert price is not None
+    assert (price.usd_per_1m_cache_write, price.usd_per_1m_cache_write_1h) == (3.75, 6.0)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from equipoise.catalog import Catalog, default_catalog, refresh
+from equipoise.catalog.pricefile import read_models, write_models
 from equipoise.errors import InputError, TableError
-from equipoise.types import Price
+from equipoise.types import Model, Price
 
 HEADER = "model,usd_per_1m_input,usd_per_1m_output\n"
 DOCS = Path(__file__).parents[2] / "docs" / "catalog.md"
@@ -80,7 +81,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_read(tmp_path: Path) -> Non
         ("model,usd_per_1m_input,usd_per_1m_ouput\n", "line 1: unknown column .* mean 'usd_per_1m_output'"),
         ("model,model,usd_per_call\n", "line 1: column 'model' is there twice"),
         ("model,usd_per_call,context_window\na,1,1.5\n", "line 2: context_window is '1.5'"),
-        ("model,usd_per_call,usd_per_1m_cached_input\na,1,1\n", "line 2: .*cached price"),
+        ("model,usd_per_call,usd_per_1m_cached_input\na,1,1\n", "line 2: .*usd_per_1m_cached_input without token prices"),
         ("", "line 1: give columns"),
         (HEADER, "no prices in it"),
         (b"model,usd_per_call\n\xff\xfe,1\n", "not UTF-8"),
@@ -203,3 +204,19 @@ def test_the_examples_of_the_documentation_run_as_they_stand(tmp_path: Path, mon
     monkeypatch.chdir(tmp_path)
     for block in blocks:
         exec(compile(block, str(DOCS), "exec"), {"__name__": "docs"})
+
+
+def test_prices_of_caches_and_long_prompts_are_read_as_they_were_written(tmp_path: Path) -> None:
+    price = Price(
+        usd_per_1m_input=3.0,
+        usd_per_1m_output=15.0,
+        usd_per_1m_cache_write=3.75,
+        usd_per_1m_cache_write_1h=6.0,
+        long_from_tokens=200_000,
+        usd_per_1m_input_long=6.0,
+        usd_per_1m_output_long=22.5,
+        source="s",
+    )
+    path = tmp_path / "prices.csv"
+    write_models(path, [Model(name="m", price=price)])
+    assert [m.price for m in read_models(path)] == [price]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -21,6 +22,23 @@ def test_cached_and_cache_writing_tokens_have_their_own_prices() -> None:
     usage = TokenUsage(input_tokens=1000, output_tokens=100, cached_tokens=600, cache_write_tokens=300)
     expected = (100 * 3.0 + 600 * 0.3 + 300 * 3.75 + 100 * 15.0) / 1e6
     assert cost_usd(usage, PRICE, elapsed_s=1.0) == pytest.approx(expected)
+
+
+def test_what_is_kept_for_an_hour_is_written_at_its_own_price() -> None:
+    hour = replace(PRICE, usd_per_1m_cache_write_1h=6.0)
+    usage = TokenUsage(input_tokens=1000, output_tokens=100, cache_write_tokens=300, cache_write_1h_tokens=200)
+    expected = (700 * 3.0 + 100 * 3.75 + 200 * 6.0 + 100 * 15.0) / 1e6
+    assert cost_usd(usage, hour, elapsed_s=1.0) == pytest.approx(expected)
+    assert sound(replace(usage, cache_write_1h_tokens=400)).cache_write_1h_tokens == 300
+
+
+@pytest.mark.parametrize(("tokens", "long"), [(200_000, False), (200_001, True)])
+def test_a_long_prompt_has_its_own_prices(tokens: int, long: bool) -> None:
+    price = replace(PRICE, long_from_tokens=200_000, usd_per_1m_input_long=6.0, usd_per_1m_output_long=22.5)
+    usage = TokenUsage(input_tokens=tokens, output_tokens=100, cached_tokens=1000)
+    sent = (tokens - 1000) * 3.0 + 1000 * 0.3
+    expected = (sent * 2 + 100 * 22.5) / 1e6 if long else (sent + 100 * 15.0) / 1e6
+    assert cost_usd(usage, price, elapsed_s=1.0) == pytest.approx(expected, rel=1e-12)
 
 
 def test_compute_time_that_nobody_measured_is_the_time_that_passed() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -510,3 +511,16 @@ def test_a_long_name_of_the_user_fits_openai_and_stays_that_users() -> None:
 
     assert user("u" * 64) == "u" * 64
     assert len(user("u" * 65)) == 64 and user("u" * 65) == user("u" * 65) != user("v" * 65)
+
+
+def test_what_is_kept_for_an_hour_is_counted_whole_and_in_streams() -> None:
+    told = {"input_tokens": 10, "cache_read_input_tokens": 20, "cache_creation_input_tokens": 30, "output_tokens": 1}
+    told["cache_creation"] = {"ephemeral_5m_input_tokens": 5, "ephemeral_1h_input_tokens": 25}  # type: ignore[assignment]
+    expected = TokenUsage(
+        input_tokens=60, output_tokens=1, cached_tokens=20, cache_write_tokens=30, cache_write_1h_tokens=25
+    )
+    assert MESSAGES.usage({"usage": told}) == expected
+    start = {**START, "message": {**START["message"], "usage": told}}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}
+    chunks, complete = decoded("messages", events_of(stream(start, end)))
+    assert complete and FORMATS["chat"].usage(chunks[-1]) == replace(expected, output_tokens=7)

@@ -15,6 +15,7 @@ from equipoise.types import Deployment, Model, Price, Tier
 MOST_USD = 1e9
 
 _PRICE_FIELDS = tuple(f.name for f in dataclasses.fields(Price))
+_MAY_BE_UNKNOWN = tuple(f.name for f in dataclasses.fields(Price) if f.default is None)
 _MODEL_FIELDS = tuple(f.name for f in dataclasses.fields(Model) if f.name != "name")
 _COUNTS = ("context_window", "max_output_tokens", "rate_limit_rpm")
 _LISTS: Mapping[str, tuple[type, str]] = MappingProxyType(
@@ -77,7 +78,7 @@ def _check_price(model: Model) -> None:
         _refuse(model, "price", model.price, "a Price, or a mapping of its fields")
     for name in _PRICE_FIELDS:
         value = getattr(model.price, name)
-        if name == "source" or (value is None and name in ("usd_per_1m_cached_input", "usd_per_1m_cache_write")):
+        if name == "source" or (value is None and name in _MAY_BE_UNKNOWN):
             continue
         if not _within(value, MOST_USD):
             _refuse(model, name, value, "a number of dollars, zero or more")
@@ -86,9 +87,8 @@ def _check_price(model: Model) -> None:
 def _merged_price(model: Model, fields: Mapping[str, Any]) -> Price:
     source = fields.get("source", "given")
     if model.price is not None:
-        # The old discount belonged to the old price: without a new one, cached tokens cost the full price.
-        old = {"usd_per_1m_cached_input": None, "usd_per_1m_cache_write": None}
-        cached = old if "usd_per_1m_input" in fields else {}
+        # Discounts and surcharges belonged to the old price: without new ones, all input costs the same.
+        cached = dict.fromkeys(_MAY_BE_UNKNOWN) if "usd_per_1m_input" in fields else {}
         return replace(model.price, **{**cached, **fields, "source": source})
     token_prices = {"usd_per_1m_input", "usd_per_1m_output"}
     # Half a price would make the other half free without anyone having said so.

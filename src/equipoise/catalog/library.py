@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import genai_prices
 import httpx2
@@ -153,6 +154,8 @@ class _Rates:
     input: float | None
     output: float | None
     cached: float | None
+    written: float | None
+    written_1h: float | None
     requests: float | None
 
 
@@ -166,6 +169,9 @@ def _model(provider: Provider, info: ModelInfo, on: date, source: str) -> Model 
             usd_per_1m_input=rates.input,
             usd_per_1m_output=rates.output,
             usd_per_1m_cached_input=rates.cached,
+            usd_per_1m_cache_write=rates.written,
+            usd_per_1m_cache_write_1h=rates.written_1h,
+            **_long(prices),
             usd_per_call=(rates.requests or 0.0) / 1000,
             source=source,
         )
@@ -205,6 +211,8 @@ def _rates(prices: ModelPrice) -> _Rates:
         input=_base_tier(prices.input_mtok),
         output=_base_tier(prices.output_mtok),
         cached=_base_tier(prices.cache_read_mtok),
+        written=_base_tier(prices.cache_write_mtok),
+        written_1h=_base_tier(prices.cache_write_1h_mtok),
         requests=_base_tier(prices.requests_kcount),
     )
 
@@ -213,6 +221,26 @@ def _base_tier(price: Decimal | TieredPrices | None) -> float | None:
     if price is None:
         return None
     return float(price.base if isinstance(price, TieredPrices) else price)
+
+
+def _long(prices: ModelPrice) -> dict[str, Any]:
+    """The prices of long prompts, where they are others."""
+    tiered = [p for p in (prices.input_mtok, prices.output_mtok) if isinstance(p, TieredPrices) and p.tiers]
+    if not tiered:
+        return {}
+    return {
+        "long_from_tokens": min(tier.start for p in tiered for tier in p.tiers),
+        "usd_per_1m_input_long": _first_tier(prices.input_mtok),
+        "usd_per_1m_output_long": _first_tier(prices.output_mtok),
+    }
+
+
+def _first_tier(price: Decimal | TieredPrices | None) -> float | None:
+    return (
+        float(min(price.tiers, key=lambda tier: tier.start).price)
+        if isinstance(price, TieredPrices) and price.tiers
+        else None
+    )
 
 
 def _said_to_be_free(info: ModelInfo, prices: ModelPrice) -> bool:

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
@@ -16,7 +17,8 @@ from equipoise.types import Model, Price
 
 LARGEST_FILE = 16_000_000
 _TOKEN_PRICES = ("usd_per_1m_input", "usd_per_1m_output")
-_AMOUNTS = (*_TOKEN_PRICES, "usd_per_1m_cached_input", "usd_per_call")
+_BESIDE = tuple(f.name for f in fields(Price) if f.default is None)  # what token prices may leave unsaid
+_AMOUNTS = (*_TOKEN_PRICES, *_BESIDE, "usd_per_call")
 _COLUMNS = ("model", "provider", "context_window", *_AMOUNTS, "source")
 
 
@@ -110,8 +112,9 @@ def _model(path: Path, line: int, row: Mapping[str | None, str | list[str] | Non
             line,
             f"model '{cells['model']}' has no {missing}; give both token prices, or usd_per_call alone",
         )
-    if "usd_per_1m_cached_input" in amounts and not given:
-        _fail(path, line, f"model '{cells['model']}' has a cached price without token prices; give both")
+    beside = next((name for name in _BESIDE if name in amounts), None)
+    if beside is not None and not given:
+        _fail(path, line, f"model '{cells['model']}' has {beside} without token prices; give both")
     window = _number(path, line, "context_window", cells["context_window"]) if "context_window" in cells else None
     if window is not None and (window < 1 or window != int(window)):
         _fail(path, line, f"context_window is {cells['context_window']!r}; give a whole number, one or more")

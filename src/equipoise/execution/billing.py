@@ -39,11 +39,13 @@ def was_accepted(error: ProviderError) -> bool:
 
 def sound(said: TokenUsage) -> TokenUsage:
     """What the provider said. Cached tokens are part of the input, whatever it says."""
-    cached, written = said.cached_tokens, said.cache_write_tokens
-    if cached >= 0 and written >= 0 and cached + written <= said.input_tokens:
+    cached, written, hour = said.cached_tokens, said.cache_write_tokens, said.cache_write_1h_tokens
+    if cached >= 0 and 0 <= hour <= written and cached + written <= said.input_tokens:
         return said
     cached = min(max(cached, 0), said.input_tokens)
-    return replace(said, cached_tokens=cached, cache_write_tokens=min(max(written, 0), said.input_tokens - cached))
+    written = min(max(written, 0), said.input_tokens - cached)
+    hour = min(max(hour, 0), written)
+    return replace(said, cached_tokens=cached, cache_write_tokens=written, cache_write_1h_tokens=hour)
 
 
 def estimated(said: TokenUsage | None, *, input_tokens: int, output_tokens: int) -> TokenUsage:

@@ -101,5 +101,6 @@ class Running:
                 output_tokens=before.output_tokens + last.output_tokens,
                 cached_tokens=before.cached_tokens,
                 cache_write_tokens=before.cache_write_tokens,
+                cache_write_1h_tokens=before.cache_write_1h_tokens,
                 estimated=True,
             )

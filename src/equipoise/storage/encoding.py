@@ -170,6 +170,7 @@ def _attempt_fields(a: Attempt) -> dict[str, Any]:
             "output_tokens": u.output_tokens,
             "cached_tokens": u.cached_tokens,
             "cache_write_tokens": u.cache_write_tokens,
+            "cache_write_1h_tokens": u.cache_write_1h_tokens,
             "compute_s": u.compute_s,
             "estimated": u.estimated,
         },

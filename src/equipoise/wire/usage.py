@@ -26,6 +26,7 @@ def chat_usage(answer: Body) -> TokenUsage | None:
         output_tokens=output,
         cached_tokens=min(cached_tokens(answer), input_tokens),
         cache_write_tokens=count(details.get("cache_write_tokens")),
+        cache_write_1h_tokens=count(details.get("cache_write_1h_tokens")),
         compute_s=compute_s(answer.get("timings")),
     )
 
@@ -39,6 +40,7 @@ def usage_to_chat(usage: TokenUsage, *, reasoning_tokens: int = 0) -> Body:
         "prompt_tokens_details": {
             "cached_tokens": usage.cached_tokens,
             "cache_write_tokens": usage.cache_write_tokens,
+            **({"cache_write_1h_tokens": usage.cache_write_1h_tokens} if usage.cache_write_1h_tokens else {}),
         },
         "completion_tokens_details": {"reasoning_tokens": reasoning_tokens},
     }

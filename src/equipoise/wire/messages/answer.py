@@ -105,7 +105,13 @@ def usage_of(answer: Body) -> TokenUsage | None:
         output_tokens=count(usage.get("output_tokens")),
         cached_tokens=cached,
         cache_write_tokens=written,
+        cache_write_1h_tokens=min(_for_an_hour(usage), written),
     )
+
+
+def _for_an_hour(usage: Body) -> int:
+    kinds = usage.get("cache_creation")
+    return count(kinds.get("ephemeral_1h_input_tokens")) if isinstance(kinds, dict) else 0
 
 
 def _thought(answer: Body) -> int:
