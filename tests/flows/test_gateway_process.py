@@ -29,6 +29,18 @@ def test_check_says_what_would_be_served(tmp_path: Path, capsys: pytest.CaptureF
     assert not list(tmp_path.glob("kept.db*")), "a check writes nothing"
 
 
+def test_the_check_names_keys_that_are_missing_also_where_the_vendors_own_variable_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANTHROPIC_API_KEY", raising=False)
+    document = settings("http://127.0.0.1:9/v1")
+    document["models"][0]["deployments"] = [{"provider": "anthropic"}]
+    document["models"][1]["deployments"] = [{"provider": "gemini", "api_key_file": str(tmp_path / "none")}]
+    assert main(["serve", "--config", str(write(tmp_path, document)), "--check"]) == 0
+    [variable, file] = sorted(capsys.readouterr().err.splitlines(), reverse=True)
+    assert "ANTHROPIC_API_KEY is not set" in variable and f"{tmp_path / 'none'}: No such file" in file
+
+
 def broken(change: Any) -> dict[str, Any]:
     document = settings("http://127.0.0.1:9/v1")
     change(document)
@@ -188,6 +200,20 @@ async def test_a_router_that_cannot_be_made_ready_keeps_what_is_served(
             write(tmp_path, document)
             assert "KeyError" in str(await gateway.one.reloader.reload())
             assert (await gateway.post(CHAT, say("Hello")))[0] == 200 and "secret" not in str(gateway.lines)
+
+
+async def test_a_reload_tells_of_keys_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_SUCH_KEY", raising=False)
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        async with serving(tmp_path, document) as gateway:
+            document["models"][0]["deployments"] = [
+                {**document["models"][0]["deployments"][0], "api_key_env": "NO_SUCH_KEY"}
+            ]
+            write(tmp_path, document)
+            assert await gateway.one.reloader.reload() is None
+            told = [line for line in gateway.lines if line["event"] == "provider cannot be called"]
+            assert [("NO_SUCH_KEY is not set" in line["reason"], line["level"]) for line in told] == [(True, "warning")]
 
 
 async def test_a_changed_file_is_noticed(tmp_path: Path) -> None:

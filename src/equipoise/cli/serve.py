@@ -10,8 +10,8 @@ from typing import Any
 
 from equipoise.cli.numbers import port
 from equipoise.cli.output import emit_json, note, say
-from equipoise.config import DEFAULT_FILE, Config, located, read_config, secret
-from equipoise.errors import ConfigError, EquipoiseError, InputError
+from equipoise.config import DEFAULT_FILE, Config, located, read_config
+from equipoise.errors import EquipoiseError, InputError
 from equipoise.gateway.auth import is_loopback
 from equipoise.gateway.logs import lines_to_stderr
 from equipoise.gateway.pool import ProviderPool
@@ -61,13 +61,15 @@ def _with_address(config: Config, host: str | None, port: int | None) -> Config:
 def _check(config: Config, path: Path, *, as_json: bool) -> None:
     """All that serving does before it listens."""
     serving = make_serving(config, path.parent)
-    live_from(serving, None, pool=ProviderPool(provider_of))
+    pool = ProviderPool(provider_of)
+    live_from(serving, None, pool=pool)
     database = database_path(config.storage.url, path.parent)
     open_traces(config.traces).close()
     if not is_loopback(config.server.host) or (database is not None and database.exists()):
         with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:
             check_address(config.server, keys)
-    _note_missing_secrets(serving)
+    for lack in pool.lacking():
+        note(f"warning: {lack}")
     if as_json:
         emit_json(_document(serving))
         return
@@ -79,16 +81,6 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
         say(f"model {model.name}: {places}")
     server = config.server
     say(f"would listen on {server.host}:{server.port}, keys {server.keys}")
-
-
-def _note_missing_secrets(serving: Serving) -> None:
-    """What is not there now may be there when the gateway starts, so it is no error."""
-    names = {d.api_key_env for model in serving.models.values() for d in model.deployments}
-    for name in sorted(name for name in names if name is not None):
-        try:
-            secret(name)
-        except ConfigError as error:
-            note(f"warning: {error}")
 
 
 def _document(serving: Serving) -> dict[str, Any]:

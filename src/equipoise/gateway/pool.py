@@ -8,6 +8,7 @@ from dataclasses import asdict
 import orjson
 
 from equipoise.contracts import Provider
+from equipoise.providers.client import Client
 from equipoise.types import Deployment
 
 
@@ -32,6 +33,11 @@ class ProviderPool:
         if key not in self._open:
             self._open[key] = self._make(deployment)
         return self._open[key]
+
+    def lacking(self) -> list[str]:
+        """What the providers lack to be called: keys that are not there now, and may be when they are needed."""
+        found = (provider.lacks() for provider in self._open.values() if isinstance(provider, Client))
+        return sorted({said for said in found if said is not None})
 
     async def keep_only(self, deployments: Iterable[Deployment]) -> None:
         """Close the providers of all other deployments."""

@@ -68,6 +68,12 @@ class Reloader:
         gateway.metrics.count("reloads", "done")
         gateway.lines.say("configuration reloaded", routes=[r.name for r in live.serving.routes])
         self._tell_fixed(before.serving.config, live.serving.config)
+        self.tell_lacking()
+
+    def tell_lacking(self) -> None:
+        """Tell of keys of providers that are not there."""
+        for lack in self._pool.lacking():
+            self._gateway.lines.say("provider cannot be called", level="warning", reason=lack)
 
     def _read(self, before: Serving) -> Serving:
         return make_serving(read_config(self._path), self._path.parent, before=before)

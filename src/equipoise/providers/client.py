@@ -67,6 +67,14 @@ class Client(ABC):
         """The vendor's own name of the model."""
         return self.deployment.model_id or model.name
 
+    def lacks(self) -> str | None:
+        """What is wrong with its key, as far as can be told without a call; None where nothing is."""
+        try:
+            self._key.value()
+        except ConfigError as error:
+            return str(error)
+        return None
+
     async def send(self, call: UpstreamCall) -> HttpUpstream:
         """Send a call; returns when a 2xx response has begun.
 
