@@ -15,7 +15,7 @@ from equipoise.config import ConfigError, read_config
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, settings, world, write
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, serving, settings, world, write
 from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
 
 CACHED = {"auto": {"cache": {"exact": True}}}
@@ -79,6 +79,29 @@ async def test_a_sticky_route_stays_with_the_model_of_the_conversation(
         assert {c.model: c.probability for c in record.decision.candidates}[second] == 1.0
         _, _, headers = await gateway.post(CHAT, turns("Something else", "Yes?", "Never mind"))
         assert headers["x-equipoise-model"] == SMALL, "another conversation begins anew"
+
+
+@pytest.mark.parametrize(("affinity", "second"), [("economic", LARGE), ("off", SMALL)])
+async def test_an_economic_route_changes_model_only_for_more_than_the_prompt_cache_is_worth(
+    tmp_path: Path, affinity: str, second: str
+) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url, routes={"auto": {"affinity": affinity}})
+        small, large = document["models"]
+        small["context_window"] = large["context_window"] = 8000
+        large["price"] = {"usd_per_1m_input": 10.0, "usd_per_1m_cached_input": 0.5, "usd_per_1m_output": 4.0}
+        system = {"role": "system", "content": "word " * 2500}
+        async with serving(tmp_path, document) as gateway:
+
+            async def ask(*texts: str, **headers: str) -> str:
+                body = turns(*texts)
+                body["messages"].insert(0, system)
+                _, _, answered = await gateway.post(CHAT, body, **headers)
+                return answered["x-equipoise-model"]
+
+            assert await ask("Hello", x_equipoise_min_quality="0.8") == LARGE
+            assert await ask("Hello", "Hi.", "And now?") == second, "most of the input is cheaper where it is cached"
+            assert await ask("Another conversation") == SMALL
 
 
 async def test_a_session_may_be_named(tmp_path: Path) -> None:
