@@ -293,6 +293,7 @@ async def test_routes_and_models_are_listed_for_both_vendors_clients(tmp_path: P
     async with world(tmp_path) as gateway:
         _, listed = await gateway.get("/v1/models")
         assert [m["id"] for m in listed["data"]] == ["auto", SMALL, LARGE] and listed["object"] == "list"
+        assert [m["owned_by"] for m in listed["data"]] == ["equipoise", "openai_compatible", "openai_compatible"]
         _, listed = await gateway.get("/v1/models", anthropic_version="2023-06-01")
         assert listed["data"][0]["type"] == "model" and listed["has_more"] is False
         status, one = await gateway.get(f"/v1/models/{SMALL}")

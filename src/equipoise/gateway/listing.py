@@ -49,7 +49,7 @@ def is_anthropics(request: web.BaseRequest) -> bool:
 
 
 def _openai(target: Target) -> dict[str, Any]:
-    owner = "equipoise" if isinstance(target, Route) else target.plain.models[0].provider
+    owner = "equipoise" if isinstance(target, Route) else target.plain.models[0].deployments[0].provider
     return {"id": target.name, "object": "model", "created": _CREATED, "owned_by": owner}
 
 
