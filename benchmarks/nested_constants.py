@@ -23,22 +23,26 @@ import numpy as np
 from equipoise.analysis import Analyzer
 from equipoise.api import open_table
 from equipoise.engine import outcomes_of
-from equipoise.numerics import novelty
+from equipoise.numerics.caution import Caution
 from equipoise.routers.knn import KNN
 from equipoise.routers.linear import Linear
 from equipoise.types import Bools, Floats, Ints, Model, Outcomes
 
 
 class Guard(NamedTuple):
-    """How many prompts are taken to be of unknown kind before they are seen, and the charge in units of the risk."""
+    """How many prompts are taken to be of unknown kind before they are seen, and what holds of claims about those.
+
+    ``transfer`` is a share, or None for the share that the training prompts show.
+    """
 
     unknown: float
-    charge: float
+    transfer: float | None
 
-    def apply(self, estimate: Floats, level: Floats, trust: Floats, risk: float) -> Floats:
+    def apply(self, estimate: Floats, level: Floats, trust: Floats, measured: float) -> Floats:
         """``trust`` is the chance of a known kind were half of all prompts of unknown kind."""
         known = trust * (1 - self.unknown) / (trust * (1 - self.unknown) + (1 - trust) * self.unknown + 1e-12)
-        return novelty.Caution.of(level, self.charge * risk).apply(estimate, known)
+        share = measured if self.transfer is None else self.transfer
+        return Caution.of(level, share).apply(estimate, known)
 
 
 class Nearest(NamedTuple):
@@ -49,11 +53,11 @@ class Nearest(NamedTuple):
 
 
 Setting = Guard | Nearest
-GUARDS = {Guard(p, c) for p in (0.1, 0.33, 0.5, 0.75, 0.95) for c in (0.0, 0.5, 1.0, 2.0)} | {Guard(0.0, 0.0)}
+GUARDS = {Guard(p, t) for p in (0.1, 0.33, 0.5, 0.75, 0.95) for t in (None, 0.0, 0.5, 0.8)} | {Guard(0.0, None)}
 NEAREST = {Nearest(s, g) for s in (5.0, 20.0, 80.0) for g in (0.0, 0.5, 1.0, 2.0)}
 # What is shipped, and nothing at all.
 ROUTERS: Mapping[str, tuple[set[Setting], Setting, Setting]] = {
-    "linear": (set(GUARDS), Guard(0.5, 1.0), Guard(0.0, 0.0)),
+    "linear": (set(GUARDS), Guard(0.5, None), Guard(0.0, None)),
     "knn": (set(NEAREST), Nearest(KNN().shrinkage, KNN().guard), Nearest(5.0, 0.0)),
 }
 Gains = dict[Setting, Floats]
@@ -84,8 +88,8 @@ def _linear(inside: Outcomes, outside: Outcomes) -> dict[Setting, Floats]:
     assert router._ready is not None and router._novelty is not None
     deviation, _ = router._ready.folded.apply(outside.features)
     estimate = deviation + router._ready.base
-    trust, risk = router._novelty.trust(outside.features), float(router._novelty.risk)
-    return {g: g.apply(estimate, router._level(), trust, risk) for g in GUARDS}
+    trust, measured = router._novelty.trust(outside.features), float(router._novelty.transfer)
+    return {g: g.apply(estimate, router._level(), trust, measured) for g in GUARDS}
 
 
 def _nearest(inside: Outcomes, outside: Outcomes) -> dict[Setting, Floats]:
@@ -103,7 +107,7 @@ def best_of(parts: Sequence[Gains], known: Gains) -> Setting:
     def worth(setting: Setting) -> float:
         return float(np.mean([gains[setting].mean() for gains in parts]) + known[setting].mean())
 
-    return max(sorted(known), key=worth)
+    return max(sorted(known, key=str), key=worth)
 
 
 def nested(world: World, router: str, say: Callable[[str], None]) -> None:

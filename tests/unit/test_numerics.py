@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
+from equipoise.numerics.caution import Caution, transfer
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.ridge import dense_path, sparse_weights
 from tests.contracts.conftest import make_batch
 
@@ -91,11 +92,12 @@ class TestTheNoveltyGuard:
         after = self.caution.apply(np.array([estimate]), np.array([[0.0]]))
         assert after[0].argmax() == 0
 
-    def test_of_a_prompt_of_unknown_kind_a_lead_must_outweigh_what_leads_differ_by_from_kind_to_kind(self):
-        close = np.array([0.8, 0.79])
-        claim, unsure = np.array([[0.7, 0.75]]), np.array([[0.5]])
-        assert Caution.of(close, 0.0).apply(claim, unsure)[0].argmax() == 1
-        assert Caution.of(close, 0.2).apply(claim, unsure)[0].argmax() == 0
+    def test_on_an_unknown_kind_a_model_is_expected_to_do_what_it_does_overall_but_for_what_carries_over(self):
+        claim, unsure = np.array([[0.7, 0.75, 0.7]]), np.array([[0.5]])
+        level = np.array([0.8, 0.78, 0.5])
+        assert Caution.of(level, 0.0).apply(claim, unsure)[0, 1] == pytest.approx(0.7 + (0.05 - 0.02) / 2)
+        assert Caution.of(level, 1.0).apply(claim, unsure)[0, 1] == pytest.approx(0.75)
+        assert Caution.of(np.array([0.8, 0.6, 0.5]), 0.0).apply(claim, unsure)[0].argmax() == 0
 
     def test_trust_falls_with_distance_and_survives_storage(self):
         known, quality = make_batch(np.arange(400) % 2, seed=1), np.full((400, 2), 0.5)
@@ -116,16 +118,14 @@ class TestTheNoveltyGuard:
         novelty = Novelty.fit(world.take(seen), seen, quality[seen], kinds[seen])
         assert novelty.trust(world.take(there[600:])).mean() > novelty.trust(world.take(unseen)).mean() + 0.3
 
-    def test_the_risk_is_what_leads_differ_by_from_kind_to_kind_and_not_what_chance_adds(self):
-        rng, kinds = np.random.default_rng(0), np.arange(4000) % 8
-        chance = np.stack([np.full(4000, 0.6), np.full(4000, 0.5)], axis=1)
-        noise = (rng.random(chance.shape) < chance).astype(float)
-        swing = chance + np.stack([0 * kinds, np.where(kinds % 2, 0.2, -0.2)], axis=1)
-        batch = kinds_of_prompts(kinds, 5)
-        calm = Novelty.fit(batch, np.arange(4000), noise, kinds)
-        swinging = Novelty.fit(batch, np.arange(4000), (rng.random(chance.shape) < swing).astype(float), kinds)
-        assert float(calm.risk) < 0.04
-        assert float(swinging.risk) == pytest.approx(0.21, abs=0.05)
+    def test_prompts_that_lie_between_two_kinds_are_trusted_less_than_prompts_of_either(self):
+        kinds = np.arange(900) % 9
+        world, quality = kinds_of_prompts(kinds, 4), np.full((900, 2), 0.5)
+        novelty = Novelty.fit(world, np.arange(900), quality, kinds)
+        between = kinds_of_prompts(np.zeros(100, dtype=int), 7)
+        between.embedding[:, 1] += between.embedding[:, 0]
+        between.embedding[:] /= np.linalg.norm(between.embedding, axis=1, keepdims=True)
+        assert novelty.trust(world).mean() > novelty.trust(between).mean() + 0.3
 
     def test_where_all_prompts_are_near_duplicates_nothing_is_known_to_be_strange(self):
         batch = kinds_of_prompts(np.zeros(120, dtype=int), 6)
@@ -134,3 +134,35 @@ class TestTheNoveltyGuard:
 
     def test_with_few_prompts_there_is_no_guard(self):
         assert Novelty.fit(make_batch([0, 1] * 20), np.arange(40), np.full((40, 2), 0.5)) is None
+
+
+class TestWhatCarriesOverToUnknownKinds:
+    kinds = np.arange(3000) % 10
+    x = np.random.default_rng(0).normal(size=(3000, 8)) + 2.0 * np.eye(10, 8)[kinds]
+
+    def measured(self, lead):
+        chance = np.stack([np.full(3000, 0.5), 0.5 + lead], axis=1)
+        return (np.random.default_rng(1).random(chance.shape) < chance).astype(float)
+
+    def transfer(self, quality):
+        return transfer(self.x, np.arange(3000), self.kinds, quality)
+
+    def test_a_difference_that_follows_the_same_rule_everywhere_carries_over(self):
+        assert self.transfer(self.measured(np.clip(0.15 * self.x[:, 0], -0.4, 0.4))) > 0.6
+
+    def test_a_difference_that_every_kind_has_for_itself_does_not(self):
+        swing = np.random.default_rng(3).choice([-0.3, 0.3], 10)[self.kinds]
+        assert self.transfer(self.measured(swing)) == 0.0
+
+    def test_where_nothing_differs_nothing_carries_over(self):
+        assert self.transfer(self.measured(np.zeros(3000))) < 0.5
+
+    def test_missing_cells_and_models_never_measured_are_left_out(self):
+        quality = self.measured(np.clip(0.15 * self.x[:, 0], -0.4, 0.4))
+        quality[np.random.default_rng(2).random(quality.shape) < 0.2] = np.nan
+        assert self.transfer(np.column_stack([quality, np.full(3000, np.nan)])) > 0.5
+
+    def test_one_model_or_one_kind_says_nothing(self):
+        quality = self.measured(np.clip(0.15 * self.x[:, 0], -0.4, 0.4))
+        assert self.transfer(quality[:, :1]) == 0.0
+        assert transfer(self.x, np.arange(3000), np.zeros(3000, dtype=int), quality) == 0.0

@@ -11,10 +11,11 @@ import numpy as np
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.caution import Caution
 from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import Examples, Expert, FoldedRidge, Regions
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.novelty import Caution, Novelty, novelty_arrays
+from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
