@@ -321,3 +321,44 @@ def test_candidates_stay_apart() -> None:
     chat = GEMINI.answer_to_chat(both)
     assert [c["message"]["content"] for c in chat["choices"]] == ["a", "b"]
     assert len(GEMINI.answer_from_chat(chat, "g")["candidates"]) == 2
+
+
+# ---------------------------------------------------------------- what is asked of chat alone
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("functions", [{"name": "f"}]), ("modalities", ["text", "audio"]), ("web_search_options", {})],
+)
+@pytest.mark.parametrize("target", ["gemini", "messages", "responses"])
+def test_what_only_chat_has_is_refused_and_not_left_out(target: Any, field: str, value: Any) -> None:
+    with pytest.raises(Untranslatable) as caught:
+        FORMATS[target].from_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}], field: value})
+    assert caught.value.param == field
+
+
+SURE = {
+    "chosenCandidates": [{"token": "Hi", "tokenId": 7, "logProbability": -0.5}, {"token": "é", "logProbability": -1}],
+    "topCandidates": [{"candidates": [{"token": "Hi", "logProbability": -0.5}, {"token": "Yo", "logProbability": -2}]}],
+}
+
+
+def test_log_probabilities_come_back_whole_and_in_streams() -> None:
+    candidate = {
+        "content": {"role": "model", "parts": [{"text": "Hié"}]},
+        "finishReason": "STOP",
+        "logprobsResult": SURE,
+    }
+    answer = {"candidates": [candidate], "responseId": "r"}
+    told = GEMINI.answer_to_chat(answer)["choices"][0]["logprobs"]["content"]
+    assert [(t["token"], t["logprob"], t["bytes"]) for t in told] == [("Hi", -0.5, [72, 105]), ("é", -1, [195, 169])]
+    assert [[o["token"] for o in t["top_logprobs"]] for t in told] == [["Hi", "Yo"], []]
+    [chunk] = decoded("gemini", events_of(b"data: " + orjson.dumps(answer) + b"\n\n"))[0]
+    assert chunk["choices"][0]["logprobs"]["content"] == told
+    with pytest.raises(BadAnswer):
+        GEMINI.answer_to_chat({"candidates": [{**candidate, "logprobsResult": {"chosenCandidates": [3]}}]})
+
+
+def test_without_log_probabilities_a_choice_has_none() -> None:
+    candidate = {"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}
+    assert "logprobs" not in GEMINI.answer_to_chat({"candidates": [candidate]})["choices"][0]

@@ -41,6 +41,19 @@ def vendors_own(tool: Body) -> Untranslatable:
     return Untranslatable(message, param="tools")
 
 
+def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
+    """Refuse what other formats have no place for, and ``fields`` besides, rather than leave it out.
+
+    Raises:
+        Untranslatable: it is asked for.
+    """
+    for field in ("functions", "modalities", "web_search_options", *fields):
+        value = chat.get(field)
+        if value not in (None, False, [], ["text"]) and not (field == "n" and value == 1):
+            hint = "give 'tools', its new form" if field == "functions" else "ask for another model"
+            raise Untranslatable(f"'{field}' has no place in the format of this model; {hint}", param=field)
+
+
 def is_foreign(chat: Body, name: WireFormat) -> bool:
     """Whether a chat request did not come from a request of that format."""
     every = chat.get(NATIVE)

@@ -14,6 +14,7 @@ from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.request import call_to_chat
 from equipoise.wire.pivot import arguments_object, chunk_head, native, rest
+from equipoise.wire.reading import maybe_list, objects
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
 
@@ -90,6 +91,29 @@ def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
     return message
 
 
+def logprobs_of(candidate: Body) -> Body:
+    """The log-probabilities of a candidate as the field of a choice; nothing where it has none."""
+    found = candidate.get("logprobsResult")
+    if not isinstance(found, dict) or not found.get("chosenCandidates"):
+        return {}
+    chosen = [c for _, c in objects(maybe_list(found, "chosenCandidates"), "chosenCandidates")]
+    others = [maybe_list(t, "candidates") for _, t in objects(maybe_list(found, "topCandidates"), "topCandidates")]
+    content = []
+    for i, token in enumerate(chosen):
+        beside = objects(others[i], "candidates") if i < len(others) else ()
+        content.append({**_logprob(token), "top_logprobs": [_logprob(c) for _, c in beside]})
+    return {"logprobs": {"content": content, "refusal": None}}
+
+
+def _logprob(said: Body) -> Body:
+    token, logprob = str(said.get("token") or ""), said.get("logProbability")
+    return {
+        "token": token,
+        "logprob": logprob if isinstance(logprob, int | float) else 0.0,
+        "bytes": list(token.encode()),
+    }
+
+
 def usage_of(answer: Body) -> TokenUsage | None:
     """The tokens of an answer; thoughts are paid for as output."""
     usage = answer.get("usageMetadata")
@@ -116,7 +140,8 @@ def to_chat(answer: Body, now: int) -> Body:
         for call in message.get("tool_calls", ()):
             del call["index"]
         finish = finish_of(candidate, "tool_calls" in message)
-        choices.append({"index": count(candidate.get("index", i)), "message": message, "finish_reason": finish})
+        choice = {"index": count(candidate.get("index", i)), "message": message, "finish_reason": finish}
+        choices.append({**choice, **logprobs_of(candidate)})
     chat: Body = {
         "id": str(answer.get("responseId") or "gemini"),
         "object": "chat.completion",
@@ -212,7 +237,8 @@ class Decoder:
             delta = {"role": "assistant", **delta}
         finish = finish_of(candidate, bool(self._calls[index]))
         self.complete = self.complete or finish is not None
-        return {"index": index, "delta": checked_message(delta), "finish_reason": finish}
+        choice = {"index": index, "delta": checked_message(delta), "finish_reason": finish}
+        return {**choice, **logprobs_of(candidate)}
 
 
 class Encoder:

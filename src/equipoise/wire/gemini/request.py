@@ -22,6 +22,7 @@ from equipoise.wire.pivot import (
     arguments_text,
     merged,
     native,
+    refuse_what_only_chat_has,
     rest,
     tool_call,
     vendors_own,
@@ -189,6 +190,7 @@ def _declared_to_chat(declared: Body, where: str) -> Body:
 
 def from_chat(chat: Body) -> Body:
     """The Gemini request that asks for the same."""
+    refuse_what_only_chat_has(chat)
     own = native(chat, _NAME)
     body: Body = {k: chat[k] for k in ("model", "stream") if chat.get(k) is not None}
     messages = paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")])

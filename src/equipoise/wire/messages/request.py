@@ -20,6 +20,7 @@ from equipoise.wire.pivot import (
     json_wish,
     merged,
     native,
+    refuse_what_only_chat_has,
     rest,
     tool_call,
     vendors_own,
@@ -200,7 +201,7 @@ def _choice_to_chat(choice: Body) -> Body:
 
 def from_chat(chat: Body) -> Body:
     """The Anthropic request that asks for the same; ``max_tokens`` is left to the provider if there is none."""
-    _refuse_what_has_no_place(chat)
+    refuse_what_only_chat_has(chat, "n", "logprobs")
     own = native(chat, _NAME)
     body: Body = {k: chat[k] for k in _SAME if chat.get(k) is not None}
     if chat.get("max_completion_tokens") is not None:
@@ -230,14 +231,6 @@ def from_chat(chat: Body) -> Body:
     if system:
         body["system"] = _plain(system)
     return body | own
-
-
-def _refuse_what_has_no_place(chat: Body) -> None:
-    for field, allowed in (("n", (None, 1)), ("logprobs", (None, False)), ("modalities", (None, ["text"]))):
-        if chat.get(field) not in allowed:
-            raise Untranslatable(f"'{field}' has no place in Anthropic's format; ask for another model", param=field)
-    if chat.get("functions"):
-        raise Untranslatable("'functions' is the old form of 'tools'; give 'tools'", param="functions")
 
 
 def _turn(message: Body) -> tuple[str, list[Body]]:

@@ -9,7 +9,7 @@ from equipoise.wire.chat import parts_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import SYSTEM_ROLES, IdRule, settled
-from equipoise.wire.pivot import native, rest, tool_call, vendors_own, with_native
+from equipoise.wire.pivot import native, refuse_what_only_chat_has, rest, tool_call, vendors_own, with_native
 from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
 
 IDS = IdRule(r"[\x21-\x7e]{1,64}")
@@ -181,8 +181,7 @@ def _tool_to_chat(tool: Body, path: str) -> Body:
 
 def from_chat(chat: Body) -> Body:
     """The Responses request that asks for the same."""
-    if chat.get("n") not in (None, 1):
-        raise Untranslatable("'n' has no place in the Responses format; ask for one answer at a time", param="n")
+    refuse_what_only_chat_has(chat, "n", "logprobs")
     body: Body = {k: chat[k] for k in _SAME if chat.get(k) is not None}
     messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
     body["input"] = [item for m in settled(messages, IDS) for item in _items(m)]
