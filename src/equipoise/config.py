@@ -406,7 +406,10 @@ models:
   #   price: {usd_per_1m_input: 0.05, usd_per_1m_output: 0.10}
   #   context_window: 32768
   #   tier: local
+  #   capabilities: [tools, json, vision]     # what a request may ask of it: without, none with tools goes there
   #   quality: {general: 0.6, code: 0.5, reasoning: 0.5, creative: 0.6}
+  #   deployments:
+  #     - {provider: openai_compatible, base_url: "http://127.0.0.1:8000/v1"}
 
 # Routes: the names that applications ask for.
 routes:
