@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
+from equipoise.numerics.stacking import combined, directions, filled, honest_scale, spreads, weigh
 from equipoise.registry import make_router
 from tests.contracts.conftest import MODELS, make_batch, make_world
 
@@ -59,14 +59,16 @@ def test_a_direction_that_nobody_predicts_gets_nothing():
     assert np.all(weights == 0.0)
 
 
-def test_what_harms_routing_is_scaled_away():
-    rng = np.random.default_rng(0)
-    quality = (rng.random((400, 2)) < [0.8, 0.5]).astype(float)
-    cost = np.tile([0.002, 0.001], (400, 1))
-    misleading = 3 * (quality.mean(axis=0) - quality)
-    outcome = Outcome(quality, quality.mean(axis=0), cost)
-    assert own_scale(outcome, np.zeros((400, 1)), misleading) == 0.0
-    assert own_scale(Outcome(quality, quality.mean(axis=0), None), np.zeros((400, 1)), misleading) == 1.0
+def test_what_weights_promise_by_luck_is_scaled_away_and_what_they_keep_is_not():
+    folds = np.arange(120) % 4
+    lucky = [
+        honest_scale(list(rng.normal(size=(6, 120, 3))), rng.normal(size=(120, 3)), folds)
+        for rng in map(np.random.default_rng, range(20))
+    ]
+    held_out, y = experts([0.5, 0.8], n=120)
+    assert np.mean(lucky) < 0.35
+    assert honest_scale(held_out, y, folds) > 0.9
+    assert honest_scale([np.zeros((120, 1))], y, folds) == 0.0
 
 
 def test_spreads_hold_what_regions_are_off_by():

@@ -17,7 +17,7 @@ from equipoise.numerics.experts import Examples, Expert, FoldedRidge, Regions
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
-from equipoise.numerics.stacking import Outcome, combined, directions, filled, own_scale, spreads, weigh
+from equipoise.numerics.stacking import combined, directions, filled, honest_scale, spreads, weigh
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 _FOLDS = 4
@@ -68,15 +68,16 @@ class Blended(Router):
         y, basis = _targets(point, quality, mean, folds)
         experts = self.experts()
         examples = Examples(point, outcomes.features, folds, outcomes.datasets)
-        held_out = [expert.learn(examples, y @ basis) for expert in experts]
-        weights = weigh(held_out, y @ basis)
-        total = combined(held_out, weights)
-        common, own = total[:, :1] @ basis[:, :1].T, total[:, 1:] @ basis[:, 1:].T
-        weights[:, 1:] *= (scale := own_scale(Outcome(quality, mean, outcomes.cost_usd), common, own))
+        along = y @ basis
+        held_out = [expert.learn(examples, along) for expert in experts]
+        weights = weigh(held_out, along)
+        # What all models share cannot change a choice.
+        weights[:, 1:] *= honest_scale([part[:, 1:] for part in held_out], along[:, 1:], folds)
+        expected = mean + combined(held_out, weights) @ basis.T
         self._models = {m: j for j, m in enumerate(outcomes.models)}
         self._mean, self._online = mean, np.zeros((2, len(mean)))
         self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
-        residual = np.where(observed, quality - mean - common - scale * own, 0.0)
+        residual = np.where(observed, quality - expected, 0.0)
         self._spread = spreads(residual, observed, _cells(point))
         self._novelty = Novelty.fit(outcomes.features, outcomes.groups, quality, outcomes.datasets)
         self._get_ready()

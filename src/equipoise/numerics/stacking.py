@@ -8,20 +8,15 @@ Every direction has weights of its own, and one that nobody predicts gets none: 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import nnls
 
-from equipoise.numerics.frontier import routed_area
 from equipoise.types import Bools, Floats, Ints
 
 _MOST_DIRECTIONS = 9
 # How strongly weights are pulled to equal ones, in units of an expert's own variance.
 _EQUALITY = 0.5
-_SCALES = (0.0, 0.5, 0.75, 1.0, 1.25)
-# Gain of frontier area by which another scale must win; less is chance, and costs calibration.
-_CLEARLY = 2e-3
 _SHRINK_ROWS = 3.0
 
 
@@ -74,25 +69,15 @@ def combined(parts: Sequence[Floats], weights: Floats) -> Floats:
     return total
 
 
-class Outcome(NamedTuple):
-    """What is needed to see where routing by an estimate would lead. Costs are None where unknown."""
-
-    quality: Floats
-    level: Floats
-    cost_usd: Floats | None
-
-
-def own_scale(outcome: Outcome, common: Floats, own: Floats) -> float:
-    """Scale of what is a model's own, by the frontier area that routing reaches; 0 leaves the single models."""
-    quality, level, cost = outcome
-    if cost is None or quality.shape[1] < 2 or np.isnan(quality).any() or np.isnan(cost).any():
-        return 1.0
-    expected = np.broadcast_to(cost.mean(axis=0), quality.shape)
-    areas = [routed_area(level + common + scale * own, expected, quality, cost) for scale in _SCALES]
-    usable = np.nan_to_num(areas, nan=-np.inf)
-    # What least squares found stands unless another scale is clearly better.
-    best = int(np.argmax(usable))
-    return _SCALES[best] if usable[best] > usable[_SCALES.index(1.0)] + _CLEARLY else 1.0
+def honest_scale(held_out: Sequence[Floats], y: Floats, folds: Ints) -> float:
+    """How much of what weights promise is kept on rows that did not weigh, in [0, 1]; 0 leaves the single models."""
+    met = power = 0.0
+    for fold in np.unique(folds):
+        out = folds == fold
+        weights = weigh([part[~out] for part in held_out], y[~out])
+        kept = combined([part[out] for part in held_out], weights)
+        met, power = met + float((kept * y[out]).sum()), power + float(np.square(kept).sum())
+    return float(np.clip(met / power, 0.0, 1.0)) if power > 1e-12 else 0.0
 
 
 def spreads(residual: Floats, observed: Bools, cells: Ints) -> Floats:

@@ -1,0 +1,182 @@
+"""Would `stacked` be better with weights per region, with its nearest neighbours heard too, or with equal weights?
+
+    OMP_NUM_THREADS=1 python benchmarks/routers/stacking.py TABLE [--cost none] [--seeds 4]
+
+Experts are fitted once for every split. Then their sum is formed in several ways, each from predictions out of fold
+alone, without the novelty guard, and judged on held-out prompts: frontier area, or without costs the mean quality
+reached, above the best that single models give; with standard errors over splits.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from equipoise.analysis import Analyzer
+from equipoise.api import open_table
+from equipoise.contracts import Router
+from equipoise.engine import outcomes_of
+from equipoise.estimates import CostModel
+from equipoise.evaluation.splits import merge_groups, random_split
+from equipoise.numerics.blended import _FOLDS, _levels, _targets
+from equipoise.numerics.clusters import k_means
+from equipoise.numerics.coordinates import Coordinates, Point
+from equipoise.numerics.experts import Arrays, Examples, Expert, best_of, picked
+from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.frontier import routed_area
+from equipoise.numerics.hull import aiq
+from equipoise.numerics.stacking import combined, honest_scale, weigh
+from equipoise.routers.stacked import Stacked
+from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.types import FeatureBatch, Floats, Ints, Model, Outcomes, Singles
+
+# Weights of a region count as if this many rows had said what all rows say.
+PULL_ROWS = 500.0
+
+
+@dataclass(slots=True)
+class Neighbours(Expert):
+    """Mean of the nearest prompts, shrunk; how many is chosen out of fold."""
+
+    name: ClassVar[str] = "neighbours"
+    counts: ClassVar[Sequence[int]] = (10, 20, 40, 80, 160, 320)
+    shrink: ClassVar[float] = 20.0
+
+    _x: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _y: Floats = field(default_factory=lambda: np.zeros((0, 0)))
+    _which: Ints = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def learn(self, examples: Examples, y: Floats) -> Floats:
+        x, folds = examples.point.joined(1.0, 2.0, 0.5), examples.folds
+        found = np.zeros((len(self.counts), *y.shape))
+        for fold in np.unique(folds):
+            out = folds == fold
+            found[:, out] = self._means(x[~out], y[~out], x[out])
+        self._x, self._y, self._which = x, y, best_of(found, y)
+        return picked(found, self._which)
+
+    def _means(self, x: Singles, y: Floats, asked: Singles) -> Floats:
+        apart = np.square(x).sum(axis=1) - 2.0 * asked @ x.T
+        nearest = np.argsort(apart, axis=1)[:, : max(self.counts)]
+        sums = np.cumsum(y[nearest], axis=1)
+        return np.stack([sums[:, min(k, len(x)) - 1] / (k + self.shrink) for k in self.counts])
+
+    def predict(self, point: Point, batch: FeatureBatch) -> Floats:
+        return picked(self._means(self._x, self._y, point.joined(1.0, 2.0, 0.5)), self._which)
+
+    def arrays(self) -> Arrays:
+        raise NotImplementedError("only compared here")
+
+    def restore(self, arrays: Arrays) -> None:
+        raise NotImplementedError("only compared here")
+
+
+class Heard(NamedTuple):
+    """What experts said of training prompts, out of fold, and of held-out ones; the last expert are the neighbours."""
+
+    held_out: list[Floats]
+    asked: list[Floats]
+    along: Floats
+    folds: Ints
+    places: tuple[Singles, Singles]
+
+
+def hear(fit: Outcomes, test: Outcomes) -> tuple[Heard, Floats, Floats]:
+    """With the models' levels and the directions."""
+    folds = grouped_folds(fit.groups, _FOLDS)
+    coordinates = Coordinates.fit(fit.features, "stacked")
+    point, asked = coordinates.points(fit.features), coordinates.points(test.features)
+    level = _levels(fit.quality)
+    y, basis = _targets(point, fit.quality, level, folds)
+    experts = [*Stacked().experts(), Neighbours()]
+    examples = Examples(point, fit.features, folds, fit.datasets)
+    held_out = [expert.learn(examples, y @ basis) for expert in experts]
+    said = [expert.predict(asked, test.features) for expert in experts]
+    places = (point.joined(1.0, 2.0, 0.0), asked.joined(1.0, 2.0, 0.0))
+    return Heard(held_out, said, y @ basis, folds, places), level, basis
+
+
+def as_shipped(heard: Heard, experts: slice = slice(-1)) -> Floats:
+    held_out, along = heard.held_out[experts], heard.along
+    total = combined(heard.asked[experts], weigh(held_out, along))
+    total[:, 1:] *= honest_scale([part[:, 1:] for part in held_out], along[:, 1:], heard.folds)
+    return total
+
+
+def equally(heard: Heard) -> Floats:
+    mean: Floats = np.mean(heard.asked[:-1], axis=0)
+    return mean
+
+
+def by_region(heard: Heard, regions: int) -> Floats:
+    """Weights of every region, pulled to those of all rows."""
+    rng, (x, asked) = np.random.default_rng(0), heard.places
+    centres = k_means(x[rng.permutation(len(x))[:4000]].astype(float), regions, rng, steps=12)[0]
+    of, at = (np.argmin(np.square(centres).sum(axis=1) - 2 * z @ centres.T, axis=1) for z in (x, asked))
+    held_out, every = heard.held_out[:-1], weigh(heard.held_out[:-1], heard.along)
+    total = as_shipped(heard)
+    for region in range(regions):
+        rows = np.flatnonzero(of == region)
+        if len(rows) < 50 or not (at == region).any():
+            continue
+        own = weigh([part[rows] for part in held_out], heard.along[rows])
+        share = len(rows) / (len(rows) + PULL_ROWS)
+        total[at == region] = combined(
+            [part[at == region] for part in heard.asked[:-1]], share * own + (1 - share) * every
+        )
+    return total
+
+
+WAYS: dict[str, Callable[[Heard], Floats]] = {
+    "as shipped": as_shipped,
+    "with neighbours": lambda heard: as_shipped(heard, slice(None)),
+    "equal weights": equally,
+    "weights of 4 regions": lambda heard: by_region(heard, 4),
+    "weights of 12 regions": lambda heard: by_region(heard, 12),
+}
+
+
+def worth(estimate: Floats, fit: Outcomes, test: Outcomes) -> float:
+    """Above what single models give."""
+    quality, cost = test.quality, test.cost_usd
+    if cost is None:
+        best = int(fit.quality.mean(axis=0).argmax())
+        return float(
+            np.take_along_axis(quality, estimate.argmax(axis=1)[:, None], axis=1).mean() - quality[:, best].mean()
+        )
+    expected = CostModel().fit(fit).predict_batch(test.features, [Model(name=m) for m in fit.models]).cost_usd
+    singles = cost.mean(axis=0)
+    zero = float(aiq(singles, quality.mean(axis=0), singles.min(), singles.max()))
+    return routed_area(estimate, expected, quality, cost, points=100) - zero
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("table")
+    parser.add_argument("--cost", choices=("table", "none"), default="table")
+    parser.add_argument("--seeds", type=int, default=4)
+    options = parser.parse_args()
+    table = open_table(options.table, cost=options.cost == "table")
+    table = table.only([name for name, share in table.coverage().items() if share > 0.99])
+    table = table.take(np.flatnonzero(table.measured.all(axis=1)))
+    needs: type[Router] = Stacked
+    outcomes = outcomes_of(table, Analyzer(), needs.needs)
+    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    found: dict[str, list[float]] = {way: [] for way in WAYS}
+    for seed in range(options.seeds):
+        split = random_split(groups, seed)
+        fit, test = outcomes.take(split.fit), outcomes.take(split.test)
+        heard, level, basis = hear(fit, test)
+        for way, total in WAYS.items():
+            found[way].append(worth(level + total(heard) @ basis.T, fit, test))
+    print(f"{options.table}: above single models, {options.seeds} splits")
+    for way, values in found.items():
+        print(f"  {way:<22} {np.mean(values):+.4f} ({np.std(values, ddof=1) / len(values) ** 0.5:.4f})")
+
+
+if __name__ == "__main__":
+    main()
