@@ -41,6 +41,23 @@ def test_the_check_names_keys_that_are_missing_also_where_the_vendors_own_variab
     assert "ANTHROPIC_API_KEY is not set" in variable and f"{tmp_path / 'none'}: No such file" in file
 
 
+def test_the_check_names_models_that_the_router_knows_nothing_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    del document["models"][0]["quality"]
+    path = write(tmp_path, document)
+    assert main(["serve", "--config", str(path), "--check"]) == 0
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"warning: route 'auto': {SMALL}: its router knows nothing of them")
+    del document["models"][1]["quality"]
+    path = write(tmp_path, document)
+    assert main(["serve", "--config", str(path), "--check"]) == 2
+    [line] = capsys.readouterr().err.splitlines()
+    number = 1 + path.read_text().splitlines().index("  auto:")
+    assert f"{path}:{number}: route 'auto' serves no request" in line and "give the models 'quality'" in line
+
+
 def broken(change: Any) -> dict[str, Any]:
     document = settings("http://127.0.0.1:9/v1")
     change(document)

@@ -24,7 +24,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
-from equipoise.catalog.known import known_facts
+from equipoise.catalog.known import family_capabilities, known_facts
 from equipoise.catalog.library import catalog_from
 from equipoise.errors import ConfigError, UnknownName
 from equipoise.types import Model, Price
@@ -428,3 +428,29 @@ def test_what_writing_to_a_cache_costs_comes_from_the_library() -> None:
     price = at(usd(3, cache_write_mtok=Decimal("3.75"), cache_write_1h_mtok=Decimal(6))).get("m").price
     assert price is not None
     assert (price.usd_per_1m_cache_write, price.usd_per_1m_cache_write_1h) == (3.75, 6.0)
+
+
+@pytest.mark.parametrize(
+    ("name", "able"),
+    [
+        ("gpt-5.4", {"tools", "vision", "json"}),
+        ("gpt-6-sol", {"tools", "vision", "json"}),
+        ("gpt-5.4-image-2", set()),
+        ("claude-opus-5-5", {"tools", "vision", "json"}),
+        ("claude-sonnet-4-6", {"tools", "vision", "json"}),
+        ("claude-2", set()),
+        ("gemini-3.5-flash", {"tools", "vision", "json"}),
+        ("gemini-3.8-flash-tts", set()),
+        ("grok-4.5", {"tools", "json"}),
+        ("kimi-k2.6", {"tools", "json"}),
+        ("deepseek-v4-pro", {"tools", "json"}),
+        ("a-model-of-my-own", set()),
+    ],
+)
+def test_a_newer_model_of_a_known_family_can_do_what_the_family_can(name: str, able: set[str]) -> None:
+    assert family_capabilities(name) == able
+
+
+def test_what_is_known_of_a_model_goes_before_its_family(catalog: Catalog) -> None:
+    assert catalog.get("claude-opus-4-5").capabilities == {"tools", "vision", "json"}
+    assert catalog.get("claude-opus-4-1").capabilities == {"tools", "vision"}

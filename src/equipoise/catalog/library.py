@@ -24,7 +24,7 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
-from equipoise.catalog.known import known_facts
+from equipoise.catalog.known import family_capabilities, known_facts
 from equipoise.catalog.models import Catalog, Resolved
 from equipoise.catalog.pricefile import write_models
 from equipoise.errors import InputError
@@ -73,7 +73,8 @@ def catalog_from(providers: list[Provider], on: date, *, source: str) -> Catalog
         if model is not None:
             name = names.of(provider, info)
             curated = facts.get(name, {})
-            capabilities = model.capabilities | curated.get("capabilities", frozenset())
+            able: frozenset[str] = curated.get("capabilities", family_capabilities(name))
+            capabilities = model.capabilities | able
             models.append(replace(model, name=name, **{**curated, "capabilities": capabilities}))
     return Catalog.of(models, version=f"{source} ({_newest_change(providers, on)})", resolve=names.resolve)
 

@@ -68,8 +68,8 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
     if not is_loopback(config.server.host) or (database is not None and database.exists()):
         with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:
             check_address(config.server, keys)
-    for lack in pool.lacking():
-        note(f"warning: {lack}")
+    for doubt in (*serving.doubts, *pool.lacking()):
+        note(f"warning: {doubt}")
     if as_json:
         emit_json(_document(serving))
         return

@@ -68,10 +68,12 @@ class Reloader:
         gateway.metrics.count("reloads", "done")
         gateway.lines.say("configuration reloaded", routes=[r.name for r in live.serving.routes])
         self._tell_fixed(before.serving.config, live.serving.config)
-        self.tell_lacking()
+        self.tell_doubts()
 
-    def tell_lacking(self) -> None:
-        """Tell of keys of providers that are not there."""
+    def tell_doubts(self) -> None:
+        """Tell of models that no router knows, and of keys of providers that are not there."""
+        for doubt in self._gateway.live.serving.doubts:
+            self._gateway.lines.say("models are never chosen", level="warning", reason=doubt)
         for lack in self._pool.lacking():
             self._gateway.lines.say("provider cannot be called", level="warning", reason=lack)
 

@@ -227,7 +227,7 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
         loop.add_signal_handler(signal.SIGHUP, reload)
         _settle()
         await one.listen()
-        one.reloader.tell_lacking()
+        one.reloader.tell_doubts()
         lines.say("listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
         watching = loop.create_task(one.reloader.watch(config.server.reload_s))
         await stop.wait()

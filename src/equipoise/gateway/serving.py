@@ -30,7 +30,8 @@ _WARM_UP = "What is the capital of France, and how many people live there?"
 class Route:
     """A name that applications ask for, with all that deciding needs.
 
-    ``plain`` decides when the engine fails. ``stamp`` is what the engine was made from.
+    ``plain`` decides when the engine fails. ``stamp`` is what the engine was made from. ``unknown`` are the models of
+    which the router knows nothing.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Route:
     plain: Plain
     settings: RouteConfig
     stamp: str
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +73,12 @@ class Serving:
         if found is None:
             raise UnknownName("model", name, self.targets)
         return found
+
+    @property
+    def doubts(self) -> list[str]:
+        """What may be other than it was meant, though all can be served."""
+        said = "its router knows nothing of them, so it never takes them; give them 'quality', or train it on them"
+        return [f"route '{r.name}': {', '.join(r.unknown)}: {said}" for r in self.routes if r.unknown]
 
     @property
     def routes(self) -> list[Route]:
@@ -120,8 +128,10 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         engine, limits = engine_from(config, name, folder=folder)
         if isinstance(known, Route) and spec_of(known.engine.policy) == spec_of(engine.policy):
             engine.policy.follow(known.engine.policy)
-        with suppress(NoModel):  # the route's limits may well refuse so small a prompt
-            engine.decide(_WARM_UP)
+        unknown = tuple(c.model for c in engine.decide(_WARM_UP).candidates if c.quality is None)
+    except NoModel as error:
+        hint = "give the models 'quality', or the route a router that was trained on them"
+        raise ConfigError(f"route '{name}' serves no request: {error}; {hint}", place=("routes", name)) from None
     except InputError as error:
         part = _PARTS.get(error.kind) if isinstance(error, UnknownName) else None
         place = ("routes", name) if part is None else ("routes", name, part)
@@ -129,7 +139,7 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
-    return Route(name, engine, limits, plain, settings, stamp)
+    return Route(name, engine, limits, plain, settings, stamp, unknown)
 
 
 def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
