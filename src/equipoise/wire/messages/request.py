@@ -11,6 +11,7 @@ from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, IdRule, settled
 from equipoise.wire.media import data_url, split_data_url
+from equipoise.wire.messages.schema import closed
 from equipoise.wire.pivot import (
     EMPTY_SCHEMA,
     UNSIGNED,
@@ -225,7 +226,7 @@ def from_chat(chat: Body) -> Body:
         body["metadata"] = {"user_id": chat["user"]}
     schema, instruction = json_wish(chat)
     if schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+        body["output_config"] = {"format": {"type": "json_schema", "schema": closed(schema)}}
     if instruction:
         system.append({"type": "text", "text": instruction})
     if system:
