@@ -74,3 +74,16 @@ def test_a_schema_without_end_is_cut() -> None:
     while "items" in made:
         made, levels = made["items"], levels + 1
     assert levels < 100
+
+
+@pytest.mark.parametrize("strict", [True, False, None])
+def test_only_strict_tools_have_their_schemas_closed(strict: bool | None) -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1}}}
+    function = {"name": "f", "parameters": schema, "strict": strict}
+    chat = {
+        "model": "m",
+        "messages": [{"role": "user", "content": "hi"}],
+        "tools": [{"type": "function", "function": function}],
+    }
+    [tool] = FORMATS["messages"].from_chat(chat)["tools"]
+    assert tool["input_schema"] == (closed(schema) if strict else schema)

@@ -324,7 +324,8 @@ def _tool_from_chat(tool: Body) -> Body:
     made: Body = {"name": text_of(function, "name", "tools.function.")}
     if function.get("description"):
         made["description"] = function["description"]
-    made["input_schema"] = maybe_object(function, "parameters", "tools.function.") or EMPTY_SCHEMA
+    schema = maybe_object(function, "parameters", "tools.function.") or EMPTY_SCHEMA
+    made["input_schema"] = closed(schema) if function.get("strict") is True else schema
     if function.get("strict") is not None:
         made["strict"] = function["strict"]
     return {**made, **own}
