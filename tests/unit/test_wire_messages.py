@@ -115,11 +115,11 @@ def test_json_without_a_schema_is_asked_for_in_words() -> None:
         ({"modalities": ["text", "audio"]}, "modalities"),
         ({"functions": [{"name": "f"}]}, "functions"),
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools"),
-        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}, None),
+        ({"messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]}, "messages"),
         ({"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "f"}}]}]}, "file"),
     ],
 )
-def test_what_has_no_place_is_told_and_not_dropped(chat: Body, param: str | None) -> None:
+def test_what_has_no_place_is_told_and_not_dropped(chat: Body, param: str) -> None:
     with pytest.raises(Untranslatable) as caught:
         from_chat(**chat)
     assert caught.value.param == param
@@ -524,3 +524,28 @@ def test_what_is_kept_for_an_hour_is_counted_whole_and_in_streams() -> None:
     end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"output_tokens": 7}}
     chunks, complete = decoded("messages", events_of(stream(start, end)))
     assert complete and FORMATS["chat"].usage(chunks[-1]) == replace(expected, output_tokens=7)
+
+
+RESULT = {
+    "type": "search_result",
+    "source": "https://x.org",
+    "title": "On x",
+    "content": [{"type": "text", "text": "X."}],
+}
+
+
+def test_a_search_result_is_read_as_what_it_says() -> None:
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [RESULT]}]}
+    assert MESSAGES.read(body).text == "On x\nhttps://x.org\nX."
+    [message] = translate_request(body, "messages", "chat")["messages"]
+    assert message == {"role": "user", "content": "On x\nhttps://x.org\nX."}
+    assert MESSAGES.from_chat(MESSAGES.to_chat(body))["messages"] == body["messages"]
+
+
+@pytest.mark.parametrize("target", ["chat", "gemini", "responses"])
+def test_a_part_that_only_anthropic_knows_is_named(target: Any) -> None:
+    document = {"type": "document", "source": {"type": "file", "file_id": "f"}}
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [document]}]}
+    with pytest.raises(Untranslatable, match="'document' in the messages") as caught:
+        translate_request(body, "messages", target)
+    assert caught.value.param == "messages"

@@ -9,7 +9,7 @@ import orjson
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_chunk, checked_completion
-from equipoise.wire.errors import BadAnswer, Untranslatable
+from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
 from equipoise.wire.pivot import vendors_own
@@ -212,7 +212,7 @@ def _plain_part(part: Body, message: Body) -> Body | None:
         return _without(part, FOREIGN)
     if message.get("role") == "assistant":
         return None  # what a vendor's own tools did stays with that vendor
-    raise Untranslatable("the messages hold a part that no other format has; ask for the vendor's own model")
+    raise vendors_own(part, param="messages")
 
 
 def _joined(parts: list[Body], message: Body) -> str | list[Body] | None:

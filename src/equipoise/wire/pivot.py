@@ -31,14 +31,14 @@ def with_native(holder: Body, name: WireFormat, extras: Body) -> Body:
     return {**holder, NATIVE: {name: extras}} if extras else holder
 
 
-def vendors_own(tool: Body) -> Untranslatable:
-    """The error for a tool that is no function: only its vendor knows it, and most of them run there."""
-    every = tool.get(NATIVE)
-    holders = every.values() if isinstance(every, dict) else ()
-    own = next((h["tool"] for h in holders if isinstance(h, dict) and isinstance(h.get("tool"), dict)), tool)
+def vendors_own(thing: Body, *, param: str = "tools") -> Untranslatable:
+    """The error for a tool or a part of a message that only its vendor knows; most such tools run there."""
+    every = thing.get(NATIVE)
+    holders = [h for h in every.values() if isinstance(h, dict)] if isinstance(every, dict) else []
+    wholes = [h[key] for h in holders for key in ("tool", "block", "part") if isinstance(h.get(key), dict)]
+    own = wholes[0] if wholes else thing
     kind = own.get("type") or ", ".join(own)
-    message = f"the tool '{kind}' is one vendor's own; ask for a model of that vendor"
-    return Untranslatable(message, param="tools")
+    return Untranslatable(f"'{kind}' in the {param} is one vendor's own; ask for a model of that vendor", param=param)
 
 
 def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import orjson
 
 from equipoise.wire.chat import parts_of
-from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.schema import cleaned
 from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, paired
@@ -278,7 +277,7 @@ def _part_from_chat(part: Body, role: Any) -> Body | None:
         return {"inlineData": {"mimeType": f"audio/{audio.get('format')}", "data": audio.get("data")}}
     if kind == "native" and role == "assistant":
         return None  # what another vendor's own tools did stays with that vendor
-    raise Untranslatable(f"a part of type '{kind}' has no place in Gemini's format; ask for another model")
+    raise vendors_own(part, param="messages")
 
 
 def _linked(url: str) -> Body:

@@ -111,6 +111,8 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
         reading.images += 1
     elif kind == "tool_use":
         reading.say(role, arguments_text(maybe_object(block, "input", f"{path}.")))
+    elif kind == "search_result":
+        reading.say(role, request.searched(block, path))
     elif kind == "document":
         source = maybe_object(block, "source", f"{path}.")
         if source.get("type") == "text":

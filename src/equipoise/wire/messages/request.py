@@ -151,6 +151,8 @@ def _part(block: Body, path: str) -> Body:
     if kind == "text":
         part = {"type": "text", "text": maybe_text(block, "text", f"{path}.") or ""}
         return with_native(part, _NAME, rest(block, frozenset({"type", "text"})))
+    if kind == "search_result":
+        return with_native({"type": "text", "text": searched(block, path)}, _NAME, {"block": block})
     source = maybe_object(block, "source", f"{path}.")
     url = _source_url(source, f"{path}.source.")
     if kind == "image" and url:
@@ -162,6 +164,14 @@ def _part(block: Body, path: str) -> Body:
         file = {"file_data": url, "filename": str(block.get("title") or "document.pdf")}
         return with_native({"type": "file", "file": file}, _NAME, {"block": block})
     return with_native({"type": "native"}, _NAME, {"block": block})
+
+
+def searched(block: Body, path: str) -> str:
+    """What a search result says, after its title and where it is from."""
+    found = [
+        maybe_text(b, "text", f"{where}.") for where, b in objects(maybe_list(block, "content"), f"{path}.content")
+    ]
+    return "\n".join(t for t in (maybe_text(block, "title"), maybe_text(block, "source"), *found) if t)
 
 
 _SOURCED = frozenset({"type", "source"})
@@ -278,7 +288,7 @@ def _block(part: Body) -> Body:
         return {"type": "image", "source": _source(url), **extras}
     if kind == "file":
         return {"type": "document", "source": _file_source(maybe_object(part, "file")), **extras}
-    raise Untranslatable(f"a part of type '{kind}' has no place in Anthropic's format; ask for another model")
+    raise vendors_own(part, param="messages")
 
 
 def _source(url: str) -> Body:

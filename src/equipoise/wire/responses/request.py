@@ -240,7 +240,7 @@ def _input_part(part: Body) -> Body:
         return {"type": "input_image", "image_url": image.get("url"), "detail": image.get("detail") or "auto"}
     if kind == "file":
         return {"type": "input_file", **maybe_object(part, "file")}
-    raise Untranslatable(f"a part of type '{kind}' has no place in the Responses format", param="messages")
+    raise vendors_own(part, param="messages")
 
 
 def _tool_from_chat(tool: Body) -> Body:
