@@ -362,3 +362,21 @@ def test_log_probabilities_come_back_whole_and_in_streams() -> None:
 def test_without_log_probabilities_a_choice_has_none() -> None:
     candidate = {"content": {"parts": [{"text": "Hi"}]}, "finishReason": "STOP"}
     assert "logprobs" not in GEMINI.answer_to_chat({"candidates": [candidate]})["choices"][0]
+
+
+@pytest.mark.parametrize(
+    ("message", "param"),
+    [
+        ({"role": "function", "name": "f", "content": "x"}, "messages[1]"),
+        ({"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}, "messages[1]"),
+        (
+            {"role": "assistant", "tool_calls": [{"id": "c", "type": "custom", "custom": {"name": "f", "input": "x"}}]},
+            "messages[1].tool_calls[0]",
+        ),
+    ],
+)
+@pytest.mark.parametrize("target", ["gemini", "messages", "responses"])
+def test_calls_that_only_chat_knows_are_refused_and_not_garbled(target: Any, message: Body, param: str) -> None:
+    with pytest.raises(Untranslatable) as caught:
+        FORMATS[target].from_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
+    assert caught.value.param == param

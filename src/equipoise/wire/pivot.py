@@ -11,7 +11,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
-from equipoise.wire.reading import dumps
+from equipoise.wire.reading import dumps, maybe_list, objects
 
 # The signature of a thinking block that stands for the reasoning of a model that signs none.
 UNSIGNED = "equipoise:unsigned"
@@ -52,6 +52,13 @@ def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
         if value not in (None, False, [], ["text"]) and not (field == "n" and value == 1):
             hint = "give 'tools', its new form" if field == "functions" else "ask for another model"
             raise Untranslatable(f"'{field}' has no place in the format of this model; {hint}", param=field)
+    for path, message in objects(maybe_list(chat, "messages"), "messages"):
+        if message.get("role") == "function" or message.get("function_call"):
+            said = f"'{path}' has the old form of a tool call, which this model does not take; give 'tool_calls'"
+            raise Untranslatable(said, param=path)
+        for where, call in objects(maybe_list(message, "tool_calls"), f"{path}.tool_calls"):
+            if call.get("type", "function") != "function":
+                raise vendors_own(call, param=where)
 
 
 def is_foreign(chat: Body, name: WireFormat) -> bool:
