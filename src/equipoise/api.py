@@ -15,7 +15,7 @@ from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, UnknownName
-from equipoise.registry import Spec, make_policy
+from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, Spec, make_policy
 from equipoise.tables import OutcomeTable, read_table, with_costs
 from equipoise.tables.answers import ENDING as ANSWERS_ENDING
 from equipoise.tables.answers import Answers, answers_beside, expected_quality, read_answers
@@ -106,7 +106,7 @@ def open_answers(source: TableLike, table: OutcomeTable) -> Answers:
 def train(
     table: TableLike,
     *,
-    router: Spec = "linear",
+    router: Spec = DEFAULT_ROUTER,
     policy: Spec = "cost_aware:form=linear,cost_weight=0",
     models: Sequence[Model] | None = None,
     prices: str | Path | None = None,
@@ -130,7 +130,7 @@ def train(
 def train_votes(
     table: str | Path | VoteTable,
     *,
-    router: Spec = "factorization",
+    router: Spec = DEFAULT_VOTES_ROUTER,
     policy: Spec = "quality_first",
     models: Sequence[Model] | None = None,
 ) -> Engine:

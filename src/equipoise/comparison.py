@@ -12,14 +12,14 @@ from equipoise.errors import InputError
 from equipoise.evaluation import protocol
 from equipoise.evaluation.protocol import Options
 from equipoise.evaluation.results import Results
-from equipoise.registry import Spec
+from equipoise.registry import DEFAULT_ROUTER, Spec
 from equipoise.tables import OutcomeTable
 
 
 def evaluate(
     table: TableLike,
     *,
-    routers: Sequence[Spec] = ("linear",),
+    routers: Sequence[Spec] = (DEFAULT_ROUTER,),
     prices: str | Path | None = None,
     best_of: int | Sequence[str] = (),
     **options: Unpack[Options],

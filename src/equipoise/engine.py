@@ -24,7 +24,7 @@ from equipoise.decision import Case, Decider, Undecided, WhenNoneFits
 from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
 from equipoise.numerics.newcomers import expected_of_newcomer, telling_prompts
-from equipoise.registry import Spec, make_policy, make_router, spec_of
+from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, Spec, make_policy, make_router, spec_of
 from equipoise.storage.ids import new_id
 from equipoise.storage.router_file import load_states, model_from_plain, model_to_plain, save_states
 from equipoise.tables import OutcomeTable
@@ -80,7 +80,7 @@ class Engine:
         cls,
         table: OutcomeTable,
         *,
-        router: Spec = "linear",
+        router: Spec = DEFAULT_ROUTER,
         policy: Spec = "cost_aware:form=linear,cost_weight=0",
         models: Sequence[Model] | None = None,
         analyzer: Analyzer | None = None,
@@ -109,7 +109,7 @@ class Engine:
         cls,
         table: VoteTable,
         *,
-        router: Spec = "factorization",
+        router: Spec = DEFAULT_VOTES_ROUTER,
         policy: Spec = "quality_first",
         models: Sequence[Model] | None = None,
         analyzer: Analyzer | None = None,

@@ -146,7 +146,7 @@ def test_every_command_has_help(run: Run, command: str) -> None:
         (["route", "x", "--zzz"], "unknown option --zzz;"),
         (["table", "describe", "x", "--prics=f"], "unknown option --prics; did you mean --prices?"),
         (["--jsno", "route", "x"], "unknown option --jsno"),
-        (["train", "x"], "required: --router, --out"),
+        (["train", "x"], "required: --out"),
         (["route", "one", "two"], "unrecognized arguments: two"),
         (["evaluate", "x", "--split", "randon"], "invalid choice: 'randon'"),
         (["table"], "required: describe|lint|convert"),

@@ -21,7 +21,7 @@ from equipoise.engine import Engine
 from equipoise.errors import InputError, NotEnoughData
 from equipoise.evaluation.splits import merge_groups
 from equipoise.numerics.folds import grouped_folds
-from equipoise.registry import Spec, make_policy, spec_of
+from equipoise.registry import DEFAULT_ROUTER, Spec, make_policy, spec_of
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
 from equipoise.tables.duplicates import near_duplicate_groups
@@ -35,7 +35,12 @@ _FOLDS = 4
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("table", metavar="TABLE", help="outcome table, or the name of a public data set")
-    parser.add_argument("--router", metavar="SPEC", required=True, help="such as linear or knn:k=50")
+    parser.add_argument(
+        "--router",
+        metavar="SPEC",
+        default=DEFAULT_ROUTER,
+        help=f"such as linear or knn:k=50 (default {DEFAULT_ROUTER})",
+    )
     promise = parser.add_mutually_exclusive_group(required=True)
     promise.add_argument(
         "--budget-usd", metavar="X", type=amount, help="promised mean cost of a request: policy budget"

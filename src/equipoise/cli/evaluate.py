@@ -21,7 +21,7 @@ from equipoise.evaluation.results import Results, RouterRow
 from equipoise.evaluation.scenario_files import write_scenarios
 from equipoise.evaluation.scenarios import SCENARIOS, Contender, ScenarioReport, run_scenarios, simulate
 from equipoise.evaluation.splits import KINDS
-from equipoise.registry import make_policy, make_router, policies, routers, split_specs
+from equipoise.registry import DEFAULT_ROUTER, make_policy, make_router, policies, routers, split_specs
 
 NAME = "evaluate"
 HELP = "measure routers on an outcome table, with intervals"
@@ -40,7 +40,9 @@ CONTENDERS = (
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("table", metavar="TABLE", nargs="?", help="outcome table, or the name of a public data set")
-    parser.add_argument("--routers", metavar="A,B|all", default="linear", help="specifications (default linear)")
+    parser.add_argument(
+        "--routers", metavar="A,B|all", default=DEFAULT_ROUTER, help=f"specifications (default {DEFAULT_ROUTER})"
+    )
     parser.add_argument(
         "--cascades", metavar="A,B|all", help="policies that look at answers, to compare with the routers"
     )

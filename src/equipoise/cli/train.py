@@ -12,7 +12,7 @@ from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cli.engines import add_best_of, inputs_of
 from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import InputError
-from equipoise.registry import make_policy
+from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, make_policy
 from equipoise.tables.votes import is_vote_table, read_votes
 
 NAME = "train"
@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
     parser.add_argument("table", metavar="TABLE", help="outcome or vote table, or the name of a public data set")
     parser.add_argument(
-        "--router", metavar="SPEC", required=True, help="such as linear or knn:k=50; see: equipoise routers"
+        "--router",
+        metavar="SPEC",
+        help=f"such as linear or knn:k=50, see: equipoise routers "
+        f"(default {DEFAULT_ROUTER}, for votes {DEFAULT_VOTES_ROUTER})",
     )
     parser.add_argument(
         "--policy",
@@ -44,13 +47,14 @@ def run(args: argparse.Namespace) -> int:
     check_target(args.out, inputs=inputs_of(args))
     if is_vote_table(args.table):
         return _votes(args)
+    router = args.router or DEFAULT_ROUTER
     policy = args.policy or ("quality_first" if args.cost == "none" else _POLICY)
     table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none", best_of=args.best_of)
     answers = api.open_answers(args.table, table) if isinstance(make_policy(policy), AnswerPolicy) else None
     if args.models:
         table = table.only(with_their_best([m.strip() for m in args.models.split(",")], table.models))
-    note(f"learning '{args.router}' from {len(table)} prompts and {len(table.models)} models")
-    engine = api.train(table, router=args.router, policy=policy, cost=False, answers=answers)
+    note(f"learning '{router}' from {len(table)} prompts and {len(table.models)} models")
+    engine = api.train(table, router=router, policy=policy, cost=False, answers=answers)
     engine.save(args.out)
     if args.json:
         emit_json({"out": str(args.out), "prompts": len(table), "models": table.models, "versions": engine.versions})
@@ -63,9 +67,9 @@ def _votes(args: argparse.Namespace) -> int:
     for option in ("models", "prices", "best-of"):
         if getattr(args, option.replace("-", "_")) not in (None, ()):
             raise InputError(f"--{option} does not go with a vote table; leave it out")
-    votes = read_votes(args.table)
-    note(f"learning '{args.router}' from {len(votes)} votes between {len(votes.models)} models")
-    engine = api.train_votes(votes, router=args.router, policy=args.policy or "quality_first")
+    votes, router = read_votes(args.table), args.router or DEFAULT_VOTES_ROUTER
+    note(f"learning '{router}' from {len(votes)} votes between {len(votes.models)} models")
+    engine = api.train_votes(votes, router=router, policy=args.policy or "quality_first")
     engine.save(args.out)
     if args.json:
         emit_json({"out": str(args.out), "votes": len(votes), "models": votes.models, "versions": engine.versions})
