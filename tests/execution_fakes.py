@@ -59,7 +59,7 @@ def executor(
 
 def work(prompt: str = "say hello to me", *, format: WireFormat = "chat", stream: bool = False, **more: Any) -> Work:
     """One request: ``deadline_s`` and other fields of Work, or fields of the body."""
-    fields = {k: more.pop(k) for k in list(more) if k in Work.__dataclass_fields__}
+    fields = {k: more.pop(k) for k in list(more) if k in Work._fields}
     body: dict[str, Any] = {"model": "auto", **more}
     if format in ("chat", "messages"):
         body.setdefault("messages", [{"role": "user", "content": prompt}])

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -76,21 +77,17 @@ class Classifier:
         score = both[:, :_CLASSES] + self.bias
         score += bent / np.maximum(np.matmul(rows, columns)[:, 0], _TINY)
         score += self._by_words(lexical)
-        domains = score[:, : len(DOMAINS)].argmax(axis=1).tolist()
-        tasks = score[:, len(DOMAINS) :].argmax(axis=1).tolist()
-        return [(DOMAINS[domain], TASKS[task]) for domain, task in zip(domains, tasks, strict=True)]
+        return [
+            (DOMAINS[domains.index(max(domains))], TASKS[tasks.index(max(tasks))])
+            for row in score.tolist()
+            for domains, tasks in [(row[: len(DOMAINS)], row[len(DOMAINS) :])]
+        ]
 
     def _by_words(self, lexical: SparseRows) -> Singles:
         """What words and word pairs say, shape (n, c)."""
-        starts = lexical.indptr[:-1]
-        counts = lexical.indptr[1:] - starts
-        out = np.zeros((len(counts), _CLASSES), dtype=np.float32)
-        worded = counts.nonzero()[0]
-        if len(worded):
-            weights = self.lexical.take(self.rows.take(lexical.indices), axis=0)
-            sums = np.add.reduceat(weights, starts.take(worded), axis=0)
-            out[worded] = sums / np.sqrt(counts.take(worded))[:, None]
-        return out
+        weights = self.lexical.take(self.rows.take(lexical.indices), axis=0)
+        bounds = pairwise(lexical.indptr.tolist())
+        return np.array([np.add.reduce(weights[i:j], axis=0) / max(j - i, 1) ** 0.5 for i, j in bounds])
 
 
 def standardised(shape: Singles, mean: Singles, scale: Singles) -> Singles:

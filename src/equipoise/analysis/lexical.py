@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from itertools import chain
+from itertools import pairwise
 from math import log
 from zlib import crc32
 
@@ -27,22 +27,21 @@ def lexical_rows(texts: Sequence[Sequence[str]]) -> SparseRows:
     Args:
         texts: the words of each, as ``word_tokens`` gives them.
     """
-    hashes = list(map(_hashes, texts))
-    terms = np.array(list(chain.from_iterable(hashes)), dtype=np.int64)
+    hashes: list[int] = []
+    bounds = [0]
+    for words in texts:
+        hashes += _hashes(words)
+        bounds.append(len(hashes))
+    terms = np.array(hashes, dtype=np.int64)
     terms &= _MASK
-    # All rows are sorted and counted as one, each in a range of its own.
-    ranges = np.arange(0, (len(texts) + 1) * WIDTH, WIDTH)
-    terms += ranges[:-1].repeat(list(map(len, hashes)))
-    terms.sort()
+    for start, end in pairwise(bounds):
+        terms[start:end].sort()
     first = np.empty(len(terms) + 1, dtype=bool)
-    first[:1] = first[-1:] = True
     np.not_equal(terms[1:], terms[:-1], out=first[1:-1])
+    first[bounds] = True
     starts = first.nonzero()[0]
-    columns = terms.take(starts[:-1])
     values = _weights().take(starts[1:] - starts[:-1])
-    indptr = columns.searchsorted(ranges)
-    columns &= _MASK
-    return SparseRows(indptr, columns, values, WIDTH)
+    return SparseRows(starts.searchsorted(bounds), terms.take(starts[:-1]), values, WIDTH)
 
 
 def _hashes(words: Sequence[str]) -> list[int]:

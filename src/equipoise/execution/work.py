@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 from equipoise.types import WireFormat
 from equipoise.wire import Asked, Body
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Work:
+class Work(NamedTuple):
     """One request to execute.
 
     Attributes:
@@ -31,4 +31,4 @@ class Work:
     deadline_s: float | None = None
     prefer: str | None = None
     answered_by: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = MappingProxyType({})

@@ -86,7 +86,7 @@ class _Steps:
         self._signals = signals and work.format == "chat" and not chat.get("logprobs")
         if self._signals:
             chat |= {"logprobs": True, "top_logprobs": 2}
-        self._work = replace(work, body=chat, format="chat", asked=replace(work.asked, stream=False))
+        self._work = work._replace(body=chat, format="chat", asked=work.asked._replace(stream=False))
         self.failed: ExecutionFailed | None = None
         self.waited_s = 0.0
 
@@ -115,7 +115,7 @@ class _Steps:
         attempts: list[Attempt] = []
         try:
             running = await self._executor.run(
-                Plan(model=model), replace(self._work, body=body), lambda name: name == model, attempts=attempts
+                Plan(model=model), self._work._replace(body=body), lambda name: name == model, attempts=attempts
             )
         finally:
             self._attempts += attempts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from itertools import chain
 from typing import Any
 
 import orjson
@@ -137,7 +138,7 @@ def check_head(request: web.BaseRequest, settings: ServerConfig) -> None:
     Raises:
         Problem: 431 or 413.
     """
-    size = sum([len(name) + len(value) for name, value in request.raw_headers])
+    size = sum(map(len, chain.from_iterable(request.raw_headers)))
     if size > settings.max_header_bytes:
         most = settings.max_header_bytes
         raise Problem(431, "headers_too_large", f"the headers have {size} bytes; at most {most} are taken", close=True)

@@ -35,7 +35,7 @@ class Lines:
         self._write_bytes = write
         self._waiting: deque[dict[str, Any]] = deque()
         self._dropped = 0
-        self._writing, self._closed = threading.Lock(), threading.Event()
+        self._writing, self._said, self._closed = threading.Lock(), threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._write_until_closed, name="equipoise-lines", daemon=True)
         self._thread.start()
 
@@ -45,6 +45,7 @@ class Lines:
             self._dropped += 1
         else:
             self._waiting.append({"time": time.time(), "level": level, "event": event, **fields})
+            self._said.set()
 
     def failed(self, event: str, error: BaseException, **fields: Any) -> None:
         """Tell of an unexpected error: its type and where it happened. Its text may quote a prompt and is left out."""
@@ -54,7 +55,9 @@ class Lines:
 
     def _write_until_closed(self) -> None:
         while True:
-            closing = self._closed.wait(_EVERY_S)
+            self._said.wait()
+            closing = self._closed.wait(_EVERY_S)  # what is said meanwhile goes along
+            self._said.clear()
             with suppress(OSError, ValueError):  # nobody listens any more
                 self._write()
             if closing:
@@ -73,6 +76,7 @@ class Lines:
     def close(self) -> None:
         """Write what waits, as far as it is taken."""
         self._closed.set()
+        self._said.set()
         self._thread.join(_CLOSING_S)
 
 

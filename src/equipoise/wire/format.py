@@ -8,8 +8,7 @@ back loses nothing. Towards every other format it is left out.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
@@ -19,8 +18,7 @@ Body = dict[str, Any]
 NATIVE = "native"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class Asked(NamedTuple):
     """What routing needs of a request body.
 
     Attributes:
