@@ -23,7 +23,8 @@ from equipoise.contracts import Policy, Router, Situation
 from equipoise.decision import Case, Decider, Undecided, WhenNoneFits
 from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
-from equipoise.numerics.newcomers import expected_of_newcomer, telling_prompts
+from equipoise.numerics.clusters import kinds_of
+from equipoise.numerics.newcomers import expected_scores, telling_prompts
 from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, Spec, make_policy, make_router, spec_of
 from equipoise.storage.ids import new_id
 from equipoise.storage.router_file import load_states, model_from_plain, model_to_plain, save_states
@@ -301,12 +302,12 @@ class Engine:
             UnknownName: the table does not hold the model, or no data set of that name.
             InputError: a score is not in [0, 1].
         """
-        features = self.analyzer.analyze_batch(list(table.prompts), self._needs)
+        features = self.analyzer.analyze_batch(list(table.prompts), self._needs | {"embedding"})
         if scores is None:
-            self.router.add_model(model.name, features, self._told(model.name, table))
+            quality, benchmark = self._told(model.name, table, features)
         else:
             quality, benchmark = _published(table, scores)
-            self.router.add_model(model.name, features, quality, benchmark=benchmark)
+        self.router.add_model(model.name, features, quality, benchmark=benchmark)
         self.models = [*(m for m in self.models if m.name != model.name), model]
         return self
 
@@ -317,7 +318,9 @@ class Engine:
             table: what known models did. Ask in rounds, add what the new model answered, and ask again.
         """
         known, own = self._known(model, table)
-        rows = telling_prompts(known, own, count, np.random.default_rng(seed))
+        features = self.analyzer.analyze_batch(list(table.prompts), frozenset({"embedding"}))
+        kinds = kinds_of(table.datasets.astype(str), features.embedding)
+        rows = telling_prompts(known, own, kinds, count, np.random.default_rng(seed))
         return tuple(str(table.prompt_ids[i]) for i in rows)
 
     def _known(self, model: str, table: OutcomeTable) -> tuple[Floats, Floats]:
@@ -326,11 +329,15 @@ class Engine:
         own = table.only([model]).quality[:, 0] if model in table.models else np.full(len(table), np.nan)
         return table.only(others).quality, own
 
-    def _told(self, model: str, table: OutcomeTable) -> Floats:
+    def _told(self, model: str, table: OutcomeTable, features: FeatureBatch) -> tuple[Floats, Ints | None]:
+        """A new model's answers, or where known models answered, too, its expected scores on kinds of prompts."""
         own = table.only([model]).quality[:, 0]
         known, _ = self._known(model, table)
         compared = (~np.isnan(known)).sum(axis=1) > 1
-        return expected_of_newcomer(known, own) if compared.sum() >= LEAST_COMPARED else own
+        if compared.sum() < LEAST_COMPARED or np.isnan(own).all():
+            return own, None
+        kinds = kinds_of(table.datasets.astype(str), features.embedding)
+        return expected_scores(known, own, kinds), kinds
 
     def without(self, model: str) -> Self:
         """Retire a model without training the others again. Returns self.

@@ -128,6 +128,15 @@ def test_a_new_model_is_taken_in_from_some_outcomes_and_the_others_stay(name):
     assert np.abs(router.predict_batch(batch, MODELS).mean - before).mean() < 0.025
 
 
+def test_published_scores_give_a_new_model_its_level_and_leave_the_others(name):
+    router, batch = fitted(name, n=600), make_batch([0, 1] * 60, seed=17)
+    before = router.predict_batch(batch, MODELS).mean
+    kind = np.array([0, 1] * 60)
+    router.add_model("newcomer", batch, np.where(kind == 0, 0.75, 0.65), benchmark=kind)
+    assert router.predict_batch(batch, [Model(name="newcomer")]).mean.mean() == pytest.approx(0.7, abs=0.15)
+    assert np.abs(router.predict_batch(batch, MODELS).mean - before).mean() < 0.025
+
+
 def test_a_retired_model_is_forgotten_and_the_others_stay(name):
     router, batch = fitted(name, n=600), make_batch([0, 1] * 30, seed=16)
     before = router.predict_batch(batch, MODELS[:2]).mean

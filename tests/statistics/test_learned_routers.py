@@ -10,7 +10,7 @@ import pytest
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.bradley_terry import expected_score, rate
 from equipoise.numerics.lowrank import fit_factors, outcome_loss, start_factors
-from equipoise.numerics.newcomers import ItemCurves, expected_of_newcomer, telling_prompts
+from equipoise.numerics.newcomers import ItemCurves, expected_scores, telling_prompts
 from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import Roster
 from equipoise.registry import make_router
@@ -204,11 +204,14 @@ def table_of_abilities(n: int = 3000, m: int = 12, seed: int = 20) -> tuple[np.n
     return (rng.random((n, m)) < sigmoid(intercept[:, None] + slope[:, None] * ability)).astype(float), slope
 
 
+ONE_KIND = np.zeros(3000, dtype=np.int64)
+
+
 def test_item_curves_find_the_prompts_that_tell_models_apart():
     quality, slope = table_of_abilities()
-    assert corr(np.log(np.maximum(ItemCurves.of(quality).slope, 0.1)), np.log(slope)) > 0.4
-    chosen = telling_prompts(quality, np.full(len(quality), np.nan), 200, np.random.default_rng(0))
-    assert len(chosen) == 200 and slope[chosen].mean() > 1.3 * slope.mean()
+    assert corr(np.log(np.maximum(ItemCurves.of(quality, ONE_KIND).slope, 0.1)), np.log(slope)) > 0.4
+    chosen = telling_prompts(quality, np.full(len(quality), np.nan), ONE_KIND, 200, np.random.default_rng(0))
+    assert len(np.unique(chosen)) == 200 and slope[chosen].mean() > 1.3 * slope.mean()
 
 
 def test_fifty_telling_answers_place_a_newcomer_better_than_the_mean_of_fifty_random_ones():
@@ -220,9 +223,40 @@ def test_fifty_telling_answers_place_a_newcomer_better_than_the_mean_of_fifty_ra
             plain.append(own[rng.choice(len(own), 50, replace=False)].mean() - own.mean())
             answers = np.full(len(own), np.nan)
             for _ in range(5):
-                rows = telling_prompts(known, answers, 10, rng)
+                rows = telling_prompts(known, answers, ONE_KIND, 10, rng)
                 answers[rows] = own[rows]
             assert (~np.isnan(answers)).sum() == 50
-            told.append(expected_of_newcomer(known, answers).mean() - own.mean())
+            told.append(expected_scores(known, answers, ONE_KIND).mean() - own.mean())
     assert np.sqrt(np.mean(np.square(told))) < 0.7 * np.sqrt(np.mean(np.square(plain)))
     assert abs(np.mean(told)) < 0.02
+
+
+def table_of_two_talents(seed: int, n: int = 2400, m: int = 10, kinds: int = 8) -> tuple[np.ndarray, ...]:
+    """Half of the kinds ask for one talent, half for another; also the chance of success of every model by kind."""
+    rng = np.random.default_rng(seed)
+    kind = rng.permutation(np.arange(n) % kinds)
+    talent = rng.normal(0.0, 1.0, (2, m))
+    slope = np.exp(rng.normal(0.4, 0.6, n))
+    odds = rng.normal(0.0, 1.0, n)[:, None] + slope[:, None] * talent[kind % 2]
+    chance = np.stack([sigmoid(odds)[kind == k].mean(axis=0) for k in range(kinds)])
+    return (rng.random((n, m)) < sigmoid(odds)).astype(float), kind, chance
+
+
+def test_fifty_answers_tell_of_kinds_that_were_hardly_asked_where_known_models_show_that_kinds_go_together():
+    alone, together, asked_well = [], [], []
+    for seed in range(2):
+        quality, kind, chance = table_of_two_talents(seed)
+        first = np.array([int(np.argmax(kind == k)) for k in range(8)])
+        for j in range(0, 10, 2):
+            known, own, rng = np.delete(quality, j, axis=1), quality[:, j], np.random.default_rng([seed, j])
+            random, chosen = np.full(len(own), np.nan), np.full(len(own), np.nan)
+            rows = rng.choice(len(own), 50, replace=False)
+            random[rows] = own[rows]
+            for _ in range(5):
+                rows = telling_prompts(known, chosen, kind, 10, rng)
+                chosen[rows] = own[rows]
+            alone.append(expected_scores(known, random, np.zeros_like(kind)).mean() - chance[:, j])
+            together.append(expected_scores(known, random, kind)[first] - chance[:, j])
+            asked_well.append(expected_scores(known, chosen, kind)[first] - chance[:, j])
+    error = [float(np.sqrt(np.mean(np.square(off)))) for off in (alone, together, asked_well)]
+    assert error[1] < 0.7 * error[0] and error[2] < 0.95 * error[1]

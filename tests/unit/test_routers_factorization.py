@@ -9,7 +9,8 @@ import pytest
 
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.dense import Dense
-from equipoise.numerics.lowrank import Factors, Few, fit_factors, newcomer, outcome_loss, vote_loss
+from equipoise.numerics.kinship import Few, newcomer
+from equipoise.numerics.lowrank import Factors, fit_factors, outcome_loss, vote_loss
 from equipoise.numerics.odds import sigmoid
 from equipoise.registry import make_router
 from equipoise.routers.factorization import win_rate

@@ -15,6 +15,7 @@ from equipoise.numerics.caution import Caution
 from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import Examples, Expert, FoldedRidge, Regions
 from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.kinship import Few, newcomer, newcomer_spread
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import combined, directions, filled, honest_scale, spreads, weigh
@@ -132,14 +133,40 @@ class Blended(Router):
             every = ready.caution.apply(every, self._novelty.trust(batch))
         return every
 
-    def learn(self, features: Features, model: str, reward: float) -> None:
-        """Move the model's level towards the observation. New models start from their first observation."""
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Find how one more model lies to what the experts predict; experts and other models stay."""
+        seen = np.flatnonzero(~np.isnan(quality))
+        if self._coordinates is None or not len(seen) or _incomplete(features):
+            return super().add_model(model, features, quality, benchmark=benchmark)
+        features = features.take(seen)
+        point = self._coordinates.points(features)
+        said = combined([expert.predict(point, features) for expert in self._fitted], self._weights)
+        z = np.concatenate([said, np.ones((len(seen), 1))], axis=1)
+        kin = np.concatenate([self._basis, self._mean[: len(self._basis), None]], axis=1)
+        which = None if benchmark is None else benchmark[seen]
+        own = newcomer(Few(z, np.zeros(len(seen)), quality[seen], which), kin, logistic=False)
+        j = self._enlist(model)
+        basis = np.zeros((len(self._mean), kin.shape[1] - 1))
+        basis[: len(self._basis)] = self._basis
+        basis[j], self._mean[j], self._online[:, j] = own[:-1], own[-1], 0.0
+        self._basis, self._spread[j] = basis, newcomer_spread(len(seen), benchmark)
+        self._get_ready()
+        return self
+
+    def _enlist(self, model: str) -> int:
+        """The model's column; a new one where it is not known."""
         if model not in self._models:
             self._models = {**self._models, model: len(self._models)}
             self._mean, self._spread = np.append(self._mean, 0.5), np.append(self._spread, 0.25)
             self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
+        return self._models[model]
+
+    def learn(self, features: Features, model: str, reward: float) -> None:
+        """Move the model's level towards the observation. New models start from their first observation."""
+        known = len(self._models)
+        j = self._enlist(model)
+        if j == known:
             self._get_ready()
-        j = self._models[model]
         now = self._estimates(FeatureBatch.one(features))[0, j]
         before = now - self._online[0, j] / (self._online[1, j] + _PSEUDO_ROWS)
         self._online[:, j] += (reward - before, 1.0)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-from scipy.cluster.vq import kmeans2
+import numpy.typing as npt
 
 from equipoise.errors import NotEnoughData
 from equipoise.types import Floats, Ints, Singles
 
 _ROWS_PER_CLUSTER = 20
+# Where kinds of prompts are not known.
+_KINDS, _ROWS_PER_KIND = 12, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,24 @@ class Clusters:
 
 def k_means(vectors: Singles, k: int, rng: np.random.Generator, *, steps: int) -> tuple[Singles, Ints]:
     """At most ``k`` centres and every vector's cluster; never more centres than there are different vectors."""
+    from scipy.cluster.vq import kmeans2  # noqa: PLC0415  (takes a third of a second, and deciding has no need of it)
+
     rows = np.ascontiguousarray(vectors)
     different = np.unique(rows.view(np.dtype((np.void, rows.dtype.itemsize * rows.shape[1]))))
     centres, label = kmeans2(vectors, min(k, len(different)), iter=steps, minit="++", rng=rng, missing="warn")
     return centres, label.astype(np.int64)
+
+
+def kinds_of(datasets: npt.NDArray[Any] | None, points: Singles | None) -> Ints:
+    """Number of every prompt's kind, from zero without gaps: its data set, or its cluster where there is only one.
+
+    Args:
+        datasets: of the prompts, numbers or names, shape (n,).
+        points: what is clustered, shape (n, d).
+    """
+    kinds: Any = datasets
+    if points is not None and (kinds is None or len(np.unique(kinds)) < 2):
+        count = max(1, min(_KINDS, len(points) // _ROWS_PER_KIND))
+        kinds = k_means(points, count, np.random.default_rng(0), steps=12)[1]
+    numbers: Ints = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
+    return numbers

@@ -11,6 +11,7 @@ import numpy as np
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.blend import Blend
+from equipoise.numerics.kinship import newcomer_spread
 from equipoise.numerics.roster import Roster
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes
 
@@ -78,5 +79,5 @@ class Deviating(Router):
         """Set the level of a model just added by what is expected of it on the prompts that it was seen on."""
         raw = self._raw(features)
         if raw is not None:
-            spread = float(np.sqrt(0.25 / (len(features) + 1))) if benchmark is None else 0.05
-            self._roster.add(model, float(raw[0][:, self._roster.columns[model]].mean()), spread)
+            level = float(raw[0][:, self._roster.columns[model]].mean())
+            self._roster.add(model, level, newcomer_spread(len(features), benchmark))

@@ -12,7 +12,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.optimize import minimize
 
-from equipoise.numerics.clusters import k_means
+from equipoise.numerics.clusters import kinds_of
 from equipoise.numerics.coordinates import Point
 from equipoise.numerics.experts import Arrays, Examples, Expert
 from equipoise.numerics.odds import softmax
@@ -24,8 +24,6 @@ _STEPS = 60
 _PARTS = (5.0, 10.0, 10.0)
 # Mean deviations of a data set count as if this many rows of no deviation had been seen with them.
 _SHRINK_ROWS = 20.0
-_CLUSTERS = 12
-_ROWS_PER_CLUSTER = 40
 
 
 @dataclass(slots=True)
@@ -42,7 +40,7 @@ class Kinds(Expert):
 
     def learn(self, examples: Examples, y: Floats) -> Floats:
         held_out = np.zeros(y.shape)
-        kinds = _kinds(examples)
+        kinds = kinds_of(examples.datasets, examples.point.joined(1.0, 2.0, 0.0))
         x, count = _columns(examples.point), int(kinds.max()) + 1
         for fold in range(int(examples.folds.max()) + 1):
             out = examples.folds == fold
@@ -60,16 +58,6 @@ class Kinds(Expert):
 
     def restore(self, arrays: Arrays) -> None:
         self._coefficients, self._means = arrays["coefficients"], arrays["means"]
-
-
-def _kinds(examples: Examples) -> Ints:
-    """Number of every row's kind, from zero without gaps."""
-    kinds = examples.datasets
-    if kinds is None or len(np.unique(kinds)) < 2:
-        count = max(1, min(_CLUSTERS, len(examples.folds) // _ROWS_PER_CLUSTER))
-        kinds = k_means(examples.point.joined(1.0, 2.0, 0.0), count, np.random.default_rng(0), steps=12)[1]
-    numbers: Ints = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
-    return numbers
 
 
 def _columns(point: Point) -> Singles:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from equipoise.numerics.odds import sigmoid, softmax
+from equipoise.numerics.odds import softmax
 from equipoise.types import Bools, Floats, Ints, Singles
 
 Loss = Callable[[Singles], tuple[float, Singles]]
@@ -21,11 +21,6 @@ Loss = Callable[[Singles], tuple[float, Singles]]
 _STEPS = 60
 # Prior precision of a model's bias, in prompts.
 _BIAS_PRECISION = 0.5
-# A new model: how far it may leave the span of the known ones, and how far a published score may be off.
-_FREEDOM, _LEAST_VARIANCE, _PUBLISHED_SPREAD = 0.25, 0.05, 0.03
-# Of single answers of quality 0 or 1.
-_ANSWER_VARIANCE = 0.2
-_NEWTON_STEPS = 12
 
 
 class Factors(NamedTuple):
@@ -124,58 +119,6 @@ def start_factors(d: int, bias: Floats, rank: int, *, seed: int = 0) -> Factors:
     """Small random factors: at zero both gradients vanish."""
     rng = np.random.default_rng(seed)
     return Factors(0.1 * rng.normal(size=(d, rank)), 0.1 * rng.normal(size=(len(bias), rank)), bias)
-
-
-class Few(NamedTuple):
-    """What is known of a new model: qualities (n,) on a few prompts.
-
-    Attributes:
-        z: what of every prompt meets the model's parameters, shape (n, p).
-        offset: what is expected whatever its parameters, shape (n,).
-        benchmark: given, a quality is the mean over the prompts of that benchmark, and only means are matched.
-    """
-
-    z: Floats
-    offset: Floats
-    quality: Floats
-    benchmark: Ints | None = None
-
-
-def newcomer(few: Few, kin: Floats, *, logistic: bool = True) -> Floats:
-    """Parameters (p,) of one more model, whose quality is ``z . parameters + offset``, or that in log odds.
-
-    It is taken to be one of the kind of the known models: the mean and covariance of their parameters, shape
-    (m, p), are the prior, so that a few of its qualities suffice.
-    """
-    width = np.sqrt(np.square(few.z).mean(axis=0)) + 1e-9
-    few, kin = few._replace(z=few.z / width), kin * width
-    centre = kin.mean(axis=0)
-    spread = np.atleast_2d(np.cov(kin.T, bias=True)) if len(kin) > 1 else np.zeros((len(centre), len(centre)))
-    spread = spread + (_FREEDOM * np.trace(spread) / len(spread) + _LEAST_VARIANCE) * np.eye(len(spread))
-    precision, w = np.linalg.inv(spread), centre.copy()
-    for _ in range(_NEWTON_STEPS):
-        jacobian, weight, residual = _mismatch(few, w, logistic)
-        hessian = (jacobian.T * weight) @ jacobian + precision
-        step = np.linalg.solve(hessian, jacobian.T @ (weight * residual) + precision @ (w - centre))
-        w -= step * min(1.0, 2.0 / (float(np.linalg.norm(step)) + 1e-12))
-    parameters: Floats = w / width
-    return parameters
-
-
-def _mismatch(few: Few, w: Floats, logistic: bool) -> tuple[Floats, Floats, Floats]:
-    """Jacobian, weights and residuals of the expected qualities, by prompt or by benchmark."""
-    expected = few.z @ w + few.offset
-    slope = np.ones(len(expected))
-    if logistic:
-        expected = sigmoid(expected)
-        slope = expected * (1 - expected) + 1e-3
-    jacobian, residual = few.z * slope[:, None], expected - few.quality
-    if few.benchmark is None:
-        return jacobian, 1.0 / slope if logistic else np.full(len(slope), _ANSWER_VARIANCE**-1), residual
-    names, code = np.unique(few.benchmark, return_inverse=True)
-    mean = np.zeros((len(names), len(code)))
-    mean[code, np.arange(len(code))] = 1.0 / np.bincount(code)[code]
-    return mean @ jacobian, np.full(len(names), _PUBLISHED_SPREAD**-2), mean @ residual
 
 
 def level_bias(quality: Floats) -> Floats:

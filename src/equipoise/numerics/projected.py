@@ -11,7 +11,7 @@ import numpy as np
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.dense import Projection
 from equipoise.numerics.deviating import Deviating
-from equipoise.numerics.lowrank import Few, newcomer
+from equipoise.numerics.kinship import Few, newcomer
 from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import Roster
 from equipoise.types import FeatureBatch, Floats, Ints, State

@@ -230,11 +230,12 @@ class Lexical(View):
         return self
 
 
-def widened(fitted: FittedWeights) -> FittedWeights:
-    """The same with one more model, of which nothing is known."""
+def widened(fitted: FittedWeights, mix: Floats) -> FittedWeights:
+    """The same with one more model, whose weights are those of the known ones mixed, ``mix`` of shape (m,)."""
     weights, bias = fitted
-    column = np.zeros((len(weights), 1), dtype=np.float32)
-    return FittedWeights(np.concatenate([weights, column], axis=1), np.append(bias, np.float32(0)))
+    narrow = mix.astype(np.float32)
+    column = (weights @ narrow)[:, None]
+    return FittedWeights(np.concatenate([weights, column], axis=1), np.append(bias, bias @ narrow))
 
 
 VIEWS: Mapping[str, type[View]] = {v.name: v for v in (Semantic, Lexical, Structural)}

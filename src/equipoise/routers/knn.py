@@ -11,6 +11,7 @@ from annotated_types import Ge, Le
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.kinship import combination
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
@@ -97,14 +98,19 @@ class KNN(Router):
         if not known or batch.embedding is None:
             return Estimates(mean, std)
         here, columns = [j for j, _ in known], np.array([c for _, c in known])
-        for start in range(0, n, _BLOCK):
-            rows = slice(start, min(start + _BLOCK, n))
-            block_mean, block_std = self._predict(batch.embedding[rows], columns)
-            mean[rows, here], std[rows, here] = block_mean, block_std
+        mean[:, here], std[:, here] = self._local(batch.embedding, columns)
         if self._novelty is not None:
             level, _ = self._overall(columns)
             mean[:, here] = np.clip(self._novelty.cautious(mean[:, here], level, batch), 0.0, 1.0)
         return Estimates(mean, std)
+
+    def _local(self, vectors: Singles, columns: Ints) -> tuple[Floats, Floats]:
+        """Estimates before the guard against novelty, and their standard deviations, shapes (n, m)."""
+        mean, std = np.empty((len(vectors), len(columns))), np.empty((len(vectors), len(columns)))
+        for start in range(0, len(vectors), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            mean[rows], std[rows] = self._predict(vectors[rows], columns)
+        return mean, std
 
     def _neighbours(self, vectors: Singles) -> tuple[Ints, Floats]:
         similar = vectors @ self._vectors[: self._size].T
@@ -143,15 +149,35 @@ class KNN(Router):
         unclear = ~(np.abs(mean - usual) > self.guard * error)
         return np.where(unclear, estimate[:, best : best + 1] + usual, estimate)
 
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Expect of one more model on known prompts what its outcomes, beside estimates for known models, suggest."""
+        seen = np.flatnonzero(~np.isnan(quality))
+        columns = np.flatnonzero(self._sums[2] > 0)
+        if model in self._models or features.embedding is None or not len(seen) or not len(columns):
+            return super().add_model(model, features, quality, benchmark=benchmark)
+        known, _ = self._local(features.embedding[seen], columns)
+        own = combination(known, quality[seen], None if benchmark is None else benchmark[seen])
+        outcomes = self._quality[: self._size, columns].astype(np.float64)
+        filled = np.where(np.isnan(outcomes), self._overall(columns)[0], outcomes)
+        expected = np.clip(filled @ own[:-1] + own[-1], 0.0, 1.0)
+        self._enlist(model)
+        self._quality[: self._size, -1] = expected
+        self._sums[:, -1] = expected.sum(), np.square(expected).sum(), len(expected)
+        return self
+
+    def _enlist(self, model: str) -> None:
+        """One more model, of which nothing is known."""
+        self._models = {**self._models, model: len(self._models)}
+        self._sums = np.concatenate([self._sums, np.zeros((3, 1))], axis=1)
+        blank = np.full((len(self._quality), 1), np.nan, np.float32)
+        self._quality = np.concatenate([self._quality, blank], axis=1)
+
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Append one observation."""
         if features.embedding is None:
             return
         if model not in self._models:
-            self._models = {**self._models, model: len(self._models)}
-            self._sums = np.concatenate([self._sums, np.zeros((3, 1))], axis=1)
-            blank = np.full((len(self._quality), 1), np.nan, np.float32)
-            self._quality = np.concatenate([self._quality, blank], axis=1)
+            self._enlist(model)
         if self._size >= len(self._vectors):
             self._grow(len(features.embedding))
         column = self._models[model]

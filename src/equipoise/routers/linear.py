@@ -15,6 +15,7 @@ from equipoise.numerics.caution import Caution
 from equipoise.numerics.folded import Folded
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
+from equipoise.numerics.kinship import combination, newcomer_spread
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, View, widened
@@ -67,6 +68,7 @@ class Linear(Router):
     min_rows: Annotated[int, Ge(8)] = 20
 
     _models: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _fitted_models: int = field(default=0, init=False, repr=False, compare=False)
     _mean: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _spread: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _common: float = field(default=0.0, init=False, repr=False, compare=False)
@@ -87,6 +89,7 @@ class Linear(Router):
         outcomes = measured_only(outcomes)
         observed = ~np.isnan(outcomes.quality)
         self._models = {m: j for j, m in enumerate(outcomes.models)}
+        self._fitted_models = len(self._models)
         self._mean = _column_means(outcomes.quality)
         self._online = np.zeros((2, len(self._models)))
         y = np.where(observed, outcomes.quality - self._mean, 0.0)
@@ -123,9 +126,13 @@ class Linear(Router):
         return shrunk
 
     def _mix(self, models: int) -> Floats:
-        """Shrinkage as a matrix (m, m): what is specific stays a model's own, what is common is shared by all."""
-        shared = (self._common - self._specific) / max(models, 1)
-        return self._specific * np.eye(models) + shared
+        """Shrinkage as a matrix (m, m): what is specific stays a model's own, what is common is shared by all.
+
+        That is for models that were fitted; the weights of later ones are made of theirs, shrunk already.
+        """
+        mix, m = np.eye(models), self._fitted_models
+        mix[:m, :m] = self._specific * np.eye(m) + (self._common - self._specific) / max(m, 1)
+        return mix
 
     def _get_ready(self) -> None:
         """Fold what was learned into what predicts."""
@@ -165,15 +172,31 @@ class Linear(Router):
         level: Floats = self._mean + self._online[0] / (self._online[1] + 20.0)
         return level
 
+    def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
+        """Make one more model's weights of those of the fitted ones, which stay."""
+        seen = np.flatnonzero(~np.isnan(quality))
+        if self._ready is None or not len(seen) or model in self._models:
+            return super().add_model(model, features, quality, benchmark=benchmark)
+        m, folded = self._fitted_models, self._ready.folded
+        known = folded.apply(features.take(seen))[0][:, :m] + (self._mean + folded.bias)[:m]
+        own = combination(known, quality[seen], None if benchmark is None else benchmark[seen])
+        mix = self._mix(len(self._models))[:, :m] @ own[:-1]
+        self._enlist(model, float(self._mean[:m] @ own[:-1] + own[-1]), newcomer_spread(len(seen), benchmark), mix)
+        return self
+
+    def _enlist(self, model: str, level: float, spread: float, mix: Floats) -> None:
+        """One more model, whose weights are those of the known ones mixed."""
+        self._models = {**self._models, model: len(self._models)}
+        self._mean, self._spread = np.append(self._mean, level), np.append(self._spread, spread)
+        self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
+        for fitted in self._views:
+            fitted.fitted = widened(fitted.fitted, mix)
+        self._get_ready()
+
     def learn(self, features: Features, model: str, reward: float) -> None:
         """Move the model's level towards the observation. New models start from their first observation."""
         if model not in self._models:
-            self._models = {**self._models, model: len(self._models)}
-            self._mean, self._spread = np.append(self._mean, 0.5), np.append(self._spread, 0.5)
-            self._online = np.concatenate([self._online, np.zeros((2, 1))], axis=1)
-            for fitted in self._views:
-                fitted.fitted = widened(fitted.fitted)
-            self._get_ready()
+            self._enlist(model, 0.5, 0.5, np.zeros(len(self._models)))
         j = self._models[model]
         estimate = self._mean[j]
         if self._ready is not None:
@@ -192,6 +215,7 @@ class Linear(Router):
         arrays.update(novelty_arrays(self._novelty))
         meta = {
             "models": list(self._models),
+            "fitted": self._fitted_models,
             "common": self._common,
             "specific": self._specific,
             "penalties": {f.view.name: f.penalty for f in self._views},
@@ -202,6 +226,7 @@ class Linear(Router):
         """The inverse of ``state``."""
         a, meta = state.arrays, state.meta
         self._models = {m: j for j, m in enumerate(meta["models"])}
+        self._fitted_models = int(meta.get("fitted", len(self._models)))
         self._mean, self._spread, self._online = a["mean"], a["spread"], a["online"].copy()
         self._common, self._specific = float(meta["common"]), float(meta["specific"])
         self._novelty = Novelty.restore(a)

@@ -17,7 +17,7 @@ from equipoise.numerics.blend import Blend
 from equipoise.numerics.deviating import Deviating
 from equipoise.numerics.feature_groups import FeatureGroups, raw_groups
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.lowrank import Few, newcomer
+from equipoise.numerics.kinship import Few, newcomer
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.routers.static import Static
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State

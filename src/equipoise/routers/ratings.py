@@ -14,6 +14,7 @@ from equipoise.errors import NotEnoughData
 from equipoise.numerics.bradley_terry import expected_score, log_likelihood, rate, rate_one
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.kinship import newcomer_spread
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State, Votes
 
@@ -175,7 +176,7 @@ class Ratings(Router):
         self._enlist(model, rate_one(won, lost, self._rivals, overall, self._variance))
         j = self._roster.columns[model]
         self._roster.level[j] = float((member @ self._table[:, j]).mean())
-        self._roster.spread[j] = np.sqrt(0.25 / (len(seen) + 1)) if benchmark is None else 0.05
+        self._roster.spread[j] = newcomer_spread(len(seen), benchmark)
         return self
 
     def without(self, model: str) -> Self:
