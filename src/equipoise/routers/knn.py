@@ -159,7 +159,8 @@ class KNN(Router):
         own = combination(known, quality[seen], None if benchmark is None else benchmark[seen])
         outcomes = self._quality[: self._size, columns].astype(np.float64)
         filled = np.where(np.isnan(outcomes), self._overall(columns)[0], outcomes)
-        expected = np.clip(filled @ own[:-1] + own[-1], 0.0, 1.0)
+        # Not clipped: what is averaged over neighbours must keep its mean.
+        expected = filled @ own[:-1] + own[-1]
         self._enlist(model)
         self._quality[: self._size, -1] = expected
         self._sums[:, -1] = expected.sum(), np.square(expected).sum(), len(expected)
