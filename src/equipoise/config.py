@@ -7,14 +7,16 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from equipoise.errors import ConfigError, EquipoiseError, UnknownName
 
 DEFAULT_FILE = Path("equipoise.yaml")
+# What requests ask of models by themselves. There may be others, which routes and callers ask for by name.
+CAPABILITIES = ("tools", "vision", "json", "embeddings")
 _MOST_BYTES = 1 << 20
 _MOST_ANSWERS = 20
 _Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -42,6 +44,17 @@ def cache_folder() -> Path:
     """Where downloads are kept: ``EQUIPOISE_CACHE``, else the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
     return Path(os.environ.get("EQUIPOISE_CACHE") or Path(base) / "equipoise").expanduser()
+
+
+def _spelt(capabilities: frozenset[str]) -> frozenset[str]:
+    """Capabilities may have any name; one that is nearly a known one is not meant to be another."""
+    for name in sorted(capabilities - {*CAPABILITIES}):
+        if near := difflib.get_close_matches(name, CAPABILITIES, n=1, cutoff=0.7):
+            raise ValueError(f"unknown capability '{name}'; did you mean '{near[0]}'?")
+    return capabilities
+
+
+_Capabilities = Annotated[frozenset[str], AfterValidator(_spelt)]
 
 
 class _Strict(BaseModel):
@@ -77,6 +90,15 @@ class PriceConfig(_Strict):
     usd_per_call: _Usd = 0.0
     usd_per_compute_s: _Usd = 0.0
 
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Half a price would make the other half free without anyone having said so."""
+        tokens = {"usd_per_1m_input", "usd_per_1m_output"}
+        given = len(tokens & self.model_fields_set)
+        if given == 1 or not (given or self.model_fields_set & {"usd_per_call", "usd_per_compute_s"}):
+            raise ValueError("give usd_per_1m_input and usd_per_1m_output, or usd_per_call or usd_per_compute_s")
+        return self
+
 
 class ModelConfig(_Strict):
     """A model; what is left out comes from the catalog."""
@@ -87,7 +109,7 @@ class ModelConfig(_Strict):
     max_output_tokens: int | None = Field(default=None, gt=0)
     tier: Literal["premium", "standard", "budget", "local"] | None = None
     specializations: tuple[str, ...] | None = None
-    capabilities: frozenset[str] | None = None
+    capabilities: _Capabilities | None = None
     latency_s: _Positive | None = None
     quality: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
     deployments: tuple[DeploymentConfig, ...] = ()
@@ -100,7 +122,7 @@ class ConstraintsConfig(_Strict):
     max_latency_s: _Positive | None = None
     min_quality: Annotated[float, Field(ge=0, le=1)] | None = None
     region: str | None = None
-    capabilities: frozenset[str] = frozenset()
+    capabilities: _Capabilities = frozenset()
 
 
 class CacheConfig(_Strict):

@@ -35,6 +35,10 @@ WRONG = [
     ("models:\n  - name: x\n    price: {usd_per_1m_inptu: 1}\n", 3, "did you mean 'usd_per_1m_input'?"),
     ("models:\n  - name: x\n    price: {usd_per_1m_input: -2}\n", 3, "greater than or equal to 0"),
     ("models:\n  - name: x\n    price: {usd_per_call: .inf}\n", 3, "finite"),
+    ("models:\n  - name: x\n    price: {usd_per_1m_input: 1}\n", 3, "give usd_per_1m_input and usd_per_1m_output"),
+    ("models:\n  - name: x\n    price: {usd_per_1m_cached_input: 1}\n", 3, "give usd_per_1m_input and"),
+    ("models:\n  - name: x\n    price: {}\n", 3, "or usd_per_call or usd_per_compute_s"),
+    ("models:\n  - name: x\n    capabilities: [json, tool]\n", 3, "unknown capability 'tool'; did you mean 'tools'?"),
     ("models:\n  - name: x\n    latency_s: fast\n", 3, "valid number"),
     ("models:\n  - name: x\n    quality: {code: 2}\n", 3, "less than or equal to 1"),
     ("models:\n  - name: x\n    context_window: 0\n", 3, "greater than 0"),
@@ -84,6 +88,11 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
     path.write_text("[" * 1500)
     with pytest.raises(ConfigError, match="not YAML"):
         read_config(path)
+
+
+def test_a_capability_of_any_other_name_may_be_asked_for(tmp_path: Path) -> None:
+    made = config(tmp_path, "models: [{name: x, capabilities: [tools, medical]}]\n")
+    assert made.models[0].capabilities == {"tools", "medical"}
 
 
 def test_an_empty_file_is_the_default(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ Reloading makes another; a request keeps the one that it began with.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,6 +124,7 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     known = None if before is None else before.targets.get(name)
     if isinstance(known, Route) and known.stamp == stamp:
         return known
+    _check_region(name, settings.constraints.region, models)
     try:
         engine, limits = engine_from(config, name, folder=folder)
         if isinstance(known, Route) and spec_of(known.engine.policy) == spec_of(engine.policy):
@@ -140,6 +141,14 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
     return Route(name, engine, limits, plain, settings, stamp, unknown)
+
+
+def _check_region(route: str, region: str | None, models: Sequence[Model]) -> None:
+    there = {d.region for model in models for d in model.deployments}
+    if region is not None and region not in there:
+        known = ", ".join(sorted(name for name in there if name is not None)) or "none"
+        said = f"route '{route}': no deployment is in region '{region}'; regions: {known}"
+        raise ConfigError(said, place=("routes", route, "constraints", "region"))
 
 
 def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
