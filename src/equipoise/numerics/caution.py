@@ -2,13 +2,13 @@
 
 On a prompt of a known kind an estimate stands. On one of an unknown kind a model is expected to do what it does
 overall, moved towards the estimate only as far as such estimates were seen to hold there: data sets are left out in
-training, and what a ridge regression fitted on the rest says of their prompts is compared with what was measured.
-Where what it learned does not carry over, nothing of a claim is left; where it does, most of it.
+training, and wherever a ridge regression fitted on the rest would leave the overall best model on one of their
+prompts, its claim is compared with what was measured. Where what it learned does not carry over, nothing of a claim
+is left; where it does, most of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -63,7 +63,10 @@ class Caution(NamedTuple):
 
 
 def transfer(x: Floats, groups: Ints, kinds: Ints, quality: Floats) -> float:
-    """Share of a predicted difference between models that holds on kinds left out, by its lower bound; in [0, 1].
+    """Share of a claim to beat the overall best model that holds on kinds left out, by its lower bound; in [0, 1].
+
+    What counts of a lead is by how much it differs from the overall one. Only prompts count on which some model is
+    claimed to be better: the one that looks best is often the one that chance favours.
 
     Args:
         x: n prompts as rows of comparable columns without gaps, shape (n, d).
@@ -75,25 +78,26 @@ def transfer(x: Floats, groups: Ints, kinds: Ints, quality: Floats) -> float:
     folds, parts = grouped_folds(groups, _FOLDS), grouped_folds(kinds, _FOLDS)
     if quality.shape[1] < 2 or len(np.unique(folds)) < 2 or len(np.unique(parts)) < 2:
         return 0.0
-    own = filled(quality, np.nanmean(quality, axis=0))
+    level = np.nanmean(quality, axis=0)
+    own = filled(quality, level)
     own = own - own.mean(axis=1, keepdims=True)
     within = FoldedRidge(x, _numbered(folds)).held_out(own, _PENALTIES)
     least = int(np.square(within - own).sum(axis=(1, 2)).argmin())
     beyond = FoldedRidge(x, _numbered(parts)).held_out(own, _PENALTIES[least : least + 1])[0]
-    known = _slope([(within[least] * own).sum()], [np.square(within[least]).sum()])
-    if known <= 0.0:
-        return 0.0
+    rows, best, chosen = np.arange(len(own)), int(level.argmax()), (level + beyond).argmax(axis=1)
+    claimed, found = (part[rows, chosen] - part[:, best] for part in (beyond, own))
+    # Where the best model is chosen, both are zero.
     _, kind = np.unique(kinds, return_inverse=True)
-    meet: Floats = np.bincount(kind, weights=(beyond * own).sum(axis=1)).astype(np.float64)
-    power: Floats = np.bincount(kind, weights=(beyond**2).sum(axis=1)).astype(np.float64)
+    meet: Floats = np.bincount(kind, weights=claimed * found).astype(np.float64)
+    power: Floats = np.bincount(kind, weights=claimed**2).astype(np.float64)
     without = np.array([_slope(np.delete(meet, k), np.delete(power, k)) for k in range(len(meet))])
     error = float(np.sqrt((len(meet) - 1) * without.var()))
-    return float(np.clip((_slope(meet, power) - _BOUND * error) / known, 0.0, 1.0))
+    return float(np.clip(_slope(meet, power) - _BOUND * error, 0.0, 1.0))
 
 
-def _slope(meet: Floats | Sequence[float], power: Floats | Sequence[float]) -> float:
-    total = float(np.sum(power))
-    return float(np.sum(meet)) / total if total > 1e-12 else 0.0
+def _slope(meet: Floats, power: Floats) -> float:
+    total = float(power.sum())
+    return float(meet.sum()) / total if total > 1e-12 else 0.0
 
 
 def _numbered(folds: Ints) -> Ints:
