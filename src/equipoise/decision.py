@@ -15,7 +15,7 @@ import numpy as np
 from equipoise.cascades.best_of import best_of_steps
 from equipoise.contracts import CostEstimator, Policy, Router, Situation
 from equipoise.errors import NoModel, PriceError
-from equipoise.policy.constraints import Row, refusals
+from equipoise.policy.constraints import Row, no_model, refusals
 from equipoise.types import (
     Candidate,
     Constraints,
@@ -197,7 +197,7 @@ def _last_resort(
     hard = Constraints(region=constraints.region, capabilities=constraints.capabilities)
     able = [r is None for r in refusals(features, hard, models, row)]
     if when_none_fits == "refuse" or not any(able):
-        raise NoModel({m.name: r for m, r in zip(models, refused, strict=True) if r is not None})
+        raise no_model(features, models, refused)
     cost = [c if may and c == c else _INFINITE for may, c in zip(able, row.cost_usd, strict=True)]
     chosen = cost.index(min(cost)) if min(cost) < _INFINITE else able.index(True)
     return [j == chosen for j in range(len(models))]

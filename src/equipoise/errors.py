@@ -95,12 +95,17 @@ class MissingExtra(EquipoiseError):
 
 
 class NoModel(EquipoiseError):
-    """No model meets the constraints. ``refused`` maps each model to its reason."""
+    """No model meets the constraints.
+
+    Attributes:
+        refused: maps each model to its reason.
+        input_tokens, output_tokens: about how long the prompt is, and its answer.
+    """
 
     code = "no_model"
 
-    def __init__(self, refused: Mapping[str, str]) -> None:
-        self.refused = dict(refused)
+    def __init__(self, refused: Mapping[str, str], *, input_tokens: float, output_tokens: float) -> None:
+        self.refused, self.input_tokens, self.output_tokens = dict(refused), input_tokens, output_tokens
         super().__init__("no model meets the constraints: " + "; ".join(f"{m}: {r}" for m, r in self.refused.items()))
 
 

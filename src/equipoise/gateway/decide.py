@@ -131,7 +131,7 @@ class Deciding:
         if not isinstance(found, Decision | NoModel):
             self._lines.failed("the router failed; deciding without it", found, route=target.name)
             found, degraded = _plainly(target, request), True
-        return refusal(found, request, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
+        return refusal(found, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
 
 
 def _chosen(target: Target, requests: Sequence[Request]) -> Sequence[Decision | Exception]:
@@ -153,14 +153,13 @@ def _plainly(target: Target, request: Request) -> Decision | NoModel:
         return error
 
 
-def refusal(error: NoModel, request: Request, target: Target) -> Problem:
+def refusal(error: NoModel, target: Target) -> Problem:
     """Why no model can serve a request: its length, where that is the reason for all, else each model's."""
-    features = target.plain.features(request)
     windows = _windows(target.plain.models)
-    needed = features.input_tokens + features.output_tokens
+    needed = error.input_tokens + error.output_tokens
     if windows and all(window is not None and needed > window for window in windows.values()):
         held = ", ".join(f"{name} {window}" for name, window in windows.items())
-        said = f"the prompt has about {features.input_tokens:.0f} tokens, which no context window holds ({held})"
+        said = f"the prompt has about {error.input_tokens:.0f} tokens, which no context window holds ({held})"
         return Problem(400, "context_length_exceeded", said + "; shorten it", param="messages")
     return Problem(400, error.code, " ".join(str(error).split()))
 

@@ -11,9 +11,8 @@ from dataclasses import replace
 import numpy as np
 
 from equipoise.analysis import Analyzer
-from equipoise.errors import NoModel
 from equipoise.estimates import CostModel
-from equipoise.policy.constraints import Row, refusals
+from equipoise.policy.constraints import Row, no_model, refusals
 from equipoise.types import Candidate, Decision, Estimates, FeatureBatch, Features, Model, Plan, Request
 
 _CERTAIN = 1.0
@@ -51,7 +50,7 @@ class Plain:
         refused = self._refused(request, features, row)
         able = [j for j, reason in enumerate(refused) if reason is None]
         if not able:
-            raise NoModel({m.name: r for m, r in zip(self.models, refused, strict=True) if r is not None})
+            raise no_model(features, self.models, refused)
         picked = able[0]
         return Decision(
             id=decision_id,

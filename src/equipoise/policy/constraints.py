@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple, Self
 
+from equipoise.errors import NoModel
 from equipoise.types import Constraints, Estimates, Expected, Features, Model
 
 
@@ -39,6 +40,12 @@ def refusals(features: Features, constraints: Constraints, models: Sequence[Mode
             reason = _beyond(constraints, level, cost, latency)
         found.append(reason)
     return found
+
+
+def no_model(features: Features, models: Sequence[Model], refused: Sequence[str | None]) -> NoModel:
+    """The error that says why none of the models can serve a prompt."""
+    reasons = {model.name: reason for model, reason in zip(models, refused, strict=True) if reason is not None}
+    return NoModel(reasons, input_tokens=features.input_tokens, output_tokens=features.output_tokens)
 
 
 _NONE = Constraints()
