@@ -22,10 +22,15 @@ _MOST = 4.0
 
 
 class Blend(NamedTuple):
-    """The scale of what all models share, and of what is each model's own."""
+    """The scale of what all models share, and of what is each model's own.
+
+    ``over`` is the number of models, the first ones, that were there when it was fitted: newcomers are judged by what
+    those share, and do not change it. None means all.
+    """
 
     common: float
     specific: float
+    over: int | None = None
 
     @classmethod
     def fit(cls, held_out: Floats, level: Floats, quality: Floats, cost_usd: Floats | None = None) -> Self:
@@ -41,17 +46,22 @@ class Blend(NamedTuple):
         own = raw - shared
         common = _slope(np.broadcast_to(shared, raw.shape)[observed], y[observed])
         if raw.shape[1] < 2:
-            return cls(common, 0.0)
+            return cls(common, 0.0, raw.shape[1])
         slope = _slope(own[observed], (y - common * shared)[observed])
         if cost_usd is None or np.isnan(cost_usd[rows]).any() or not observed.all():
-            return cls(common, slope)
-        return cls(common, _by_area(level + common * shared, own, slope, quality, cost_usd[rows]))
+            return cls(common, slope, raw.shape[1])
+        specific = _by_area(level + common * shared, own, slope, quality, cost_usd[rows])
+        return cls(common, specific, raw.shape[1])
 
     def apply(self, deviation: Floats) -> Floats:
         """The shrunk deviations, shape (n, m)."""
-        shared = deviation.mean(axis=1, keepdims=True)
+        shared = deviation[:, : self.over].mean(axis=1, keepdims=True)
         out: Floats = self.specific * (deviation - shared) + self.common * shared
         return out
+
+    def without(self, column: int) -> Self:
+        """After one model is gone."""
+        return self if self.over is None or column >= self.over else self._replace(over=max(1, self.over - 1))
 
 
 def _by_area(base: Floats, own: Floats, slope: float, quality: Floats, cost_usd: Floats) -> float:

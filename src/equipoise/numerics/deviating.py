@@ -75,6 +75,13 @@ class Deviating(Router):
         self._roster.observe(j, surprise)
         return j, surprise
 
+    def _drop(self, model: str) -> int | None:
+        """Take a model off the roster; returns the column that it had."""
+        gone = self._roster.drop(model)
+        if gone is not None:
+            self._blend = self._blend.without(gone)
+        return gone
+
     def _admit(self, model: str, features: FeatureBatch, benchmark: Ints | None) -> None:
         """Set the level of a model just added by what is expected of it on the prompts that it was seen on."""
         raw = self._raw(features)

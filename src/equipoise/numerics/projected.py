@@ -73,7 +73,7 @@ class Projected(Deviating):
 
     def without(self, model: str) -> Self:
         """Forget a model's parameters."""
-        gone = self._roster.drop(model)
+        gone = self._drop(model)
         if gone is not None and self._projection is not None:
             self._remove(gone)
         return self

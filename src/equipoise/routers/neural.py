@@ -211,7 +211,7 @@ class Neural(Deviating):
     def without(self, model: str) -> Self:
         """Forget a model's output, and what was remembered of it."""
         self._static.without(model)
-        gone = self._roster.drop(model)
+        gone = self._drop(model)
         if gone is not None:
             kept = self._asked != gone
             self._seen, self._asked, self._rewards = self._seen[kept], self._asked[kept], self._rewards[kept]
