@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -165,6 +165,8 @@ def main() -> None:
     table = table.take(np.flatnonzero(table.measured.all(axis=1)))
     needs: type[Router] = Stacked
     outcomes = outcomes_of(table, Analyzer(), needs.needs)
+    if options.cost == "none":
+        outcomes = replace(outcomes, cost_usd=None)
     groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     for seed in range(options.seeds):
