@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from equipoise.types import FeatureBatch, Model, Outcomes, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import FeatureBatch, Model, Outcomes
 
 KINDS = ("sum", "poem")
 

@@ -22,7 +22,8 @@ from equipoise.analysis.tokens import TOKENS_PER_WORD, count_tokens, guess_token
 from equipoise.analysis.window import clean, count_words, window, word_tokens
 from equipoise.contracts import Embedder
 from equipoise.errors import UnknownName
-from equipoise.types import FeatureBatch, Features, Floats, Request, Singles, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import FeatureBatch, Features, Floats, Request, Singles
 
 ALL = frozenset({"embedding", "lexical", "structure", "form", "linguistic"})
 

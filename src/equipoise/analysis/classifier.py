@@ -25,7 +25,8 @@ from equipoise.analysis.lexical import WIDTH
 from equipoise.analysis.structure import STRUCTURE_NAMES
 from equipoise.analysis.vocabulary import Vocabulary, bundled_vocabulary
 from equipoise.errors import StateError
-from equipoise.types import DOMAINS, TASKS, Singles, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import DOMAINS, TASKS, Singles
 
 WEIGHTS = "classifier.npz"
 _SINGLES = ("dense", "forms", "bias", "mean", "scale")

@@ -10,7 +10,8 @@ from zlib import crc32
 
 import numpy as np
 
-from equipoise.types import Singles, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import Singles
 
 WIDTH = 1 << 18
 MAX_TERMS = 2000

@@ -16,7 +16,8 @@ from scipy.sparse import csr_matrix
 
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.views import Lexical
-from equipoise.types import FeatureBatch, Floats, Singles, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import FeatureBatch, Floats, Singles
 
 _TOPICS = 120
 _FURTHEST = 5.0

@@ -15,7 +15,8 @@ from scipy.sparse import csr_matrix
 
 from equipoise.numerics.novelty import Novelty
 from equipoise.numerics.views import FittedView, Lexical, Semantic, Structural
-from equipoise.types import FeatureBatch, Floats, Ints, Singles, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import FeatureBatch, Floats, Ints, Singles
 
 
 class Bend(NamedTuple):

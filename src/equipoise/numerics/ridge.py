@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from equipoise.types import Bools, Floats, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import Bools, Floats
 
 # Squared residual, relative to the target's: predictions are good to about 1 %.
 _TOLERANCE = 1e-5

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags_array
 
 from equipoise.numerics.ridge import dense_path, sparse_weights
-from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles, SparseRows
+from equipoise.sparse import SparseRows
+from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
