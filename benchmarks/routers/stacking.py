@@ -1,4 +1,4 @@
-"""Would `stacked` be better with weights per region, with its nearest neighbours heard too, or with equal weights?
+"""Is `stacked` better for weights by region? Would it be with its nearest neighbours heard too, or equal weights?
 
     OMP_NUM_THREADS=1 python benchmarks/routers/stacking.py TABLE [--cost none] [--seeds 4]
 
@@ -22,20 +22,16 @@ from equipoise.contracts import Router
 from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.evaluation.splits import merge_groups, random_split
-from equipoise.numerics.blended import _FOLDS, _levels, _targets
-from equipoise.numerics.clusters import k_means
+from equipoise.numerics.blended import _FOLDS, _levels, _place, _regions, _targets
 from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import Arrays, Examples, Expert, best_of, picked
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.hull import aiq
-from equipoise.numerics.stacking import combined, honest_scale, weigh
+from equipoise.numerics.stacking import combined, weigh
 from equipoise.routers.stacked import Stacked
 from equipoise.tables.duplicates import near_duplicate_groups
 from equipoise.types import FeatureBatch, Floats, Ints, Model, Outcomes, Singles
-
-# Weights of a region count as if this many rows had said what all rows say.
-PULL_ROWS = 500.0
 
 
 @dataclass(slots=True)
@@ -96,15 +92,20 @@ def hear(fit: Outcomes, test: Outcomes) -> tuple[Heard, Floats, Floats]:
     examples = Examples(point, fit.features, folds, fit.datasets)
     held_out = [expert.learn(examples, y @ basis) for expert in experts]
     said = [expert.predict(asked, test.features) for expert in experts]
-    places = (point.joined(1.0, 2.0, 0.0), asked.joined(1.0, 2.0, 0.0))
-    return Heard(held_out, said, y @ basis, folds, places), level, basis
+    return Heard(held_out, said, y @ basis, folds, (_place(point), _place(asked))), level, basis
 
 
 def as_shipped(heard: Heard, experts: slice = slice(-1)) -> Floats:
-    held_out, along = heard.held_out[experts], heard.along
-    total = combined(heard.asked[experts], weigh(held_out, along))
-    total[:, 1:] *= honest_scale([part[:, 1:] for part in held_out], along[:, 1:], heard.folds)
-    return total
+    regions = _regions(heard.places[0], "stacked")
+    member, at = (regions.membership(places) for places in heard.places)
+    weights = weigh(heard.held_out[experts], heard.along, member, heard.folds)
+    return combined(heard.asked[experts], weights, at)
+
+
+def everywhere(heard: Heard) -> Floats:
+    """The same weights in all regions."""
+    member, at = (np.ones((len(places), 1)) for places in heard.places)
+    return combined(heard.asked[:-1], weigh(heard.held_out[:-1], heard.along, member, heard.folds), at)
 
 
 def equally(heard: Heard) -> Floats:
@@ -112,31 +113,11 @@ def equally(heard: Heard) -> Floats:
     return mean
 
 
-def by_region(heard: Heard, regions: int) -> Floats:
-    """Weights of every region, pulled to those of all rows."""
-    rng, (x, asked) = np.random.default_rng(0), heard.places
-    centres = k_means(x[rng.permutation(len(x))[:4000]].astype(float), regions, rng, steps=12)[0]
-    of, at = (np.argmin(np.square(centres).sum(axis=1) - 2 * z @ centres.T, axis=1) for z in (x, asked))
-    held_out, every = heard.held_out[:-1], weigh(heard.held_out[:-1], heard.along)
-    total = as_shipped(heard)
-    for region in range(regions):
-        rows = np.flatnonzero(of == region)
-        if len(rows) < 50 or not (at == region).any():
-            continue
-        own = weigh([part[rows] for part in held_out], heard.along[rows])
-        share = len(rows) / (len(rows) + PULL_ROWS)
-        total[at == region] = combined(
-            [part[at == region] for part in heard.asked[:-1]], share * own + (1 - share) * every
-        )
-    return total
-
-
 WAYS: dict[str, Callable[[Heard], Floats]] = {
     "as shipped": as_shipped,
+    "weights of all rows": everywhere,
     "with neighbours": lambda heard: as_shipped(heard, slice(None)),
     "equal weights": equally,
-    "weights of 4 regions": lambda heard: by_region(heard, 4),
-    "weights of 12 regions": lambda heard: by_region(heard, 12),
 }
 
 

@@ -12,25 +12,29 @@ import numpy as np
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.caution import Caution
+from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.coordinates import Coordinates, Point
-from equipoise.numerics.experts import Examples, Expert, FoldedRidge, Regions
+from equipoise.numerics.experts import REGION_PARTS, REGION_SHARPNESS, Examples, Expert, FoldedRidge
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.kinship import Few, newcomer, newcomer_spread
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
-from equipoise.numerics.stacking import combined, directions, filled, honest_scale, spreads, weigh
-from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
+from equipoise.numerics.stacking import combined, directions, filled, spreads, weigh
+from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
 _FOLDS = 4
 _PENALTIES = (1.0, 3.0, 10.0, 30.0, 100.0)
 _PSEUDO_ROWS = 20.0
 _GAPS_FILLED = 2
+_REGIONS = 15
 
 
 class _Ready(NamedTuple):
-    """What predicts: for every expert its weights to models, (r, m)."""
+    """What predicts: the experts that are heard at all, their weights (c, k, r), and directions to models (r, m)."""
 
-    mixes: list[Floats]
+    heard: list[Expert]
+    weights: Floats
+    directions: Floats
     level: Floats
     caution: Caution | None
 
@@ -48,7 +52,8 @@ class Blended(Router):
     _online: Floats = field(default_factory=lambda: np.zeros((2, 0)), init=False, repr=False, compare=False)
     _spread: Floats = field(default_factory=lambda: np.zeros(0), init=False, repr=False, compare=False)
     _basis: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
-    _weights: Floats = field(default_factory=lambda: np.zeros((0, 0)), init=False, repr=False, compare=False)
+    _weights: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)), init=False, repr=False, compare=False)
+    _regions: Clusters | None = field(default=None, init=False, repr=False, compare=False)
     _coordinates: Coordinates | None = field(default=None, init=False, repr=False, compare=False)
     _fitted: list[Expert] = field(default_factory=list, init=False, repr=False, compare=False)
     _novelty: Novelty | None = field(default=None, init=False, repr=False, compare=False)
@@ -71,15 +76,16 @@ class Blended(Router):
         examples = Examples(point, outcomes.features, folds, outcomes.datasets)
         along = y @ basis
         held_out = [expert.learn(examples, along) for expert in experts]
-        weights = weigh(held_out, along)
-        # What all models share cannot change a choice.
-        weights[:, 1:] *= honest_scale([part[:, 1:] for part in held_out], along[:, 1:], folds)
-        expected = mean + combined(held_out, weights) @ basis.T
+        regions = _regions(_place(point), self.name)
+        member = regions.membership(_place(point))
+        weights = weigh(held_out, along, member, folds)
+        expected = mean + combined(held_out, weights, member) @ basis.T
         self._models = {m: j for j, m in enumerate(outcomes.models)}
         self._mean, self._online = mean, np.zeros((2, len(mean)))
         self._basis, self._weights, self._fitted, self._coordinates = basis, weights, experts, coordinates
+        self._regions = regions
         residual = np.where(observed, quality - expected, 0.0)
-        self._spread = spreads(residual, observed, _cells(point))
+        self._spread = spreads(residual, observed, member.argmax(axis=1))
         self._novelty = Novelty.fit(outcomes.features, outcomes.groups, quality, outcomes.datasets)
         self._get_ready()
         return self
@@ -101,9 +107,10 @@ class Blended(Router):
         level = self._mean + self._online[0] / (self._online[1] + _PSEUDO_ROWS)
         wide = np.zeros((len(self._mean), self._basis.shape[1]))
         wide[: len(self._basis)] = self._basis
-        mixes = [w[:, None] * wide.T for w in self._weights]
+        heard = np.flatnonzero(self._weights.any(axis=(0, 2)))
         caution = None if self._novelty is None else self._novelty.caution(level)
-        self._ready = _Ready(mixes, level, caution)
+        experts = [self._fitted[k] for k in heard] if self._fitted else []
+        self._ready = _Ready(experts, self._weights[:, heard], wide.T, level, caution)
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
@@ -122,13 +129,13 @@ class Blended(Router):
         """Of every known model, shape (n, m); levels alone where the features are not there."""
         ready = self._ready
         assert ready is not None
-        if self._coordinates is None or _incomplete(batch):
-            return ready.level[None].repeat(len(batch), axis=0)
-        point = self._coordinates.points(batch)
         every = ready.level[None].repeat(len(batch), axis=0)
-        for expert, mix in zip(self._fitted, ready.mixes, strict=True):
-            if mix.any():
-                every += expert.predict(point, batch) @ mix
+        if self._coordinates is None or self._regions is None or _incomplete(batch):
+            return every
+        point = self._coordinates.points(batch)
+        if ready.heard:
+            said = [expert.predict(point, batch) for expert in ready.heard]
+            every += combined(said, ready.weights, self._regions.membership(_place(point))) @ ready.directions
         if self._novelty is not None and ready.caution is not None:
             every = ready.caution.apply(every, self._novelty.trust(batch))
         return every
@@ -136,11 +143,12 @@ class Blended(Router):
     def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
         """Find how one more model lies to what the experts predict; experts and other models stay."""
         seen = np.flatnonzero(~np.isnan(quality))
-        if self._coordinates is None or not len(seen) or _incomplete(features):
+        if self._coordinates is None or self._regions is None or not len(seen) or _incomplete(features):
             return super().add_model(model, features, quality, benchmark=benchmark)
         features = features.take(seen)
         point = self._coordinates.points(features)
-        said = combined([expert.predict(point, features) for expert in self._fitted], self._weights)
+        parts = [expert.predict(point, features) for expert in self._fitted]
+        said = combined(parts, self._weights, self._regions.membership(_place(point)))
         z = np.concatenate([said, np.ones((len(seen), 1))], axis=1)
         kin = np.concatenate([self._basis, self._mean[: len(self._basis), None]], axis=1)
         which = None if benchmark is None else benchmark[seen]
@@ -184,6 +192,8 @@ class Blended(Router):
         }
         if self._coordinates is not None:
             arrays |= {f"coordinates/{k}": v for k, v in self._coordinates.arrays().items()}
+        if self._regions is not None:
+            arrays["regions"] = self._regions.centres
         for i, expert in enumerate(self._fitted):
             arrays |= {f"expert{i}/{k}": v for k, v in expert.arrays().items()}
         return State(arrays, {"models": list(self._models), "fitted": self._ready is not None})
@@ -195,9 +205,10 @@ class Blended(Router):
         self._mean, self._online, self._spread = a["mean"].copy(), a["online"].copy(), a["spread"].copy()
         self._basis, self._weights = a["basis"], a["weights"]
         self._novelty = Novelty.restore(a)
-        self._coordinates, self._fitted, self._ready = None, [], None
+        self._coordinates, self._regions, self._fitted, self._ready = None, None, [], None
         if "coordinates/middle" in a:
             self._coordinates = Coordinates.restore(_under(a, "coordinates/"))
+            self._regions = Clusters(a["regions"], len(a["regions"]), REGION_SHARPNESS)
             self._fitted = self.experts()
             for i, expert in enumerate(self._fitted):
                 expert.restore(_under(a, f"expert{i}/"))
@@ -232,7 +243,11 @@ def _targets(point: Point, quality: Floats, mean: Floats, folds: Ints) -> tuple[
     return y, directions(predicted)
 
 
-def _cells(point: Point) -> Ints:
-    """Regions of prompts, by which the error of local means is judged."""
-    cells: Ints = Regions(clusters=15).place(point).member(point).argmax(axis=1)
-    return cells
+def _place(point: Point) -> Singles:
+    """What decides to which region a prompt belongs."""
+    return point.joined(*REGION_PARTS)
+
+
+def _regions(places: Singles, router: str) -> Clusters:
+    """By which experts are weighed and the error of local means is judged."""
+    return Clusters.fit(places, _REGIONS, nearest=_REGIONS, sharpness=REGION_SHARPNESS, router=router)

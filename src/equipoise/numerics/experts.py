@@ -9,13 +9,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
-from equipoise.numerics.clusters import k_means
+from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.coordinates import Point
 from equipoise.numerics.ridge import sparse_weights
 from equipoise.numerics.trees import Binned, Grower, Growth, Trees
@@ -23,6 +23,9 @@ from equipoise.numerics.views import Lexical, Structural
 from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles
 
 Arrays = Mapping[str, npt.NDArray[Any]]
+
+# Regions are clusters of embedding and topics; where a prompt lies between several, it belongs to all of them.
+REGION_PARTS, REGION_SHARPNESS = (1.0, 2.0, 0.0), 25.0
 
 
 class Examples(NamedTuple):
@@ -258,44 +261,32 @@ class Regions(Expert):
     """Mean per soft cluster of embedding and topics, shrunk: few numbers, little noise."""
 
     clusters: int = 30
-    sharpness: float = 25.0
     name: ClassVar[str] = "regions"
     penalties: ClassVar[Sequence[float]] = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 
-    _centres: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    _regions: Clusters | None = None
     _weights: Singles = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
     def learn(self, examples: Examples, y: Floats) -> Floats:
-        member = self.place(examples.point).member(examples.point)
-        weights, held_out = FoldedRidge(member, examples.folds).solve(y, self.penalties)
+        places = examples.point.joined(*REGION_PARTS)
+        self._regions = Clusters.fit(
+            places, self.clusters, nearest=self.clusters, sharpness=REGION_SHARPNESS, router=self.name
+        )
+        weights, held_out = FoldedRidge(self._regions.membership(places), examples.folds).solve(y, self.penalties)
         self._weights = weights.astype(np.float32)
         return held_out
 
-    def place(self, point: Point) -> Self:
-        """Put the centres among the points; one for every twenty at most."""
-        x, rng = point.joined(1.0, 2.0, 0.0), np.random.default_rng(0)
-        k = max(1, min(self.clusters, len(x) // 20))
-        sample = x[np.sort(rng.permutation(len(x))[:4000])]
-        self._centres = k_means(sample, k, rng, steps=12)[0].astype(np.float32)
-        return self
-
-    def member(self, point: Point) -> Singles:
-        """Soft membership, shape (n, k); rows sum to one."""
-        x = point.joined(1.0, 2.0, 0.0)
-        apart = np.square(self._centres).sum(axis=1) - 2.0 * (x @ self._centres.T)
-        apart -= apart.min(axis=1, keepdims=True)
-        raw = np.exp(-self.sharpness * apart)
-        out: Singles = (raw / raw.sum(axis=1, keepdims=True)).astype(np.float32)
-        return out
-
     def predict(self, point: Point, batch: FeatureBatch) -> Floats:
-        return (self.member(point) @ self._weights).astype(np.float64)
+        assert self._regions is not None
+        return self._regions.membership(point.joined(*REGION_PARTS)) @ self._weights
 
     def arrays(self) -> Arrays:
-        return {"centres": self._centres, "weights": self._weights}
+        assert self._regions is not None
+        return {"centres": self._regions.centres, "weights": self._weights}
 
     def restore(self, arrays: Arrays) -> None:
-        self._centres, self._weights = arrays["centres"], arrays["weights"]
+        self._regions = Clusters(arrays["centres"], self.clusters, REGION_SHARPNESS)
+        self._weights = arrays["weights"]
 
 
 @dataclass(slots=True)

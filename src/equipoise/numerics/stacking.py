@@ -3,11 +3,13 @@
 Qualities of many models are noisy and mostly move together. So targets are not models but a few directions of the
 model axis: what all models share (hard or easy), then the directions in which models differ most *predictably*.
 Every direction has weights of its own, and one that nobody predicts gets none: that is the guard against chance.
+Weights differ between regions of prompts as far as that holds on rows that did not weigh.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple, Self
 
 import numpy as np
 from scipy.optimize import nnls
@@ -17,6 +19,10 @@ from equipoise.types import Bools, Floats, Ints
 _MOST_DIRECTIONS = 9
 # How strongly weights are pulled to equal ones, in units of an expert's own variance.
 _EQUALITY = 0.5
+# With how many rows' strength weights of all rows pull at those of a region; the first leaves no regions.
+_PULL_ROWS = (np.inf, 4000.0, 1000.0, 250.0)
+# Each further step must explain so many times as much.
+_WORTH_MORE = 1.01
 _SHRINK_ROWS = 3.0
 
 
@@ -44,40 +50,114 @@ def directions(predicted: Floats) -> Floats:
     return np.concatenate([common, vectors[:, ::-1][:, : min(m, _MOST_DIRECTIONS) - 1]], axis=1)
 
 
-def weigh(held_out: Sequence[Floats], y: Floats) -> Floats:
-    """Non-negative weights of the experts for every direction, shape (k, r): least squares, pulled to equal ones."""
-    k = len(held_out)
-    weights = np.zeros((k, y.shape[1]))
-    for j in range(y.shape[1]):
-        p = np.stack([h[:, j] for h in held_out], axis=1)
-        mean = p.mean(axis=1)
-        power = float(mean @ mean)
-        slope = max(float(mean @ y[:, j]) / power, 0.0) if power > 1e-12 else 0.0
-        gram = p.T @ p
-        pull = _EQUALITY * float(np.trace(gram)) / k + 1e-9
-        root = np.linalg.cholesky(gram + pull * np.eye(k))
-        target = np.linalg.solve(root, p.T @ y[:, j] + pull * min(slope, 1.5) / k)
-        weights[:, j], _ = nnls(root.T, target)
+class Moments(NamedTuple):
+    """Products of what k experts said with each other and with what was to be said, by fold, direction and region.
+
+    Attributes:
+        gram: shape (f, r, c, k, k).
+        reach: shape (f, r, c, k).
+        rows: how many there are in each fold, shape (f,).
+    """
+
+    gram: Floats
+    reach: Floats
+    rows: Floats
+
+    @classmethod
+    def of(cls, parts: Sequence[Floats], y: Floats, member: Floats, folds: Ints) -> Self:
+        """Of predictions out of fold, each of shape (n, r) as ``y``, and memberships of regions, shape (n, c)."""
+        k, (n, r), c = len(parts), y.shape, member.shape[1]
+        count = int(folds.max()) + 1
+        gram, reach = np.zeros((count, r, c, k, k)), np.zeros((count, r, c, k))
+        for j in range(r):
+            p = np.stack([part[:, j] for part in parts], axis=1)
+            pairs, met = (p[:, :, None] * p[:, None, :]).reshape(n, k * k), p * y[:, j : j + 1]
+            for f in range(count):
+                rows = folds == f
+                gram[f, j] = (member[rows].T @ pairs[rows]).reshape(c, k, k)
+                reach[f, j] = member[rows].T @ met[rows]
+        return cls(gram, reach, np.bincount(folds, minlength=count).astype(np.float64))
+
+    def without(self, fold: int) -> Self:
+        """Of the other folds."""
+        kept = np.arange(len(self.rows)) != fold
+        return type(self)(self.gram[kept], self.reach[kept], self.rows[kept])
+
+    def weights(self, pull_rows: float) -> Floats:
+        """Non-negative weights by region, shape (c, k, r): pulled to those of all rows as if so many had said them."""
+        gram, reach = self.gram.sum(axis=0), self.reach.sum(axis=0)
+        every, (r, c, k) = gram.sum(axis=1), reach.shape
+        found = np.zeros((c, k, r))
+        for j in range(r):
+            found[:, :, j] = prior = _everywhere(every[j], reach[j].sum(axis=0))
+            if np.isfinite(pull_rows):
+                pull = pull_rows / float(self.rows.sum()) * every[j]
+                for i in range(c):
+                    found[i, :, j] = _non_negative(gram[j, i] + pull, reach[j, i] + pull @ prior)
+        return found
+
+
+def _everywhere(gram: Floats, reach: Floats) -> Floats:
+    """Least squares, pulled to equal weights."""
+    k = len(reach)
+    power = float(gram.sum()) / k**2
+    slope = max(float(reach.sum()) / k / power, 0.0) if power > 1e-12 else 0.0
+    pull = _EQUALITY * float(np.trace(gram)) / k + 1e-9
+    return _non_negative(gram + pull * np.eye(k), reach + pull * min(slope, 1.5) / k)
+
+
+def _non_negative(gram: Floats, reach: Floats) -> Floats:
+    """The weights that come closest to solving ``gram @ weights = reach``."""
+    root = np.linalg.cholesky(gram + (1e-9 * float(np.trace(gram)) + 1e-12) * np.eye(len(reach)))
+    found: Floats = nnls(root.T, np.linalg.solve(root, reach))[0]
+    return found
+
+
+def weigh(parts: Sequence[Floats], y: Floats, member: Floats, folds: Ints) -> Floats:
+    """Weights of the experts for every region and direction, shape (c, k, r).
+
+    How far regions may differ, and how much of what weights promise is kept, show on rows that did not weigh. Regions
+    must be worth more than chance might make them. The first direction, which cannot change a choice, keeps its scale.
+
+    Args:
+        parts: predictions out of fold, each of shape (n, r).
+        y: what was to be predicted, shape (n, r).
+        member: to which of c regions rows belong, shape (n, c); rows sum to one.
+        folds: numbers of the folds, from zero without gaps, shape (n,).
+    """
+    moments = Moments.of(parts, y, member, folds)
+    tried = [_kept(moments, pull, parts, y, member, folds) for pull in _PULL_ROWS]
+    best = 0
+    for i, (worth, _) in enumerate(tried):
+        if worth > tried[best][0] * _WORTH_MORE:
+            best = i
+    weights = moments.weights(_PULL_ROWS[best])
+    weights[:, :, 1:] *= tried[best][1]
     return weights
 
 
-def combined(parts: Sequence[Floats], weights: Floats) -> Floats:
-    """The weighed sum, shape (n, r)."""
-    total: Floats = parts[0] * weights[0]
-    for part, w in zip(parts[1:], weights[1:], strict=True):
-        total += part * w
-    return total
-
-
-def honest_scale(held_out: Sequence[Floats], y: Floats, folds: Ints) -> float:
-    """How much of what weights promise is kept on rows that did not weigh, in [0, 1]; 0 leaves the single models."""
+def _kept(
+    moments: Moments, pull_rows: float, parts: Sequence[Floats], y: Floats, member: Floats, folds: Ints
+) -> tuple[float, float]:
+    """What weights explain on rows that did not weigh, and the scale in [0, 1] at which they explain most."""
     met = power = 0.0
-    for fold in np.unique(folds):
+    for fold in range(len(moments.rows)):
         out = folds == fold
-        weights = weigh([part[~out] for part in held_out], y[~out])
-        kept = combined([part[out] for part in held_out], weights)
-        met, power = met + float((kept * y[out]).sum()), power + float(np.square(kept).sum())
-    return float(np.clip(met / power, 0.0, 1.0)) if power > 1e-12 else 0.0
+        weights = moments.without(fold).weights(pull_rows)
+        said = combined([part[out] for part in parts], weights, member[out])[:, 1:]
+        met, power = met + float((said * y[out, 1:]).sum()), power + float(np.square(said).sum())
+    if power <= 1e-12 or met <= 0.0:
+        return 0.0, 0.0
+    scale = min(met / power, 1.0)
+    return scale * (2.0 * met - scale * power), scale
+
+
+def combined(parts: Sequence[Floats], weights: Floats, member: Floats) -> Floats:
+    """The sum, shape (n, r), weighed as in the regions to which rows belong."""
+    c, k, r = weights.shape
+    own = (member @ weights.reshape(c, k * r)).reshape(len(member), k, r)
+    total: Floats = np.einsum("knr,nkr->nr", np.stack(parts), own)
+    return total
 
 
 def spreads(residual: Floats, observed: Bools, cells: Ints) -> Floats:

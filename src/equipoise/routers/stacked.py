@@ -17,8 +17,9 @@ class Stacked(Blended):
     """Kernels, words, shape, trees, regions and data sets, stacked out of fold.
 
     Targets are directions of the model axis: what all models share, then the differences that can be predicted. For
-    each of them experts get non-negative weights by least squares, pulled to equal ones; where nobody predicts a
-    difference out of fold, none is claimed, and the single models are left.
+    each of them experts get non-negative weights by least squares, pulled to equal ones, that differ between regions
+    of prompts as far as this helps; where nobody predicts a difference out of fold, none is claimed, and the single
+    models are left.
 
     Args:
         trees: most trees of the boosted part.
