@@ -58,7 +58,10 @@ def test_a_prompt_that_no_model_can_take_does_not_spoil_the_others(engine: Engin
     impossible = Request(text=A_SUM, constraints=Constraints(capabilities=frozenset({"vision"})))
     one, none, other = engine.decide_batch([Request(text=A_SUM), impossible, Request(text=A_POEM)])
     assert isinstance(none, NoModel) and isinstance(one, Decision) and isinstance(other, Decision)
-    assert estimates(other) == estimates(engine.decide(A_POEM))
+    alone = engine.decide(A_POEM)
+    assert (other.plan, other.features) == (alone.plan, alone.features)
+    # Of a product of several rows the last digit may differ, by processor.
+    assert [c.cost_usd for c in other.candidates] == pytest.approx([c.cost_usd for c in alone.candidates])
     assert engine.decide_batch([]) == []
 
 
