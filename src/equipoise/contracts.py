@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
 from equipoise.errors import InputError
+from equipoise.records import record
 from equipoise.types import (
     Bools,
     Deployment,
@@ -235,7 +236,7 @@ class Reply(NamedTuple):
     raw: dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class UpstreamCall:
     """One call to send as it is.
 

@@ -7,7 +7,7 @@ the identifier and the random draw are arguments.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -16,6 +16,7 @@ from equipoise.cascades.best_of import best_of_steps
 from equipoise.contracts import CostEstimator, Policy, Router, Situation
 from equipoise.errors import NoModel, PriceError
 from equipoise.policy.constraints import Row, no_model, refusals
+from equipoise.records import record
 from equipoise.types import (
     Candidate,
     Constraints,
@@ -59,7 +60,7 @@ class _Standing(NamedTuple):
     fell_back: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Decider:
     """Chooses models for prompts.
 

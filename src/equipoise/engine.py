@@ -274,7 +274,7 @@ class Engine:
 
     @property
     def _needs(self) -> frozenset[str]:
-        return frozenset(self.router.needs | {"structure"})
+        return frozenset(self.router.needs | self.costs.needs)
 
     def learn(self, prompt: str, model: str, reward: float) -> None:
         """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1].

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +20,17 @@ class SparseRows:
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
+
+    @staticmethod
+    def stack(parts: Sequence[SparseRows]) -> SparseRows:
+        """Single rows below each other."""
+        lengths = [len(part.indices) for part in parts]
+        return SparseRows(
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            np.concatenate([part.indices for part in parts]),
+            np.concatenate([part.values for part in parts]),
+            parts[0].width,
+        )
 
     def row(self, i: int) -> SparseRows:
         """One row by itself."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from equipoise.records import record
 from equipoise.types import Price
 
 AttemptKind = Literal["first", "retry", "fallback", "hedge"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class TokenUsage:
     """Tokens of one call. ``cached_tokens`` and ``cache_write_tokens`` are part of ``input_tokens``, and
     ``cache_write_1h_tokens``, which the vendor keeps for an hour, of the latter.
@@ -38,7 +39,7 @@ class TokenUsage:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Attempt:
     """One call that was made for a request, billed whether or not its answer was used.
 
@@ -64,7 +65,7 @@ class Attempt:
     won: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Outcome:
     """What became of a decision. ``cost_usd`` is the sum over attempts and what routing itself cost.
 

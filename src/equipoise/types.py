@@ -6,13 +6,15 @@ Qualities are in [0, 1]. NaN in an array means "not known", never zero.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.records import record
 from equipoise.sparse import SparseRows
 
 Floats = npt.NDArray[np.float64]
@@ -54,7 +56,7 @@ class Warm(NamedTuple):
     tokens: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Request:
     """One prompt to route, with what the caller said about it.
 
@@ -173,7 +175,7 @@ class Model:
 # ---------------------------------------------------------------- analysis
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Features:
     """What analysis found in one prompt. Fields that no reader needs are left empty.
 
@@ -208,7 +210,7 @@ class Features:
     warm: Warm | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class FeatureBatch:
     """Features of n prompts, as columns. The same names as ``Features``; ``warm`` is empty where no prompt has one."""
 
@@ -259,28 +261,15 @@ class FeatureBatch:
         """A batch of many rows that all carry the same optional features."""
         if len(rows) == 1:
             return FeatureBatch.one(rows[0])
-
-        def column(name: str) -> Any:
-            return [getattr(f, name) for f in rows]
-
-        def optional(name: str) -> Any:
-            values = column(name)
-            return None if not values or values[0] is None else np.stack(values)
-
-        lexical = None
-        if rows and rows[0].lexical is not None:
-            parts = [f.lexical for f in rows if f.lexical is not None]
-            lengths = [len(p.indices) for p in parts]
-            lexical = SparseRows(
-                np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-                np.concatenate([p.indices for p in parts]),
-                np.concatenate([p.values for p in parts]),
-                parts[0].width,
-            )
-        columns: dict[str, Any] = {k: np.array(column(k), dtype=float) for k in _NUMERIC}
-        columns |= {k: _objects(column(k)) for k in _TEXT} | {k: optional(k) for k in _ARRAYS}
-        warm = tuple(f.warm for f in rows)
-        return FeatureBatch(**columns, lexical=lexical, warm=warm if any(warm) else ())
+        columns: dict[str, Any] = dict.fromkeys(_COLUMNS, ())
+        columns.update(zip(_COLUMNS, zip(*map(_values, rows), strict=True), strict=False))
+        columns |= {k: np.array(columns[k], dtype=float) for k in _NUMERIC}
+        columns |= {k: np.array(columns[k], dtype=object) for k in _TEXT}
+        columns |= {k: _stacked(columns[k], np.array) for k in _ARRAYS}
+        columns["lexical"] = _stacked(columns["lexical"], SparseRows.stack)
+        if not any(columns["warm"]):
+            columns["warm"] = ()
+        return FeatureBatch(**columns)
 
     def row(self, i: int) -> Features:
         """One row by itself."""
@@ -307,12 +296,12 @@ class FeatureBatch:
 _NUMERIC = ("words", "input_tokens", "output_tokens", "complexity", "difficulty")
 _TEXT = ("text", "domain", "task_type", "quality_requirement", "urgency")
 _ARRAYS = ("linguistic", "structure", "form", "embedding")
+_COLUMNS = (*_NUMERIC, *_TEXT, *_ARRAYS, "lexical", "warm")
+_values = attrgetter(*_COLUMNS)
 
 
-def _objects(values: Sequence[str]) -> Strings:
-    out = np.empty(len(values), dtype=object)
-    out[:] = values
-    return out
+def _stacked(rows: Sequence[Any], join: Callable[[Sequence[Any]], Any]) -> Any:
+    return join(rows) if rows and rows[0] is not None else None
 
 
 # ---------------------------------------------------------------- estimates
@@ -408,7 +397,7 @@ class Votes:
 # ---------------------------------------------------------------- decisions
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """One model as it was considered for one request."""
 
@@ -438,7 +427,7 @@ class Step:
     accept_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to execute: the model to call, then the ones to fall back to if it fails, in order.
 
@@ -452,7 +441,7 @@ class Plan:
     adaptive: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The one record that log, dashboard, replay, off-policy evaluation and learning read.
 

@@ -54,6 +54,11 @@ def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(ro
             assert mine.cost_usd == pytest.approx(other.cost_usd, rel=1e-6)
 
 
+def test_structure_is_handed_out_only_where_the_router_or_the_cost_model_reads_it(engine: Engine) -> None:
+    assert engine.costs.needs == {"structure"} and engine.analyze(Request(text=A_SUM)).structure is not None
+    assert Engine.train_free(models=MODELS).analyze(Request(text=A_SUM)).structure is None
+
+
 def test_a_prompt_that_no_model_can_take_does_not_spoil_the_others(engine: Engine) -> None:
     impossible = Request(text=A_SUM, constraints=Constraints(capabilities=frozenset({"vision"})))
     one, none, other = engine.decide_batch([Request(text=A_SUM), impossible, Request(text=A_POEM)])

@@ -108,6 +108,11 @@ class CostModel:
     _reads: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)
     _ready: _Ready | None = field(default=None, init=False, repr=False, compare=False)
 
+    @property
+    def needs(self) -> frozenset[str]:
+        """The optional features that it reads, by what it learned from."""
+        return frozenset(self._reads)
+
     def fit(self, outcomes: Outcomes) -> Self:
         """Learn from whichever of cost, output tokens and latency the outcomes hold."""
         present = {name: getattr(outcomes.features, name) for name in _OPTIONAL}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import orjson
@@ -15,6 +14,7 @@ from equipoise.execution.billing import cost_usd, estimated, price_of, sound, wa
 from equipoise.execution.clock import Clock
 from equipoise.execution.place import End, Place
 from equipoise.execution.reader import Reader
+from equipoise.records import record
 from equipoise.traffic import Attempt, AttemptKind, TokenUsage
 from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, BadAnswer, Body, SseEvent, translate_answer
@@ -29,7 +29,7 @@ class Heard(NamedTuple):
     chunks: list[Body]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Meter:
     """What the calls for one request are measured with: clocks, and a tokenizer for what providers do not say.
 
