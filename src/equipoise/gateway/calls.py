@@ -11,6 +11,7 @@ from equipoise.execution import ExecutionFailed, Running, Work, ask_of
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
+from equipoise.gateway.decide import Decided
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.exchange import Exchange
 from equipoise.gateway.problems import Problem
@@ -42,8 +43,8 @@ def calling(format: WireFormat) -> Handler:
         live.users += 1
         try:
             call = await _understood(gateway, live, incoming, format)
-            decided = await gateway.deciding.decide(call.target, call.asked, call.said, call.conversation.warm)
-            decided = decided._replace(decision=call.conversation.kept(decided.decision))
+            found = await gateway.deciding.decide(call.target, call.asked, call.said, call.conversation.warm)
+            decided = Decided(call.conversation.kept(found.decision), found.took_s, found.degraded)
             policy = call.target.engine.policy if isinstance(call.target, Route) else None
             exchange = Exchange(gateway, incoming, format, call.asked, decided, policy=policy)
             try:

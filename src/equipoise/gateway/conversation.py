@@ -51,10 +51,10 @@ class Conversation:
     def kept(self, decision: Decision) -> Decision:
         """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
         model, plan = self.answered_by, decision.plan
-        asked = tuple(dict.fromkeys(s.model for s in plan.steps)) or (plan.model,)
-        if self._affinity != "sticky" or model is None or asked == (model,):
+        if self._affinity != "sticky" or model is None:
             return decision
-        if not any(c.model == model and c.refused is None for c in decision.candidates):
+        asked = tuple(dict.fromkeys(s.model for s in plan.steps)) or (plan.model,)
+        if asked == (model,) or not any(c.model == model and c.refused is None for c in decision.candidates):
             return decision
         rest = (*asked, *plan.fallback)
         candidates = tuple(replace(c, probability=float(c.model == model)) for c in decision.candidates)

@@ -39,6 +39,7 @@ class OpenAICompatible(Client):
             key_env=self._vendor.key_env,
             keep_alive=self._vendor.keep_alive,
         )
+        self._foreign = history.CARRIED - self._vendor.keeps
         self._limit_field = str(deployment.options.get("max_tokens_field", self._vendor.limit_field))
 
     def path(self, call: UpstreamCall) -> str:
@@ -60,10 +61,11 @@ class OpenAICompatible(Client):
             return responses.settled(body, mixed=call.mixed)
         if call.kind != "chat":
             return body
-        for field in vendor.refuses & body.keys():
-            del body[field]
-        for field in vendor.renames.keys() & body.keys():
-            body[vendor.renames[field]] = body.pop(field)
+        for field in vendor.refuses:
+            body.pop(field, None)
+        for field, renamed in vendor.renames.items():
+            if field in body:
+                body[renamed] = body.pop(field)
         self._limit(body, call.model)
         if call.stream and vendor.stream_usage:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
@@ -84,8 +86,7 @@ class OpenAICompatible(Client):
 
     def _settled(self, messages: list[Body], call: UpstreamCall) -> list[Body]:
         """Earlier turns without what other vendors' models left in them."""
-        foreign = history.CARRIED if call.mixed else history.CARRIED - self._vendor.keeps
-        messages = history.without(messages, foreign)
+        messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
         if not self._vendor.developer_role:
             messages = history.without_developer(messages)
         return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)

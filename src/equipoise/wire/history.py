@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
+from operator import is_not
 
 from equipoise.wire.format import Body
 
@@ -81,19 +82,19 @@ def distinct(messages: list[Body]) -> list[Body]:
                 seen[call_id] = seen.get(call_id, 0) + 1
                 current[call_id] = call_id if seen[call_id] == 1 else f"{call_id}_{seen[call_id]}"
         result.append(_renamed(message, partial(_known_as, current)))
-    return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
+    return result if any(map(is_not, result, messages)) else messages
 
 
 def with_ids(messages: list[Body], ids: IdRule) -> list[Body]:
     """Tool-call ids that the vendor takes, the same in call and result."""
     result = [_renamed(m, ids.fit) for m in messages]
-    return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
+    return result if any(map(is_not, result, messages)) else messages
 
 
 def without(messages: list[Body], fields: frozenset[str]) -> list[Body]:
     """Messages and tool calls without some fields of theirs."""
     result = [_without(m, fields) for m in messages]
-    return result if any(new is not old for new, old in zip(result, messages, strict=True)) else messages
+    return result if any(map(is_not, result, messages)) else messages
 
 
 def without_developer(messages: list[Body]) -> list[Body]:
