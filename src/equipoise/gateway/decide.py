@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 from equipoise.analysis.tokens import count_tokens
@@ -24,6 +25,7 @@ from equipoise.wire import Asked
 # What an image counts for, about the middle of what vendors bill for one of a million pixels.
 IMAGE_TOKENS = 1000
 _LONG_CHARACTERS = 20_000
+_REMEMBERED_CONTEXTS = 64
 
 
 class Decided(NamedTuple):
@@ -47,7 +49,7 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None) 
         Problem: the region is not the route's.
     """
     check_prompt(asked.text)
-    context = count_tokens(asked.context_text) if asked.context_text else 0
+    context = _context_tokens(asked.context_text) if asked.context_text else 0
     return Request(
         text=asked.text,
         constraints=_limits(target, asked, said),
@@ -58,6 +60,16 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None) 
         context_tokens=context + asked.images * IMAGE_TOKENS,
         warm=warm,
     )
+
+
+def _context_tokens(text: str) -> int:
+    return count_tokens(text) if len(text) > _LONG_CHARACTERS else _remembered_tokens(text)
+
+
+@lru_cache(maxsize=_REMEMBERED_CONTEXTS)
+def _remembered_tokens(text: str) -> int:
+    """Most requests of an application bring along the same system prompt and tools."""
+    return count_tokens(text)
 
 
 def _limits(target: Target, asked: Asked, said: Steering) -> Constraints:
