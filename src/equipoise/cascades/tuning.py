@@ -10,7 +10,7 @@ from equipoise.cascades.continuation import Continuation, Reach, fit_continuatio
 from equipoise.cascades.lesson import Lesson
 from equipoise.cascades.play import Routed, play
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.hull import aiq
+from equipoise.numerics.frontier import area
 from equipoise.types import Floats
 
 MARGINS = (0.0, 0.02, 0.05, 0.1)
@@ -48,5 +48,5 @@ def _areas(learned: Continuation, held: Lesson, margins: Sequence[float]) -> Flo
         played = [play(bound, point, held.answers) for point in range(len(learned.weights))]
         costs = np.append([p.cost_usd.mean() for p in played], cost[cheapest])
         qualities = np.append([p.quality.mean() for p in played], quality[cheapest])
-        areas.append(float(aiq(costs, qualities, cost.min(), cost.max())))
+        areas.append(area(costs, qualities, cost))
     return np.array(areas)

@@ -81,8 +81,17 @@ def distinct(choices: Choices) -> Ints:
     return np.flatnonzero(np.concatenate([[True], changed]))
 
 
+def area(costs: Floats, qualities: Floats, single_cost: Floats) -> float:
+    """AIQ of one curve on the range of the single models' costs; the highest quality where the range is empty."""
+    found = float(aiq(costs, qualities, single_cost.min(), single_cost.max()))
+    return found if np.isfinite(found) else float(qualities.max())
+
+
 def routed_area(estimate: Floats, expected_cost: Floats, quality: Floats, cost: Floats, *, points: int = 40) -> float:
-    """Frontier area (AIQ) that routing by ``estimate`` reaches on known outcomes, on the range of the single models."""
+    """Frontier area (AIQ) that routing by ``estimate`` reaches on known outcomes, on the range of the single models.
+
+    Where these all cost the same, the highest quality that it reaches: there is nothing else to trade.
+    """
     walked = walk(estimate, expected_cost)
     chosen = choose(walked, weight_grid(walked, points=points)).astype(np.int64)
     rows = np.arange(len(quality))
@@ -90,4 +99,4 @@ def routed_area(estimate: Floats, expected_cost: Floats, quality: Floats, cost: 
     cheapest = int(np.argmin(single_cost))
     costs = np.append(cost[rows, chosen].mean(axis=1), single_cost[cheapest])
     qualities = np.append(quality[rows, chosen].mean(axis=1), single_quality[cheapest])
-    return float(aiq(costs, qualities, single_cost.min(), single_cost.max()))
+    return area(costs, qualities, single_cost)
