@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 from equipoise import registry
+from equipoise.analysis import Analyzer
+from equipoise.engine import outcomes_of
 from equipoise.errors import NotEnoughData
+from equipoise.tables import OutcomeTable
 from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
@@ -59,6 +62,30 @@ def test_constant_features_leave_the_models_means(name):
         estimates = router.predict_batch(same.take(np.arange(3)), MODELS)
         assert usable(estimates)
         assert np.nanmax(np.abs(estimates.mean - world.quality.mean(axis=0))) < 0.2
+
+
+def test_the_same_prompt_all_over_leaves_the_models_means(name):
+    router = registry.make_router(name)
+    rows = [
+        {"prompt_id": str(i), "prompt": "Where is it?", "dataset": "faq", "model": m, "quality": float(i % k == 0)}
+        for i in range(100)
+        for m, k in (("m0", 1), ("m1", 2))
+    ]
+    router = fitted_or_refused(name, outcomes_of(OutcomeTable.from_rows(rows), Analyzer(), router.needs))
+    if router is not None and name != "static":  # which begins with priors
+        asked = Analyzer().analyze_batch(["Where is it?"], router.needs)
+        estimates = router.predict_batch(asked, MODELS[:2])
+        assert usable(estimates)
+        assert np.nanmax(np.abs(estimates.mean - [1.0, 0.5])) < 0.2
+
+
+def test_models_of_one_price_are_told_apart_by_quality(name):
+    world = make_world(240)
+    world.cost_usd[:] = 0.001
+    router = registry.make_router(name).fit(world)
+    estimates = router.predict_batch(make_batch([0, 1] * 20, seed=2), MODELS)
+    assert usable(estimates)
+    assert np.mean(np.argmax(estimates.mean, axis=1) == [0, 1] * 20) > 0.9
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])

@@ -115,6 +115,18 @@ def picked(found: Floats, which: Ints) -> Floats:
     return np.stack([found[i][:, j] for j, i in enumerate(which)], axis=1)
 
 
+# Squared distances below this share of the points' own squared length are rounding.
+_ROUNDING = 1e-6
+
+
+def _typical(apart: Singles) -> float:
+    """The median distance; where most points are equal, that of those that differ."""
+    for distances in (apart, apart[apart > 0]):
+        if distances.size and (middle := float(np.median(distances))) > 0:
+            return middle
+    return 1.0
+
+
 @dataclass(slots=True)
 class Kernel(Expert):
     """Kernel ridge regression with a Gaussian kernel on the weighed parts of a point, by landmarks (Nystroem).
@@ -139,7 +151,9 @@ class Kernel(Expert):
         chosen = np.sort(np.random.default_rng(0).permutation(len(x))[: self.landmarks])
         self._place(x[chosen])
         apart = self._apart(self._centres)
-        self._scale = self.sharpness / max(float(np.median(apart)), 1e-9)
+        # What is left between equal points is rounding, and no distance to measure others by.
+        apart[apart < _ROUNDING * self._squares.max()] = 0.0
+        self._scale = self.sharpness / _typical(apart)
         inner = np.exp(-self._scale * apart).astype(np.float64) + 1e-5 * np.eye(len(chosen))
         root = np.linalg.cholesky(inner)
         z = solve_triangular(root, self._near(x).T, lower=True).T.astype(np.float32)
