@@ -1,10 +1,10 @@
 """Route every prompt to the cheapest LLM that is good enough, and prove it.
 
-    import equipoise
+import equipoise
 
-    engine = equipoise.train("outcomes.parquet", router="linear")
-    decision = engine.decide("What is 17 * 23?", max_cost_usd=0.01)
-    print(decision.model, decision.reasons)
+engine = equipoise.train("outcomes.parquet", router="linear")
+decision = engine.decide("What is 17 * 23?", max_cost_usd=0.01)
+print(decision.model, decision.reasons)
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -177,6 +178,28 @@ def test_two_models_without_prices_have_apgr_over_calls(tmp_path: Path) -> None:
     write_evaluation(results, tmp_path / "o")
     row = json.loads((tmp_path / "o" / "results.json").read_text())["routers"][0]
     assert 0.5 < row["apgr"] <= 1.5 and 0 <= row["cpt50"] <= row["cpt80"]
+
+
+@pytest.mark.parametrize("usd", [0.0, 0.001])
+def test_where_all_models_cost_the_same_routers_are_judged_by_quality(tmp_path: Path, usd: float) -> None:
+    table = made_table(prompts=500, structure=0.5)
+    table = replace(table, cost_usd=np.full(table.quality.shape, usd))
+    results = evaluate(table, routers=["subject"], seeds=3, **QUICK)
+    write_evaluation(results, tmp_path / "out")
+    row = results.router("subject")
+    assert math.isnan(row.delta_aiq) and row.p_value < 0.05
+    assert "points" in row.verdict and "better than always using" in row.verdict
+    assert any("cost the same" in note for note in results.notes)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("free", [0, 3])
+def test_a_model_that_is_free_is_evaluated_and_drawn(tmp_path: Path, free: int) -> None:
+    table = replace(TABLE, cost_usd=TABLE.cost_usd * (np.arange(4) != free))
+    results = evaluate(table, routers=["subject"], seeds=2, **QUICK)
+    write_evaluation(results, tmp_path / "out")
+    assert math.isfinite(results.router("subject").aiq)
+    assert math.isnan(results.router("subject").qnc) == (free == 3)
 
 
 def test_several_processes_find_what_one_finds() -> None:

@@ -120,7 +120,7 @@ def _print(results: Results) -> None:
     say(f"{'':<{width}}  {head}")
     if results.priced:
         zero = results.baselines["zero_router"]
-        say(f"{'zero router':<{width}}  {'':>7}  {'':>24}  {zero['aiq']:>6.3f}")
+        say(f"{'zero router':<{width}}  {'':>7}  {'':>24}  {_number(zero['aiq'], 6)}")
     for row in results.routers:
         say(f"{row.name:<{width}}  {cells(row)}")
     say()
@@ -142,9 +142,9 @@ def _print_cascades(results: Results) -> None:
     say(f"{'':<{width}}  {heads}  {against:>20}  calls")
     for c in results.cascades:
         low, high = c.saving_ci
-        saving = f"{c.saving:.0%} [{low * 100:.0f}, {high * 100:.0f}]" if low == low else f"{c.saving:.0%}"
+        saving = f"{c.saving:z.0%} [{low * 100:z.0f}, {high * 100:z.0f}]" if low == low else _share(c.saving, 0)
         say(
-            f"{c.row.name:<{width}}  {c.row.aiq:>6.3f}  {_interval(c.row.delta_aiq, c.row.delta_aiq_ci):>24}  "
+            f"{c.row.name:<{width}}  {_number(c.row.aiq, 6)}  {_interval(c.row.delta_aiq, c.row.delta_aiq_ci):>24}  "
             f"{_interval(c.aiq_gain, c.aiq_gain_ci):>{max(24, len(rival) + 5)}}  "
             f"{_share(c.cost_share, 20)}  {saving:>{max(20, len(against))}}  {c.calls:>5.2f}"
         )
@@ -162,28 +162,30 @@ def _columns(results: Results) -> tuple[str, Any]:
         text = f"{row.quality:>7.3f}  {_interval(row.quality_gain, row.quality_gain_ci):>24}"
         if results.priced:
             saving = row.at_best_quality.saving if row.at_best_quality is not None else None
-            text += f"  {row.aiq:>6.3f}  {_interval(row.delta_aiq, row.delta_aiq_ci):>24}"
+            text += f"  {_number(row.aiq, 6)}  {_interval(row.delta_aiq, row.delta_aiq_ci):>24}"
             text += f"  {_share(row.qnc, 5)}  {_share(saving, 6)}"
         if len(results.models) == 2:
-            text += "".join(f"  {_number(v)}" for v in (row.apgr, row.cpt50, row.cpt80))
+            text += "".join(f"  {_number(v, 5)}" for v in (row.apgr, row.cpt50, row.cpt80))
         return text
 
     return head, cells
 
 
 def _interval(value: float, interval: tuple[float, float]) -> str:
+    if value != value:
+        return "-"
     low, high = interval
     return f"{value:+.3f} [{low:+.3f}, {high:+.3f}]" if low == low else f"{value:+.3f}"
 
 
 def _share(value: float | None, width: int) -> str:
     known = value is not None and value == value and value != float("inf")
-    return f"{value:>{width}.0%}" if known else f"{'-':>{width}}"
+    return f"{value:>z{width}.0%}" if known else f"{'-':>{width}}"
 
 
-def _number(value: float | None) -> str:
+def _number(value: float | None, width: int) -> str:
     known = value is not None and value == value and value != float("inf")
-    return f"{value:>5.3f}" if known else f"{'-':>5}"
+    return f"{value:>{width}.3f}" if known else f"{'-':>{width}}"
 
 
 # ---------------------------------------------------------------- scenarios

@@ -19,18 +19,20 @@ from equipoise.types import Bools, Floats, Ints
 def cost_at_quality_share(costs: Floats, qualities: Floats, best: tuple[float, float], share: float = 1.0) -> float:
     """Cost, as a share of the best single model's, at which the hull has ``share`` of its quality.
 
-    ``best`` is that model's (cost, quality). Infinite if never reached.
+    ``best`` is that model's (cost, quality). Infinite if never reached, NaN where that model is free.
     """
-    return hull_cost(costs, qualities, share * best[1]) / best[0]
+    return hull_cost(costs, qualities, share * best[1]) / (best[0] or float("nan"))
 
 
 def qnc(costs: Floats, qualities: Floats, best: tuple[float, float]) -> float:
     """Quality-neutral cost: least cost of an operating point as good as the best single model, over that model's cost.
 
-    ``best`` is that model's (cost, quality). Operating points only, no mixing. Infinite if never reached.
+    ``best`` is that model's (cost, quality). Operating points only, no mixing. Infinite if never reached, NaN where
+    that model is free.
     """
     reached = np.asarray(qualities) >= best[1] - ROUNDING
-    return float(np.min(np.asarray(costs)[reached]) / best[0]) if reached.any() else float("inf")
+    least = float(np.min(np.asarray(costs)[reached])) if reached.any() else float("inf")
+    return least / (best[0] or float("nan"))
 
 
 def perf_gain(qualities: Floats, best_quality: float) -> float:

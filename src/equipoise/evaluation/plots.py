@@ -33,9 +33,12 @@ def frontier_plot(results: Results) -> str:
         ax.fill_between(x, row.frontier["low"], row.frontier["high"], color=colour, alpha=0.15, linewidth=0)
         ax.plot(x, row.frontier["quality"], color=colour, label=row.name)
     best = results.baselines["best_single"]
+    costs = [single["cost_usd"] for single in results.baselines["single_models"]]
+    # A logarithm has no place for models that are free: they stand at the left edge.
+    edge = 0.8 * min(cost for cost in costs if cost > 0)
     for single in results.baselines["single_models"]:
-        share = 100 * single["cost_usd"] / best["cost_usd"]
-        ax.plot(share, single["quality"], "o", color=INK, markersize=3.5)
+        share = 100 * max(single["cost_usd"], edge) / best["cost_usd"]
+        ax.plot(share, single["quality"], "o", color=INK, markersize=3.5, clip_on=False)
         side, aside = ("right", -4) if share > 150 else ("left", 4)
         place = (share, single["quality"])
         ax.annotate(single["model"], place, xytext=(aside, -9), textcoords="offset points", fontsize=7, ha=side)
@@ -46,9 +49,7 @@ def frontier_plot(results: Results) -> str:
     ax.minorticks_off()
     ax.set_xlabel("mean cost, as a share of the best single model's (logarithmic)")
     ax.set_ylabel("mean quality")
-    cheapest = min(single["cost_usd"] for single in results.baselines["single_models"])
-    dearest = max(single["cost_usd"] for single in results.baselines["single_models"])
-    ax.set_xlim(80 * cheapest / best["cost_usd"], 100 * max(2.2, 1.1 * dearest / best["cost_usd"]))
+    ax.set_xlim(100 * edge / best["cost_usd"], 100 * max(2.2, 1.1 * max(costs) / best["cost_usd"]))
     ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return _svg(fig, "Quality against cost", "frontier")
 

@@ -165,6 +165,8 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
             "all are judged by the table's own"
         )
     rows, baselines = router_rows(evaluated), baseline_rows(evaluated)
+    if settings.cost and not np.isfinite(baselines["zero_router"]["aiq"]):
+        notes.append("all models cost the same: there is no frontier, and routers are judged by quality")
     cascades = cascade_rows(evaluated, rows) if climbs else ()
     done = time.perf_counter()
     return Results(
@@ -370,9 +372,10 @@ def _note_skipped(evaluated: Evaluated, notes: list[str]) -> None:
     for fold in evaluated.folds:
         reasons |= fold.skipped
     notes.extend(f"router {name} is left out: {text}" for name, text in reasons.items())
-    if len(evaluated.folds) < LEAST_SEEDS:
+    many = len(evaluated.folds)
+    if many < LEAST_SEEDS:
         notes.append(
-            f"{len(evaluated.folds)} seeds: intervals tell which prompts were tested, not which were trained on; "
+            f"{many} seed{'s' * (many > 1)}: intervals tell which prompts were tested, not which were trained on; "
             f"that takes {LEAST_SEEDS} or more"
         )
     if CONTROL not in evaluated.names:

@@ -44,12 +44,14 @@ TERMS = (
 def report_html(results: Results) -> str:
     """The whole report as one HTML document without outside references."""
     e = html.escape
+    # Costs are drawn as shares of the best single model's.
+    drawn = results.priced and results.traded and results.baselines["best_single"]["cost_usd"] > 0
     parts = [
         f"<h1>Routing on {e(results.table)}</h1>",
         f"<p>{results.n_prompts:,} prompts, {len(results.models)} models, {_folds(results)}.</p>",
         _verdicts(results),
-        "<h2>Frontier</h2>" if results.priced else "<h2>Quality</h2>",
-        frontier_plot(results) if results.priced else gain_plot(results),
+        "<h2>Frontier</h2>" if drawn else "<h2>Quality</h2>",
+        frontier_plot(results) if drawn else gain_plot(results),
         "<h2>Routers and baselines</h2>",
         _routers(results),
         _cascades(results),
@@ -87,7 +89,7 @@ def _verdicts(results: Results) -> str:
 def _folds(results: Results) -> str:
     many = results.seeds
     return {
-        "random": f"{many} random splits",
+        "random": f"{many} random split" + "s" * (many > 1),
         "dataset": f"{many} data sets, each left out once",
         "model": f"{many} models, each held out once",
         "table": f"the table's own split, {many} seeds",
@@ -313,7 +315,7 @@ def _n(value: float | None, digits: int = 3) -> str:
 
 
 def _percent(value: float | None) -> str:
-    return "–" if value is None or value != value else f"{value:.0%}"
+    return "–" if value is None or value != value else f"{value:z.0%}"
 
 
 def _money(value: float | None) -> str:
@@ -327,4 +329,4 @@ def _ci(value: float, ci: Interval) -> str:
 
 
 def _percent_ci(value: float, ci: Interval) -> str:
-    return f"{value:.0%} [{ci.low * 100:.0f}, {ci.high * 100:.0f}]" if ci.low == ci.low else f"{value:.0%}"
+    return f"{value:z.0%} [{ci.low * 100:z.0f}, {ci.high * 100:z.0f}]" if ci.low == ci.low else _percent(value)

@@ -188,6 +188,12 @@ class Results:
     prompt_ids: Strings = field(repr=False)
     cascades: tuple[CascadeRow, ...] = ()
 
+    @property
+    def traded(self) -> bool:
+        """Whether there is a frontier of quality and cost: costs are known, and differ between models."""
+        zero = self.baselines["zero_router"]
+        return zero is not None and zero["aiq"] == zero["aiq"]
+
     def router(self, name: str) -> RouterRow:
         """The row of one router by name."""
         return next(row for row in self.routers if row.name == name)

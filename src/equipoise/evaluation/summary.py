@@ -122,7 +122,7 @@ def _verdict(evaluated: Evaluated, row: RouterRow) -> str:
     return verdict(
         Evidence(
             best_single=evaluated.best_name(),
-            priced=evaluated.study.priced,
+            traded=bool(np.isfinite(row.delta_aiq)),
             gain=row.quality_gain,
             gain_ci=row.quality_gain_ci,
             delta_aiq_ci=row.delta_aiq_ci,
@@ -146,7 +146,7 @@ class _Row:
     def row(self) -> RouterRow:
         delta = self.delta()
         gain = self.judge([s.gain for s in self.scores])
-        primary = delta if self.study.priced else gain
+        primary = delta if self.traded else gain
         first = self.methods[0]
         apgr = self.apgr()
         control = self.over_control()
@@ -186,6 +186,11 @@ class _Row:
             **self.shares(),
         )
 
+    @property
+    def traded(self) -> bool:
+        """Whether quality is traded for cost: costs are known, and not the same for all models."""
+        return bool(np.isfinite(self.e.scores[0].zero_aiq[0]))
+
     @staticmethod
     def mean(values: Any) -> float:
         return float(np.mean(list(values)))
@@ -205,12 +210,12 @@ class _Row:
         return every._replace(interval=every.interval.join(nested.interval), p=float(np.fmax(every.p, nested.p)))
 
     def over_control(self) -> Difference | None:
-        """Against the control: in frontier area, or in quality without prices."""
+        """Against the control: in frontier area, or in quality where nothing is traded."""
         if self.name == CONTROL or CONTROL not in self.e.names:
             return None
         control = [s.methods[CONTROL] for s in self.e.scores]
         pairs = list(zip(self.scores, control, strict=True))
-        return self.judge([s.aiq - c.aiq if self.study.priced else s.gain - c.gain for s, c in pairs])
+        return self.judge([s.aiq - c.aiq if self.traded else s.gain - c.gain for s, c in pairs])
 
     def curve_measures(self) -> dict[str, Any]:
         bests = [s.singles[f.best_single] for f, s in zip(self.e.folds, self.e.scores, strict=True)]
@@ -246,19 +251,22 @@ class _Row:
         return self.mean(found)
 
     def regret(self) -> dict[str, float]:
-        """Mean regret by weight of cost; the weights are named by their share of the exchange rate."""
-        shares = self.study.regret_shares if len(self.e.folds[0].regret_weights) > 1 else (0.0,)
+        """Mean regret by weight of cost; the weights are named by their share of the exchange rate.
+
+        Seeds in which the cheapest model is the best have no such rate, and are left out where others have one.
+        """
+        rated = [pair for pair in self.pairs if len(pair[0].regret_weights) > 1]
+        shares = self.study.regret_shares if rated else (0.0,)
         out: dict[str, float] = {}
         for k, share in enumerate(shares):
             values = []
-            for fold, method, _, _ in self.pairs:
-                if k < len(fold.regret_weights):
-                    test, known = fold.split.test, self.study.outcomes.cost_usd
-                    quality = self.study.outcomes.quality[test]
-                    cost = np.zeros_like(quality) if known is None else known[test]
-                    weight, point = fold.regret_weights[k], method.regret_points[k]
-                    got = [v[point] for v in method.measured(quality, cost)]
-                    values.append(metrics.regret(quality - weight * cost, got[0] - weight * got[1]))
+            for fold, method, _, _ in rated or self.pairs:
+                test, known = fold.split.test, self.study.outcomes.cost_usd
+                quality = self.study.outcomes.quality[test]
+                cost = np.zeros_like(quality) if known is None else known[test]
+                weight, point = fold.regret_weights[k], method.regret_points[k]
+                got = [v[point] for v in method.measured(quality, cost)]
+                values.append(metrics.regret(quality - weight * cost, got[0] - weight * got[1]))
             out[f"{share:g}"] = self.mean(values)
         return out
 
@@ -315,7 +323,7 @@ class _Row:
     def over_datasets(self) -> dict[str, float] | None:
         if not self.e.by_dataset:
             return None
-        if self.study.priced:
+        if self.traded:
             values = [float(s.aiq[0] - w.zero_aiq[0]) for s, w in zip(self.scores, self.e.scores, strict=True)]
         else:
             values = [float(s.gain[0]) for s in self.scores]

@@ -8,15 +8,19 @@ from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.results import AtBest
 
 MARGIN = 0.01
-# A saving that would be printed as 0 % is none.
+# What would be printed as 0 % or 0.000 is nothing.
 LEAST_SAVING = 0.005
+LEAST_AREA = 0.0005
 
 
 class Evidence(NamedTuple):
-    """What a verdict rests on. Names are of the best single model and of the router itself."""
+    """What a verdict rests on.
+
+    ``traded``: whether there is a frontier of quality and cost; without prices, or at one price for all, there is none.
+    """
 
     best_single: str
-    priced: bool
+    traded: bool
     gain: float
     gain_ci: Interval
     delta_aiq_ci: Interval
@@ -27,10 +31,10 @@ class Evidence(NamedTuple):
 
 def verdict(e: Evidence) -> str:
     """One sentence on what a router is worth."""
-    if not e.priced:
+    if not e.traded:
         return _on_quality(e)
     if not (e.delta_aiq_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm)):
-        how = "worse" if e.delta_aiq_ci.high < 0 else "no better"
+        how = "worse" if e.delta_aiq_ci.high < -LEAST_AREA else "no better"
         return f"{how} than mixing single models by a coin, such as always using {e.best_single}"
     if e.over_control is not None and not e.over_control.low > 0:
         return "no better than control: a router fitted on shuffled qualities does as well"
