@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,15 @@ def test_best_of_n_is_a_candidate_that_pays_for_every_answer(folder: Path) -> No
     right = answers.quality[:, 1].sum(axis=1) >= 2
     assert more.quality[right, 4].mean() > 0.95
     assert more.quality[:, 4].mean() > table.quality[:, 1].mean()
+
+
+def test_best_of_n_is_measured_by_the_vote_that_is_taken_live_whatever_checks_were_recorded() -> None:
+    shape = WORLD.answers.quality.shape
+    contrary = {"reward": 1.0 - WORLD.answers.quality}
+    checked = replace(WORLD.answers, checks=contrary, check_usd=np.full(shape, 0.5))
+    plain, more = (with_best_of(WORLD.table, answers, ["m1*3"]) for answers in (WORLD.answers, checked))
+    assert np.array_equal(plain.quality, more.quality)
+    assert np.array_equal(plain.cost_usd, more.cost_usd)
 
 
 def test_a_router_may_choose_best_of_n_and_its_plan_says_how(folder: Path) -> None:

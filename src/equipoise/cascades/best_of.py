@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from equipoise.cascades.acceptance import Acceptance, Signal, Vote
+from equipoise.cascades.acceptance import Vote
 from equipoise.cascades.pool import Pool, Seen, View, columns, pool_of
 from equipoise.errors import InputError, UnknownName
 from equipoise.tables import OutcomeTable
@@ -56,8 +56,8 @@ def best_of_models(names: Sequence[str], models: Sequence[Model]) -> list[Model]
 def with_best_of(table: OutcomeTable, answers: Answers, best_of: int | Sequence[str]) -> OutcomeTable:
     """The table with more candidates: models asked several times, the best answer returned, all of them paid.
 
-    The best is what most draws say (the first of them), or what a reward says, where one was recorded. Tokens are those
-    of one call; costs are of all.
+    The best is what most draws say (the first of them), as it is when the candidate is asked live, whatever checks
+    were recorded. Tokens are those of one call; costs are of all.
 
     Args:
         best_of: so many answers of every model that was drawn so often; or candidates by name, each NAME*N.
@@ -70,8 +70,7 @@ def with_best_of(table: OutcomeTable, answers: Answers, best_of: int | Sequence[
     answers.require_costs()
     pool = pool_of(answers)
     names = _drawn_so_often(table, pool, best_of) if isinstance(best_of, int) else list(best_of)
-    test: Acceptance = Signal("reward") if "reward" in pool.checks else Vote()
-    columns_of = [_asked(table, answers, pool, test, _draws(name, table, pool)) for name in names]
+    columns_of = [_asked(table, answers, pool, _draws(name, table, pool)) for name in names]
     added = {name: np.stack([column[name] for column in columns_of], axis=1) for name in columns_of[0]}
     matrices: dict[str, Any] = {
         name: np.concatenate([getattr(table, name), values], axis=1) for name, values in added.items()
@@ -120,16 +119,15 @@ def _times(price: Price, samples: int) -> Price:
     return replace(price, **{name: value * samples for name, value in parts.items()})
 
 
-def _asked(table: OutcomeTable, answers: Answers, pool: Pool, test: Acceptance, seen: Seen) -> dict[str, Floats]:
+def _asked(table: OutcomeTable, answers: Answers, pool: Pool, seen: Seen) -> dict[str, Floats]:
     """The new candidate's column of every matrix."""
     flat = np.ones((len(table), len(table.models)))
-    best = test.trust(View(pool, flat, flat), seen).best
+    best = Vote().trust(View(pool, flat, flat), seen).best
     models, draws = columns(seen)
     model = int(models[0])
-    usd = answers.cost_usd + answers.check_usd if test.name == "reward" else answers.cost_usd
     return {
         "quality": answers.quality[np.arange(len(table)), model, draws[best]],
-        "cost_usd": usd[:, model, draws].sum(axis=1),
+        "cost_usd": answers.cost_usd[:, model, draws].sum(axis=1),
         "input_tokens": table.input_tokens[:, model],
         "output_tokens": answers.output_tokens[:, model, draws].mean(axis=1),
         "latency_s": answers.latency_s[:, model, draws].max(axis=1),
