@@ -89,6 +89,18 @@ def test_a_retired_model_is_never_chosen_again(
     assert "is the last model of the file" in line and load(out).models
 
 
+def test_a_promise_that_was_made_with_other_models_is_said_to_be_open(
+    tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    promised, out = tmp_path / "promised.npz", tmp_path / "two.npz"
+    budget = ["--router", "linear", "--budget-usd", "0.002", "--out", str(promised)]
+    assert main(["calibrate", str(shared / "all.parquet"), *budget]) == 0
+    for file, said in ((promised, True), (shared / "two.npz", False)):
+        capsys.readouterr()
+        assert main(["models", "retire", "--router-file", str(file), "--model", SUM_MODEL, "--out", str(out)]) == 0
+        assert ("calibrate again" in capsys.readouterr().err) == said
+
+
 def test_prompts_to_try_are_of_the_table_and_not_those_already_answered(
     shared: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -100,6 +112,8 @@ def test_prompts_to_try_are_of_the_table_and_not_those_already_answered(
     assert len(asked) == 12 == len({p["prompt_id"] for p in asked})
     assert all(text[p["prompt_id"]] == p["prompt"] for p in asked)
     assert told(capsys, "try", shared / "all.parquet", *options)["prompts"] == [], "it has answered all of them"
+    assert main(["models", "try", str(shared / "all.parquet"), *map(str, options)]) == 0
+    assert "answered every prompt" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from equipoise import api
 from equipoise.cli.main import main
 from equipoise.errors import InputError, NotEnoughData, TableError
-from equipoise.tables import write_table
+from equipoise.tables import read_table, write_table
 from equipoise.tables.vote_lint import lint_votes
 from equipoise.tables.votes import VoteTable, is_vote_table, read_votes
 from tests.small_world import A_POEM, A_SUM, CHANCE, MODELS, poem_prompt, small_table, sum_prompt
@@ -197,3 +197,8 @@ def test_options_for_outcome_tables_are_refused_with_votes(tmp_path: Path, capsy
     arguments = ["train", str(path), "--router", "ratings", "--out", str(tmp_path / "r.npz"), "--models", "abacus"]
     assert main(arguments) == 2
     assert "--models does not go with a vote table" in capsys.readouterr().err
+
+
+def test_votes_in_the_place_of_outcomes_are_called_by_their_name(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="these are votes between two models"):
+        read_table(write([vote("a")], tmp_path / "votes.jsonl"))

@@ -90,7 +90,7 @@ def explain(decision: Decision) -> None:
         f"  prompt: {f['domain']}, {f['task_type']}, {f['words']} words, {f['input_tokens']} tokens in, "
         f"about {f['output_tokens']:.0f} out, difficulty {f['difficulty']:.2f}"
     )
-    width = max(len(c.model) for c in decision.candidates)
+    width = max(len("model"), *(len(c.model) for c in decision.candidates))
     say(f"  {'model':<{width}}  quality          cost USD  latency s  probability")
     for candidate in sorted(decision.candidates, key=_rank):
         say("  " + _row(candidate, width))

@@ -10,7 +10,7 @@ from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.catalog import Catalog, default_catalog
 from equipoise.cli.numbers import positive
-from equipoise.cli.output import emit_json, say
+from equipoise.cli.output import emit_json, note, say
 from equipoise.engine import Engine
 from equipoise.errors import InputError, PriceError
 from equipoise.types import Model
@@ -67,6 +67,8 @@ def _list(args: argparse.Namespace, engine: Engine) -> None:
 def _try(args: argparse.Namespace, engine: Engine) -> None:
     table = api.open_table(args.table, cost=False)
     ids = engine.prompts_to_try(args.model, table, args.n)
+    if not ids:
+        note(f"{table.name}: nothing to try, '{args.model}' answered every prompt")
     text = dict(zip(map(str, table.prompt_ids), map(str, table.prompts), strict=True))
     if args.json:
         emit_json({"model": args.model, "prompts": [{"prompt_id": i, "prompt": text[i]} for i in ids]})
@@ -89,6 +91,8 @@ def _retire(args: argparse.Namespace, engine: Engine) -> None:
 
 def _written(args: argparse.Namespace, engine: Engine, how: str) -> None:
     engine.save(args.out)
+    if engine.policy.settled():
+        note(f"policy '{engine.policy.name}' was set with the models that were; to keep its promise, calibrate again")
     if args.json:
         emit_json({"out": str(args.out), "models": [m.name for m in engine.models]})
     else:

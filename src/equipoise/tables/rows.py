@@ -20,6 +20,8 @@ OPTIONAL_NUMBERS = ("cost_usd", "input_tokens", "output_tokens", "latency_s")
 TEXT = ("prompt_id", "prompt", "dataset", "model", *OPTIONAL_TEXT)
 NUMBERS = ("quality", *OPTIONAL_NUMBERS)
 KNOWN = (*REQUIRED, *OPTIONAL_NUMBERS, *OPTIONAL_TEXT)
+# What tells a table of votes from one of outcomes.
+VOTE_COLUMNS = frozenset({"model_a", "model_b", "winner"})
 MAX_PROMPT_BYTES = 1_000_000
 MAX_CELLS = 50_000_000
 
@@ -155,7 +157,9 @@ def _require(present: Sequence[str], name: str) -> None:
         if (near := difflib.get_close_matches(column, spare, n=1, cutoff=0.7))
     ]
     found = ", ".join(quoted(str(column)) for column in list(present)[:8]) or "none"
-    if missing == list(REQUIRED) and not hints:
+    if set(present) >= VOTE_COLUMNS:
+        hints = ["these are votes between two models: equipoise train learns from them, and they grade nothing"]
+    elif missing == list(REQUIRED) and not hints:
         hints = [f"is this an outcome table? columns found: {found}"]
     elif {"model", "quality"} <= set(missing) and not hints:
         hints = ["a table with one column per model is read by: equipoise table convert"]

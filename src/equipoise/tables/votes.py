@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from equipoise.errors import TableError
 from equipoise.tables.columns import Coded, coded, quoted, text_column
-from equipoise.tables.rows import MAX_PROMPT_BYTES, Problem
+from equipoise.tables.rows import MAX_PROMPT_BYTES, VOTE_COLUMNS, Problem
 from equipoise.tables.sources import (
     Columns,
     csv_columns,
@@ -143,7 +143,7 @@ def is_vote_table(path: str | os.PathLike[str]) -> bool:
         names = csv_header(file)[0]
     else:
         names = next((record for _, record in json_records(file)), {}) if kind == "jsonl" else ()
-    return {"model_a", "model_b", "winner"} <= set(names)
+    return set(names) >= VOTE_COLUMNS
 
 
 def read_votes(path: str | os.PathLike[str]) -> VoteTable:
