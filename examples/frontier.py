@@ -54,7 +54,7 @@ def draw(results: dict[str, Any], target: Path) -> None:
     ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200) if t >= left]
     axes.set_xticks(ticks, labels=[f"{t} %" for t in ticks])
     axes.minorticks_off()
-    axes.set_xlabel(f"mean cost, as a share of that of {best['model']}, the best single model")
+    axes.set_xlabel(f"mean cost, as a share of that of {' or '.join(best['models'])}, the best single model")
     axes.set_ylabel("mean quality on held-out prompts")
     axes.set_title(f"{results['table']}: {results['n_prompts']:,} prompts, {results['seeds']} splits", fontsize=10)
     axes.legend(frameon=False, fontsize=8, loc="lower right")

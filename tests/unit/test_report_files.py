@@ -202,6 +202,19 @@ def test_a_model_that_is_free_is_evaluated_and_drawn(tmp_path: Path, free: int) 
     assert math.isnan(results.router("subject").qnc) == (free == 3)
 
 
+def test_where_splits_differ_in_the_best_single_model_all_are_named_and_curves_begin_at_the_cheapest_model() -> None:
+    table = made_table(prompts=300, structure=0.0)
+    quality = np.zeros((300, 4))
+    quality[::2, 1] = quality[1::2, 3] = 1.0
+    cost = np.broadcast_to([1e-5, 1e-4, 1e-4, 1e-2], quality.shape)
+    results = evaluate(replace(table, quality=quality, cost_usd=cost), routers=["noise:0.1"], seeds=6, **QUICK)
+    best = results.baselines["best_single"]
+    assert sorted(best["models"]) == ["m1", "m3"]
+    assert "m1 or m3" in results.router("noise:0.1").verdict or "m3 or m1" in results.router("noise:0.1").verdict
+    begun = results.shares[np.isfinite(results.router("noise:0.1").frontier["quality"])][0]
+    assert begun * best["cost_usd"] == pytest.approx(max(1e-5, 0.01 * best["cost_usd"]), rel=0.15)
+
+
 def test_several_processes_find_what_one_finds() -> None:
     alone, together = (
         evaluate(TABLE, routers=["subject"], seeds=2, **{**QUICK, "replicates": 20, "jobs": jobs}) for jobs in (1, 2)

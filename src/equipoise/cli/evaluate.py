@@ -113,7 +113,7 @@ def _print(results: Results) -> None:
     best = results.baselines["best_single"]
     cost = f" at {best['cost_usd']:.3g} USD a prompt" if results.priced else ""
     many = f"{results.n_prompts:,} prompts, {len(results.models)} models, split {results.split} x {results.seeds}"
-    say(f"{results.table}: {many}; best single model {best['model']}: {best['quality']:.3f}{cost}")
+    say(f"{results.table}: {many}; best single model {' or '.join(best['models'])}: {best['quality']:.3f}{cost}")
     say()
     width = max(len(row.name) for row in results.routers)
     head, cells = _columns(results)

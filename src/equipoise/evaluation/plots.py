@@ -14,6 +14,7 @@ from equipoise.evaluation.results import Results, RouterRow
 
 # Mid tones that stand out on white and on black (after Okabe and Ito).
 COLOURS = ("#0a84c6", "#e07b00", "#119e75", "#cc6699", "#8c6bd1", "#b39700", "#d5493a", "#5b8ba8")
+DASHES = ("-", "-.", ":")
 GREY = "#8a8a8a"
 # Stands for the page's text colour; replaced by currentColor in the SVG.
 INK = "#010203"
@@ -29,9 +30,12 @@ def frontier_plot(results: Results) -> str:
     label = next((r for r in results.routers if r.name == "baseline:dataset_label"), None)
     if label is not None:
         ax.plot(x, label.frontier["quality"], color=GREY, linestyle=":", label="data set label")
-    for row, colour in zip(shown(results), COLOURS * 9, strict=False):
-        ax.fill_between(x, row.frontier["low"], row.frontier["high"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(x, row.frontier["quality"], color=colour, label=row.name)
+    rows = shown(results)
+    for k, (row, colour) in enumerate(zip(rows, COLOURS * 9, strict=False)):
+        # Bands of many curves would hide one another; colours that return come with another dash.
+        if len(rows) <= len(COLOURS):
+            ax.fill_between(x, row.frontier["low"], row.frontier["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(x, row.frontier["quality"], DASHES[k // len(COLOURS) % len(DASHES)], color=colour, label=row.name)
     best = results.baselines["best_single"]
     costs = [single["cost_usd"] for single in results.baselines["single_models"]]
     # A logarithm has no place for models that are free: they stand at the left edge.

@@ -23,7 +23,7 @@ from equipoise.evaluation.climbing import answer_policy
 from equipoise.evaluation.compare import cascade_rows
 from equipoise.evaluation.fold import CONTROL, CostLearner, FoldResult, Spec, Study
 from equipoise.evaluation.results import Results
-from equipoise.evaluation.scoring import SHARES, score_fold
+from equipoise.evaluation.scoring import SHARES, best_single_usd, score_fold
 from equipoise.evaluation.splits import (
     KINDS,
     Kind,
@@ -229,8 +229,9 @@ def _usable(
         notes.append(f"{np.sum(~covered)} prompts are left out: not all models were measured on them")
     table = table.take(np.flatnonzero(covered))
     if len(table) < LEAST_PROMPTS:
+        how = "measured" if answers is None else "measured, and have graded answers beside the table,"
         raise NotEnoughData(
-            f"{table.name}: {len(table)} prompts were measured with all models, needed are {LEAST_PROMPTS} or more"
+            f"{table.name}: {len(table)} prompts were {how} with all models, needed are {LEAST_PROMPTS} or more"
         )
     if settings.cost:
         missing = np.isnan(table.cost_usd).any(axis=0)
@@ -346,11 +347,11 @@ def _scored(
         if folds[0].methods[name].decide_s
     }
     folds = [replace(f, methods={name: f.methods[name] for name in names}) for f in folds]
-    resamples = Resamples(groups, replicates=settings.replicates)
+    resamples, usd = Resamples(groups, replicates=settings.replicates), best_single_usd(study, folds)
     return Evaluated(
         study=study,
         folds=folds,
-        scores=[score_fold(study, f, resamples.of(f.split.test), bills) for f in folds],
+        scores=[score_fold(study, f, resamples.of(f.split.test), bills, usd) for f in folds],
         names=names,
         dataset_names=tuple(dataset_names),
         bills=bills,

@@ -160,7 +160,7 @@ def _cascades(results: Results) -> str:
 
 def _picks(results: Results) -> str:
     """Hypervolume of every method, and operating points of the best router to pick from."""
-    rows = [r for r in results.routers if r.objectives is not None]
+    rows = [r for r in (*results.routers, *(c.row for c in results.cascades)) if r.objectives is not None]
     if not rows:
         return ""
     volumes = [
@@ -199,7 +199,7 @@ def _picks(results: Results) -> str:
 
 
 def _change(change: DatasetChange) -> str:
-    return f"{change.quality_change * 100:+.1f} at {change.cost_ratio:.0%}"
+    return f"{change.quality_change * 100:+.1f} at {_percent(change.cost_ratio)}"
 
 
 def _cells(row: RouterRow, results: Results) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -14,11 +15,12 @@ from equipoise.numerics import hull as hulls
 from equipoise.numerics.frontier import choose, walk, weight_grid
 from equipoise.types import Floats, Ints
 
+NAN = float("nan")
 BAND_REPLICATES = 200
 # Where cascades and routers are compared: the cheapest single model's cost, plus these shares of the way from
 # there to the best single model's.
 EQUAL_COSTS: Floats = np.array([0.25, 0.5, 1.0, 2.0])
-# Costs of the drawn frontier, as shares of the best single model's cost.
+# Costs of the drawn frontier, as shares of the best single model's mean cost over all folds.
 SHARES: Floats = np.geomspace(0.01, 2.0, 47)
 
 
@@ -79,7 +81,13 @@ class FoldScore:
     methods: dict[str, Score]
 
 
-def score_fold(study: Study, fold: FoldResult, weights: Floats, bills: dict[str, float]) -> FoldScore:
+def best_single_usd(study: Study, folds: Sequence[FoldResult]) -> float:
+    """Mean cost of the best single model, whichever it is in a fold, on the test rows of all folds."""
+    cost = study.outcomes.cost_usd
+    return NAN if cost is None else float(np.mean([cost[f.split.test, f.best_single].mean() for f in folds]))
+
+
+def score_fold(study: Study, fold: FoldResult, weights: Floats, bills: dict[str, float], usd: float = NAN) -> FoldScore:
     """Score every method of a fold on its test rows.
 
     Args:
@@ -87,8 +95,9 @@ def score_fold(study: Study, fold: FoldResult, weights: Floats, bills: dict[str,
         fold: the choices.
         weights: shape (1 + replicates, n_test), from ``Resamples.of``.
         bills: what one decision of a method costs, in USD.
+        usd: what ``SHARES`` are shares of, the same for all folds.
     """
-    table = _TestTable(study, fold, weights)
+    table = _TestTable(study, fold, weights, usd)
     oracle, oracle_aiq = table.oracle()
     zero = table.heights(table.single_cost[:, fold.zero], table.single_quality[:, fold.zero])
     return FoldScore(
@@ -104,8 +113,9 @@ def score_fold(study: Study, fold: FoldResult, weights: Floats, bills: dict[str,
 
 
 class _TestTable:
-    def __init__(self, study: Study, fold: FoldResult, weights: Floats) -> None:
+    def __init__(self, study: Study, fold: FoldResult, weights: Floats, usd: float) -> None:
         test = fold.split.test
+        self.drawn_at: Floats = SHARES * usd
         self.study, self.fold, self.weights = study, fold, weights
         self.quality = study.outcomes.quality[test]
         cost = study.outcomes.cost_usd
@@ -124,8 +134,7 @@ class _TestTable:
             return np.full(len(costs), np.nan), np.full((1, len(SHARES)), np.nan)
         upper = hulls.hull(*self.with_cheapest(costs, qualities))
         few = hulls.Hull(upper.cost[: BAND_REPLICATES + 1], upper.quality[: BAND_REPLICATES + 1])
-        at = SHARES * self.best(self.single_cost)[: BAND_REPLICATES + 1, None]
-        return hulls.mean_height(upper, self.low, self.high), hulls.height(few, at)
+        return hulls.mean_height(upper, self.low, self.high), hulls.height(few, self.drawn_at)
 
     def with_cheapest(self, costs: Floats, qualities: Floats) -> tuple[Floats, Floats]:
         """The curve with the cheapest single model's point, with which any method can mix."""

@@ -46,8 +46,12 @@ class Evaluated:
         return float(np.mean([len(f.split.test) / len(f.split.train) for f in self.folds]))
 
     def best_name(self) -> str:
-        """The best single model of most folds."""
-        return self.study.models[Counter(f.best_single for f in self.folds).most_common(1)[0][0]].name
+        """The best single model; where folds differ, all that are it in some, that of most folds first."""
+        return " or ".join(_by_frequency(self.study, [f.best_single for f in self.folds]))
+
+
+def _by_frequency(study: Study, columns: Sequence[int]) -> list[str]:
+    return [study.models[j].name for j, _ in Counter(columns).most_common()]
 
 
 def router_rows(evaluated: Evaluated) -> tuple[RouterRow, ...]:
@@ -67,15 +71,15 @@ def baseline_rows(evaluated: Evaluated) -> dict[str, Any]:
     best = np.array([f.best_single for f in folds])
     each = np.arange(len(folds))
     cheap = np.argmin(costs, axis=1)
-    names = [m.name for m in study.models]
 
     def priced(value: Any) -> float | None:
         return float(np.mean(value)) if study.priced else None
 
     def single(columns: Ints) -> dict[str, Any]:
-        name = names[Counter(columns.tolist()).most_common(1)[0][0]]
+        found = _by_frequency(study, columns.tolist())
         return {
-            "model": name,
+            "model": found[0],
+            "models": found,
             "quality": float(qualities[each, columns].mean()),
             "cost_usd": priced(costs[each, columns]),
         }
@@ -92,7 +96,7 @@ def baseline_rows(evaluated: Evaluated) -> dict[str, Any]:
         "zero_router": _zero(evaluated) if study.priced else None,
         "single_models": [
             {"model": n, "quality": float(q), "cost_usd": priced(c)}
-            for n, q, c in zip(names, qualities.mean(axis=0), costs.T, strict=True)
+            for n, q, c in zip((m.name for m in study.models), qualities.mean(axis=0), costs.T, strict=True)
         ],
     }
 

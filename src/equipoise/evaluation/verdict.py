@@ -54,6 +54,8 @@ def _saving(e: Evidence) -> str:
     change = f"{_points(at.quality_change)} {_points_ci(at.quality_change_ci)}"
     if at.quality_change_ci.high < -MARGIN:
         return f"{saving} against {e.best_single}, but loses quality: {change}"
+    if at.quality_change < -MARGIN:
+        return f"{saving} against {e.best_single}, but may lose quality: {change}"
     return f"{saving} at about the quality of {e.best_single} (difference {change})"
 
 
