@@ -1,4 +1,4 @@
-"""Dataclasses that are made for every request, several of each."""
+"""Dataclasses of which every request makes several; what is made once, such as a `Decision`, is a frozen one."""
 
 from __future__ import annotations
 

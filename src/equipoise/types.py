@@ -56,7 +56,7 @@ class Warm(NamedTuple):
     tokens: int
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One prompt to route, with what the caller said about it.
 
@@ -427,7 +427,7 @@ class Step:
     accept_at: float | None = None
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What to execute: the model to call, then the ones to fall back to if it fails, in order.
 
@@ -441,7 +441,7 @@ class Plan:
     adaptive: bool = False
 
 
-@record(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """The one record that log, dashboard, replay, off-policy evaluation and learning read.
 
