@@ -51,6 +51,11 @@ def test_estimates_are_qualities_with_a_positive_spread(name):
     assert np.all(estimates.std > 0) and np.all(estimates.std < 1)
 
 
+def test_the_spread_is_of_the_expected_quality_and_not_of_single_answers(name):
+    estimates = fitted(name, n=600).predict_batch(make_batch([0, 1] * 20, seed=3), MODELS)
+    assert estimates.std.mean() < 0.2  # single answers, right or wrong, spread by .3 to .5
+
+
 def test_predicting_is_pure(name):
     router, batch = fitted(name), make_batch([0, 1, 1], seed=4)
     first = router.predict_batch(batch, MODELS)

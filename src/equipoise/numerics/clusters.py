@@ -9,11 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.errors import NotEnoughData
-from equipoise.types import Floats, Ints, Singles
+from equipoise.types import FeatureBatch, Floats, Ints, Singles
 
 _ROWS_PER_CLUSTER = 20
 # Where kinds of prompts are not known.
 _KINDS, _ROWS_PER_KIND = 12, 40
+# Over which errors are judged.
+_MOST_CELLS, _ROWS_PER_CELL = 25, 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +83,11 @@ def kinds_of(datasets: npt.NDArray[Any] | None, points: Singles | None) -> Ints:
         kinds = k_means(points, count, np.random.default_rng(0), steps=12)[1]
     numbers: Ints = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
     return numbers
+
+
+def cells_of(batch: FeatureBatch) -> Ints:
+    """Groups of prompts about the same thing, shape (n,)."""
+    k = min(_MOST_CELLS, len(batch) // _ROWS_PER_CELL)
+    if k < 2 or batch.embedding is None:
+        return np.zeros(len(batch), dtype=np.int64)
+    return k_means(batch.embedding, k, np.random.default_rng(0), steps=5)[1]

@@ -13,16 +13,15 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from equipoise.numerics.clusters import k_means
+from equipoise.numerics.clusters import cells_of
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.stacking import spreads
-from equipoise.types import Estimates, FeatureBatch, Floats, Ints, Model, Outcomes, State, Votes
+from equipoise.types import Estimates, FeatureBatch, Floats, Model, Outcomes, State, Votes
 
 # Observations that a fitted level is worth.
 _INERTIA = 20.0
 # The level and its uncertainty of a model of which nothing is known.
 _UNKNOWN_LEVEL, _UNKNOWN_SPREAD = 0.5, 0.35
-_MOST_CELLS, _ROWS_PER_CELL = 25, 40
 
 
 @dataclass(slots=True)
@@ -93,7 +92,7 @@ class Roster:
         """
         rows = np.flatnonzero(~np.isnan(held_out).any(axis=1))
         residual = outcomes.quality[rows] - held_out[rows]
-        self.spread = spreads(residual, ~np.isnan(residual), _cells(outcomes.features.take(rows)))
+        self.spread = spreads(residual, ~np.isnan(residual), cells_of(outcomes.features.take(rows)))
 
     def estimates(
         self, deviation: Floats, batch: FeatureBatch, models: Sequence[Model], trust: Floats | None = None
@@ -180,11 +179,3 @@ def measured_only(outcomes: Outcomes) -> Outcomes:
         output_tokens=pick(outcomes.output_tokens),
         latency_s=pick(outcomes.latency_s),
     )
-
-
-def _cells(batch: FeatureBatch) -> Ints:
-    """Groups of prompts about the same thing, shape (n,)."""
-    k = min(_MOST_CELLS, len(batch) // _ROWS_PER_CELL)
-    if k < 2 or batch.embedding is None:
-        return np.zeros(len(batch), dtype=np.int64)
-    return k_means(batch.embedding, k, np.random.default_rng(0), steps=5)[1]

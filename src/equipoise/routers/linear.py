@@ -12,16 +12,17 @@ from annotated_types import Ge, MinLen
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
 from equipoise.numerics.caution import Caution
+from equipoise.numerics.clusters import cells_of
 from equipoise.numerics.folded import Folded
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.kinship import combination, newcomer_spread
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
+from equipoise.numerics.stacking import spreads
 from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, View, widened
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
-_LEAST_VARIANCE = 1e-4
 _BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
 
 
@@ -102,8 +103,8 @@ class Linear(Router):
         raw = np.mean(held_out, axis=0)
         self._common, self._specific = self._blend(raw, y, observed, outcomes)
         self._novelty = Novelty.fit(outcomes.features, outcomes.groups, outcomes.quality, outcomes.datasets)
-        residual = np.where(observed, y - self._shrunk(raw), np.nan)
-        self._spread = np.sqrt(np.maximum(np.nanmean(np.square(residual), axis=0), _LEAST_VARIANCE))
+        residual = np.where(observed, y - self._shrunk(raw), 0.0)
+        self._spread = spreads(residual, observed, cells_of(outcomes.features))
         self._get_ready()
         return self
 
