@@ -80,6 +80,11 @@ def broken(change: Any) -> dict[str, Any]:
         (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "auto:", "none.npz"),
         (lambda d: d["routes"]["auto"].update(fallback=["nobody"]), "fallback:", "unknown model 'nobody'"),
         (lambda d: d["routes"]["auto"].update(constraints={"region": "eu"}), "region: eu", "regions: none"),
+        (
+            lambda d: d["routes"]["auto"].update(policy={"type": "cascade", "test": "reward"}),
+            "test: reward",
+            "makes no check 'reward'",
+        ),
         (lambda d: d["storage"].update(url="mysql://x"), "", "storage.url"),
     ],
 )

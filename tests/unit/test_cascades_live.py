@@ -155,6 +155,46 @@ async def test_a_check_that_fails_is_not_trusted() -> None:
     assert len(returned.asked) == 2 and "went away" in returned.notes[0]
 
 
+@pytest.mark.parametrize("said", [RuntimeError("out of memory"), "yes", (None, 1.0), (float("nan"), 0.0)])
+async def test_a_check_that_is_broken_in_any_way_ends_no_request(said: Any) -> None:
+    async def broken(answer: Given) -> Any:
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": broken})
+    assert len(returned.asked) == 2
+    assert returned.answer.model == "dear", "of two answers that nobody vouches for, the dearer model's"
+
+
+async def test_without_its_check_a_cascade_trusts_no_answer_and_says_so() -> None:
+    returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]))
+    assert returned.answer.model == "dear" and "no check 'reward'" in returned.notes[0]
+
+
+async def test_the_answers_of_a_step_are_checked_at_once() -> None:
+    together = asyncio.Barrier(5)
+
+    async def waiting(answer: Given) -> Checked:
+        await together.wait()
+        return Checked(0.9)
+
+    models = Models(cheap=["a", "b", "c", "d", "e"])
+    steps = (replace(REWARDED[0], samples=5), REWARDED[1])
+    returned = await climb(decision(*steps), models, checks={"reward": waiting}, check_timeout_s=5)
+    assert returned.answer.model == "cheap" and returned.notes == ()
+
+
+async def test_what_checks_take_counts_towards_the_time_limit() -> None:
+    async def slow(answer: Given) -> Checked:
+        await asyncio.sleep(0.1)
+        return Checked(0.1)
+
+    limited = decision(*REWARDED, limits=Constraints(max_latency_s=2.05))
+    returned = await climb(limited, Models(cheap=["a"], dear=["f"]), checks={"reward": slow})
+    assert returned.answer.model == "cheap" and "it would break the limit on time" in returned.notes[0]
+
+
 async def test_a_model_can_verify_its_own_answer_and_a_judge_anothers() -> None:
     asked: list[tuple[str, int]] = []
 

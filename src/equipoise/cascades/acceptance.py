@@ -79,7 +79,7 @@ class Signal:
 
     ``logprob_*`` are taken as chances, exp(log-probability). An answer without the number scores 0: it is not
     trusted. Log-probabilities of two models do not compare, so the answer is the dearest model's; a check or a reward
-    compares all answers.
+    compares all answers, and of equals that of the dearest is taken.
     """
 
     name: str
@@ -93,7 +93,7 @@ class Signal:
         compares = np.ones(score.shape, dtype=bool)
         if self.name not in CHECKS:
             compares = dearness == dearness.max(axis=1, keepdims=True)
-        best = np.where(compares, score, -1.0).argmax(axis=1)
+        best = _highest(np.where(compares, score, -1.0), dearness)
         return Trust(best, score[np.arange(len(score)), best])
 
 
@@ -118,6 +118,11 @@ def _dearness(view: View, seen: Seen) -> Floats:
 def _most(score: Floats, said: Ints, dearness: Floats) -> Trust:
     """Highest score; silence counts below everything, and of equals the dearer answer, then the earlier, is taken."""
     ranked = np.where(said >= 0, score, -1.0)
-    top = ranked == ranked.max(axis=1, keepdims=True)
-    best = np.where(top, dearness, -np.inf).argmax(axis=1)
+    best = _highest(ranked, dearness)
     return Trust(best, score[np.arange(len(said)), best])
+
+
+def _highest(ranked: Floats, dearness: Floats) -> Ints:
+    top = ranked == ranked.max(axis=1, keepdims=True)
+    best: Ints = np.where(top, dearness, -np.inf).argmax(axis=1)
+    return best

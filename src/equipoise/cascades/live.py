@@ -18,6 +18,7 @@ from equipoise.cascades.board import Board, Given
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.play import STOP
 from equipoise.errors import ConfigError, ProviderError
+from equipoise.tables.answers import CHECKS
 from equipoise.types import Candidate, Decision, Step
 
 # What goes wrong in the arithmetic on an answer that nobody foresaw.
@@ -79,6 +80,8 @@ async def climb(
     run = _Run(decision, call, Board.of(decision, policy))
     name = steps[0].test
     check = (checks or {}).get(name)
+    if name in CHECKS and check is None:
+        run.note(f"there is no check '{name}' here; no answer is trusted")
     step: Step | None = steps[0]
     while step is not None:
         await run.ask(step)
@@ -174,6 +177,10 @@ class _Run:
         self._failed: ProviderError | None = None
         self._lost: set[str] = set()
 
+    def note(self, text: str) -> None:
+        """Keep what happened, in plain words."""
+        self._notes.append(text)
+
     def may_ask(self, fallback: str) -> bool:
         """Whether there is no answer yet, and this model has not failed already."""
         return not self._board.given and fallback not in self._lost
@@ -185,7 +192,7 @@ class _Run:
         except ProviderError as error:
             self._failed = error
             self._lost.add(step.model)
-            self._notes.append(f"{step.model} could not be had ({error})")
+            self.note(f"{step.model} could not be had ({error})")
             self._board.leave_out(step.model)
             return
         self._board.add(step.model, answers)
@@ -193,19 +200,24 @@ class _Run:
         self._waited += max((a.latency_s for a in answers), default=0.0)
 
     async def check(self, name: str, check: Check, timeout_s: float) -> None:
-        """Check the answers that have not been; one that cannot be checked in time is not trusted."""
-        for i, answer in enumerate(self._board.given):
-            if name in answer.signals:
-                continue
-            score = 0.0
-            try:
-                async with asyncio.timeout(timeout_s):
-                    score, cost = await check(answer)
-                self._spent += cost
-            except (TimeoutError, ProviderError) as error:
-                why = f"no word in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
-                self._notes.append(f"'{name}' could not check the answer of {answer.model} ({why}); not trusted")
-            self._board.given[i] = replace(answer, signals={**answer.signals, name: score})
+        """Check the answers that have not been, at once; one that cannot be checked in time is not trusted."""
+        given, now = self._board.given, asyncio.get_running_loop().time
+        started, unchecked = now(), [i for i, answer in enumerate(given) if name not in answer.signals]
+        scores = await asyncio.gather(*(self._score(name, check, timeout_s, given[i]) for i in unchecked))
+        self._waited += now() - started
+        for i, score in zip(unchecked, scores, strict=True):
+            given[i] = replace(given[i], signals={**given[i].signals, name: score})
+
+    async def _score(self, name: str, check: Check, timeout_s: float, answer: Given) -> float:
+        try:
+            async with asyncio.timeout(timeout_s):
+                score, cost = await check(answer)
+            self._spent += cost
+            return float(score)
+        except Exception as error:  # noqa: BLE001  (checks can be anyone's code; a request is not to fail with them)
+            why = f"no word in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
+            self.note(f"'{name}' could not check the answer of {answer.model} ({why}); not trusted")
+            return 0.0
 
     def following(self, guide: _Guide) -> Step | None:
         """The next step; None to return what is there."""
@@ -214,7 +226,7 @@ class _Run:
         try:
             self._trust, step = guide.judge(self._board)
         except _UNJUDGED as error:
-            self._notes.append(f"the answers could not be judged ({type(error).__name__}: {error}); going on")
+            self.note(f"the answers could not be judged ({type(error).__name__}: {error}); going on")
             self._trust, step = None, guide.escalate(self._board)
         return step if step is not None and self._within_limits(step) else None
 
@@ -226,9 +238,7 @@ class _Run:
         limits = (("cost", usd, self._limits.max_cost_usd), ("time", seconds, self._limits.max_latency_s))
         broken = [(what, value, most) for what, value, most in limits if most is not None and value > most]
         for what, value, most in broken:
-            self._notes.append(
-                f"stopped before {step.model}: it would break the limit on {what} ({value:.3g} > {most:g})"
-            )
+            self.note(f"stopped before {step.model}: it would break the limit on {what} ({value:.3g} > {most:g})")
         return not broken
 
     def returned(self) -> Returned:

@@ -12,12 +12,14 @@ from pathlib import Path
 
 from equipoise.api import engine_from, models_of
 from equipoise.config import Config, RouteConfig
+from equipoise.contracts import Policy
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
 from equipoise.execution.billing import price_of
 from equipoise.gateway.plain import Plain
+from equipoise.policy.cascade import Cascade
 from equipoise.registry import spec_of
-from equipoise.tables.answers import answers_path
+from equipoise.tables.answers import CHECKS, answers_path
 from equipoise.types import Constraints, Model
 from equipoise.version import __version__
 
@@ -137,10 +139,17 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         part = _PARTS.get(error.kind) if isinstance(error, UnknownName) else None
         place = ("routes", name) if part is None else ("routes", name, part)
         raise ConfigError(f"route '{name}': {error}", place=place) from None
+    _check_test(name, engine.policy)
     order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
     return Route(name, engine, limits, plain, settings, stamp, unknown)
+
+
+def _check_test(route: str, policy: Policy) -> None:
+    if isinstance(policy, Cascade) and policy.test in CHECKS:
+        said = f"route '{route}': the gateway makes no check '{policy.test}' of answers, so it would return none early"
+        raise ConfigError(f"{said}; test by scorer, vote or agreement", place=("routes", route, "policy", "test"))
 
 
 def _check_region(route: str, region: str | None, models: Sequence[Model]) -> None:
