@@ -9,67 +9,42 @@ with standard errors over splits.
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import replace
-
 import numpy as np
+import tables
 
-from equipoise.analysis import Analyzer
-from equipoise.api import open_table
-from equipoise.engine import outcomes_of
-from equipoise.estimates import CostModel
 from equipoise.evaluation.metrics import apgr
-from equipoise.evaluation.splits import merge_groups, random_split
-from equipoise.numerics.frontier import routed_area
-from equipoise.numerics.hull import aiq
+from equipoise.evaluation.splits import random_split
 from equipoise.registry import make_router
-from equipoise.tables.duplicates import near_duplicate_groups
-from equipoise.types import Model, Outcomes
+from equipoise.types import Outcomes
 
 PARTS = (0.125, 0.25, 0.5, 1.0)
 
 
 def worth(router: str, fit: Outcomes, test: Outcomes) -> float:
     """What the router, fitted on these rows, is worth on those."""
-    models = [Model(name=name) for name in fit.models]
-    estimate = make_router(router).fit(fit).predict_batch(test.features, models).mean
-    quality, cost, best = test.quality, test.cost_usd, int(fit.quality.mean(axis=0).argmax())
-    if cost is not None:
-        expected = CostModel().fit(fit).predict_batch(test.features, models).cost_usd
-        singles = cost.mean(axis=0)
-        zero = float(aiq(singles, quality.mean(axis=0), singles.min(), singles.max()))
-        return routed_area(estimate, expected, quality, cost, points=100) - zero
-    if len(models) == 2:
-        return float(apgr(estimate[:, best] - estimate[:, 1 - best], quality[:, best] - quality[:, 1 - best])[0])
-    reached = np.take_along_axis(quality, estimate.argmax(axis=1)[:, None], axis=1)
-    return float(reached.mean() - quality[:, best].mean())
+    estimate = make_router(router).fit(fit).predict_batch(test.features, tables.models_of(fit)).mean
+    if test.cost_usd is not None or len(fit.models) > 2:
+        return tables.above_singles(estimate, fit, test)
+    quality, best = test.quality, int(fit.quality.mean(axis=0).argmax())
+    return float(apgr(estimate[:, best] - estimate[:, 1 - best], quality[:, best] - quality[:, 1 - best])[0])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table")
-    parser.add_argument("--cost", choices=("table", "none"), default="table")
+    parser = tables.options(__doc__, seeds=3)
     parser.add_argument("--router", default="stacked")
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    table = open_table(options.table, cost=options.cost == "table")
-    table = table.only([name for name, share in table.coverage().items() if share > 0.99])
-    table = table.take(np.flatnonzero(table.measured.all(axis=1)))
-    outcomes = outcomes_of(table, Analyzer(), make_router(options.router).needs | {"structure"})
-    if options.cost == "none":
-        outcomes = replace(outcomes, cost_usd=None)
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    args = parser.parse_args()
+    outcomes, groups = tables.made_ready(args.table, args.cost, make_router(args.router).needs)
     found: dict[int, list[float]] = {}
-    for seed in range(options.seeds):
+    for seed in range(args.seeds):
         split = random_split(groups, seed)
         mixed = np.random.default_rng(seed).permutation(split.fit)
         for part in PARTS:
             rows = round(part * len(mixed))
-            value = worth(options.router, outcomes.take(np.sort(mixed[:rows])), outcomes.take(split.test))
+            value = worth(args.router, outcomes.take(np.sort(mixed[:rows])), outcomes.take(split.test))
             found.setdefault(rows, []).append(value)
-    print(f"{options.table}, {options.router}: worth by prompts fitted on, {options.seeds} splits")
+    print(f"{args.table}, {args.router}: worth by prompts fitted on, {args.seeds} splits")
     for rows, values in found.items():
-        print(f"  {rows:>6} {np.mean(values):+.4f} ({np.std(values, ddof=1) / len(values) ** 0.5:.4f})", flush=True)
+        print(f"  {rows:>6} {tables.mean_and_error(values)}", flush=True)
 
 
 if __name__ == "__main__":

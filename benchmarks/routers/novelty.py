@@ -9,18 +9,14 @@ curve, ties count half), and the share of a claim that it lets stand on unknown 
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Iterable
 
 import numpy as np
+import tables
 from scipy.stats import rankdata
 
-from equipoise.analysis import Analyzer
-from equipoise.api import open_table
-from equipoise.engine import outcomes_of
-from equipoise.evaluation.splits import Split, dataset_splits, merge_groups, random_split
+from equipoise.evaluation.splits import Split, dataset_splits, random_split
 from equipoise.numerics.novelty import Novelty
-from equipoise.tables.duplicates import near_duplicate_groups
 from equipoise.types import Floats, Outcomes
 
 
@@ -38,20 +34,15 @@ def trusted(outcomes: Outcomes, splits: Iterable[Split]) -> tuple[Floats, Floats
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table")
-    parser.add_argument("--seeds", type=int, default=2)
-    options = parser.parse_args()
-    table = open_table(options.table, cost=False)
-    table = table.only([name for name, share in table.coverage().items() if share > 0.99])
-    table = table.take(np.flatnonzero(table.measured.all(axis=1)))
-    outcomes = outcomes_of(table, Analyzer(), frozenset({"embedding", "structure"}))
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
-    known, one = trusted(outcomes, [random_split(groups, seed) for seed in range(options.seeds)])
-    unknown, other = trusted(outcomes, dataset_splits(groups, table.datasets.astype(str)))
+    args = tables.options(__doc__, seeds=2).parse_args()
+    outcomes, groups = tables.made_ready(args.table, "none", frozenset({"embedding"}))
+    if outcomes.datasets is None:
+        raise SystemExit("the table does not name data sets")
+    known, one = trusted(outcomes, [random_split(groups, seed) for seed in range(args.seeds)])
+    unknown, other = trusted(outcomes, dataset_splits(groups, outcomes.datasets.astype(str)))
     ranks = rankdata(np.concatenate([known, unknown]))[: len(known)]
     area = (ranks.sum() - len(known) * (len(known) + 1) / 2) / (len(known) * len(unknown))
-    print(f"{options.table}: trust in known kinds {known.mean():.2f}, in unknown ones {unknown.mean():.2f}")
+    print(f"{args.table}: trust in known kinds {known.mean():.2f}, in unknown ones {unknown.mean():.2f}")
     print(f"  area under the curve {area:.2f}; transfer {np.mean([*one, *other]):.2f} (fits: {len(one) + len(other)})")
 
 

@@ -9,29 +9,21 @@ reached, above the best that single models give; with standard errors over split
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import tables
 
-from equipoise.analysis import Analyzer
-from equipoise.api import open_table
-from equipoise.contracts import Router
-from equipoise.engine import outcomes_of
-from equipoise.estimates import CostModel
-from equipoise.evaluation.splits import merge_groups, random_split
+from equipoise.evaluation.splits import random_split
 from equipoise.numerics.blended import _FOLDS, _levels, _place, _regions, _targets
 from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import Arrays, Examples, Expert, best_of, picked
 from equipoise.numerics.folds import grouped_folds
-from equipoise.numerics.frontier import routed_area
-from equipoise.numerics.hull import aiq
 from equipoise.numerics.stacking import combined, weigh
 from equipoise.routers.stacked import Stacked
-from equipoise.tables.duplicates import near_duplicate_groups
-from equipoise.types import FeatureBatch, Floats, Ints, Model, Outcomes, Singles
+from equipoise.types import FeatureBatch, Floats, Ints, Outcomes, Singles
 
 
 @dataclass(slots=True)
@@ -121,44 +113,19 @@ WAYS: dict[str, Callable[[Heard], Floats]] = {
 }
 
 
-def worth(estimate: Floats, fit: Outcomes, test: Outcomes) -> float:
-    """Above what single models give."""
-    quality, cost = test.quality, test.cost_usd
-    if cost is None:
-        best = int(fit.quality.mean(axis=0).argmax())
-        return float(
-            np.take_along_axis(quality, estimate.argmax(axis=1)[:, None], axis=1).mean() - quality[:, best].mean()
-        )
-    expected = CostModel().fit(fit).predict_batch(test.features, [Model(name=m) for m in fit.models]).cost_usd
-    singles = cost.mean(axis=0)
-    zero = float(aiq(singles, quality.mean(axis=0), singles.min(), singles.max()))
-    return routed_area(estimate, expected, quality, cost, points=100) - zero
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table")
-    parser.add_argument("--cost", choices=("table", "none"), default="table")
-    parser.add_argument("--seeds", type=int, default=4)
-    options = parser.parse_args()
-    table = open_table(options.table, cost=options.cost == "table")
-    table = table.only([name for name, share in table.coverage().items() if share > 0.99])
-    table = table.take(np.flatnonzero(table.measured.all(axis=1)))
-    needs: type[Router] = Stacked
-    outcomes = outcomes_of(table, Analyzer(), needs.needs)
-    if options.cost == "none":
-        outcomes = replace(outcomes, cost_usd=None)
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    args = tables.options(__doc__, seeds=4).parse_args()
+    outcomes, groups = tables.made_ready(args.table, args.cost, Stacked().needs)
     found: dict[str, list[float]] = {way: [] for way in WAYS}
-    for seed in range(options.seeds):
+    for seed in range(args.seeds):
         split = random_split(groups, seed)
         fit, test = outcomes.take(split.fit), outcomes.take(split.test)
         heard, level, basis = hear(fit, test)
         for way, total in WAYS.items():
-            found[way].append(worth(level + total(heard) @ basis.T, fit, test))
-    print(f"{options.table}: above single models, {options.seeds} splits")
+            found[way].append(tables.above_singles(level + total(heard) @ basis.T, fit, test))
+    print(f"{args.table}: above single models, {args.seeds} splits")
     for way, values in found.items():
-        print(f"  {way:<22} {np.mean(values):+.4f} ({np.std(values, ddof=1) / len(values) ** 0.5:.4f})")
+        print(f"  {way:<22} {tables.mean_and_error(values)}")
 
 
 if __name__ == "__main__":

@@ -9,22 +9,13 @@ quality reached, above the best that single models give; with standard errors ov
 
 from __future__ import annotations
 
-import argparse
-from dataclasses import replace
-
 import numpy as np
+import tables
 
-from equipoise.analysis import Analyzer
-from equipoise.api import open_table
 from equipoise.contracts import Router
-from equipoise.engine import outcomes_of
-from equipoise.estimates import CostModel
-from equipoise.evaluation.splits import merge_groups, random_split
-from equipoise.numerics.frontier import routed_area
-from equipoise.numerics.hull import aiq
+from equipoise.evaluation.splits import random_split
 from equipoise.registry import make_router
-from equipoise.tables.duplicates import near_duplicate_groups
-from equipoise.types import Model, Outcomes, Votes
+from equipoise.types import Outcomes, Votes
 
 ROUTERS = ("factorization", "ratings")
 
@@ -47,46 +38,29 @@ def voted(fit: Outcomes, per_prompt: int, rng: np.random.Generator) -> Votes:
     )
 
 
-def worth(router: Router, fit: Outcomes, test: Outcomes) -> float:
-    """Above what single models give."""
-    models = [Model(name=name) for name in fit.models]
-    estimate, quality, cost = router.predict_batch(test.features, models).mean, test.quality, test.cost_usd
-    if cost is None:
-        best = int(fit.quality.mean(axis=0).argmax())
-        reached = np.take_along_axis(quality, estimate.argmax(axis=1)[:, None], axis=1)
-        return float(reached.mean() - quality[:, best].mean())
-    expected = CostModel().fit(fit).predict_batch(test.features, models).cost_usd
-    singles = cost.mean(axis=0)
-    zero = float(aiq(singles, quality.mean(axis=0), singles.min(), singles.max()))
-    return routed_area(estimate, expected, quality, cost, points=100) - zero
-
-
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table")
-    parser.add_argument("--cost", choices=("table", "none"), default="table")
+    parser = tables.options(__doc__, seeds=5)
     parser.add_argument("--votes", default="1,4", help="votes per prompt")
-    parser.add_argument("--seeds", type=int, default=5)
-    options = parser.parse_args()
-    table = open_table(options.table, cost=options.cost == "table")
-    table = table.only([name for name, share in table.coverage().items() if share > 0.99])
-    table = table.take(np.flatnonzero(table.measured.all(axis=1)))
-    outcomes = outcomes_of(table, Analyzer(), frozenset({"structure"}).union(*(make_router(r).needs for r in ROUTERS)))
-    if options.cost == "none":
-        outcomes = replace(outcomes, cost_usd=None)
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    args = parser.parse_args()
+    needs = frozenset[str]().union(*(make_router(name).needs for name in ROUTERS))
+    outcomes, groups = tables.made_ready(args.table, args.cost, needs)
     found: dict[str, list[float]] = {}
-    for seed in range(options.seeds):
+    for seed in range(args.seeds):
         split = random_split(groups, seed)
         fit, test = outcomes.take(split.fit), outcomes.take(split.test)
+
+        def judge(way: str, router: Router, fit: Outcomes = fit, test: Outcomes = test) -> None:
+            estimate = router.predict_batch(test.features, tables.models_of(test)).mean
+            found.setdefault(way, []).append(tables.above_singles(estimate, fit, test))
+
         for name in ROUTERS:
-            for each in map(int, options.votes.split(",")):
-                learned = make_router(name).fit_votes(voted(fit, each, np.random.default_rng(seed)))
-                found.setdefault(f"{name}, {each} a prompt", []).append(worth(learned, fit, test))
-            found.setdefault(f"{name}, grades", []).append(worth(make_router(name).fit(fit), fit, test))
-    print(f"{options.table}: above single models, {options.seeds} splits of {outcomes.quality.shape}")
-    for name, values in found.items():
-        print(f"  {name:<26} {np.mean(values):+.4f} ({np.std(values, ddof=1) / len(values) ** 0.5:.4f})")
+            for each in map(int, args.votes.split(",")):
+                votes = voted(fit, each, np.random.default_rng(seed))
+                judge(f"{name}, {each} a prompt", make_router(name).fit_votes(votes))
+            judge(f"{name}, grades", make_router(name).fit(fit))
+    print(f"{args.table}: above single models, {args.seeds} splits of {outcomes.quality.shape}")
+    for way, values in found.items():
+        print(f"  {way:<26} {tables.mean_and_error(values)}")
 
 
 if __name__ == "__main__":
