@@ -192,6 +192,19 @@ def test_where_all_models_cost_the_same_routers_are_judged_by_quality(tmp_path: 
     assert any("cost the same" in note for note in results.notes)
 
 
+def test_few_independent_prompts_are_refused_because_their_intervals_would_be_points() -> None:
+    groups = np.array([f"g{i % 24}" for i in range(500)], dtype=object)
+    with pytest.raises(NotEnoughData, match="500 prompts fall into 24 independent groups"):
+        evaluate(replace(TABLE, groups=groups), routers=["subject"], seeds=1, **QUICK)
+
+
+@pytest.mark.filterwarnings("error")
+def test_names_in_any_script_are_drawn_without_a_warning(tmp_path: Path) -> None:
+    named = replace(TABLE, models=("模型", "نموذج", "🎲", "m3"))
+    write_evaluation(evaluate(named, routers=["subject"], seeds=1, **QUICK), tmp_path / "out")
+    assert "模型" in (tmp_path / "out" / "report.html").read_text()
+
+
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("free", [0, 3])
 def test_a_model_that_is_free_is_evaluated_and_drawn(tmp_path: Path, free: int) -> None:

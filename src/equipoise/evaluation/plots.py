@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 
 import matplotlib as mpl
 import numpy as np
@@ -131,7 +132,9 @@ def _svg(fig: Figure, title: str, salt: str) -> str:
         for spine in ax.spines.values():
             spine.set_edgecolor(INK)
     out = io.StringIO()
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}):
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": salt}), warnings.catch_warnings():
+        # The page draws the text, in fonts of its own.
+        warnings.filterwarnings("ignore", "Glyph .* missing")
         fig.savefig(out, format="svg", transparent=True, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     text = out.getvalue()
     body = text[text.index("<svg") :].replace(INK, "currentColor")

@@ -44,6 +44,8 @@ from equipoise.types import FeatureBatch, Ints, Model, Outcomes
 
 NEARLY_COMPLETE = 0.99
 LEAST_PROMPTS = 50
+# A fifth of them is tested on. Whole groups are resampled: from one or two, every interval would be a point.
+LEAST_GROUPS = 25
 MOST_MODELS = 255
 MOST_SEEDS = 1000
 TIMED_ANALYSES = 50
@@ -152,6 +154,11 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
     features, analyze_s = _analyse(table, settings.analyzer or Analyzer(), [settings.build(spec) for _, spec in named])
     analysed = time.perf_counter()
     groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    if (independent := len(np.unique(groups))) < LEAST_GROUPS:
+        raise NotEnoughData(
+            f"{table.name}: {len(table)} prompts fall into {independent} independent groups (prompts that share a "
+            f"group or are near duplicates), needed are {LEAST_GROUPS} or more; add prompts"
+        )
     study = replace(_study(table, features, groups, named, settings), cascades=climbs, answers=answers)
     splits = _splits(table, groups, settings)
     folds = _run(study, splits, settings)
