@@ -252,6 +252,8 @@ def test_a_parquet_column_of_the_wrong_type_is_refused(tmp_path):
 @pytest.mark.parametrize("ending", ["parquet", "csv", "jsonl"])
 def test_a_missing_column_is_named_with_the_nearest_one(tmp_path, ending):
     records = [{("Qualty" if k == "quality" else k): v for k, v in r.items()} for r in rows()]
+    with pytest.raises(TableError, match="missing column 'dataset'; write where every prompt comes from"):
+        OutcomeTable.from_rows([{"prompt_id": "1", "prompt": "Hi", "model": "a", "quality": 1.0}])
     with pytest.raises(TableError, match="missing column 'quality'; rename 'Qualty' to 'quality'"):
         read_table(save(tmp_path / f"t.{ending}", records))
 

@@ -75,6 +75,15 @@ def test_convert_writes_a_table_and_names_the_format(tmp_path, capsys):
     assert json.loads(capsys.readouterr().out)["format"] == "wide"
 
 
+@pytest.mark.parametrize(("out", "said"), [("out.xlsx", "name it .parquet"), ("in.csv", "in.csv")])
+def test_convert_writes_no_other_kind_of_file_and_nothing_over_what_it_reads(out, said, tmp_path):
+    source = tmp_path / "in.csv"
+    source.write_text("prompt,a,b\nQ?,1,0\n")
+    with pytest.raises(InputError, match=said):
+        call(command, "convert", source, "--out", tmp_path / out)
+    assert [f.name for f in tmp_path.iterdir()] == ["in.csv"]
+
+
 def test_an_unknown_format_is_bad_usage(tmp_path):
     with pytest.raises(SystemExit) as caught:
         call(command, "convert", "x.csv", "--format", "nope", "--out", tmp_path / "o")

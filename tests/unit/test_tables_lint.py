@@ -174,6 +174,9 @@ def test_describe_counts_and_compares_on_shared_prompts(tmp_path):
     assert summary["oracle"] == {"quality": 1.0, "cost_usd": 1.5, "unsolved": 0}
     text = describe_text(summary)
     assert "best single model: x" in text and "rare" in text and "25.0%" in text
+    assert "compared: 2 models with nearly full coverage, on 4 prompts" in text
+    half = OutcomeTable.from_rows([r for i, r in enumerate(records) if r["model"] != "rare" and i % 4], name="t")
+    assert "compared: 2 models though none has full coverage" in describe_text(describe(half))
     write_table(table, tmp_path / "t.csv")
 
 

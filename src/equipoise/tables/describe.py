@@ -161,9 +161,9 @@ def _verdict(summary: dict[str, Any]) -> list[str]:
     if best is None or best["quality"] is None or oracle["quality"] is None:
         return [*lines, "no prompt was answered by every model: nothing can be compared"]
     if compared["models"] < summary["n_models"] or compared["prompts"] < summary["n_prompts"]:
-        lines.append(
-            f"compared: the {compared['models']} models with nearly full coverage, on {compared['prompts']:,} prompts"
-        )
+        many, coverage = compared["models"], [m["coverage"] for m in summary["models"]]
+        which = "with nearly full coverage" if max(coverage) >= NEARLY_ALL else "though none has full coverage"
+        lines.append(f"compared: {many} model{'s' * (many > 1)} {which}, on {compared['prompts']:,} prompts")
     lines.append(f"best single model: {best['model']}, quality {best['quality']:.4f}{_per_1k(best)}")
     lines.append(
         f"oracle (best model for each prompt): quality {oracle['quality']:.4f}{_per_1k(oracle)}; "

@@ -47,6 +47,9 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
     return rows_from_columns(columns, name=str(file))
 
 
+ENDINGS = (".parquet", ".csv", ".jsonl", ".ndjson", ".json")
+
+
 def write_table(table: OutcomeTable, path: str | os.PathLike[str]) -> None:
     """Write a table: CSV or JSON lines by the file's ending, else parquet. Nothing half-written is left."""
     file = Path(path)

@@ -161,6 +161,8 @@ def _require(present: Sequence[str], name: str) -> None:
         hints = ["these are votes between two models: equipoise train learns from them, and they grade nothing"]
     elif missing == list(REQUIRED) and not hints:
         hints = [f"is this an outcome table? columns found: {found}"]
+    elif missing == ["dataset"] and not hints:
+        hints = ["write where every prompt comes from, the same for all if there is but one source"]
     elif {"model", "quality"} <= set(missing) and not hints:
         hints = ["a table with one column per model is read by: equipoise table convert"]
     mend = "; ".join(hints) or f"columns found: {found}"
