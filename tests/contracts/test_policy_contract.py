@@ -6,7 +6,7 @@ import pytest
 from equipoise import registry
 from equipoise.contracts import Situation
 
-REQUIRED = {"budget": "budget:mean_cost_usd=0.0011", "paced": "paced:mean_cost_usd=0.0011"}
+REQUIRED = {"budget": "budget:mean_cost_usd=0.0011", "paced": "paced:mean_cost_usd=0.0011", "floor": "floor:floor=0.5"}
 POLICIES = sorted(registry.policies())
 
 

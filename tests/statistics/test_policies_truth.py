@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 
 from equipoise.contracts import Situation
-from equipoise.errors import InputError
+from equipoise.errors import ConfigError, InputError
 from equipoise.policy.budget import Budget
 from equipoise.policy.cost_aware import CostAware
 from equipoise.policy.direct import Direct
+from equipoise.policy.floor import Floor
 from equipoise.policy.paced import Paced
 
 COST = np.array([1.0, 3.0, 10.0])
@@ -130,3 +131,37 @@ def test_a_log_without_probabilities_is_refused() -> None:
     known = situation(10, 1)
     with pytest.raises(InputError, match="log probabilities"):
         Direct().learn_logged(known, np.zeros(10, dtype=int), np.ones(10), np.zeros(10))
+
+
+# ---------------------------------------------------------------- a floor under the quality
+
+
+def graded(n: int, seed: int, *, lift: float = 0.0) -> tuple[Situation, np.ndarray]:
+    """A situation, and right or wrong answers drawn from its qualities, without the lift."""
+    seen = situation(n, seed, lift=lift)
+    return seen, (np.random.default_rng([seed, 1]).random((n, 3)) < seen.quality - [0.0, 0.0, lift]).astype(float)
+
+
+@pytest.mark.parametrize("lift", [-0.2, 0.0])
+def test_a_floor_is_broken_no_more_often_than_it_says_and_saves_money(lift: float) -> None:
+    truth, _ = graded(20_000, 99)
+    chance = truth.quality
+    broken, spent = [], []
+    for seed in range(100):
+        seen, answers = graded(400, 1000 + seed, lift=lift)
+        try:
+            policy = Floor(floor=0.9, confidence=0.9).calibrate(seen, seen.cost_usd, answers)
+        except ConfigError:
+            continue  # nothing is promised
+        looked = truth._replace(quality=chance + np.array([0.0, 0.0, lift]))
+        picked = policy.choose(looked).probability
+        broken.append((picked * chance).sum(axis=1).mean() < 0.9 * chance.mean(axis=0).max())
+        spent.append((picked * truth.cost_usd).sum(axis=1).mean())
+    assert sum(broken) <= 15
+    assert lift or (len(spent) > 50 and np.mean(spent) < COST[2])
+
+
+def test_a_floor_that_cannot_be_shown_is_refused() -> None:
+    seen, answers = graded(60, 5)
+    with pytest.raises(ConfigError, match="60 calibration prompts do not show"):
+        Floor(floor=1.0).calibrate(seen, seen.cost_usd, answers)

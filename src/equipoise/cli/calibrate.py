@@ -14,7 +14,7 @@ from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cli.engines import inputs_of
-from equipoise.cli.numbers import amount
+from equipoise.cli.numbers import amount, share
 from equipoise.cli.output import emit_json, note, say
 from equipoise.contracts import Policy
 from equipoise.engine import Engine
@@ -46,8 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--budget-usd", metavar="X", type=amount, help="promised mean cost of a request: policy budget"
     )
     promise.add_argument(
+        "--floor", metavar="X", type=share, help="promised share of the best single model's quality: policy floor"
+    )
+    promise.add_argument(
         "--policy", metavar="SPEC", help="such as cascade:max_loss=0.05, which needs sampled answers beside the table"
     )
+    parser.add_argument("--confidence", metavar="X", type=share, help="with --floor: that it holds (default 0.95)")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write, policy included")
     parser.add_argument("--json", action="store_true", help="print a summary as one JSON document")
@@ -56,7 +60,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: router and calibrated policy are written."""
     check_target(args.out, inputs=inputs_of(args))
-    policy: Spec = args.policy or {"type": "budget", "mean_cost_usd": args.budget_usd}
+    policy = _policy(args)
     made = make_policy(policy)
     looks = isinstance(made, AnswerPolicy)
     if not looks and type(made).calibrate is Policy.calibrate:
@@ -75,6 +79,15 @@ def run(args: argparse.Namespace) -> int:
     else:
         say(f"wrote {args.out}: policy {made.name}, {_in_words(settled)}")
     return 0
+
+
+def _policy(args: argparse.Namespace) -> Spec:
+    if args.floor is None:
+        if args.confidence is not None:
+            raise InputError("--confidence goes with --floor; write it into --policy, such as cascade:confidence=0.9")
+        policy: Spec = args.policy or {"type": "budget", "mean_cost_usd": args.budget_usd}
+        return policy
+    return {"type": "floor", "floor": args.floor, "confidence": 0.95 if args.confidence is None else args.confidence}
 
 
 def _held_out(

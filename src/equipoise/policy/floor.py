@@ -1,0 +1,81 @@
+"""The cheapest choices that are shown to keep a share of the best single model's quality."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Annotated, Self
+
+import numpy as np
+from annotated_types import Gt, Le, Lt
+
+from equipoise.contracts import Choice, Policy, Situation
+from equipoise.errors import ConfigError, NotEnoughData
+from equipoise.numerics.frontier import choose, walk, weight_grid
+from equipoise.numerics.risk import last_safe, loss_p_value
+from equipoise.policy.cost_aware import CostAware
+from equipoise.types import Floats, State
+
+
+@dataclass(kw_only=True)
+class Floor(Policy):
+    """Chooses by quality - multiplier x cost, the multiplier as high as a floor under the mean quality allows.
+
+    On calibration prompts multipliers are tested from 0 on: that the mean quality is at least ``floor`` times the
+    best single model's must be shown with the stated confidence (learn then test: a fixed sequence, which the first
+    multiplier ends that is not shown to keep it). Prompts count as independent.
+
+    Args:
+        floor: share of the best single model's mean quality that is kept.
+        confidence: that the promise holds.
+    """
+
+    name = "floor"
+
+    floor: Annotated[float, Gt(0), Le(1)] = 0.95
+    confidence: Annotated[float, Gt(0), Lt(1)] = 0.95
+
+    _multiplier: float = field(default=-1.0, init=False, repr=False, compare=False)
+
+    def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:
+        """Find the multiplier.
+
+        Raises:
+            NotEnoughData: no qualities.
+            ConfigError: not even quality alone is shown to keep the promise.
+        """
+        del paid_usd
+        if quality is None:
+            raise NotEnoughData("policy 'floor' needs the quality of every calibration prompt")
+        # The best single model is chosen on the same prompts: that makes it look better than it is, never worse.
+        goal = self.floor * quality[:, int(np.argmax(quality.mean(axis=0)))]
+        walked = walk(np.where(situation.allowed, situation.quality, np.nan), situation.cost_usd)
+        weights = weight_grid(walked)[:-1]
+        rows = np.arange(len(quality))
+        lost = (goal - quality[rows, picked] for picked in choose(walked, weights).astype(np.int64))
+        # What is lost on one prompt lies in [-1, 1]; the test wants [0, 1].
+        kept = last_safe((loss_p_value((loss + 1) / 2, 0.5) for loss in lost), self.confidence)
+        if not kept:
+            raise ConfigError(
+                f"policy 'floor': {len(quality)} calibration prompts do not show that this router keeps {self.floor:g} "
+                "of the best single model's quality; promise less, or calibrate on more prompts"
+            )
+        self._multiplier = float(weights[kept - 1])
+        return self
+
+    def choose(self, situation: Situation) -> Choice:
+        """The allowed model of highest utility."""
+        if self._multiplier < 0:
+            raise NotEnoughData(
+                "policy 'floor' is not calibrated; write a router file with: "
+                "equipoise calibrate TABLE --router SPEC --floor X --out FILE"
+            )
+        return CostAware(form="linear", cost_weight=self._multiplier).choose(situation)
+
+    def state(self) -> State:
+        """The multiplier."""
+        return State({}, {"multiplier": self._multiplier})
+
+    def restore(self, state: State) -> Self:
+        """The inverse of ``state``."""
+        self._multiplier = state.meta["multiplier"]
+        return self
