@@ -64,16 +64,24 @@ def test_constant_features_leave_the_models_means(name):
         assert np.nanmax(np.abs(estimates.mean - world.quality.mean(axis=0))) < 0.2
 
 
-def test_the_same_prompt_all_over_leaves_the_models_means(name):
+@pytest.mark.parametrize("ending", ["", "{i}"])
+def test_the_same_prompt_all_over_leaves_the_models_means(name, ending):
+    said = "Where is it?" + "x" * 2000
     router = registry.make_router(name)
     rows = [
-        {"prompt_id": str(i), "prompt": "Where is it?", "dataset": "faq", "model": m, "quality": float(i % k == 0)}
+        {
+            "prompt_id": str(i),
+            "prompt": said + ending.format(i=i),
+            "dataset": "faq",
+            "model": m,
+            "quality": float(i % k == 0),
+        }
         for i in range(100)
         for m, k in (("m0", 1), ("m1", 2))
     ]
     router = fitted_or_refused(name, outcomes_of(OutcomeTable.from_rows(rows), Analyzer(), router.needs))
     if router is not None and name != "static":  # which begins with priors
-        asked = Analyzer().analyze_batch(["Where is it?"], router.needs)
+        asked = Analyzer().analyze_batch([said], router.needs)
         estimates = router.predict_batch(asked, MODELS[:2])
         assert usable(estimates)
         assert np.nanmax(np.abs(estimates.mean - [1.0, 0.5])) < 0.2

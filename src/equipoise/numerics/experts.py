@@ -115,16 +115,16 @@ def picked(found: Floats, which: Ints) -> Floats:
     return np.stack([found[i][:, j] for j, i in enumerate(which)], axis=1)
 
 
-# Squared distances below this share of the points' own squared length are rounding.
-_ROUNDING = 1e-6
+# Points whose squared distance is below this share of their squared length are the same in single precision.
+_RESOLVED = 1e-4
 
 
-def _typical(apart: Singles) -> float:
-    """The median distance; where most points are equal, that of those that differ."""
-    for distances in (apart, apart[apart > 0]):
-        if distances.size and (middle := float(np.median(distances))) > 0:
+def _typical(apart: Floats, least: float) -> float:
+    """The median distance; where most points are the same, that of those that are not."""
+    for distances in (apart, apart[apart > least]):
+        if distances.size and (middle := float(np.median(distances))) > least:
             return middle
-    return 1.0
+    return least or 1.0
 
 
 @dataclass(slots=True)
@@ -150,11 +150,12 @@ class Kernel(Expert):
         x = examples.point.joined(*self.parts)
         chosen = np.sort(np.random.default_rng(0).permutation(len(x))[: self.landmarks])
         self._place(x[chosen])
-        apart = self._apart(self._centres)
-        # What is left between equal points is rounding, and no distance to measure others by.
-        apart[apart < _ROUNDING * self._squares.max()] = 0.0
-        self._scale = self.sharpness / _typical(apart)
-        inner = np.exp(-self._scale * apart).astype(np.float64) + 1e-5 * np.eye(len(chosen))
+        # In double precision: rounding between points that are nearly the same would leave no root to draw.
+        centres = self._centres.astype(np.float64)
+        squares = np.square(centres).sum(axis=1)
+        apart = np.maximum(squares[:, None] + squares - 2.0 * centres @ centres.T, 0.0)
+        self._scale = self.sharpness / _typical(apart, _RESOLVED * float(squares.max()))
+        inner = np.exp(-self._scale * apart) + 1e-5 * np.eye(len(chosen))
         root = np.linalg.cholesky(inner)
         z = solve_triangular(root, self._near(x).T, lower=True).T.astype(np.float32)
         weights, held_out = FoldedRidge(z, examples.folds).solve(y, self.penalties)
