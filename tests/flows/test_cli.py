@@ -215,7 +215,7 @@ def test_train_on_some_models_and_on_quality_alone(here: Path, run: Run) -> None
     assert (20 + 2 * 5) / 1e6 < sure["candidates"][1]["cost_usd"] < 2 * (20 + 2 * 80) / 1e6
 
 
-def test_calibrate_keeps_a_floor_with_confidence_or_says_that_it_cannot(run: Run, shared: Path) -> None:
+def test_calibrate_keeps_a_floor_with_confidence_or_says_that_it_cannot(here: Path, run: Run, shared: Path) -> None:
     options = ["calibrate", shared / "small.parquet", "--router", "knn", "--out", "r.npz"]
     told = json.loads(run(*options, "--floor", 0.9, "--confidence", 0.9, "--json").out)
     assert told["policy"] == {"type": "floor", "floor": 0.9, "confidence": 0.9} and told["multiplier"] > 0
