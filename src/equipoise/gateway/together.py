@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_TURNS = 5
+_TURNS = 10
 # The loop does nothing else meanwhile, and a stream should not be held up.
 _MOST_AT_ONCE = 32
 
