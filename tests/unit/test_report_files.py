@@ -17,6 +17,7 @@ from equipoise.contracts import Router
 from equipoise.errors import InputError, MissingExtra, NotEnoughData, PriceError, UnknownName
 from equipoise.evaluation import Results, evaluate
 from equipoise.evaluation.files import staged, write_evaluation
+from equipoise.tables import OutcomeTable
 from equipoise.types import Outcomes
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, SubjectMeans, build, made_table
 
@@ -192,10 +193,19 @@ def test_where_all_models_cost_the_same_routers_are_judged_by_quality(tmp_path: 
     assert any("cost the same" in note for note in results.notes)
 
 
-def test_few_independent_prompts_are_refused_because_their_intervals_would_be_points() -> None:
-    groups = np.array([f"g{i % 24}" for i in range(500)], dtype=object)
-    with pytest.raises(NotEnoughData, match="500 prompts fall into 24 independent groups"):
-        evaluate(replace(TABLE, groups=groups), routers=["subject"], seeds=1, **QUICK)
+def grouped(count: int) -> OutcomeTable:
+    return replace(TABLE, groups=np.array([f"g{i % count}" for i in range(500)], dtype=object))
+
+
+def test_few_independent_prompts_get_no_verdict_because_their_intervals_would_be_points() -> None:
+    few = evaluate(grouped(24), routers=["subject"], seeds=1, **QUICK)
+    assert few.routers[0].verdict.startswith("no verdict: prompts fall into 24 independent groups")
+    assert "no verdict" not in evaluate(grouped(25), routers=["subject"], seeds=1, **QUICK).routers[0].verdict
+
+
+def test_too_few_independent_prompts_to_split_are_refused() -> None:
+    with pytest.raises(NotEnoughData, match="500 prompts fall into 4 independent groups"):
+        evaluate(grouped(4), routers=["subject"], seeds=1, **QUICK)
 
 
 @pytest.mark.filterwarnings("error")

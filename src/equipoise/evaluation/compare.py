@@ -50,7 +50,7 @@ class _Pair:
             saving_ci=saving.interval,
             equal_cost=self._equal_cost(),
             datasets=self._datasets(),
-            verdict=self._verdict(saving, area),
+            verdict=self.e.no_verdict or self._verdict(saving, area),
             **self._effort(),
         )
 

@@ -44,8 +44,8 @@ from equipoise.types import FeatureBatch, Ints, Model, Outcomes
 
 NEARLY_COMPLETE = 0.99
 LEAST_PROMPTS = 50
-# A fifth of them is tested on. Whole groups are resampled: from one or two, every interval would be a point.
-LEAST_GROUPS = 25
+# So that each of the three parts of a split gets one.
+LEAST_GROUPS = 5
 MOST_MODELS = 255
 MOST_SEEDS = 1000
 TIMED_ANALYSES = 50

@@ -22,7 +22,7 @@ from equipoise.evaluation.fold import CONTROL, FoldResult, Method, Study
 from equipoise.evaluation.objectives import Objectives, objectives
 from equipoise.evaluation.results import AtBest, BudgetKept, DatasetRow, RouterRow
 from equipoise.evaluation.scoring import SHARES, FoldScore, Score, headline
-from equipoise.evaluation.verdict import Evidence, verdict
+from equipoise.evaluation.verdict import Evidence, too_few, verdict
 from equipoise.types import Floats, Ints
 
 NAN = float("nan")
@@ -39,6 +39,11 @@ class Evaluated:
     dataset_names: tuple[str, ...]
     bills: Mapping[str, float]
     by_dataset: bool
+
+    @property
+    def no_verdict(self) -> str | None:
+        """Why there can be none; None where there can."""
+        return too_few(len(np.unique(self.study.outcomes.groups)))
 
     @property
     def test_share(self) -> float:
@@ -123,7 +128,7 @@ def _band(bands: Sequence[Floats]) -> dict[str, Floats]:
 
 
 def _verdict(evaluated: Evaluated, row: RouterRow) -> str:
-    return verdict(
+    return evaluated.no_verdict or verdict(
         Evidence(
             best_single=evaluated.best_name(),
             traded=bool(np.isfinite(row.delta_aiq)),

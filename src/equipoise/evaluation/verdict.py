@@ -8,6 +8,8 @@ from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.results import AtBest
 
 MARGIN = 0.01
+# A fifth of the groups of prompts is tested on, and whole groups are resampled: from a few, no interval can be told.
+LEAST_GROUPS = 25
 # What would be printed as 0 % or 0.000 is nothing.
 LEAST_SAVING = 0.005
 LEAST_AREA = 0.0005
@@ -27,6 +29,13 @@ class Evidence(NamedTuple):
     p_holm: float
     over_control: Interval | None
     at_best: AtBest | None
+
+
+def too_few(groups: int) -> str | None:
+    """What is said instead of a verdict where prompts are not independent enough for one."""
+    if groups >= LEAST_GROUPS:
+        return None
+    return f"no verdict: prompts fall into {groups} independent groups, and an interval takes {LEAST_GROUPS} or more"
 
 
 def verdict(e: Evidence) -> str:
