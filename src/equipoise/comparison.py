@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
@@ -34,7 +35,17 @@ def evaluate(
         options["answers"] = open_answers(table, opened)
     if best_of:
         opened = _with_best_of(opened, options, best_of)
-    return protocol.evaluate(opened, routers=routers, **options)
+    results = protocol.evaluate(opened, routers=routers, **options)
+    if isinstance(table, OutcomeTable):
+        return results
+    source = [str(table)]
+    if results.models != opened.models:
+        source += ["--models", ",".join(results.models)]
+    if prices is not None:
+        source += ["--prices", str(prices)]
+    if best_of:
+        source += ["--best-of", str(best_of) if isinstance(best_of, int) else ",".join(best_of)]
+    return replace(results, source=tuple(source))
 
 
 def _with_best_of(table: OutcomeTable, options: Options, best_of: int | Sequence[str]) -> OutcomeTable:

@@ -10,9 +10,11 @@ import numpy as np
 from equipoise.evaluation import metrics
 from equipoise.evaluation.bootstrap import Interval, corrected_t
 from equipoise.evaluation.fold import FoldResult, Method, Study
-from equipoise.types import Floats
+from equipoise.types import Floats, Ints
 
 PICKS = 12
+# Weights that are looked at to find as many that lie evenly along the curve.
+TRIED = 100
 
 
 class Pick(NamedTuple):
@@ -73,7 +75,7 @@ def objectives(study: Study, folds: list[FoldResult], name: str, *, bill: float,
         hypervolume=float(volumes.mean()),
         gain=float((volumes - alone).mean()),
         gain_ci=corrected_t(volumes - alone, test_share)[0],
-        picks=_picks([fold.methods[name] for fold in folds], points),
+        picks=_picks([fold.methods[name] for fold in folds], points, [t.singles for t in tables]),
     )
 
 
@@ -101,22 +103,38 @@ class _Table:
         return _Points(quality.mean(axis=1), cost.mean(axis=1) + bill, latency)
 
 
-def _picks(methods: list[Method], points: list[_Points]) -> tuple[Pick, ...]:
-    """Weights spread over the seeds' own, each with what it came to."""
+def _picks(methods: list[Method], points: list[_Points], singles: list[_Points]) -> tuple[Pick, ...]:
+    """Weights that lie evenly along the curve of (log cost, quality), each with what it came to."""
     if not all(len(m.weights) for m in methods):
         return ()
-    every = np.concatenate([m.weights[np.isfinite(m.weights) & (m.weights > 0)] for m in methods])
-    if not len(every):
+    own = np.concatenate([m.weights[np.isfinite(m.weights) & (m.weights > 0)] for m in methods])
+    if not len(own):
         return ()
-    weights = np.unique([0.0, *np.quantile(every, (np.arange(PICKS - 1) + 0.5) / (PICKS - 1))])
+    weights = np.unique([0.0, *np.quantile(own, (np.arange(TRIED) + 0.5) / TRIED)])
     found = np.zeros((len(weights), 3))
-    for method, p in zip(methods, points, strict=True):
-        at = np.searchsorted(method.weights, weights, side="right") - 1
-        latency = np.full(len(weights), np.nan) if p.latency_s is None else p.latency_s[at]
-        found += np.stack([p.quality[at], p.cost_usd[at], latency], axis=1) / len(methods)
+    place = np.zeros((len(weights), 2))
+    for method, p, alone in zip(methods, points, singles, strict=True):
+        # Choices change somewhere between a seed's own weights; the means of both ends say nearly what they come to.
+        finite = np.isfinite(method.weights)
+        every = p.scaled(alone)[:, :2]
+        columns = [p.quality, p.cost_usd, np.full(len(finite), np.nan) if p.latency_s is None else p.latency_s]
+        found += np.stack([np.interp(weights, method.weights[finite], c[finite]) for c in columns], axis=1)
+        place += np.stack([np.interp(weights, method.weights[finite], c[finite]) for c in every.T], axis=1)
+    found, place = found / len(methods), place / len(methods)
+    even = _evenly(place)
+    weights, found = weights[even], found[even]
     known = found[:, :2] if np.isnan(found[:, 2]).any() else found
     best = metrics.pareto(known * np.array([1.0, -1.0, -1.0])[: known.shape[1]])
     return tuple(
         Pick(float(w), float(q), float(c), float(waited), bool(kept))
         for w, (q, c, waited), kept in zip(weights, found, best, strict=True)
     )
+
+
+def _evenly(place: Floats) -> Ints:
+    """At most ``PICKS`` of the points (t, 2), the first and the last among them, about equally far from each other."""
+    span = np.ptp(place, axis=0)
+    steps = np.abs(np.diff(place / np.where(span > 0, span, 1.0), axis=0)).sum(axis=1)
+    way = np.append(0.0, np.cumsum(steps))
+    goals = np.linspace(0.0, way[-1], PICKS)
+    return np.unique(np.argmin(np.abs(way - goals[:, None]), axis=1)).astype(np.int64)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import warnings
+from collections.abc import Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -11,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
+from equipoise.evaluation.points import Spot, spots
 from equipoise.evaluation.results import Results, RouterRow
 
 # Mid tones that stand out on white and on black (after Okabe and Ito).
@@ -19,6 +22,7 @@ DASHES = ("-", "-.", ":")
 GREY = "#8a8a8a"
 # Stands for the page's text colour; replaced by currentColor in the SVG.
 INK = "#010203"
+SVG_DPI = 72
 
 
 def frontier_plot(results: Results) -> str:
@@ -56,7 +60,30 @@ def frontier_plot(results: Results) -> str:
     ax.set_ylabel("mean quality")
     ax.set_xlim(100 * edge / best["cost_usd"], 100 * max(2.2, 1.1 * max(costs) / best["cost_usd"]))
     ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
-    return _svg(fig, "Quality against cost", "frontier")
+    drawn = _svg(fig, "Quality against cost", "frontier")
+    shares = [[100 * max(s.pick.cost_usd, edge) / best["cost_usd"] for s in curve] for curve in spots(rows)]
+    links = "".join(_links(ax, *curve) for curve in zip(spots(rows), shares, COLOURS * 9, strict=False))
+    # What an image holds is not looked at by those who cannot see it; links are.
+    return drawn.replace('role="img"', 'role="group"', 1).replace("</svg>", f"{links}</svg>")
+
+
+def _links(ax: Axes, curve: Sequence[Spot], x: Sequence[float], colour: str) -> str:
+    """The points of one curve as links, at the places where the saved figure has them."""
+    if not curve:
+        return ""
+    figure = ax.get_figure()
+    assert isinstance(figure, Figure)
+    height = figure.get_figheight() * SVG_DPI
+    places = ax.transData.transform(list(zip(x, (s.pick.quality for s in curve), strict=True)))
+    drawn = []
+    for spot, share, (left, up) in zip(curve, x, places * SVG_DPI / figure.dpi, strict=True):
+        at = f"at {share:.3g} % of the best single model's cost"
+        said = html.escape(f"{spot.router}: quality {spot.pick.quality:.3f} {at}")
+        drawn.append(
+            f'<a class="spot" href="#{spot.anchor}" aria-label="{said}"><title>{said}</title>'
+            f'<circle cx="{left:.1f}" cy="{height - up:.1f}" r="4" fill="{colour}"/></a>'
+        )
+    return f'<g class="curve" role="group" aria-label="{html.escape(curve[0].router)}">{"".join(drawn)}</g>\n'
 
 
 def gain_plot(results: Results) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Sequence
 
+from equipoise.evaluation import points
 from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.plots import calibration_plot, frontier_plot, gain_plot, shares_plot, shown
 from equipoise.evaluation.results import DatasetChange, Results, RouterRow
@@ -51,7 +52,7 @@ def report_html(results: Results) -> str:
         f"<p>{results.n_prompts:,} prompts, {len(results.models)} models, {_folds(results)}.</p>",
         _verdicts(results),
         "<h2>Frontier</h2>" if drawn else "<h2>Quality</h2>",
-        frontier_plot(results) if drawn else gain_plot(results),
+        frontier_plot(results) + points.described(results, shown(results)) if drawn else gain_plot(results),
         "<h2>Routers and baselines</h2>",
         _routers(results),
         _cascades(results),
@@ -73,7 +74,7 @@ def report_html(results: Results) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Routing on {e(results.table)}</title><style>{STYLE}</style></head>\n<body>\n"
+        f"<title>Routing on {e(results.table)}</title><style>{STYLE}{points.STYLE}</style></head>\n<body>\n"
         + "\n".join(p for p in parts if p)
         + "\n</body></html>\n"
     )

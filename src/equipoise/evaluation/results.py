@@ -169,6 +169,7 @@ class Results:
         folds: the choices themselves, one entry per seed, for choices.parquet.
         prompt_ids: of all prompts, by row number.
         cascades: policies that look at answers, where such were evaluated.
+        source: arguments by which a command finds the same table and models again.
     """
 
     table: str
@@ -187,6 +188,7 @@ class Results:
     folds: tuple[FoldResult, ...] = field(repr=False)
     prompt_ids: Strings = field(repr=False)
     cascades: tuple[CascadeRow, ...] = ()
+    source: tuple[str, ...] = ("TABLE",)
 
     @property
     def traded(self) -> bool:
