@@ -293,7 +293,7 @@ class Engine:
         """Take in one more model without training the others again. Returns self.
 
         Args:
-            model: the new model, with its price: nothing else says what it costs.
+            model: the new model, with its price, unless ``table`` says what its answers cost.
             table: outcomes of the model, fifty are enough; where the table also says what known models did, on
                 these prompts and others, the answers go further. With ``scores``: prompts of benchmarks.
             scores: published mean quality by data set of ``table``, where the model answered none of its prompts.
@@ -308,6 +308,8 @@ class Engine:
         else:
             quality, benchmark = _published(table, scores)
         self.router.add_model(model.name, features, quality, benchmark=benchmark)
+        if model.name in table.models:
+            self.costs.add(outcomes_from(table.only([model.name]), features))
         self.models = [*(m for m in self.models if m.name != model.name), model]
         return self
 

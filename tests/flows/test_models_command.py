@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from equipoise.api import load
@@ -24,7 +26,10 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_small_table(folder, "all.parquet")
     table = small_table(300)
     fifty = table.take(range(0, 50))
-    write_table(fifty.only([POEM_MODEL]), folder / "alone.parquet")
+    alone = fifty.only([POEM_MODEL])
+    for name, gaps in (("alone", 50), ("gaps", 20), ("costed", 0)):
+        cost = np.where(np.arange(50)[:, None] < gaps, np.nan, alone.cost_usd)
+        write_table(replace(alone, cost_usd=cost), folder / f"{name}.parquet")
     prices = "".join(f"{name},{usd}\n" for name, usd in COST_USD.items())
     (folder / "prices.csv").write_text("model,usd_per_call\n" + prices)
     trained = ["train", str(folder / "all.parquet"), "--router", "factorization", "--models", ",".join(KNOWN)]
@@ -63,6 +68,25 @@ def test_a_model_comes_in_from_fifty_prompts_and_the_others_stay_as_they_are(
         assert new.keys() == {*old, POEM_MODEL} and {name: new[name] for name in old} == pytest.approx(old, abs=0.01)
         cost = {c.model: c.cost_usd for c in after.decide(prompt).candidates}
         assert cost[POEM_MODEL] == pytest.approx(COST_USD[POEM_MODEL])
+
+
+def test_costs_that_were_measured_need_no_price(
+    tmp_path: Path, shared: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "three.npz"
+    options = ["--router-file", shared / "two.npz", "--model", POEM_MODEL, "--out", out]
+    told(capsys, "add", shared / "costed.parquet", *options)
+    before, after = load(shared / "two.npz"), load(out)
+    assert after.decide(A_POEM).model == POEM_MODEL
+    for prompt in (A_POEM, A_SUM):
+        old = {c.model: (c.cost_usd, c.latency_s) for c in before.decide(prompt).candidates}
+        new = {c.model: (c.cost_usd, c.latency_s) for c in after.decide(prompt).candidates}
+        cost, latency = new.pop(POEM_MODEL)
+        assert cost == pytest.approx(COST_USD[POEM_MODEL], rel=0.1) and latency is not None
+        assert new.keys() == old.keys() and all(new[name] == pytest.approx(old[name]) for name in old)
+    told(capsys, "add", shared / "costed.parquet", *options, "--prices", shared / "prices.csv")
+    priced = {c.model: c.cost_usd for c in load(out).decide(A_POEM).candidates}
+    assert priced[POEM_MODEL] == pytest.approx(COST_USD[POEM_MODEL], rel=1e-9), "a price that is given wins"
 
 
 def test_published_scores_are_enough_to_come_in(
@@ -119,7 +143,14 @@ def test_prompts_to_try_are_of_the_table_and_not_those_already_answered(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["add", "alone.parquet", "--model", POEM_MODEL, "--out", "x.npz"], "no price for model 'bard'"),
+        (
+            ["add", "alone.parquet", "--model", POEM_MODEL, "--out", "x.npz"],
+            "no price for model 'bard': alone holds no cost_usd of its answers",
+        ),
+        (
+            ["add", "gaps.parquet", "--model", POEM_MODEL, "--out", "x.npz"],
+            "no price for model 'bard': gaps tells the cost_usd of 30 of its 50 answers",
+        ),
         (["add", "alone.parquet", "--model", "brad", "--prices", "prices.csv", "--out", "x.npz"], "no price for model"),
         (["add", "known.parquet", "--model", POEM_MODEL, "--prices", "prices.csv", "--out", "x.npz"], "unknown model"),
         (

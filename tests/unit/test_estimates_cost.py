@@ -57,6 +57,29 @@ def test_what_was_never_measured_stays_unknown():
     assert np.isfinite(expected.cost_usd[:, :3]).all() and np.isnan(expected.cost_usd[:, 3]).all()
 
 
+def test_a_model_that_comes_later_is_learned_of_and_the_others_stay():
+    world = measured()
+    costs = CostModel().fit(only(world, [0, 1]))
+    before = costs.predict_batch(world.features, MODELS)
+    assert np.isnan(before.cost_usd[:, 2]).all()
+    for _ in range(2):
+        after = costs.add(only(world.take(np.arange(60)), [2])).predict_batch(world.features, MODELS)
+        for found, old, true in (
+            (after.cost_usd, before.cost_usd, world.cost_usd),
+            (after.output_tokens, before.output_tokens, world.output_tokens),
+            (after.latency_s, before.latency_s, world.latency_s),
+        ):
+            assert found[:, :2] == pytest.approx(old[:, :2])
+            assert found[:, 2].mean() == pytest.approx(true[:, 2].mean(), rel=0.2)
+    alone = CostModel().add(only(world, [2])).predict_batch(world.features, MODELS)
+    assert np.isnan(alone.cost_usd[:, :2]).all() and np.isfinite(alone.cost_usd[:, 2]).all()
+
+
+def only(world, columns):
+    kept = {name: getattr(world, name)[:, columns] for name in ("quality", "cost_usd", "output_tokens", "latency_s")}
+    return replace(world, models=tuple(world.models[j] for j in columns), input_tokens=None, **kept)
+
+
 def test_its_state_survives_json_and_arrays():
     world = measured()
     model = CostModel().fit(world)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from equipoise import api
 from equipoise.atomic import check_target
@@ -13,6 +16,7 @@ from equipoise.cli.numbers import positive
 from equipoise.cli.output import emit_json, note, say
 from equipoise.engine import Engine
 from equipoise.errors import InputError, PriceError
+from equipoise.tables import OutcomeTable
 from equipoise.types import Model
 
 NAME = "models"
@@ -79,7 +83,7 @@ def _try(args: argparse.Namespace, engine: Engine) -> None:
 
 def _add(args: argparse.Namespace, engine: Engine) -> None:
     table = api.open_table(args.table, cost=False)
-    engine.add_model(_priced(args.model, args.prices), table, scores=args.scores)
+    engine.add_model(_newcomer(args.model, table, args.prices), table, scores=args.scores)
     _written(args, engine, "with")
 
 
@@ -99,13 +103,31 @@ def _written(args: argparse.Namespace, engine: Engine, how: str) -> None:
         say(f"wrote {args.out}: {how} {args.model}, {len(engine.models)} models")
 
 
-def _priced(name: str, prices: Path | None) -> Model:
-    """What is known of a model beside its outcomes. Without a price its calls could not be weighed."""
+def _newcomer(name: str, table: OutcomeTable, prices: Path | None) -> Model:
+    """What is known of a model beside its outcomes. What its calls cost must be known, or they could not be weighed.
+
+    Prices that are given win; then costs that were measured, as for the models that were trained on; then the catalog.
+    """
     own = None if prices is None else Catalog.from_prices_file(prices)
-    for catalog in (own, default_catalog()):
-        if catalog is not None and name in catalog and catalog.get(name).price is not None:
-            return catalog.get(name)
-    raise PriceError(name)
+    if own is not None and name in own and own.get(name).price is not None:
+        return own.get(name)
+    catalog = default_catalog()
+    known = catalog.get(name) if name in catalog else Model(name=name)
+    answered, costly = _cells(table, name)
+    if answered and costly == answered:
+        return replace(known, price=None)
+    if known.price is not None:
+        return known
+    gap = f"{table.name} tells the cost_usd of {costly} of its {answered} answers" if costly else ""
+    raise PriceError(name, gap or f"{table.name} holds no cost_usd of its answers")
+
+
+def _cells(table: OutcomeTable, name: str) -> tuple[int, int]:
+    """How many prompts a model answered, and of how many answers the cost is known."""
+    if name not in table.models:
+        return 0, 0
+    own = table.only([name])
+    return int(own.measured.sum()), int((own.measured & ~np.isnan(own.cost_usd)).sum())
 
 
 def _scores(text: str) -> dict[str, float]:

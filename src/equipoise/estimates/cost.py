@@ -119,11 +119,27 @@ class CostModel:
         self._reads = {name: part.shape[1] for name, part in present.items() if part is not None}
         x = _columns(outcomes.features, self._reads)
         self._centre = x.mean(axis=0)
-        x = x - self._centre
-        measured = {"cost": outcomes.cost_usd, "output": outcomes.output_tokens, "latency": outcomes.latency_s}
-        self._learned = {kind: self._regress(x, outcomes.models, values) for kind, values in measured.items()}
+        self._learned = self._regressions(x - self._centre, outcomes)
         self._ready = None
         return self
+
+    def add(self, outcomes: Outcomes) -> Self:
+        """Learn of more models, or of some anew, from outcomes of theirs; what was learned of others stays."""
+        if not self._learned:
+            return self.fit(outcomes)
+        x = np.nan_to_num(_columns(outcomes.features, self._reads) - self._centre)
+        for kind, new in self._regressions(x, outcomes).items():
+            old = self._learned[kind]
+            kept = [name for name in old.rows if name not in new.rows]
+            rows = [old.rows[name] for name in kept]
+            names = {name: i for i, name in enumerate((*kept, *new.rows))}
+            self._learned[kind] = Learned(names, np.vstack([old.weights[rows], new.weights]))
+        self._ready = None
+        return self
+
+    def _regressions(self, x: Floats, outcomes: Outcomes) -> dict[str, Learned]:
+        measured = {"cost": outcomes.cost_usd, "output": outcomes.output_tokens, "latency": outcomes.latency_s}
+        return {kind: self._regress(x, outcomes.models, values) for kind, values in measured.items()}
 
     def _regress(self, x: Floats, models: Sequence[str], values: Floats | None) -> Learned:
         rows: dict[str, int] = {}
