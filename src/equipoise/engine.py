@@ -30,6 +30,7 @@ from equipoise.storage.ids import new_id
 from equipoise.storage.router_file import load_states, model_from_plain, model_to_plain, save_states
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
+from equipoise.tables.costs import rows_to_calibrate
 from equipoise.tables.votes import VoteTable
 from equipoise.types import (
     Constraints,
@@ -186,9 +187,7 @@ class Engine:
         table = table.only([m.name for m in self.models])
         if np.isnan(table.cost_usd[table.measured]).all():
             raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
-        complete = np.flatnonzero((table.measured & ~np.isnan(table.cost_usd)).all(axis=1))
-        if not len(complete):
-            raise NotEnoughData(f"{table.name}: no prompt to calibrate on was measured, with its cost, on every model")
+        complete = rows_to_calibrate(table)
         outcomes = outcomes_of(table.take(complete), self.analyzer, self._needs)
         expected = self.costs.predict_batch(outcomes.features, self.models)
         estimates = self.router.predict_batch(outcomes.features, self.models)

@@ -23,7 +23,6 @@ from equipoise.tables import read_table, write_table
 from tests.small_world import (
     A_POEM,
     A_SUM,
-    COST_USD,
     DEAR_MODEL,
     MODELS,
     POEM_MODEL,
@@ -213,38 +212,6 @@ def test_train_on_some_models_and_on_quality_alone(here: Path, run: Run) -> None
     assert run(*learn, "--prices", "prices.csv").status == 0
     sure = json.loads(run("route", A_POEM, "--router-file", "r.npz", "--json").out)
     assert (20 + 2 * 5) / 1e6 < sure["candidates"][1]["cost_usd"] < 2 * (20 + 2 * 80) / 1e6
-
-
-def test_calibrate_keeps_a_floor_with_confidence_or_says_that_it_cannot(here: Path, run: Run, shared: Path) -> None:
-    options = ["calibrate", shared / "small.parquet", "--router", "knn", "--out", "r.npz"]
-    told = json.loads(run(*options, "--floor", 0.9, "--confidence", 0.9, "--json").out)
-    assert told["policy"] == {"type": "floor", "floor": 0.9, "confidence": 0.9} and told["multiplier"] > 0
-    assert equipoise.load("r.npz").decide(A_SUM).method == "floor"
-    refused = run(*options, "--budget-usd", 1, "--confidence", 0.9)
-    assert refused.status == 2 and "--confidence goes with --floor" in refused.err
-
-
-def test_calibrate_meets_the_budget_on_new_prompts(here: Path, run: Run, shared: Path) -> None:
-    budget = 0.001
-    options = ["--router", "knn", "--budget-usd", budget, "--out", "r.npz", "--json"]
-    told = run("calibrate", shared / "small.parquet", *options)
-    summary = json.loads(told.out)
-    assert told.status == 0 and summary["fitted_on"] + summary["calibrated_on"] == 300
-    engine = equipoise.load("r.npz")
-    new = small_table(60, seed=9)
-    cost = [sum(c.probability * COST_USD[c.model] for c in engine.decide(p).candidates) for p in new.prompts]
-    assert np.mean(cost) == pytest.approx(budget, rel=0.5)
-    assert run("route", A_SUM, "--router-file", "r.npz").out.strip() in MODELS
-
-
-@pytest.mark.parametrize(
-    ("policy", "key"), [("paced:mean_cost_usd=0.001", "price"), ("direct:cost_weight=50", "offsets")]
-)
-def test_calibrate_sets_whatever_a_policy_has_to_set(here: Path, run: Run, shared: Path, policy: str, key: str) -> None:
-    told = run("calibrate", shared / "small.parquet", "--router", "knn", "--policy", policy, "--out", "r.npz", "--json")
-    summary = json.loads(told.out)
-    assert told.status == 0 and summary[key] and summary["fitted_on"] + summary["calibrated_on"] == 300
-    assert equipoise.load("r.npz").policy.settled()[key] == summary[key]
 
 
 def test_a_route_of_a_configuration_reads_its_router_file(here: Path, run: Run, shared: Path) -> None:

@@ -24,6 +24,7 @@ from equipoise.numerics.folds import grouped_folds
 from equipoise.registry import DEFAULT_ROUTER, Spec, make_policy, spec_of
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
+from equipoise.tables.costs import rows_to_calibrate
 from equipoise.tables.duplicates import near_duplicate_groups
 from equipoise.types import Ints
 
@@ -52,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="SPEC", help="such as cascade:max_loss=0.05, which needs sampled answers beside the table"
     )
     parser.add_argument("--confidence", metavar="X", type=share, help="with --floor: that it holds (default 0.95)")
+    parser.add_argument("--models", metavar="A,B", help="only these models of the table")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write, policy included")
     parser.add_argument("--json", action="store_true", help="print a summary as one JSON document")
@@ -67,6 +69,8 @@ def run(args: argparse.Namespace) -> int:
         raise InputError(f"policy '{made.name}' has nothing to calibrate; write it with: equipoise train --policy")
     table = api.open_table(args.table, prices=args.prices)
     answers = api.open_answers(args.table, table) if looks else None
+    if args.models:
+        table = table.only(m.strip() for m in args.models.split(","))
     groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
     if answers is None:
         engine, counts = _held_out(args, table, policy, groups)
@@ -100,10 +104,12 @@ def _held_out(
         raise NotEnoughData(
             f"{table.name}: {len(table)} prompts fall into too few groups to hold some out; add prompts"
         )
-    note(f"learning '{args.router}' from {len(fit)} prompts, calibrating on {len(held)}")
+    known = table.take(held)
+    known = known.take(rows_to_calibrate(known))
+    note(f"learning '{args.router}' from {len(fit)} prompts, calibrating on {len(known)}")
     engine = api.train(table.take(fit), router=args.router, policy=policy, cost=False)
-    engine.calibrate(table.take(held))
-    return engine, {"fitted_on": len(fit), "calibrated_on": len(held)}
+    engine.calibrate(known)
+    return engine, {"fitted_on": len(fit), "calibrated_on": len(known)}
 
 
 def _taught(

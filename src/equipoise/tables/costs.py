@@ -7,9 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from equipoise.errors import PriceError
+from equipoise.errors import NotEnoughData, PriceError
 from equipoise.tables.table import OutcomeTable
-from equipoise.types import Bools, Floats, Model, Price
+from equipoise.types import Bools, Floats, Ints, Model, Price
+
+# So many models are named as those that lack outcomes.
+_NAMED = 3
 
 
 def with_costs(
@@ -31,6 +34,26 @@ def with_costs(
         price = _price_of(table.models[j], prices or {}, find)
         cost[needed[:, j], j] = _column(table, int(j), needed[:, j], price)
     return replace(table, cost_usd=cost)
+
+
+def rows_to_calibrate(table: OutcomeTable) -> Ints:
+    """The prompts that every model was measured on, at a known cost.
+
+    Raises:
+        NotEnoughData: there is none; the message says which models lack how many.
+    """
+    missing = ~table.measured | np.isnan(table.cost_usd)
+    rows = np.flatnonzero(~missing.any(axis=1))
+    if len(rows):
+        return rows
+    lacking = missing.sum(axis=0)
+    most = [j for j in np.argsort(-lacking, kind="stable")[:_NAMED] if lacking[j]]
+    told = ", ".join(f"'{table.models[j]}' lacks {lacking[j]:,}" for j in most)
+    more = f" and {(lacking > 0).sum() - len(most)} more models some" if (lacking > 0).sum() > len(most) else ""
+    raise NotEnoughData(
+        f"{table.name}: none of {len(table):,} prompts to calibrate on was measured, with its cost, on every model: "
+        f"{told}{more}; name models that go together with --models, or collect what is missing"
+    )
 
 
 def _price_of(model: str, prices: Mapping[str, Price], find: Callable[[str], Model | None]) -> Price:
