@@ -53,15 +53,18 @@ class TableError(InputError):
 
 
 class PriceError(InputError):
-    """A model's price or cost is missing; it is never taken to be zero."""
+    """A model's price or cost is missing; it is never taken to be zero.
+
+    Where a price is to be given depends on who asked: commands add the options that they have.
+    """
 
     code = "no_price"
 
     def __init__(self, model: str, detail: str = "") -> None:
         self.model = model
         super().__init__(
-            f"no price for model '{model}'{': ' + detail if detail else ''}; give one with --prices FILE "
-            "(columns model, usd_per_1m_input, usd_per_1m_output or usd_per_call), or evaluate with --cost none"
+            f"no price for model '{model}'{': ' + detail if detail else ''}; "
+            "it needs usd_per_1m_input and usd_per_1m_output, or usd_per_call"
         )
 
 

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from equipoise.cli.output import note
-from equipoise.errors import EquipoiseError, UnknownName
+from equipoise.errors import EquipoiseError, PriceError, UnknownName
 from equipoise.version import __version__
 
 COMMANDS = {
@@ -65,7 +65,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if asked is not None and asked not in COMMANDS:
         note(f"equipoise: {UnknownName('command', asked, COMMANDS)}; see: equipoise --help")
         return 2
-    command = f"equipoise {asked}"
+    command, args = f"equipoise {asked}", argparse.Namespace()
     try:
         gc.disable()  # what imports make stays: to look for garbage among it would take a tenth of their time
         try:
@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return status
     except EquipoiseError as error:
-        note(f"{command}: {' '.join(str(error).split())}")
+        note(f"{command}: {' '.join(str(error).split())}{_remedy(error, args)}")
         return 2
     except KeyboardInterrupt:
         note(f"{command}: interrupted; nothing was written under a final name")
@@ -89,6 +89,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         note(f"{command}: {where}{error.strerror or error}")
         return 2
+
+
+def _remedy(error: EquipoiseError, args: argparse.Namespace) -> str:
+    """By which of its options the command that ran can be told a missing price, or do without."""
+    if not isinstance(error, PriceError):
+        return ""
+    ways = []
+    if "prices" in args:
+        ways.append("give them beside 'model' in a CSV file for --prices")
+    # Cascades cannot be had without costs.
+    if "cost" in args and not getattr(args, "cascades", None):
+        ways.append("leave costs out with --cost none")
+    if not ways and "policy" in args:
+        ways.append("decide without costs by --policy quality_first")
+    return "; " + ", or ".join(ways) if ways else ""
 
 
 def _load(commands: Any, asked: str | None) -> dict[str, Any]:

@@ -49,7 +49,7 @@ FORMATS = (
     Format(
         "routellm",
         "RouteLLM response CSVs (a file or a folder of them): prompt, one true/false column per model",
-        "these files hold neither token counts nor costs: give prices per call, or use --cost none",
+        "these files hold neither token counts nor costs: give prices per call, or train and evaluate with --cost none",
     ),
     Format(
         "llmrouter",

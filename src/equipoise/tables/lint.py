@@ -120,7 +120,8 @@ def _missing_costs(table: OutcomeTable) -> Iterator[Finding]:
         (
             True,
             "cost_unknown",
-            "cost_usd is missing, and so are token counts: only a usd_per_call price or --cost none helps",
+            "cost_usd is missing, and so are token counts: only a usd_per_call price helps, or to train and evaluate "
+            "with --cost none",
         ),
     ):
         cells = gaps & (~tokens if hopeless else tokens)
