@@ -185,6 +185,50 @@ def test_two_models_without_prices_have_apgr_over_calls(tmp_path: Path) -> None:
     assert 0.5 < row["apgr"] <= 1.5 and 0 <= row["cpt50"] <= row["cpt80"]
 
 
+def calls_curve(rows: list[dict[str, Any]], strong: int, quality: np.ndarray) -> tuple[list[float], list[float]]:
+    """Share of strong calls and share of the gap recovered at every operating point, by rising share of calls."""
+    points: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for row in rows:
+        points[row["operating_point"]].append((int(row["prompt_id"][1:]), int(row["model"][1:])))
+    test = [i for i, _ in points[0]]
+    weak_quality, strong_quality = (quality[test, j].mean() for j in (1 - strong, strong))
+    found = []
+    for chosen in points.values():
+        got = np.mean([quality[i, j] for i, j in chosen])
+        recovered = (got - weak_quality) / (strong_quality - weak_quality)
+        found.append((np.mean([j == strong for _, j in chosen]), recovered))
+    calls, shares = zip(*sorted(found), strict=True)
+    return list(calls), list(shares)
+
+
+def test_apgr_and_cpt_can_be_computed_again_from_the_choices(tmp_path: Path) -> None:
+    table = made_table(prompts=2000, models=2, structure=0.3)
+    results = evaluate(table, routers=["subject", "noise:0.3"], seeds=3, cost=False, **QUICK)
+    write_evaluation(results, tmp_path / "o")
+    choices = pq.read_table(tmp_path / "o" / "choices.parquet").to_pylist()
+    for row in json.loads((tmp_path / "o" / "results.json").read_text())["routers"]:
+        apgr, cpt = [], []
+        for seed, fold in enumerate(results.folds):
+            mine = [c for c in choices if (c["router"], c["seed"]) == (row["name"], seed)]
+            assert max(c["operating_point"] for c in mine) < 100
+            calls, shares = calls_curve(mine, fold.strong, table.quality)
+            assert (calls[0], calls[-1]) == (0, 1)
+            apgr.append(np.trapezoid(shares, calls) if hasattr(np, "trapezoid") else np.trapz(shares, calls))
+            cpt.append(float(np.interp(0.5, np.maximum.accumulate(shares), calls)))
+        assert row["apgr"] == pytest.approx(np.mean(apgr), abs=2e-3), row["name"]
+        assert row["cpt50"] == pytest.approx(np.mean(cpt), abs=0.015), row["name"]
+
+
+def test_point_0_stays_the_one_of_highest_estimated_quality() -> None:
+    table = made_table(prompts=600, models=2, structure=0.6)
+    alone = evaluate(table, routers=["subject"], seeds=2, cost=False, **QUICK)
+    priced = evaluate(table, routers=["subject"], seeds=2, **QUICK)
+    for a, b in zip(alone.folds, priced.folds, strict=True):
+        first, last = a.methods["subject"].choices[0], a.methods["subject"].choices[-1]
+        assert first.tolist() == b.methods["subject"].choices[0].tolist()
+        assert set(last.tolist()) == {a.strong} != set(first.tolist())
+
+
 @pytest.mark.parametrize("usd", [0.0, 0.001])
 def test_where_all_models_cost_the_same_routers_are_judged_by_quality(tmp_path: Path, usd: float) -> None:
     table = made_table(prompts=500, structure=0.5)

@@ -19,13 +19,15 @@ from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, l
 from equipoise.evaluation.climbing import Climb, Ground, climb
 from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
-from equipoise.numerics.frontier import Choices, Walk, choose, distinct, walk, weight_grid
+from equipoise.numerics.frontier import MOST_POINTS, Choices, Walk, choose, distinct, walk, weight_grid
 from equipoise.tables.answers import Answers
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
 
 Spec = str | Mapping[str, Any]
 TIMED_DECISIONS = 200
 BUDGET_SHARES = (0.25, 0.5)
+# Points on either way from point 0, where the share of strong calls takes cost's place: both ways have an end.
+_LEAST_WAY = 3
 CONTROL = PREFIX + "shuffled"
 
 
@@ -103,7 +105,8 @@ class Method:
         at_best: the cheapest point that matched the best single model on the calibration rows, if any did.
         regret_points: operating point for each regret weight.
         score: estimated gain of the strong over the weak model, where there are two.
-        weights: of cost, by operating point; empty for cascades.
+        weights: of cost, by operating point; empty for cascades. Of strong calls, first from 0 to infinity (always the
+            weak model), then from 0 to minus infinity (always the strong one).
         paid: of a cascade, whose ``choices`` are the models whose answers were returned.
     """
 
@@ -341,25 +344,47 @@ class Fold:
 
     def _apply(self, guess: Guess, *, fit_s: float = 0.0) -> Method:
         k = len(self.split.calibrate)
-        walked = walk(guess.quality, guess.cost)
-        if self.study.priced or self.study.calls:
-            seen = Walk(walked.model[:k], walked.until[:k])
-            weights = weight_grid(seen, also=self.regret_weights)
-        else:
-            weights = np.zeros(1)
-        every = choose(walked, weights)
+        every, weights = self._points(guess)
         kept = distinct(every)
+        rising = weights[kept][weights[kept] >= 0]
         cal_quality, cal_cost = self._calibration(every[kept][:, :k])
         score = self._strong_over_weak(guess.quality) if len(self.study.models) == 2 else None
         method = self.method(every[kept][:, k:], cal_quality, cal_cost)
         return replace(
             method,
             area=self._recovered(score[:k]) if self.study.calls and score is not None else method.area,
-            regret_points=tuple(int(np.searchsorted(weights[kept], w, "right")) - 1 for w in self.regret_weights),
+            regret_points=tuple(int(np.searchsorted(rising, w, "right")) - 1 for w in self.regret_weights),
             score=None if score is None else score[k:],
             fit_s=fit_s,
             weights=weights[kept],
         )
+
+    def _points(self, guess: Guess) -> tuple[Choices, Floats]:
+        """Choices at every operating point, calibration rows first, and the weights of cost."""
+        walked = walk(guess.quality, guess.cost)
+        if not self.study.priced and not self.study.calls:
+            return choose(walked, np.zeros(1)), np.zeros(1)
+        seen = self._seen(walked)
+        if not self.study.calls:
+            weights = weight_grid(seen, also=self.regret_weights)
+            return choose(walked, weights), weights
+        # From point 0 on, a weight of the strong model's calls leads to the weak model alone; a weight of the weak
+        # one's, that is, one below zero, to the strong model alone. Both ways share the points by how much turns there.
+        turned = walk(guess.quality, 1.0 - guess.cost)
+        ways = seen, self._seen(turned)
+        turns = [int(np.isfinite(way.until).sum()) for way in ways]
+        first = round(MOST_POINTS * turns[0] / max(sum(turns), 1))
+        first = min(max(first, _LEAST_WAY), MOST_POINTS - _LEAST_WAY)
+        weights = weight_grid(ways[0], also=self.regret_weights, points=first)
+        back = weight_grid(ways[1], points=MOST_POINTS + 1 - first)[1:]
+        here, beyond = choose(walked, weights), choose(turned, back)
+        new = np.any(beyond != here[0], axis=1)
+        return np.vstack([here, beyond[new]]), np.concatenate([weights, -back[new]])
+
+    def _seen(self, walked: Walk) -> Walk:
+        """The walk of the calibration rows."""
+        k = len(self.split.calibrate)
+        return Walk(walked.model[:k], walked.until[:k])
 
     def method(self, choices: Choices, quality: Floats, cost: Floats) -> Method:
         """A method from its choices on the test rows, and what its points came to on the calibration rows."""
