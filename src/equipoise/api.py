@@ -207,6 +207,8 @@ def _trained(source: str | Path, router: Spec, chosen: RouteConfig, models: list
     answers = open_answers(source, table) if chosen.best_of or isinstance(policy, AnswerPolicy) else None
     if answers is not None and chosen.best_of:
         table = with_best_of(table, answers, chosen.best_of)
+    judge = chosen.checks.reward.model if chosen.checks.reward is not None else None
+    models = [m for m in models if m.name != judge or judge in table.models]  # who only judges answers nothing
     kept = table.only([m.name for m in models])
     return train(kept, router=router, policy=chosen.policy, models=models, cost=False, answers=answers)
 

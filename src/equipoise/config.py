@@ -219,6 +219,27 @@ def _several(name: str) -> str:
     return name
 
 
+class SelfCheckConfig(_Strict):
+    """The model that gave an answer is asked whether it is right, ``samples`` times: the share that says yes."""
+
+    samples: int = Field(default=3, ge=1, le=_MOST_ANSWERS)
+    timeout_s: _Positive = 10.0
+
+
+class RewardConfig(_Strict):
+    """``model`` grades an answer from 0 to 1."""
+
+    model: str
+    timeout_s: _Positive = 10.0
+
+
+class ChecksConfig(_Strict):
+    """Who is asked about an answer, for a policy that tests by ``self_check`` or ``reward``."""
+
+    self_check: SelfCheckConfig | None = None
+    reward: RewardConfig | None = None
+
+
 class RouteConfig(_Strict):
     """A name that applications ask for instead of a model.
 
@@ -232,6 +253,7 @@ class RouteConfig(_Strict):
     router: dict[str, Any] = {"type": "static"}
     policy: dict[str, Any] = {"type": "cost_aware"}
     best_of: tuple[Annotated[str, AfterValidator(_several)], ...] = ()
+    checks: ChecksConfig = ChecksConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()
     fallback: tuple[str, ...] = ()
     when_none_fits: Literal["refuse", "cheapest"] = "refuse"
@@ -380,6 +402,9 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
         "deployments": DeploymentConfig,
         "price": PriceConfig,
         "constraints": ConstraintsConfig,
+        "checks": ChecksConfig,
+        "self_check": SelfCheckConfig,
+        "reward": RewardConfig,
         "cache": CacheConfig,
         "server": ServerConfig,
         "execution": ExecutionConfig,

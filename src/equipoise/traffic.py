@@ -8,7 +8,7 @@ from typing import Literal
 from equipoise.records import record
 from equipoise.types import Price
 
-AttemptKind = Literal["first", "retry", "fallback", "hedge"]
+AttemptKind = Literal["first", "retry", "fallback", "hedge", "check"]
 
 
 @record(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,7 @@ class Attempt:
     """One call that was made for a request, billed whether or not its answer was used.
 
     Attributes:
+        kind: ``check`` for every call that judged another model's answer or its own.
         deployment: label of the deployment, ``model/provider`` and what else tells it apart.
         started: Unix time.
         latency_s: until the last byte, or until it failed or was cancelled.

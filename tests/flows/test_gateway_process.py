@@ -83,7 +83,7 @@ def broken(change: Any) -> dict[str, Any]:
         (
             lambda d: d["routes"]["auto"].update(policy={"type": "cascade", "test": "reward"}),
             "test: reward",
-            "makes no check 'reward'",
+            "nobody makes the check 'reward'",
         ),
         (lambda d: d["storage"].update(url="mysql://x"), "", "storage.url"),
     ],

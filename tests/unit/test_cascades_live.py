@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise.cascades.checks import verification
+from equipoise.cascades.checks import reward, self_check
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.live import Checked, Given, climb
 from equipoise.engine import Engine
@@ -195,23 +195,39 @@ async def test_what_checks_take_counts_towards_the_time_limit() -> None:
     assert returned.answer.model == "cheap" and "it would break the limit on time" in returned.notes[0]
 
 
-async def test_a_model_can_verify_its_own_answer_and_a_judge_anothers() -> None:
+async def test_a_model_can_verify_its_own_answer_and_a_judge_grade_anothers() -> None:
     asked: list[tuple[str, int]] = []
 
     async def ask(model: str, text: str, samples: int) -> list[Given]:
         asked.append((model, samples))
-        assert "What is 2 + 2?" in text
-        said = ["Yes.", "**yes**, it is", "no", "hard to say"] if "5" not in text else ["No"] * 4
+        assert '"question": "What is 2 + 2?"' in text
+        said = ["0.9"] if "one number" in text else ["Yes.", "yes, I think", "no", " YES\n"]
         return [Given(model=model, text=t, cost_usd=0.25) for t in said[:samples]]
 
-    own = verification(ask, "What is 2 + 2?", samples=4)
-    assert await own(Given(model="cheap", text="4")) == (0.625, 1.0)
-    assert await own(Given(model="cheap", text="5")) == (0.0, 1.0)
-    judged = verification(ask, "What is 2 + 2?", samples=1, judge="dear")
-    steps = (Step(model="cheap", test="self_check", accept_at=0.7), Step(model="dear", test="self_check"))
-    returned = await climb(decision(*steps), Models(cheap=["4"]), checks={"self_check": judged})
-    assert returned.answer.text == "4" and returned.score == 1.0 and returned.cost_usd == 1.25
-    assert asked == [("cheap", 4), ("cheap", 4), ("dear", 1)]
+    own = self_check(ask, "What is 2 + 2?", samples=4)
+    assert await own(Given(model="cheap", text="4")) == (0.5, 1.0), "two of four replies say yes, one of them nothing"
+    assert await own(Given(model="cheap", text=" ")) == (None, 0.0), "there is nothing to check"
+    judged = reward(ask, "What is 2 + 2?", judge="dear")
+    returned = await climb(decision(*REWARDED), Models(cheap=["4"]), checks={"reward": judged})
+    assert returned.answer.text == "4" and returned.score == 0.9 and returned.cost_usd == 1.25
+    assert asked == [("cheap", 4), ("dear", 1)]
+
+
+async def test_a_check_without_a_verdict_is_paid_and_the_answer_not_trusted() -> None:
+    async def silent(answer: Given) -> Checked:
+        return Checked(None, 0.5)
+
+    returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": silent})
+    assert returned.answer.model == "dear" and "it gave no verdict" in returned.notes[0]
+    assert returned.cost_usd == sum(answer.cost_usd for answer in returned.asked) + 1.0
+
+
+async def test_a_rejected_answer_is_not_returned_for_want_of_a_verdict_on_the_next() -> None:
+    async def first_only(answer: Given) -> Checked:
+        return Checked(0.3 if answer.model == "cheap" else None)
+
+    returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": first_only})
+    assert returned.answer.model == "dear"
 
 
 @pytest.mark.parametrize(

@@ -90,7 +90,7 @@ ATTEMPTS = st.builds(
     Attempt,
     model=ANY_TEXT,
     deployment=ANY_TEXT,
-    kind=st.sampled_from(["first", "retry", "fallback", "hedge"]),
+    kind=st.sampled_from(["first", "retry", "fallback", "hedge", "check"]),
     started=st.floats(0, 1e10),
     latency_s=st.floats(0, 1e6),
     usage=USAGES.map(lambda u: replace(u, compute_s=None if u.compute_s is None else 0.1)),

@@ -79,7 +79,8 @@ class Signal:
 
     ``logprob_*`` are taken as chances, exp(log-probability). An answer without the number scores 0: it is not
     trusted. Log-probabilities of two models do not compare, so the answer is the dearest model's; a check or a reward
-    compares all answers, and of equals that of the dearest is taken.
+    compares all answers, and of equals that of the dearest is taken. Where a check came to no verdict on the dearest
+    model's answers, one of them is taken, too: that model was asked since the others were not good enough.
     """
 
     name: str
@@ -90,9 +91,9 @@ class Signal:
         score = np.exp(np.minimum(found, 0.0)) if self.name.startswith("logprob") else np.clip(found, 0.0, 1.0)
         score = np.nan_to_num(score, nan=0.0)
         dearness = _dearness(view, seen)
-        compares = np.ones(score.shape, dtype=bool)
-        if self.name not in CHECKS:
-            compares = dearness == dearness.max(axis=1, keepdims=True)
+        compares = dearness == dearness.max(axis=1, keepdims=True)
+        if self.name in CHECKS:
+            compares |= (~np.isnan(found) & compares).any(axis=1, keepdims=True)
         best = _highest(np.where(compares, score, -1.0), dearness)
         return Trust(best, score[np.arange(len(score)), best])
 

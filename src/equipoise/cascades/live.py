@@ -7,6 +7,7 @@ cannot be judged is not trusted, and the cascade goes on to the next model and s
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Protocol
@@ -26,9 +27,12 @@ _UNJUDGED = (ValueError, ArithmeticError, LookupError, TypeError)
 
 
 class Checked(NamedTuple):
-    """What a check (a judge, a reward model, self-verification) says of an answer, in [0, 1], and what it cost."""
+    """What a check (a judge, a reward model, self-verification) says of an answer, in [0, 1], and what it cost.
 
-    score: float
+    ``score`` is None where it came to no verdict: the answer is then not trusted.
+    """
+
+    score: float | None
     cost_usd: float = 0.0
 
 
@@ -61,7 +65,7 @@ async def climb(
     *,
     policy: AnswerPolicy | None = None,
     checks: Mapping[str, Check] | None = None,
-    check_timeout_s: float = 10.0,
+    check_timeout_s: float | None = 10.0,
 ) -> Returned:
     """Execute the plan of a decision, cascade or not.
 
@@ -69,6 +73,7 @@ async def climb(
         call: asks a model for so many answers; raises ``ProviderError`` when it cannot be had.
         policy: the one that decided; plans that test by ``vote``, ``agreement`` or a signal do without.
         checks: by name, for a plan whose test is one of them.
+        check_timeout_s: after which a check is given up; None for those that keep the time themselves.
 
     Raises:
         ProviderError: neither a model of the plan nor a fallback gave an answer.
@@ -199,7 +204,7 @@ class _Run:
         self._spent += sum(a.cost_usd for a in answers)
         self._waited += max((a.latency_s for a in answers), default=0.0)
 
-    async def check(self, name: str, check: Check, timeout_s: float) -> None:
+    async def check(self, name: str, check: Check, timeout_s: float | None) -> None:
         """Check the answers that have not been, at once; one that cannot be checked in time is not trusted."""
         given, now = self._board.given, asyncio.get_running_loop().time
         started, unchecked = now(), [i for i, answer in enumerate(given) if name not in answer.signals]
@@ -208,16 +213,18 @@ class _Run:
         for i, score in zip(unchecked, scores, strict=True):
             given[i] = replace(given[i], signals={**given[i].signals, name: score})
 
-    async def _score(self, name: str, check: Check, timeout_s: float, answer: Given) -> float:
+    async def _score(self, name: str, check: Check, timeout_s: float | None, answer: Given) -> float:
         try:
             async with asyncio.timeout(timeout_s):
                 score, cost = await check(answer)
             self._spent += cost
-            return float(score)
+            if score is not None:
+                return float(score)
+            why = "it gave no verdict"
         except Exception as error:  # noqa: BLE001  (checks can be anyone's code; a request is not to fail with them)
-            why = f"no word in {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
-            self.note(f"'{name}' could not check the answer of {answer.model} ({why}); not trusted")
-            return 0.0
+            why = f"no word in {timeout_s} s" if isinstance(error, TimeoutError) else str(error)
+        self.note(f"'{name}' could not check the answer of {answer.model} ({why}); not trusted")
+        return math.nan
 
     def following(self, guide: _Guide) -> Step | None:
         """The next step; None to return what is there."""

@@ -118,8 +118,7 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
     running: Running | Climbed
     try:
         if plan.steps and isinstance(target, Route):
-            policy = target.engine.policy
-            running = await climbed(live.executor, exchange.decision, work, exchange.attempts, policy)
+            running = await climbed(live.executor, exchange.decision, work, exchange.attempts, target)
         else:
             running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
     except asyncio.CancelledError:

@@ -13,15 +13,14 @@ import orjson
 from equipoise.cascades.board import Given
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.live import climb
-from equipoise.contracts import Policy
 from equipoise.errors import ProviderError
 from equipoise.execution import ExecutionFailed, Executor, Running, Work
+from equipoise.gateway.checking import Checking
+from equipoise.gateway.serving import Route
+from equipoise.gateway.waited import WaitedCalls
 from equipoise.traffic import Attempt, TokenUsage
-from equipoise.types import Decision, Plan, WireFormat
+from equipoise.types import Decision, WireFormat
 from equipoise.wire import FORMATS, Body, dumps
-
-# Draws beside the first are to differ from it.
-_DRAW_TEMPERATURE = 0.8
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +29,6 @@ class _Kept:
 
     running: Running
     answer: Body
-    attempts: list[Attempt]
 
 
 class Climbed:
@@ -51,36 +49,38 @@ class Climbed:
         """Nothing runs."""
 
 
-async def climbed(
-    executor: Executor, decision: Decision, work: Work, attempts: list[Attempt], policy: Policy
-) -> Climbed:
+async def climbed(executor: Executor, decision: Decision, work: Work, attempts: list[Attempt], route: Route) -> Climbed:
     """Carry out a plan of several steps.
 
     Args:
-        attempts: is filled with every call made; only those of the returned answer have won.
+        attempts: is filled with every call made, checks included; only those of the returned answer have won.
 
     Raises:
         ExecutionFailed: no step brought an answer.
     """
+    policy = route.engine.policy
     guide = policy if isinstance(policy, AnswerPolicy) else None
-    steps = _Steps(executor, work, attempts, signals=guide is not None and bool(guide.signals))
+    calls = WaitedCalls(executor, work.deadline_s, attempts)
+    steps = _Steps(calls, work, signals=guide is not None and bool(guide.signals))
+    checks = Checking(calls, work, route, most_usd=decision.constraints.max_cost_usd).checks()
     try:
-        returned = await climb(decision, steps.ask, policy=guide)
+        # Checks keep their time limits themselves, so that what they cost until then is counted.
+        returned = await climb(decision, steps.ask, policy=guide, checks=checks, check_timeout_s=None)
     except ProviderError:
         if steps.failed is None:
             raise
         raise steps.failed from None
     kept: _Kept = returned.answer.kept
-    won = {id(attempt) for attempt in kept.attempts}
+    won = {id(attempt) for attempt in kept.running.attempts}
     attempts[:] = [a if id(a) in won else replace(a, won=False) for a in attempts]
-    return Climbed(kept, work, steps.waited_s)
+    return Climbed(kept, work, calls.waited_s)
 
 
 class _Steps:
     """Makes the calls. All are chat completions, not streamed, whatever the client speaks."""
 
-    def __init__(self, executor: Executor, work: Work, attempts: list[Attempt], *, signals: bool) -> None:
-        self._executor, self._attempts = executor, attempts
+    def __init__(self, calls: WaitedCalls, work: Work, *, signals: bool) -> None:
+        self._calls = calls
         chat = {**FORMATS[work.format].to_chat(work.body), "stream": False}
         chat.pop("stream_options", None)
         self._signals = signals and work.format == "chat" and not chat.get("logprobs")
@@ -88,7 +88,6 @@ class _Steps:
             chat |= {"logprobs": True, "top_logprobs": 2}
         self._work = work._replace(body=chat, format="chat", asked=work.asked._replace(stream=False))
         self.failed: ExecutionFailed | None = None
-        self.waited_s = 0.0
 
     async def ask(self, model: str, samples: int) -> list[Given]:
         """So many answers of a model; fewer where some of the calls fail.
@@ -98,7 +97,6 @@ class _Steps:
         """
         answers = await asyncio.gather(*(self._one(model, i) for i in range(samples)), return_exceptions=True)
         given = [answer for answer in answers if isinstance(answer, Given)]
-        self.waited_s += max((answer.kept.running.waited_s for answer in given), default=0.0)
         if given:
             return given
         for error in answers:
@@ -109,26 +107,17 @@ class _Steps:
         raise next(error for error in answers if isinstance(error, BaseException))
 
     async def _one(self, model: str, number: int) -> Given:
-        body = self._work.body
-        if number and "temperature" not in body:
-            body = {**body, "temperature": _DRAW_TEMPERATURE}
-        attempts: list[Attempt] = []
-        try:
-            running = await self._executor.run(
-                Plan(model=model), self._work._replace(body=body), lambda name: name == model, attempts=attempts
-            )
-        finally:
-            self._attempts += attempts
+        running = await self._calls.make(model, self._work, number)
         answer: Body = orjson.loads(running.body or b"{}")
         choice = answer["choices"][0]
         return Given(
             model=model,
             text=choice["message"].get("content") or "",
             finish=running.finish or "stop",
-            cost_usd=sum(a.cost_usd for a in attempts),
-            latency_s=sum(a.latency_s for a in attempts),
+            cost_usd=sum(a.cost_usd for a in running.attempts),
+            latency_s=sum(a.latency_s for a in running.attempts),
             signals=self._signals_of(choice),
-            kept=_Kept(running, answer, attempts),
+            kept=_Kept(running, answer),
         )
 
     def _signals_of(self, choice: dict[str, Any]) -> Mapping[str, float]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise.api import engine_from, models_of
-from equipoise.config import Config, RouteConfig
+from equipoise.config import ChecksConfig, Config, RouteConfig
 from equipoise.contracts import Policy
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
@@ -127,11 +127,14 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     if isinstance(known, Route) and known.stamp == stamp:
         return known
     _check_region(name, settings.constraints.region, models)
+    judge = settings.checks.reward.model if settings.checks.reward is not None else None
+    if judge is not None:
+        _check_judge(name, judge, settings.constraints.region, models)
     try:
         engine, limits = engine_from(config, name, folder=folder)
         if isinstance(known, Route) and spec_of(known.engine.policy) == spec_of(engine.policy):
             engine.policy.follow(known.engine.policy)
-        unknown = tuple(c.model for c in engine.decide(_WARM_UP).candidates if c.quality is None)
+        unknown = tuple(c.model for c in engine.decide(_WARM_UP).candidates if c.quality is None and c.model != judge)
     except NoModel as error:
         hint = "give the models 'quality', or the route a router that was trained on them"
         raise ConfigError(f"route '{name}' serves no request: {error}; {hint}", place=("routes", name)) from None
@@ -139,17 +142,46 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         part = _PARTS.get(error.kind) if isinstance(error, UnknownName) else None
         place = ("routes", name) if part is None else ("routes", name, part)
         raise ConfigError(f"route '{name}': {error}", place=place) from None
-    _check_test(name, engine.policy)
+    _check_checks(name, settings.checks, engine.policy)
     order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
     return Route(name, engine, limits, plain, settings, stamp, unknown)
 
 
-def _check_test(route: str, policy: Policy) -> None:
+def _check_checks(route: str, checks: ChecksConfig, policy: Policy) -> None:
+    """Refuse a test that nobody makes or whose threshold is not known, and checks that nothing asks for."""
+    said = ""
+    part: tuple[str, ...] = ("policy", "test")
     if isinstance(policy, Cascade) and policy.test in CHECKS:
-        said = f"route '{route}': the gateway makes no check '{policy.test}' of answers, so it would return none early"
-        raise ConfigError(f"{said}; test by scorer, vote or agreement", place=("routes", route, "policy", "test"))
+        said = _untestable(policy, checks)
+    elif checks.self_check is not None or checks.reward is not None:
+        said = "nothing asks for its checks; write policy: {type: cascade, test: reward}, or drop them"
+        part = ("checks",)
+    if said:
+        raise ConfigError(f"route '{route}': {said}", place=("routes", route, *part))
+
+
+def _untestable(policy: Cascade, checks: ChecksConfig) -> str:
+    """Why the policy's check cannot be made here; nothing if it can."""
+    test = policy.test
+    if getattr(checks, test) is None:
+        example = "{reward: {model: NAME}}" if test == "reward" else "{self_check: {}}"
+        return f"nobody makes the check '{test}' that its policy tests by; give the route checks: {example}"
+    if policy.learned:
+        return ""
+    hint = f"a table with sampled answers that hold '{test}', or a file by equipoise calibrate"
+    return f"no score of '{test}' is known from which an answer is good enough; give the router {hint}"
+
+
+def _check_judge(route: str, judge: str, region: str | None, models: Sequence[Model]) -> None:
+    place = ("routes", route, "checks", "reward", "model")
+    found = next((model for model in models if model.name == judge), None)
+    if found is None:
+        raise ConfigError(f"route '{route}': {UnknownName('model', judge, [m.name for m in models])}", place=place)
+    if region is not None and region not in {d.region for d in found.deployments}:
+        said = f"route '{route}' stays in region {region}, where its judge '{judge}' has no deployment"
+        raise ConfigError(f"{said}; name another", place=place)
 
 
 def _check_region(route: str, region: str | None, models: Sequence[Model]) -> None:

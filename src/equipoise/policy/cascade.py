@@ -109,8 +109,9 @@ class Cascade(AnswerPolicy):
     def _refuse_unrecorded(self, view: View) -> None:
         kept = (*view.pool.signals, *view.pool.checks)
         if self.test in (*SIGNALS, *CHECKS) and self.test not in kept:
+            columns = f"'{self.test}' and 'check_usd'" if self.test in CHECKS else f"'{self.test}'"
             raise ConfigError(
-                f"policy 'cascade': the answers hold no '{self.test}'; record it, or use another test "
+                f"policy 'cascade': the answers hold no '{self.test}'; record {columns}, or use another test "
                 f"({', '.join(('scorer', 'vote', 'agreement', *kept))})"
             )
 

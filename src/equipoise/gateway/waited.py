@@ -1,0 +1,72 @@
+"""Calls that are waited for, one model each, several of which are made for one request."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from dataclasses import replace
+from typing import Literal
+
+from equipoise.execution import Executor, Running, Work
+from equipoise.traffic import Attempt
+from equipoise.types import Plan
+
+# Draws beside the first are to differ from it.
+_DRAW_TEMPERATURE = 0.8
+
+
+class WaitedCalls:
+    """Makes the calls of one request, within the time that its caller gave for all of them.
+
+    Args:
+        deadline_s: that time; None for no limit.
+        attempts: is filled with every call made.
+
+    Attributes:
+        waited_s: time during which a call was out.
+        answers_usd: what the answers cost so far, without checks.
+    """
+
+    def __init__(self, executor: Executor, deadline_s: float | None, attempts: list[Attempt]) -> None:
+        self._executor, self._attempts = executor, attempts
+        self._now = asyncio.get_running_loop().time
+        self._until = math.inf if deadline_s is None else self._now() + deadline_s
+        self._out, self._since = 0, 0.0
+        self.waited_s = self.answers_usd = 0.0
+
+    async def make(self, model: str, work: Work, number: int = 0, *, kind: Literal["check"] | None = None) -> Running:
+        """One answer of a model.
+
+        Args:
+            work: what to ask; not streamed.
+            number: of the draw, from 0.
+            kind: what the attempts are called, beside the usual.
+
+        Raises:
+            ExecutionFailed: there is none.
+        """
+        if number and "temperature" not in work.body:
+            work = work._replace(body={**work.body, "temperature": _DRAW_TEMPERATURE})
+        left_s = min(self._until - self._now(), math.inf if work.deadline_s is None else work.deadline_s)
+        work = work._replace(deadline_s=None if left_s == math.inf else left_s)
+        made: list[Attempt] = []
+        self._went()
+        try:
+            return await self._executor.run(Plan(model=model), work, lambda name: name == model, attempts=made)
+        finally:
+            self._came()
+            if kind is None:
+                self._attempts += made
+                self.answers_usd += sum(attempt.cost_usd for attempt in made)
+            else:
+                self._attempts += [replace(attempt, kind=kind) for attempt in made]
+
+    def _went(self) -> None:
+        if not self._out:
+            self._since = self._now()
+        self._out += 1
+
+    def _came(self) -> None:
+        self._out -= 1
+        if not self._out:
+            self.waited_s += self._now() - self._since
