@@ -190,6 +190,30 @@ async def test_a_model_verifies_its_own_answer(tmp_path: Path, table: Path) -> N
         assert outcome.cost_usd - outcome.routing_usd == pytest.approx(charged(server), abs=1e-9)
 
 
+async def test_the_judge_sees_what_was_said_before_and_is_not_asked_about_what_cannot_be_quoted(
+    tmp_path: Path, table: Path
+) -> None:
+    def call(prompt: str) -> Any:
+        function = {"name": "look_up", "arguments": "{}"}
+        return {"tool_calls": [{"id": "1", "type": "function", "function": function}]} if "look" in prompt else "Paris"
+
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    async with vendor("0.9", call) as server:
+        document = configured(table, server.base_url, **JUDGED)
+        for model in document["models"]:
+            model["capabilities"] = ["vision", "tools"]
+        async with serving(tmp_path, settings(server.base_url, **document)) as gateway:
+            told = {"role": "system", "content": "In French."}
+            _, _, headers = await gateway.post(CHAT, {**say(PROMPT), "messages": [told, *say(PROMPT)["messages"]]})
+            asked = json.loads(server.requests[-1]["messages"][0]["content"].split("\n\n")[1])
+            assert asked == {"context": "In French.", "question": PROMPT, "answer": "Paris"}
+            for content in ([{"type": "text", "text": PROMPT}, image], "look it up"):
+                body = {"model": "auto", "messages": [{"role": "user", "content": content}]}
+                _, _, headers = await gateway.post(CHAT, body)
+                assert calls_of(outcome_of(gateway, headers)) == [(CHEAP, "first"), (DEAR, "first")]
+                assert headers["x-equipoise-model"] == DEAR
+
+
 async def test_a_check_keeps_to_the_limit_on_cost(tmp_path: Path, table: Path) -> None:
     async with vendor("0.9") as server:
         document = configured(table, server.base_url, **JUDGED)
