@@ -61,8 +61,12 @@ def frontier_plot(results: Results) -> str:
     ax.set_xlim(100 * edge / best["cost_usd"], 100 * max(2.2, 1.1 * max(costs) / best["cost_usd"]))
     ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     drawn = _svg(fig, "Quality against cost", "frontier")
-    shares = [[100 * max(s.pick.cost_usd, edge) / best["cost_usd"] for s in curve] for curve in spots(rows)]
-    links = "".join(_links(ax, *curve) for curve in zip(spots(rows), shares, COLOURS * 9, strict=False))
+    curves = zip(rows, spots(rows), COLOURS * 9, strict=False)
+    # Where points lie over one another, a click meets that of the best router.
+    links = "".join(
+        _links(ax, curve, [100 * max(s.pick.cost_usd, edge) / best["cost_usd"] for s in curve], colour)
+        for _, curve, colour in sorted(curves, key=lambda drawn: drawn[0].aiq)
+    )
     # What an image holds is not looked at by those who cannot see it; links are.
     return drawn.replace('role="img"', 'role="group"', 1).replace("</svg>", f"{links}</svg>")
 
