@@ -20,6 +20,8 @@ from equipoise.cli.main import main
 from equipoise.comparison import evaluate
 from equipoise.engine import Engine
 from equipoise.errors import InputError
+from equipoise.evaluation.bootstrap import Interval, holm
+from equipoise.evaluation.compare import verdict_of
 from equipoise.policy.cascade import Cascade
 from equipoise.tables import write_table
 from equipoise.types import Step
@@ -58,6 +60,28 @@ def test_results_compare_every_cascade_with_the_router(evaluated: Path) -> None:
         assert [e["share"] for e in against["equal_cost"]] == [0.25, 0.5, 1.0, 2.0]
         assert {d["dataset"] for d in against["datasets"]} == {"sum", "capital", "riddle", "rhyme"}
         assert against["verdict"] and cascade["aiq"] > 0
+
+
+def test_p_values_of_cascades_are_corrected_for_how_many_were_tried(evaluated: Path) -> None:
+    document = json.loads((evaluated / "results.json").read_text())
+    rows = [cascade["against_router"] for cascade in document["cascades"]]
+    for key in ("saving_p", "aiq_gain_p"):
+        assert [row[f"{key}_holm"] for row in rows] == pytest.approx(holm([row[key] for row in rows]))
+    at_cost = [e for row in rows for e in row["equal_cost"]]
+    assert [e["p_holm"] for e in at_cost] == pytest.approx(holm([e["p_value"] for e in at_cost]))
+
+
+def test_a_gain_that_does_not_outlast_the_correction_is_not_claimed() -> None:
+    climbs = ["cascade_routing:max_calls=3,samples=2"]
+    row = evaluate(WORLD.table, routers=["knn:k=20"], cascades=climbs, answers=WORLD.answers, seeds=2, jobs=1).cascades[
+        0
+    ]
+    won = replace(row, aiq_gain=0.02, aiq_gain_ci=Interval(0.01, 0.03), equal_cost=(), saving_ci=Interval(-0.1, 0.1))
+    assert "AIQ +0.020" in verdict_of(replace(won, aiq_gain_p_holm=0.01), "m2")
+    assert "AIQ" not in verdict_of(replace(won, aiq_gain_p_holm=0.08), "m2")
+    cheap = replace(won, saving=0.2, saving_ci=Interval(0.1, 0.3))
+    assert "20% [10, 30] cheaper" in verdict_of(replace(cheap, saving_p_holm=0.01), "m2")
+    assert "20%" not in verdict_of(replace(cheap, saving_p_holm=0.08), "m2")
 
 
 def test_cascades_can_be_scored_again_from_their_file(evaluated: Path) -> None:

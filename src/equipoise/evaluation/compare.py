@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from equipoise.evaluation.bootstrap import Difference, Interval, difference
+from equipoise.evaluation.bootstrap import Difference, Interval, difference, holm
 from equipoise.evaluation.fold import FoldResult
 from equipoise.evaluation.results import CascadeRow, DatasetChange, EqualCost, RouterRow
 from equipoise.evaluation.scoring import EQUAL_COSTS, Headline, Level, headline
 from equipoise.evaluation.summary import Evaluated
 from equipoise.types import Floats
+
+SIGNIFICANT = 0.05
 
 
 def cascade_rows(evaluated: Evaluated, rows: Sequence[RouterRow]) -> tuple[CascadeRow, ...]:
@@ -25,7 +27,45 @@ def cascade_rows(evaluated: Evaluated, rows: Sequence[RouterRow]) -> tuple[Casca
     named = {name for name, _ in evaluated.study.cascades}
     routers = [row.name for row in rows if row.name not in named and not row.is_baseline]
     rival = "auto" if "auto" in routers else routers[0]
-    return tuple(_Pair(evaluated, row, rival).row() for row in rows if row.name in named)
+    best = evaluated.best_name()
+    found = [_Pair(evaluated, row, rival).row() for row in rows if row.name in named]
+    return tuple(replace(row, verdict=evaluated.no_verdict or verdict_of(row, best)) for row in _corrected(found))
+
+
+def _corrected(rows: Sequence[CascadeRow]) -> list[CascadeRow]:
+    """With Holm's correction over the cascades, and for what is gained at equal cost over all costs as well."""
+    saving, area = holm([row.saving_p for row in rows]), holm([row.aiq_gain_p for row in rows])
+    at_cost = iter(holm([e.p_value for row in rows for e in row.equal_cost]))
+    return [
+        replace(
+            row,
+            saving_p_holm=saving[i],
+            aiq_gain_p_holm=area[i],
+            equal_cost=tuple(replace(e, p_holm=next(at_cost)) for e in row.equal_cost),
+        )
+        for i, row in enumerate(rows)
+    ]
+
+
+def _shown(interval: Interval, p_holm: float) -> bool:
+    """Whether something is gained, also after the correction, where there is a p-value."""
+    return interval.low > 0 and not p_holm >= SIGNIFICANT
+
+
+def verdict_of(row: CascadeRow, best: str) -> str:
+    """One sentence on what a cascade is worth beside the router; ``best`` names the best single model."""
+    if _shown(row.saving_ci, row.saving_p_holm):
+        cheaper = f"{row.saving:.0%} {_percent(row.saving_ci)} cheaper than router '{row.router}'"
+        return f"reaches the quality of {best} {cheaper}"
+    how = "dearer" if row.saving_ci.high < 0 else "no cheaper"
+    text = f"{how} than router '{row.router}' at the quality of {best}"
+    if _shown(row.aiq_gain_ci, row.aiq_gain_p_holm):
+        text += f", but a better trade-off over all costs (AIQ {row.aiq_gain:+.3f} {_three(row.aiq_gain_ci)})"
+    better = [e for e in row.equal_cost if _shown(e.gain_ci, e.p_holm)]
+    if not better:
+        return text
+    top = max(better, key=lambda e: e.gain)
+    return f"{text}; {top.gain * 100:+.1f} points {_points(top.gain_ci)} better at {_place(top.share, best)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +84,17 @@ class _Pair:
             router=self.rival,
             aiq_gain=area.mean,
             aiq_gain_ci=area.interval,
+            aiq_gain_p=area.p,
+            aiq_gain_p_holm=area.p,
             cost_share=self._mean([a.cost for a, _ in self._levels()]),
             router_cost_share=self._mean([b.cost for _, b in self._levels()]),
             saving=saving.mean,
             saving_ci=saving.interval,
+            saving_p=saving.p,
+            saving_p_holm=saving.p,
             equal_cost=self._equal_cost(),
             datasets=self._datasets(),
-            verdict=self.e.no_verdict or self._verdict(saving, area),
+            verdict="",
             **self._effort(),
         )
 
@@ -76,6 +120,8 @@ class _Pair:
                     router_quality=self._mean([b.quality[:, k] for _, b in self._levels()]),
                     gain=gain.mean,
                     gain_ci=gain.interval,
+                    p_value=gain.p,
+                    p_holm=gain.p,
                 )
             )
         return tuple(out)
@@ -114,22 +160,6 @@ class _Pair:
 
     def _headline(self, fold: FoldResult, name: str) -> Headline:
         return headline(self.e.study, fold, fold.methods[name])
-
-    def _verdict(self, saving: Difference, area: Difference) -> str:
-        best = self.e.best_name()
-        low, high = saving.interval
-        if low > 0:
-            cheaper = f"{saving.mean:.0%} {_percent(saving.interval)} cheaper than router '{self.rival}'"
-            return f"reaches the quality of {best} {cheaper}"
-        how = "dearer" if high < 0 else "no cheaper"
-        text = f"{how} than router '{self.rival}' at the quality of {best}"
-        if area.interval.low > 0:
-            text += f", but a better trade-off over all costs (AIQ {area.mean:+.3f} {_three(area.interval)})"
-        better = [e for e in self._equal_cost() if e.gain_ci.low > 0]
-        if not better:
-            return text
-        top = max(better, key=lambda e: e.gain)
-        return f"{text}; {top.gain * 100:+.1f} points {_points(top.gain_ci)} better at {_place(top.share, best)}"
 
 
 def _points(interval: Interval) -> str:

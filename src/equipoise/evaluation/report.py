@@ -146,7 +146,8 @@ def _cascades(results: Results) -> str:
     words = (
         "A cascade looks at answers before it returns one, and pays for all of them. Cost of equal quality: the least "
         "mean cost at which it, or a mix of its operating points and single models, has the quality of the best single "
-        "model, over that model's cost. Calls and latency at the point chosen on calibration prompts."
+        "model, over that model's cost. Calls and latency at the point chosen on calibration prompts. "
+        "Intervals stand alone; a verdict asks for p-values that are corrected over the cascades by Holm's method."
     )
     return (
         f"<h2>Cascades against router {html.escape(rival)}</h2>{_table(head, body)}<p><small>{words}</small></p>"

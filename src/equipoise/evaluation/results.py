@@ -119,6 +119,8 @@ class EqualCost:
     router_quality: float
     gain: float
     gain_ci: Interval
+    p_value: float
+    p_holm: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +142,7 @@ class CascadeRow:
         cost_share: cost at which the hull has the best single model's quality, as a share of that model's cost.
         saving: share of the router's cost saved at that quality.
         aiq_gain: its AIQ minus the router's: the trade-off over all costs.
+        saving_p, aiq_gain_p: of no difference; ``_holm`` corrected over all cascades.
         calls: answers paid for per prompt, at the headline operating point.
         latency_s: per prompt there, step after step.
     """
@@ -150,8 +153,12 @@ class CascadeRow:
     router_cost_share: float
     saving: float
     saving_ci: Interval
+    saving_p: float
+    saving_p_holm: float
     aiq_gain: float
     aiq_gain_ci: Interval
+    aiq_gain_p: float
+    aiq_gain_p_holm: float
     equal_cost: tuple[EqualCost, ...]
     datasets: tuple[DatasetChange, ...]
     calls: float
