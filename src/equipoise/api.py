@@ -177,13 +177,15 @@ def engine_from(config: Config, route: str = "auto", *, folder: Path = Path()) -
             raise UnknownName("model", name, [m.name for m in models])
     # A router file keeps the policy that it was written with, unless the route names one.
     policy = chosen.policy if "policy" in chosen.model_fields_set else None
-    engine = _engine(chosen, policy, models, folder)
+    engine = _engine(chosen, policy, models, folder, config.judges)
     engine = replace(engine, fallback=chosen.fallback, when_none_fits=chosen.when_none_fits)
     limits = chosen.constraints.model_dump()
     return engine, Constraints(**limits)
 
 
-def _engine(chosen: RouteConfig, policy: Spec | None, models: list[Model], folder: Path) -> Engine:
+def _engine(
+    chosen: RouteConfig, policy: Spec | None, models: list[Model], folder: Path, judges: frozenset[str]
+) -> Engine:
     spec = dict(chosen.router)
     file, table = _named(spec, "file"), _named(spec, "table")
     if file is not None:
@@ -192,7 +194,7 @@ def _engine(chosen: RouteConfig, policy: Spec | None, models: list[Model], folde
         return _from_file(folder / file, policy, models)
     if table is not None:
         source = table if table in DATASETS and not (folder / table).exists() else folder / table
-        return _trained(source, spec, chosen, models)
+        return _trained(source, spec, chosen, models, judges)
     if chosen.best_of:
         raise ConfigError(
             "best_of needs measured answers: give the router a table with sampled answers, or a file that was trained "
@@ -201,14 +203,16 @@ def _engine(chosen: RouteConfig, policy: Spec | None, models: list[Model], folde
     return Engine.train_free(models=models, router=spec, policy=chosen.policy)
 
 
-def _trained(source: str | Path, router: Spec, chosen: RouteConfig, models: list[Model]) -> Engine:
+def _trained(
+    source: str | Path, router: Spec, chosen: RouteConfig, models: list[Model], judges: frozenset[str]
+) -> Engine:
     table = open_table(source)
     policy = make_policy(chosen.policy)
     answers = open_answers(source, table) if chosen.best_of or isinstance(policy, AnswerPolicy) else None
     if answers is not None and chosen.best_of:
         table = with_best_of(table, answers, chosen.best_of)
-    judge = chosen.checks.reward.model if chosen.checks.reward is not None else None
-    models = [m for m in models if m.name != judge or judge in table.models]  # who only judges answers nothing
+    # Who only judges answers nothing.
+    models = [m for m in models if m.name not in judges or m.name in table.models]
     kept = table.only([m.name for m in models])
     return train(kept, router=router, policy=chosen.policy, models=models, cost=False, answers=answers)
 

@@ -292,6 +292,12 @@ class Config(_Strict):
     log: LogConfig = LogConfig()
     traces: TracesConfig | None = None
 
+    @property
+    def judges(self) -> frozenset[str]:
+        """Models that some route asks about answers; whether they answer as well, a router's table says."""
+        asked = (route.checks.reward for route in self.routes.values())
+        return frozenset(reward.model for reward in asked if reward is not None)
+
 
 def json_schema() -> dict[str, Any]:
     """The JSON Schema of ``equipoise.yaml``, for editors."""

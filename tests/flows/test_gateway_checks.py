@@ -276,6 +276,17 @@ def test_a_judge_need_not_be_in_the_table_and_a_router_file_keeps_its_thresholds
     assert "warning" not in capsys.readouterr().err
 
 
+def test_the_judge_of_one_route_answers_on_no_other_whose_table_lacks_it(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    document = configured(table, "http://127.0.0.1:9/v1", **JUDGED)
+    document["routes"]["own"] = {**document["routes"]["auto"], **VERIFIED}
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1", **document))
+    assert main(["serve", "--check", "--config", str(path), "--json"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["routes"]["own"]["models"] == [CHEAP, DEAR] and "warning" not in told.err
+
+
 @pytest.mark.parametrize(
     ("route", "at", "said"),
     [

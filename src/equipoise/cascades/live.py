@@ -222,7 +222,8 @@ class _Run:
                 return float(score)
             why = "it gave no verdict"
         except Exception as error:  # noqa: BLE001  (checks can be anyone's code; a request is not to fail with them)
-            why = f"no word in {timeout_s} s" if isinstance(error, TimeoutError) else str(error)
+            limit = "time" if timeout_s is None else f"{timeout_s:g} s"
+            why = f"no word in {limit}" if isinstance(error, TimeoutError) else str(error)
         self.note(f"'{name}' could not check the answer of {answer.model} ({why}); not trusted")
         return math.nan
 

@@ -127,14 +127,14 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     if isinstance(known, Route) and known.stamp == stamp:
         return known
     _check_region(name, settings.constraints.region, models)
-    judge = settings.checks.reward.model if settings.checks.reward is not None else None
-    if judge is not None:
-        _check_judge(name, judge, settings.constraints.region, models)
+    if settings.checks.reward is not None:
+        _check_judge(name, settings.checks.reward.model, settings.constraints.region, models)
     try:
         engine, limits = engine_from(config, name, folder=folder)
         if isinstance(known, Route) and spec_of(known.engine.policy) == spec_of(engine.policy):
             engine.policy.follow(known.engine.policy)
-        unknown = tuple(c.model for c in engine.decide(_WARM_UP).candidates if c.quality is None and c.model != judge)
+        estimated = engine.decide(_WARM_UP).candidates
+        unknown = tuple(c.model for c in estimated if c.quality is None and c.model not in config.judges)
     except NoModel as error:
         hint = "give the models 'quality', or the route a router that was trained on them"
         raise ConfigError(f"route '{name}' serves no request: {error}; {hint}", place=("routes", name)) from None
@@ -194,7 +194,8 @@ def _check_region(route: str, region: str | None, models: Sequence[Model]) -> No
 
 def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
     """Everything that a route's engine is made from: its settings, the models, and the state of its files."""
-    parts = [settings.model_dump_json(), str(config.pool), *(m.model_dump_json() for m in config.models)]
+    parts = [settings.model_dump_json(), str(config.pool), *sorted(config.judges)]
+    parts += [m.model_dump_json() for m in config.models]
     for path in _files(settings, folder):
         with suppress(OSError):
             state = path.stat()
