@@ -526,12 +526,42 @@ async def test_an_error_inside_a_stream_is_the_same_error(
     assert (error.status, error.retryable) == (status, retryable)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("name", "document", "status", "code"),
+    [
+        ("openrouter", {"error": {"code": 429, "message": "slow down"}}, 429, "429"),
+        ("openai", {"error": {"code": "server_error", "message": "m"}, "choices": []}, 500, "server_error"),
+        (
+            "anthropic",
+            {"type": "error", "error": {"type": "overloaded_error", "message": "m"}},
+            529,
+            "overloaded_error",
+        ),
+        ("gemini", GEMINI_MINUTE, 429, "RESOURCE_EXHAUSTED"),
+        ("groq", {"error": "who knows"}, None, ""),
+    ],
+)
+async def test_an_error_instead_of_an_answer_is_the_same_error_whatever_the_status_line_says(
+    make: Make, name: str, document: dict[str, Any], status: int | None, code: str, stream: bool
+) -> None:
+    error = await failure(make, name, lambda n, b: Misbehaviour(body=json.dumps(document)), stream=stream)
+    assert (error.status, error.vendor_code, error.retryable) == (status, code, True)
+
+
 async def test_the_word_error_in_an_answer_is_not_an_error(make: Make) -> None:
     async with FakeServer(lambda p: '{"error": {"message": "said the model"}, "type": "error"}') as server:
         for name in ("openai", "anthropic", "gemini"):
             provider = make(name, server)
             assert "said the model" in put_together(await sent(provider))["content"]
+            assert b"said the model" in await (await provider.send(call_of(provider))).read()
             await provider.close()
+
+
+async def test_a_code_of_a_vendor_is_short_and_on_one_line(make: Make) -> None:
+    document = {"error": {"message": "m", "code": "no\r\nsuch thing " + "x" * 5000}}
+    error = await failure(make, "openai", lambda n, b: Misbehaviour(status=400, body=json.dumps(document)))
+    assert error.vendor_code.startswith("no such thing xxx") and len(error.vendor_code) == 100
 
 
 @pytest.mark.parametrize(
@@ -539,6 +569,8 @@ async def test_the_word_error_in_an_answer_is_not_an_error(make: Make) -> None:
     [
         ((("Retry-After", "7"),), 7.0),
         ((("retry-after-ms", "1500"), ("Retry-After", "2")), 1.5),
+        ((("retry-after-ms", "60000"),), 60.0),
+        ((("Retry-After", "Fri, 31 Dec 2027 23:59:59 +99999999999999"),), None),
         ((("Retry-After", "1e9"),), 3600.0),
         ((), None),
     ],

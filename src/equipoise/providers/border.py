@@ -15,6 +15,7 @@ from equipoise.errors import ProviderError
 MAX_RETRY_AFTER_S = 3600.0
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MESSAGE_LIMIT = 300
+_CODE_LIMIT = 100
 
 
 def openai_error(document: Any) -> tuple[str, str]:
@@ -69,7 +70,7 @@ class Border(NamedTuple):
     def refused(self, status: int, headers: Mapping[str, str], payload: bytes) -> ProviderError:
         """The error of a response that is not 2xx."""
         document = _document(payload)
-        code, message = self.table.parse(document)
+        code, message = self._parsed(document)
         wait_s = _asked_wait_s(headers)
         return ProviderError(
             f"HTTP {status}{': ' + self._shown(message) if message else ''}",
@@ -82,13 +83,13 @@ class Border(NamedTuple):
         )
 
     def reported(self, document: Any) -> ProviderError:
-        """The error that a stream tells in an event."""
-        code, message = self.table.parse(document)
+        """The error that a response tells though its status is 2xx: in an event of a stream, or as its body."""
+        code, message = self._parsed(document)
         status = self.table.statuses.get(code)
         if status is None and code.isdecimal() and 400 <= int(code) < 600:
             status = int(code)
         return ProviderError(
-            f"error in the stream: {self._shown(message) or code or 'unknown'}",
+            f"it reports an error: {self._shown(message) or code or 'unknown'}",
             provider=self.provider,
             model=self.model,
             status=status,
@@ -97,22 +98,27 @@ class Border(NamedTuple):
             retry_after_s=self.table.wait_s(document),
         )
 
+    def _parsed(self, document: Any) -> tuple[str, str]:
+        """Code and message. A code is a word or two, whatever the vendor says: it goes to logs and metrics."""
+        code, message = self.table.parse(document)
+        return " ".join(code.split())[:_CODE_LIMIT], message
+
     def _shown(self, message: str) -> str:
         # Vendors quote part or all of a wrong key in their message.
         shown = message.replace(self.key, "[key]") if self.key else message
         return " ".join(shown.split())[:_MESSAGE_LIMIT]
 
 
-def retry_after_s(value: str | None, *, now: datetime) -> float | None:
-    """Seconds of a Retry-After header, given as seconds or as a date; None if absent or unreadable."""
+def retry_after_s(value: str | None, *, now: datetime, unit_s: float = 1.0) -> float | None:
+    """Seconds of a Retry-After header, given as a number of units or as a date; None if absent or unreadable."""
     if value is None:
         return None
     try:
-        seconds = float(value)
+        seconds = float(value) * unit_s
     except ValueError:
         try:
             when = parsedate_to_datetime(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             return None
         seconds = (when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds()
     return min(max(seconds, 0.0), MAX_RETRY_AFTER_S) if seconds == seconds else None
@@ -120,8 +126,8 @@ def retry_after_s(value: str | None, *, now: datetime) -> float | None:
 
 def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
     now = datetime.now(UTC)
-    milliseconds = retry_after_s(headers.get("Retry-After-Ms"), now=now)
-    return retry_after_s(headers.get("Retry-After"), now=now) if milliseconds is None else milliseconds / 1000.0
+    asked = retry_after_s(headers.get("Retry-After-Ms"), now=now, unit_s=0.001)
+    return retry_after_s(headers.get("Retry-After"), now=now) if asked is None else asked
 
 
 def _document(payload: bytes) -> Any:

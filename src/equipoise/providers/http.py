@@ -53,12 +53,15 @@ class Http:
         # A connection that does not come about is told as that, for then nothing was sent that could be billed.
         connect_s = call.connect_s if patience_s is None else min(call.connect_s, 0.95 * patience_s)
         timeout = _connecting_within(connect_s)
+        expected = "text/event-stream" if call.stream else "json"
         try:
             if patience_s is None:
                 upstream = await self._begun(self._base + path, headers, body, timeout, border)
+                await upstream.check_type(expected)
             else:
                 async with asyncio.timeout(patience_s):
                     upstream = await self._begun(self._base + path, headers, body, timeout, border)
+                    await upstream.check_type(expected)
         except aiohttp.ConnectionTimeoutError:
             message = f"no connection within {connect_s:g} s"
             raise border.failed(message, code="connection", retryable=True) from None
@@ -74,7 +77,6 @@ class Http:
             raise border.failed(message, code="connection", retryable=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(border, error) from None
-        upstream.check_type("text/event-stream" if call.stream else "json")
         return upstream
 
     async def _begun(
@@ -131,10 +133,12 @@ class HttpUpstream:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
 
-    def check_type(self, expected: str) -> None:
-        """Refuse a response of another content type."""
+    async def check_type(self, expected: str) -> None:
+        """Refuse a response of another content type; where a stream was asked for, it may be an error in JSON."""
         found = self._response.headers.get("Content-Type", expected)
         if expected not in found.lower():
+            if "json" in found.lower():
+                self._check_body(await self.beginning(_MAX_ERROR_BYTES))
             self._response.close()
             raise self._bad(f"content type {found[:80]!r} where {expected} was expected")
 
@@ -158,6 +162,7 @@ class HttpUpstream:
                 raise _lost(self._border, error) from None
             if len(body) > MAX_RESPONSE_BYTES:
                 raise self._bad(f"the response is larger than {MAX_RESPONSE_BYTES} bytes", retryable=False)
+            self._check_body(body)
             self._body = body
         return self._body
 
@@ -196,24 +201,29 @@ class HttpUpstream:
 
     def _checked(self, event: SseEvent) -> SseEvent:
         # Inside a string a quotation mark is escaped, so this is a key or a whole value of its own.
-        if b'"error"' in event.data and (said := _error_in(event)) is not None:
+        if b'"error"' in event.data and (said := _error_in(event.data, event.event)) is not None:
             raise self._border.reported(said)
         return event
+
+    def _check_body(self, body: bytes) -> None:
+        """Some vendors answer 200 and tell an error where the answer should be."""
+        if b'"error"' in body and (said := _error_in(body)) is not None and not said.get("choices"):
+            raise self._border.reported(said)
 
     def _bad(self, message: str, *, retryable: bool = True) -> Exception:
         return self._border.failed(message, code="bad_response", retryable=retryable, status=self.status)
 
 
-def _error_in(event: SseEvent) -> Any:
+def _error_in(data: bytes, event: str = "") -> Any:
     try:
-        document = orjson.loads(event.data)
+        document = orjson.loads(data)
     except orjson.JSONDecodeError:
         return None
     if not isinstance(document, dict):
         return None
     if document.get("type") == "response.failed":
         return document.get("response")
-    if document.get("error") or event.event == "error" or "error" in (document.get("type"), document.get("object")):
+    if document.get("error") or event == "error" or "error" in (document.get("type"), document.get("object")):
         return document
     return None
 
