@@ -64,6 +64,15 @@ def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_bound() -> None:
     assert waits == [5.0, 10.0, 20.0, 40.0, 40.0, 40.0]
 
 
+def test_calls_in_flight_when_it_opens_do_not_keep_it_open_for_longer() -> None:
+    breaker = Breaker(SETTINGS)
+    for _ in range(60):
+        breaker.begin()
+    for _ in range(60):
+        breaker.failed(1.0, failed())
+    assert breaker.opens_at(1.0) == 6.0
+
+
 def test_a_trial_that_was_abandoned_lets_the_next_call_try() -> None:
     breaker = broken()
     breaker.begin()

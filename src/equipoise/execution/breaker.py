@@ -87,9 +87,8 @@ class Breaker:
             self._cool(now, error)
             return
         self._count(now, failed=True)
-        if self._opened:
-            self._open(now)
-        elif self._broken():
+        # Calls that were in flight when it opened say nothing new.
+        if self._probing if self._opened else self._broken():
             self._open(now)
 
     def error_rate(self) -> float:
