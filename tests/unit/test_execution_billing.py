@@ -8,11 +8,12 @@ from typing import Any
 import orjson
 import pytest
 
+from equipoise.execution import ExecutionFailed
 from equipoise.execution.billing import cost_usd, estimated, sound, was_accepted
 from equipoise.testing import FakeUpstream
 from equipoise.traffic import TokenUsage
 from equipoise.types import Plan, Price
-from equipoise.wire import SseEvent
+from equipoise.wire import FORMATS, SseEvent
 from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
 
 PRICE = Price(usd_per_1m_input=3.0, usd_per_1m_output=15.0, usd_per_1m_cached_input=0.3, usd_per_1m_cache_write=3.75)
@@ -68,6 +69,8 @@ def test_an_estimate_keeps_what_the_provider_said_so_far() -> None:
     [
         (None, "connection", False),
         (None, "no_key", False),
+        (None, "worker", False),
+        (None, "said in the body", False),
         (429, "", False),
         (500, "", False),
         (None, "timeout", True),
@@ -135,3 +138,60 @@ async def test_a_stream_that_is_refused_after_it_began_is_billed_all_the_same() 
     (attempt,) = running.attempts
     assert (attempt.status, attempt.error, attempt.usage.output_tokens) == (529, "overloaded_error", 3)
     assert attempt.cost_usd > 0
+
+
+@virtually
+async def test_an_error_in_place_of_a_stream_costs_nothing() -> None:
+    class Overloaded(FakeUpstream):
+        async def events(self) -> Any:
+            raise failed(529, code="overloaded_error")
+            yield
+
+    ex = executor([model("m")], {"m": Provided(lambda n, call: Overloaded())}, attempts_per_model=1, max_attempts=1)
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="m"), work(stream=True), always)
+    (attempt,) = caught.value.attempts
+    assert (attempt.status, attempt.cost_usd, attempt.usage) == (529, 0.0, TokenUsage())
+
+
+@virtually
+async def test_zeros_after_or_instead_of_a_usage_are_none() -> None:
+    zeros = usage_event(prompt_tokens=0, completion_tokens=0, total_tokens=0)
+    told = usage_event(prompt_tokens=50, completion_tokens=7)
+    for events, expected in (
+        ((told, zeros), TokenUsage(input_tokens=50, output_tokens=7)),
+        ((zeros,), TokenUsage(input_tokens=4, output_tokens=3, estimated=True)),
+    ):
+        stream = streamed(chunk("a b c"), chunk(finish="stop"), *events)
+        ex = executor([model("m")], {"m": Provided(lambda n, call, stream=stream: stream)})
+        running = await ex.run(Plan(model="m"), work(stream=True), always)
+        await read(running)
+        assert running.usage == expected
+
+
+@pytest.mark.parametrize("said", [2**63, 2**64 - 1, 10**12])
+def test_more_tokens_than_any_call_could_have_are_no_count(said: int) -> None:
+    told = {"prompt_tokens": said, "completion_tokens": 5}
+    assert FORMATS["chat"].usage({"usage": told}) is None
+    assert FORMATS["responses"].usage({"usage": {"input_tokens": 3, "output_tokens": said}}) != TokenUsage(
+        input_tokens=3, output_tokens=said
+    )
+
+
+def test_compute_time_that_is_no_time_is_not_believed() -> None:
+    told = {
+        "usage": {"prompt_tokens": 3, "completion_tokens": 5},
+        "timings": {"prompt_ms": 1e308, "predicted_ms": 1e308},
+    }
+    usage = FORMATS["chat"].usage(told)
+    assert usage is not None and usage.compute_s is None
+
+
+@virtually
+async def test_an_answer_that_is_none_is_billed_for_what_the_provider_says_that_it_took() -> None:
+    answer = {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 7}}
+    provided = Provided(lambda n, call: FakeUpstream(body=orjson.dumps(answer)))
+    ex = executor([model("m")], {"m": provided}, attempts_per_model=1, max_attempts=1)
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(Plan(model="m"), work(), always)
+    assert caught.value.attempts[0].usage == TokenUsage(input_tokens=50, output_tokens=7, estimated=True)

@@ -179,6 +179,15 @@ async def test_a_polite_end_before_the_answer_is_whole_is_no_end() -> None:
 
 
 @virtually
+async def test_an_end_mark_without_an_answer_is_no_answer() -> None:
+    done = SseEvent(b"data: [DONE]\n\n", "", b"[DONE]")
+    ex = executor([model("a"), model("b")], {"a": Provided(lambda n, call: streamed(done)), "b": answering("hello")})
+    running = await ex.run(Plan(model="a", fallback=("b",)), work(stream=True), always)
+    assert running.model == "b"
+    await read(running)
+
+
+@virtually
 async def test_losing_the_connection_after_the_answer_was_whole_loses_nothing() -> None:
     class LostAfter(FakeUpstream):
         async def events(self) -> Any:

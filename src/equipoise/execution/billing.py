@@ -8,8 +8,8 @@ from equipoise.errors import ConfigError, ProviderError
 from equipoise.traffic import TokenUsage
 from equipoise.types import Model, Price
 
-# Nothing was sent, so nothing can be billed.
-_NEVER_SENT = frozenset({"connection", "no_key"})
+# What ends a call that a provider had taken; all else that it tells is a refusal, or was never sent.
+_TAKEN = frozenset({"timeout", "connection_lost", "bad_response"})
 
 
 def price_of(model: Model, *, place: tuple[str | int, ...] = ()) -> Price:
@@ -28,13 +28,13 @@ def price_of(model: Model, *, place: tuple[str | int, ...] = ()) -> Price:
 
 
 def was_accepted(error: ProviderError) -> bool:
-    """Whether a provider that failed had taken the request, and may bill it.
+    """Whether a provider that failed before an answer began had taken the request, and may bill it.
 
-    An error status is a refusal; a request that never left cannot have been taken. One that timed out, was cut
-    or answered unreadably is billed for its input, and for what came of the answer.
+    An error that it tells is a refusal; a request that never left cannot have been taken. One that timed out, was
+    cut or answered unreadably is billed for its input.
     """
     refused = error.status is not None and error.status >= 300
-    return not refused and error.vendor_code not in _NEVER_SENT
+    return not refused and error.vendor_code in _TAKEN
 
 
 def sound(said: TokenUsage) -> TokenUsage:

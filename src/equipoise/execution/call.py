@@ -138,7 +138,7 @@ class Call:
             return self.attempt
         now = self._meter.clock.monotonic()
         elapsed = max(now - self._began, 0.0)
-        accepted = error is None or self._upstream is not None or was_accepted(error)
+        accepted = error is None or self._answering or was_accepted(error)
         self.usage = self._billed() if accepted else TokenUsage()
         self._lease.end(now, how, self.usage, error)
         cost = cost_usd(self.usage, price_of(self.place.model), elapsed_s=elapsed) if accepted else 0.0
@@ -179,6 +179,12 @@ class Call:
         """Why the answer ended."""
         return self._finish if self.reader is None else self.reader.finish
 
+    @property
+    def _answering(self) -> bool:
+        """Whether some of an answer came, which is billed even where an error follows."""
+        reader = self.reader
+        return self.answer is not None if reader is None else reader.started or reader.usage is not None
+
     def _billed(self) -> TokenUsage:
         if self.reader is None:
             said, text, whole = self._said, self._answer_text, self.answer is not None
@@ -195,6 +201,7 @@ class Call:
             answer = orjson.loads(payload)
             if not isinstance(answer, dict):
                 raise self.wrong("the answer is not a JSON object", code="bad_response")
+            self._said = form.usage(answer)
             self._finish = form.finish(answer)
             if self.request.kind != self._into:
                 payload = self._translated(answer)
@@ -202,7 +209,7 @@ class Call:
             raise self.wrong("the answer is not JSON", code="bad_response") from None
         except BadAnswer as error:
             raise self.wrong(str(error), code="bad_response") from None
-        self.payload, self.answer, self._said = payload, answer, form.usage(answer)
+        self.payload, self.answer = payload, answer
 
     def _translated(self, answer: Body) -> bytes:
         name, now = self.place.model.name, int(self._started)
@@ -213,7 +220,7 @@ class Call:
         while not reader.started:
             heard = self._heard(await anext(self._events, None), reader)
             if heard is None:
-                break
+                raise self.wrong("the stream ended without an answer", code="bad_response")
             self.held.append(heard)
 
     def _heard(self, event: SseEvent | None, reader: Reader) -> Heard | None:

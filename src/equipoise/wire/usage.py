@@ -7,6 +7,9 @@ from typing import Any, TypeGuard
 from equipoise.traffic import TokenUsage
 from equipoise.wire.format import Body
 
+_MOST_TOKENS = 1_000_000_000
+_MOST_MS = 1e9
+
 
 def chat_usage(answer: Body) -> TokenUsage | None:
     """The usage of a chat completion or chunk; llama.cpp's ``timings`` add compute time and cached tokens."""
@@ -19,6 +22,8 @@ def chat_usage(answer: Body) -> TokenUsage | None:
     # Some vendors leave reasoning out of completion_tokens, yet bill it: the total has it.
     total = usage.get("total_tokens")
     output = max(output_tokens or 0, total - input_tokens if is_count(total) else 0)
+    if not input_tokens and not output:
+        return None  # no call has no tokens: some servers send zeros where they did not count
     details = usage.get("prompt_tokens_details")
     details = details if isinstance(details, dict) else {}
     return TokenUsage(
@@ -71,12 +76,12 @@ def compute_s(timings: Any) -> float | None:
     prefill, decode = timings.get("prompt_ms"), timings.get("predicted_ms")
     if not isinstance(prefill, int | float) or not isinstance(decode, int | float):
         return None
-    return (prefill + decode) / 1000.0 if prefill >= 0 and decode >= 0 else None
+    return (prefill + decode) / 1000.0 if 0 <= prefill <= _MOST_MS and 0 <= decode <= _MOST_MS else None
 
 
 def is_count(value: Any) -> TypeGuard[int]:
-    """Whether it is a number of tokens."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    """Whether it is a number of tokens: no more than any call could have, so that sums and exports hold it."""
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS
 
 
 def count(value: Any) -> int:
