@@ -280,6 +280,27 @@ def test_old_decisions_are_removed_where_asked(tmp_path: Path) -> None:
     log.close()
 
 
+def test_of_what_was_removed_no_byte_stays_while_the_log_goes_on(tmp_path: Path) -> None:
+    now = [2e9]
+    log = DecisionLog(URL, folder=tmp_path, interval_s=0.01, retention_days=1.0, clock=lambda: now[0])
+    for i in range(300):
+        write(log, i, received=2e9, prompt=f"a secret {i} " * 20)
+    log.flush()
+
+    def kept() -> list[Path]:
+        return [p for p in tmp_path.rglob("*") if p.is_file() and b"secret" in p.read_bytes()]
+
+    assert kept()
+    now[0] += 90_000.0
+    write(log, 999, received=now[0])
+    until = time.monotonic() + 10
+    while kept() and time.monotonic() < until:
+        time.sleep(0.02)
+    assert kept() == []
+    assert [r.decision.id for r in log.tail(9)] == [a_decision(999).id]
+    log.close()
+
+
 def test_export_has_every_decision_with_all_that_is_known(log: DecisionLog, tmp_path: Path) -> None:
     for i in range(3):
         write(log, i, prompt="hello" if i else None, received=1.7e9 + i)

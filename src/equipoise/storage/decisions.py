@@ -99,6 +99,7 @@ class DecisionLog(LogReader):
         self._recorded = self._damaged = self._failures = self._pending = 0
         self._trouble: str | None = None
         self._next_housekeeping = 0.0
+        self._renewing = False
         self._closed = threading.Event()
         self._journal: Journal | None = None
         self._journal_folder = None
@@ -226,11 +227,12 @@ class DecisionLog(LogReader):
                     self._recent = {}
                 self._move(folder, end)
                 self._moved, self._partial, self._trouble = {}, False, None
-                if end.offset > _SEGMENT_BYTES:
+                if end.offset > (0 if self._renewing else _SEGMENT_BYTES):
                     made = journal.next_segment()
                     with self._lock:
                         old = journal.rotate(made)
                     os.close(old)
+                    self._renewing = False
                 return True
             except (StoreUnavailable, OSError) as error:
                 self._failures += 1
@@ -279,6 +281,8 @@ class DecisionLog(LogReader):
             return
         self._next_housekeeping = now + _HOUSEKEEPING_S
         self._pending = 0
+        # What is removed from the store is not to stay behind in a segment that never fills.
+        self._renewing = True
         before = now - self._retention_days * 86400.0 if self._retention_days is not None else -1.0
         with suppress(StoreUnavailable):
             self.store.prune(before, pending_before=now - MOST_PENDING_S)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -180,11 +180,20 @@ class SqliteStore(Store):
             removed += len(found)
             if len(found) < _PRUNED_AT_ONCE:
                 break
+        if removed:
+            self._empty_wal()
         limit = before if pending_before is None else pending_before
         with self._transaction() as writer:
             unjoined = "NOT EXISTS (SELECT 1 FROM decisions d WHERE d.id = feedback.id AND d.tenant = feedback.tenant)"
             writer.execute(f"DELETE FROM feedback WHERE received < ? AND {unjoined}", (limit,))
         return removed
+
+    def _empty_wal(self) -> None:
+        """Older pages stay in the write-ahead log until they are written over, which can take for ever."""
+        with self._writing:
+            if self._writer is not None:
+                with suppress(sqlite3.Error):  # whoever reads at the moment may keep it: the next time then
+                    self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
 
     def close(self) -> None:
         with self._reading, self._writing, self._asking:
