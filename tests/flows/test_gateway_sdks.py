@@ -229,3 +229,11 @@ async def test_anthropic_sync(tmp_path: Path) -> None:
 
     async with world(tmp_path) as gateway:
         assert await asyncio.to_thread(talk, gateway.url) == "You said: Hi"
+
+
+async def test_an_answer_that_is_nested_too_deeply_to_be_translated_is_the_providers_fault(tmp_path: Path) -> None:
+    deep = {**CALLS[0], "function": {"name": "weather", "arguments": '{"city":' + "[" * 300 + "]" * 300 + "}"}}
+    async with world(tmp_path, FakeServer(lambda _: {"content": None, "tool_calls": [deep]})) as gateway:
+        body = {"model": SMALL, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
+        status, document, _ = await gateway.post("/v1/messages", body)
+    assert status == 502 and document["error"]["code"] == "provider_error"

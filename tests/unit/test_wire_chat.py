@@ -8,7 +8,7 @@ import pytest
 from equipoise.traffic import TokenUsage
 from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, dumps, only_usage
 from equipoise.wire.reading import MOST_CONTEXT_CHARACTERS
-from tests.wire_samples import call, request_in
+from tests.wire_samples import call, decoded, events_of, put_together, request_in
 
 CHAT = FORMATS["chat"]
 
@@ -293,3 +293,35 @@ def test_embeddings_are_never_translated() -> None:
 def test_a_question_may_be_a_file_or_a_sound_alone(kind: str) -> None:
     content = [{"type": kind, kind: {"data": "AA"}}]
     assert CHAT.read({"model": "m", "messages": [{"role": "user", "content": content}]}).text == "(file)"
+
+
+# ---------------------------------------------------------------- calls
+
+
+def calls_in(*deltas: list[Any]) -> list[dict[str, Any]]:
+    head = {"id": "c", "choices": []}
+    chunks = [{**head, "choices": [{"index": 0, "delta": {"tool_calls": d}, "finish_reason": None}]} for d in deltas]
+    events = events_of(b"".join(b"data: " + orjson.dumps(chunk) + b"\n\n" for chunk in chunks))
+    return list(put_together(decoded("chat", events)[0])["calls"].values())
+
+
+def test_calls_that_a_server_gave_no_ids_get_ids_that_differ() -> None:
+    nameless = {"type": "function", "function": {"name": "f", "arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [dict(nameless), {**nameless, "id": ""}]}
+    answer = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    whole = CHAT.answer_to_chat(answer)["choices"][0]["message"]["tool_calls"]
+    parts = calls_in([{"index": 0, **nameless}], [{"index": 1, **nameless, "id": None}])
+    for calls in (whole, parts):
+        assert len({c["id"] for c in calls}) == 2 and all(c["id"] for c in calls)
+
+
+def test_calls_to_which_a_server_gave_the_same_index_stay_apart() -> None:
+    first, second = call("a", "f", '{"x":'), call("b", "g", "{}")
+    goes_on = {"index": 0, "function": {"arguments": "1}"}}
+    made = calls_in([{"index": 0, **first}], [goes_on], [{"index": 0, **second}])
+    assert [(c["id"], c["name"], c["arguments"]) for c in made] == [("a", "f", '{"x":1}'), ("b", "g", "{}")]
+
+
+def test_a_call_whose_server_repeats_or_changes_its_id_in_every_piece_is_one() -> None:
+    pieces = [{"index": 0, "id": i, "function": {"arguments": a}} for i, a in (("a", "{"), ("z", "}"))]
+    assert len(calls_in([{"index": 0, **call("a", "f", "")}], *[[p] for p in pieces])) == 1

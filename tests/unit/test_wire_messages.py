@@ -549,3 +549,38 @@ def test_a_part_that_only_anthropic_knows_is_named(target: Any) -> None:
     with pytest.raises(Untranslatable, match="'document' in the messages") as caught:
         translate_request(body, "messages", target)
     assert caught.value.param == "messages"
+
+
+# ---------------------------------------------------------------- calls
+
+
+def choice_of(delta: Body, finish: str | None = None) -> Body:
+    return {"id": "c", "created": 1, "model": "m", "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]}
+
+
+def test_a_streamed_call_without_arguments_has_an_empty_object_of_them_as_the_whole_answer_has() -> None:
+    use = {"type": "tool_use", "id": "t", "name": "now", "input": {}}
+    events = [
+        {"type": "content_block_start", "index": 0, "content_block": use},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": ""}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    told = put_together(decoded("messages", events_of(stream(START, *events)))[0])
+    assert [c["arguments"] for c in told["calls"].values()] == ["{}"]
+
+
+def test_an_answer_that_calls_a_tool_stops_for_it_also_where_openai_says_stop() -> None:
+    message = {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}")]}
+    chat = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    assert MESSAGES.answer_from_chat(chat, "m")["stop_reason"] == "tool_use"
+    part = {"index": 0, **call("a", "f", "{}")}
+    events = streamed("messages", [choice_of({"tool_calls": [part]}), choice_of({}, "stop")])
+    assert b'"stop_reason":"tool_use"' in events
+
+
+@pytest.mark.parametrize("field", ["reasoning_content", "reasoning"])
+def test_reasoning_is_shown_whatever_its_vendor_calls_it(field: str) -> None:
+    message = {"role": "assistant", "content": "yes", field: "hm"}
+    chat = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+    assert MESSAGES.answer_from_chat(chat, "m")["content"][0]["thinking"] == "hm"
+    assert b'"thinking":"hm"' in streamed("messages", [choice_of({field: "hm"}), choice_of({"content": "yes"}, "stop")])

@@ -290,3 +290,13 @@ def test_arguments_that_a_server_sends_only_at_the_end_are_not_lost() -> None:
     whole = put_together(chunks)
     assert complete and whole["finish"] == "tool_calls"
     assert whole["calls"][0] == {"id": "x", "name": "f", "arguments": '{"a":1}'}
+
+
+def test_a_call_without_arguments_has_an_empty_object_of_them() -> None:
+    nothing = call("a", "f", "")
+    message = {"role": "assistant", "content": None, "tool_calls": [nothing]}
+    chat = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "tool_calls"}]}
+    assert FORMATS["responses"].answer_from_chat(chat, "m")["output"][0]["arguments"] == "{}"
+    delta = {"tool_calls": [{"index": 0, **nothing}]}
+    chunk = {"id": "c", "created": 1, "choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}]}
+    assert b'"arguments":"{}"' in streamed("responses", [chunk])

@@ -213,7 +213,10 @@ class Call:
 
     def _translated(self, answer: Body) -> bytes:
         name, now = self.place.model.name, int(self._started)
-        return orjson.dumps(translate_answer(answer, self.request.kind, self._into, name, now=now))
+        try:
+            return orjson.dumps(translate_answer(answer, self.request.kind, self._into, name, now=now))
+        except orjson.JSONEncodeError as error:
+            raise BadAnswer(f"the answer cannot be written as JSON ({error})") from None
 
     async def _read_to_content(self, upstream: Upstream, reader: Reader) -> None:
         self._events = aiter(upstream.events())

@@ -8,7 +8,7 @@ import orjson
 
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire.checks import checked_chunk, checked_completion
+from equipoise.wire.checks import checked_chunk, checked_completion, made_id
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
@@ -236,9 +236,27 @@ def _without(holder: Body, keys: frozenset[str] | set[str]) -> Body:
 # ---------------------------------------------------------------- streams
 
 
+class _Numbering:
+    """Tool calls of one choice as OpenAI numbers them. Some servers give no ids, or one index to all calls."""
+
+    def __init__(self) -> None:
+        self._at: dict[int, tuple[int, str]] = {}
+        self._begun = 0
+
+    def settle(self, chunk: Body, call: Body) -> None:
+        """The call's index and, where it begins, its id."""
+        named, known = bool((call.get("function") or {}).get("name")), self._at.get(call["index"])
+        if known is None or (named and call.get("id") and call["id"] != known[1]):
+            call["id"] = call.get("id") or made_id(chunk, self._begun)
+            known = self._at[call["index"]] = self._begun, call["id"]
+            self._begun += 1
+        call["index"] = known[0]
+
+
 class _Decoder:
     def __init__(self) -> None:
         self.complete = False
+        self._calls: dict[int, _Numbering] = {}
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunk of an event, checked."""
@@ -252,7 +270,9 @@ class _Decoder:
             chunk = orjson.loads(data)
         except orjson.JSONDecodeError:
             raise BadAnswer("an event of the stream is not JSON") from None
-        checked_chunk(chunk)
+        for choice in checked_chunk(chunk)["choices"]:
+            for call in choice["delta"].get("tool_calls") or ():
+                self._calls.setdefault(choice.get("index", 0), _Numbering()).settle(chunk, call)
         if any(c.get("finish_reason") is not None for c in chunk["choices"]):
             self.complete = True
         return [chunk]

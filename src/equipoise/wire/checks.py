@@ -43,7 +43,9 @@ def checked_completion(answer: Body) -> Body:
     for choice in choices:
         if not isinstance(choice, dict) or not _is_ending(choice) or "message" not in choice:
             raise BadAnswer("the answer is not a chat completion: it has no message")
-        checked_message(choice["message"], numbered=False)
+        message = checked_message(choice["message"], numbered=False)
+        for i, call in enumerate(message.get("tool_calls") or ()):
+            call["id"] = call.get("id") or made_id(answer, i)
     return answer
 
 
@@ -66,6 +68,11 @@ def checked_message(message: Any, *, numbered: bool = True) -> Body:
     if blocks is not None and not (isinstance(blocks, list) and all(isinstance(b, dict) for b in blocks)):
         raise BadAnswer("the answer holds thinking blocks that are none")
     return message
+
+
+def made_id(answer: Body, number: int) -> str:
+    """The id of a tool call to which its server gave none."""
+    return f"call_{answer.get('id') or 0}_{number}"
 
 
 def _joined(value: Any, field: str) -> str:

@@ -116,6 +116,12 @@ def arguments_object(text: Any) -> Body:
     return value if isinstance(value, dict) else {"unparsed_arguments": text}
 
 
+def reasoning_of(said: Body) -> str:
+    """The reasoning that a message or delta shows; vendors have two names for it."""
+    found = said.get("reasoning_content") or said.get("reasoning")
+    return found if isinstance(found, str) else ""
+
+
 def chunk(head: Body, delta: Body, finish: str | None = None, index: int = 0) -> Body:
     """A stream chunk with one choice."""
     return {**head, "choices": [{"index": index, "delta": checked_message(delta), "finish_reason": finish}]}

@@ -13,7 +13,7 @@ from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.request import call_to_chat
-from equipoise.wire.pivot import arguments_object, chunk_head, native, rest
+from equipoise.wire.pivot import arguments_object, chunk_head, native, reasoning_of, rest
 from equipoise.wire.reading import maybe_list, objects
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
@@ -178,8 +178,8 @@ def usage_from_chat(usage: TokenUsage, said: Any) -> Body:
 
 def _parts(message: Body) -> list[Body]:
     parts: list[Body] = []
-    if message.get("reasoning_content"):
-        parts.append({"text": message["reasoning_content"], "thought": True})
+    if reasoning := reasoning_of(message):
+        parts.append({"text": reasoning, "thought": True})
     if text := message.get("content") or message.get("refusal"):
         parts.append({"text": text})
     return parts

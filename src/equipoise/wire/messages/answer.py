@@ -10,7 +10,15 @@ from equipoise.wire.chat import first_choice
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 from equipoise.wire.messages.request import THINKING
-from equipoise.wire.pivot import UNSIGNED, arguments_object, arguments_text, native, tool_call, with_native
+from equipoise.wire.pivot import (
+    UNSIGNED,
+    arguments_object,
+    arguments_text,
+    native,
+    reasoning_of,
+    tool_call,
+    with_native,
+)
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
 
 _NAME: Any = "messages"
@@ -23,7 +31,7 @@ FINISH: Mapping[str, str] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-STOP_REASONS: Mapping[str, str] = {
+_STOP_REASONS: Mapping[str, str] = {
     "stop": "end_turn",
     "length": "max_tokens",
     "tool_calls": "tool_use",
@@ -88,6 +96,14 @@ def finish_of(reason: Any) -> str | None:
     return FINISH.get(reason, "stop") if isinstance(reason, str) else None
 
 
+def stop_of(choice: Body, *, calls: bool) -> Body:
+    """Why an answer stopped, in Anthropic's words. OpenAI says ``stop`` of a call that it was forced to make."""
+    own = native(choice, _NAME)
+    reason = "tool_use" if calls and choice.get("finish_reason") == "stop" else None
+    reason = own.get("stop_reason") or reason or _STOP_REASONS.get(str(choice.get("finish_reason")), "end_turn")
+    return {"stop_reason": reason, "stop_sequence": own.get("stop_sequence")}
+
+
 def stopped(said: Body) -> Body:
     """What chat has no words for in why an answer stopped."""
     kept = {k: said[k] for k in ("stop_reason", "stop_sequence") if said.get(k) is not None}
@@ -134,10 +150,9 @@ def usage_from_chat(usage: TokenUsage, thought: int = 0) -> Body:
 def from_chat(chat: Body, model_name: str) -> Body:
     """The Anthropic message that says the same."""
     choice = first_choice(chat)
-    message, own = choice["message"], native(choice, _NAME)
+    message = choice["message"]
     blocks: list[Body] = list(message.get("thinking_blocks") or [])
-    reasoning = message.get("reasoning_content")
-    if not blocks and isinstance(reasoning, str) and reasoning:
+    if not blocks and (reasoning := reasoning_of(message)):
         blocks.append({"type": "thinking", "thinking": reasoning, "signature": UNSIGNED})
     text = message.get("content") or message.get("refusal")
     if isinstance(text, str) and text:
@@ -153,8 +168,7 @@ def from_chat(chat: Body, model_name: str) -> Body:
         "role": "assistant",
         "model": model_name,
         "content": blocks,
-        "stop_reason": own.get("stop_reason") or STOP_REASONS.get(str(choice.get("finish_reason")), "end_turn"),
-        "stop_sequence": own.get("stop_sequence"),
+        **stop_of(choice, calls=bool(message.get("tool_calls"))),
         "usage": usage_from_chat(usage, reasoning_tokens(chat.get("usage"))),
     }
 

@@ -10,14 +10,15 @@ from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.messages.answer import (
-    STOP_REASONS,
     finish_of,
     message_id,
+    stop_of,
     stopped,
     usage_from_chat,
     usage_of,
 )
-from equipoise.wire.pivot import UNSIGNED, arguments_text, chunk, chunk_head, native, tool_call
+from equipoise.wire.messages.request import THINKING
+from equipoise.wire.pivot import UNSIGNED, arguments_text, chunk, chunk_head, reasoning_of, tool_call
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, reasoning_tokens, usage_to_chat
 
@@ -35,6 +36,7 @@ class Decoder:
         self._usage: Body = {}
         self._open: Body | None = None
         self._tools = self._blocks = 0
+        self._argued = False
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunks of an event."""
@@ -74,6 +76,7 @@ class Decoder:
         kind = block["type"]
         if kind == "tool_use":
             given = arguments_text(block["input"]) if block.get("input") else ""
+            self._argued = bool(given)
             call = {"index": self._tools, **tool_call(block["id"], block["name"], given)}
             self._tools += 1
             return [chunk(self._head, {"tool_calls": [call]})]
@@ -88,8 +91,7 @@ class Decoder:
         if kind == "text_delta":
             return [chunk(self._head, {"content": delta["text"]})]
         if kind == "input_json_delta" and self._open is not None and self._open["type"] == "tool_use":
-            part = {"index": self._tools - 1, "function": {"arguments": delta["partial_json"]}}
-            return [chunk(self._head, {"tool_calls": [part]})] if delta["partial_json"] else []
+            return self._argument(delta["partial_json"]) if delta["partial_json"] else []
         if self._open is not None and kind == "thinking_delta":
             self._open["thinking"] = self._open.get("thinking", "") + delta["thinking"]
             return [chunk(self._head, {"reasoning_content": delta["thinking"]})]
@@ -99,9 +101,14 @@ class Decoder:
 
     def _close(self) -> list[Body]:
         block, self._open = self._open, None
-        if block is None or block["type"] not in ("thinking", "redacted_thinking"):
-            return []
-        return [chunk(self._head, {"thinking_blocks": [block]})]
+        kind = None if block is None else block["type"]
+        if kind == "tool_use" and not self._argued:
+            return self._argument("{}")  # of a call without arguments nothing is streamed; chat's is an empty object
+        return [chunk(self._head, {"thinking_blocks": [block]})] if kind in THINKING else []
+
+    def _argument(self, text: str) -> list[Body]:
+        self._argued = True
+        return [chunk(self._head, {"tool_calls": [{"index": self._tools - 1, "function": {"arguments": text}}]})]
 
     def _stop(self, said: Body) -> list[Body]:
         counted = self._count(said)
@@ -134,6 +141,7 @@ class Encoder:
         self._closed: set[int] = set()
         self._usage: Body = {}
         self._stop: Body = {}
+        self._calls = False
 
     def feed(self, chunk: Body) -> list[bytes]:
         """The events of a chunk."""
@@ -144,19 +152,18 @@ class Encoder:
             if choice.get("index", 0):
                 continue
             delta = choice.get("delta") or {}
-            if delta.get("reasoning_content"):
-                events += self._thought(delta["reasoning_content"])
+            if thought := reasoning_of(delta):
+                events += self._thought(thought)
             for block in delta.get("thinking_blocks") or ():
                 events += self._signed(block)
             if text := delta.get("content") or delta.get("refusal"):
                 events += self._to("text", {"type": "text", "text": ""})
                 events.append(self._delta({"type": "text_delta", "text": text}))
             for part in delta.get("tool_calls") or ():
+                self._calls = True
                 events += self._called(part)
             if choice.get("finish_reason"):
-                own = native(choice, _NAME)
-                reason = own.get("stop_reason") or STOP_REASONS.get(choice["finish_reason"], "end_turn")
-                self._stop = {"stop_reason": reason, "stop_sequence": own.get("stop_sequence")}
+                self._stop = stop_of(choice, calls=self._calls)
         return events
 
     def follow(self, event: SseEvent) -> None:

@@ -8,7 +8,7 @@ from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import tool_call
+from equipoise.wire.pivot import reasoning_of, tool_call
 from equipoise.wire.reading import maybe_list
 from equipoise.wire.responses.request import summary_of
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
@@ -128,8 +128,8 @@ def from_chat(chat: Body, model_name: str) -> Body:
     message = choice["message"]
     base = str(chat.get("id") or "0")
     items: list[Body] = []
-    if message.get("reasoning_content"):
-        items.append(reasoning_item(base, str(message["reasoning_content"])))
+    if reasoning := reasoning_of(message):
+        items.append(reasoning_item(base, reasoning))
     parts = []
     if message.get("content"):
         parts.append(text_part(str(message["content"])))
@@ -139,7 +139,7 @@ def from_chat(chat: Body, model_name: str) -> Body:
         items.append(message_item(base, parts))
     for call in message.get("tool_calls") or []:
         function = call.get("function") or {}
-        items.append(call_item(str(call.get("id")), str(function.get("name")), str(function.get("arguments") or "")))
+        items.append(call_item(str(call.get("id")), str(function.get("name")), str(function.get("arguments") or "{}")))
     usage = chat_usage(chat)
     said = None if usage is None else usage_from_chat(usage, reasoning_tokens(chat.get("usage")))
     return response(base, model_name, int(chat.get("created") or 0), items, str(choice.get("finish_reason")), said)

@@ -7,7 +7,7 @@ import orjson
 from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import chunk, chunk_head, tool_call
+from equipoise.wire.pivot import chunk, chunk_head, reasoning_of, tool_call
 from equipoise.wire.responses.answer import (
     call_item,
     finish_of,
@@ -130,8 +130,8 @@ class Encoder:
                 continue
             delta = choice.get("delta") or {}
             for field in ("reasoning_content", "content", "refusal"):
-                if delta.get(field):
-                    events += self._text(field, delta[field])
+                if text := reasoning_of(delta) if field == "reasoning_content" else delta.get(field):
+                    events += self._text(field, text)
             for part in delta.get("tool_calls") or ():
                 events += self._called(part)
             if choice.get("finish_reason"):
@@ -256,7 +256,7 @@ class Encoder:
         return events
 
     def _ended(self, call: _Item) -> list[bytes]:
-        arguments = "".join(call.pieces)
+        arguments = "".join(call.pieces) or "{}"
         whole = {**self._items[call.number], "arguments": arguments, "status": "completed"}
         self._items[call.number] = whole
         place = {"item_id": call.item_id, "output_index": call.number}
