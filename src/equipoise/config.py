@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, NoReturn, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import to_json
 
+from equipoise.documents import Document, read_document
 from equipoise.errors import ConfigError, EquipoiseError, UnknownName
+from equipoise.types import DOMAINS
 
 DEFAULT_FILE = Path("equipoise.yaml")
 # What requests ask of models by themselves. There may be others, which routes and callers ask for by name.
 CAPABILITIES = ("tools", "vision", "json", "embeddings")
-_MOST_BYTES = 1 << 20
 _MOST_ANSWERS = 20
-_Usd = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-_Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_MOST_NAME = 200
+# Beyond them sums would overflow, or no longer be exact.
+_Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
+_Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
+_Count = Annotated[int, Field(gt=0, le=1 << 53)]
 
 
 def secret(name: str) -> str:
@@ -57,6 +62,43 @@ def _spelt(capabilities: frozenset[str]) -> frozenset[str]:
 _Capabilities = Annotated[frozenset[str], AfterValidator(_spelt)]
 
 
+def _named(name: str) -> str:
+    """Names go into headers, log lines and metrics."""
+    if not 0 < len(name) <= _MOST_NAME or not name.isprintable() or name != name.strip():
+        raise ValueError(f"a name has 1 to {_MOST_NAME} printable characters, and no space around them")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_named)]
+
+
+def _variable(name: str) -> str:
+    # What it is not is not told: it may be the key itself.
+    if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+        raise ValueError("give the name of an environment variable that holds the key, such as OPENAI_API_KEY")
+    return name
+
+
+def _truth(value: Any) -> Any:
+    """Words that were truth values until YAML 1.2."""
+    return {"yes": True, "on": True, "no": False, "off": False}.get(value, value) if isinstance(value, str) else value
+
+
+_Flag = Annotated[bool, BeforeValidator(_truth)]
+
+
+def _http_url(url: str) -> str:
+    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s]*)?", url):
+        raise ValueError("give a URL, such as http://localhost:4318/v1/traces")
+    return url
+
+
+def _domain(name: str) -> str:
+    if name not in DOMAINS:
+        raise ValueError(str(UnknownName("domain", name, DOMAINS)))
+    return name
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -66,14 +108,20 @@ class DeploymentConfig(_Strict):
 
     provider: str
     base_url: str | None = None
-    api_key_env: str | None = None
+    api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
     api_key_file: str | None = None
     model_id: str | None = None
     region: str | None = None
     weight: _Positive = 1.0
-    rpm: int | None = Field(default=None, gt=0)
-    tpm: int | None = Field(default=None, gt=0)
+    rpm: _Count | None = None
+    tpm: _Count | None = None
     options: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _one_key(self) -> Self:
+        if self.api_key_env is not None and self.api_key_file is not None:
+            raise ValueError("give api_key_env or api_key_file, not both")
+        return self
 
 
 class PriceConfig(_Strict):
@@ -84,7 +132,7 @@ class PriceConfig(_Strict):
     usd_per_1m_cached_input: _Usd | None = None
     usd_per_1m_cache_write: _Usd | None = None
     usd_per_1m_cache_write_1h: _Usd | None = None
-    long_from_tokens: int | None = Field(default=None, gt=0)
+    long_from_tokens: _Count | None = None
     usd_per_1m_input_long: _Usd | None = None
     usd_per_1m_output_long: _Usd | None = None
     usd_per_call: _Usd = 0.0
@@ -103,15 +151,15 @@ class PriceConfig(_Strict):
 class ModelConfig(_Strict):
     """A model; what is left out comes from the catalog."""
 
-    name: str = Field(min_length=1)
+    name: _Name
     price: PriceConfig | None = None
-    context_window: int | None = Field(default=None, gt=0)
-    max_output_tokens: int | None = Field(default=None, gt=0)
+    context_window: _Count | None = None
+    max_output_tokens: _Count | None = None
     tier: Literal["premium", "standard", "budget", "local"] | None = None
     specializations: tuple[str, ...] | None = None
     capabilities: _Capabilities | None = None
     latency_s: _Positive | None = None
-    quality: dict[str, Annotated[float, Field(ge=0, le=1)]] | None = None
+    quality: dict[Annotated[str, AfterValidator(_domain)], Annotated[float, Field(ge=0, le=1)]] | None = None
     deployments: tuple[DeploymentConfig, ...] = ()
 
 
@@ -132,19 +180,19 @@ class CacheConfig(_Strict):
     of at least ``threshold``; without one, the threshold calibrated for ``false_hit_rate``.
     """
 
-    exact: bool = False
-    semantic: bool = False
+    exact: _Flag = False
+    semantic: _Flag = False
     threshold: Annotated[float, Field(gt=0, le=1)] | None = None
     false_hit_rate: Annotated[float, Field(gt=0, lt=1)] = 0.01
     ttl_s: _Positive = 3600.0
     max_entries: int = Field(default=10_000, gt=0, le=1_000_000)
-    max_bytes: int = Field(default=64 << 20, gt=0)
+    max_bytes: _Count = 64 << 20
 
 
 class HedgingConfig(_Strict):
     """A second call when the first is slower than usual. ``max_share`` caps the extra calls."""
 
-    enabled: bool = False
+    enabled: _Flag = False
     quantile: Annotated[float, Field(gt=0, lt=1)] = 0.95
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.03
 
@@ -182,18 +230,18 @@ class ServerConfig(_Strict):
     ``usd_per_core_hour`` is the price of this machine: what deciding costs is on the bill.
     """
 
-    host: str = "127.0.0.1"
+    host: str = Field(default="127.0.0.1", min_length=1)
     port: int = Field(default=8080, ge=0, le=65535)
     keys: Literal["required", "off"] = "off"
-    max_body_bytes: int = Field(default=20 << 20, gt=0)
+    max_body_bytes: _Count = 20 << 20
     max_header_bytes: int = Field(default=32 << 10, ge=1024)
     header_timeout_s: _Positive = 10.0
     body_timeout_s: _Positive = 30.0
     write_timeout_s: _Positive = 30.0
     keepalive_s: _Positive = 75.0
-    max_in_flight: int = Field(default=2000, gt=0)
+    max_in_flight: _Count = 2000
     drain_s: _Positive = 30.0
-    reload_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 2.0
+    reload_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 2.0
     request_lines: Literal["all", "failed", "none"] = "all"
     usd_per_core_hour: _Usd = 0.05
 
@@ -201,7 +249,7 @@ class ServerConfig(_Strict):
 class TracesConfig(_Strict):
     """OpenTelemetry traces, one span per request and one per call made for it. Needs the extra ``otel``."""
 
-    endpoint: str
+    endpoint: Annotated[str, AfterValidator(_http_url)]
     service_name: str = "equipoise"
 
 
@@ -284,7 +332,7 @@ class Config(_Strict):
 
     pool: Literal["notebook"] | None = None
     models: tuple[ModelConfig, ...] = ()
-    routes: dict[str, RouteConfig] = {"auto": RouteConfig()}
+    routes: dict[_Name, RouteConfig] = {"auto": RouteConfig()}
     storage: UrlConfig = UrlConfig(url="sqlite:///equipoise.db")
     shared_state: SharedStateConfig = SharedStateConfig()
     server: ServerConfig = ServerConfig()
@@ -312,32 +360,22 @@ def read_config(path: Path) -> Config:
         ConfigError: naming file, line, what is wrong and, for a misspelled key, the near one.
     """
     try:
-        if path.stat().st_size > _MOST_BYTES:
-            raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes, which no configuration is")
-        text = path.read_text(encoding="utf-8")
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = yaml.safe_load(text)
+        document = read_document(path)
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; write one with: equipoise init") from None
-    except yaml.MarkedYAMLError as error:
-        line = 1 if error.problem_mark is None else error.problem_mark.line + 1
-        raise ConfigError(f"{path}:{line}: not YAML ({error.problem}); mend the line or the one before it") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise ConfigError(f"{path}: not YAML ({' '.join(str(error).split())})") from None
-    if document is None:
-        document = {}
-    if not isinstance(document, dict):
+    value = {} if document.value is None else document.value
+    if not isinstance(value, dict):
         raise ConfigError(f"{path}:1: not a mapping of settings; see: equipoise init")
-    _refuse_repeated(node, path)
     try:
-        config = Config.model_validate(document)
+        # As JSON, lists are lists, and strictly: no number is taken from a string, nor from true.
+        config = Config.model_validate_json(to_json(value, inf_nan_mode="constants"), strict=True)
     except ValidationError as error:
         problems = error.errors(include_url=False, include_context=False)
         # A misspelt key also shows as a missing one: the spelling is what helps.
         first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-        where = f"{path}:{_line(node, first['loc'])}"
-        raise ConfigError(f"{where}: {'.'.join(map(str, first['loc']))}: {_said(first)}") from None
-    _check_models(config, node, path)
+        where = [part for part in first["loc"] if part != "[key]"]
+        raise ConfigError(f"{path}:{document.line(*where)}: {'.'.join(map(str, where))}: {_said(first)}") from None
+    _check_models(config, document, path)
     return config
 
 
@@ -347,50 +385,42 @@ def located(error: EquipoiseError, path: Path) -> str:
     if said.startswith(f"{path}:"):
         return said
     if place:
-        with suppress(OSError, UnicodeDecodeError, yaml.YAMLError):
-            node = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
-            return f"{path}:{_line(node, place)}: {said}"
+        with suppress(OSError, ConfigError):
+            return f"{path}:{read_document(path).line(*place)}: {said}"
     return f"{path}: {said}"
 
 
-def _check_models(config: Config, node: yaml.Node | None, path: Path) -> None:
+def _check_models(config: Config, document: Document, path: Path) -> None:
+    def refuse(said: str, *place: int | str) -> NoReturn:
+        raise ConfigError(f"{path}:{document.line(*place)}: {'.'.join(map(str, place))}: {said}")
+
     if config.pool is not None and config.models:
-        raise ConfigError(f"{path}:{_line(node, ('models',))}: models: given beside 'pool'; keep one of them")
-    names = [m.name for m in config.models]
-    for i, name in enumerate(names):
-        if name in names[:i]:
-            line = _line(node, ("models", i, "name"))
-            raise ConfigError(f"{path}:{line}: models.{i}.name: a second model '{name}'; give each its own name")
+        refuse("given beside 'pool'; keep one of them", "models")
+    names: set[str] = set()
+    for i, model in enumerate(config.models):
+        if model.name in names:
+            refuse(f"a second model '{model.name}'; give each its own name", "models", i, "name")
+        names.add(model.name)
     for route, settings in config.routes.items():
         for i, candidate in enumerate(settings.best_of if names else ()):
-            model, place = candidate.rpartition("*")[0], ("routes", route, "best_of", i)
-            if model not in names:
-                unknown = UnknownName("model", model, names)
-                raise ConfigError(f"{path}:{_line(node, place)}: {'.'.join(map(str, place))}: {unknown}")
+            name = candidate.rpartition("*")[0]
+            if name not in names:
+                refuse(str(UnknownName("model", name, names)), "routes", route, "best_of", i)
 
 
-def _refuse_repeated(root: yaml.Node | None, path: Path) -> None:
-    """YAML would silently keep the last of two equal keys."""
-    pending, seen = [root], set()
-    while pending:
-        node = pending.pop()
-        if id(node) in seen:
-            continue
-        seen.add(id(node))
-        if isinstance(node, yaml.SequenceNode):
-            pending.extend(node.value)
-        if isinstance(node, yaml.MappingNode):
-            pending.extend(value for _, value in node.value)
-            names = [str(key.value) for key, _ in node.value]
-            for i, (key, _) in enumerate(node.value):
-                if names[i] in names[:i]:
-                    line = key.start_mark.line + 1
-                    raise ConfigError(f"{path}:{line}: {names[i]}: given twice; keep one of them")
+_SHAPES = {
+    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping of settings"),
+    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "should be a list"),
+    "bool_type": "should be true or false",
+    "int_type": "should be a whole number, without quotation marks",
+    "float_type": "should be a number, without quotation marks",
+    "string_type": "should be text; put it in quotation marks if it is",
+}
 
 
 def _said(problem: Mapping[str, Any]) -> str:
-    if problem["type"] in ("model_type", "dict_type"):
-        return "should be a mapping of settings"
+    if problem["type"] in _SHAPES:
+        return _SHAPES[problem["type"]]
     if problem["type"] == "value_error":
         return str(problem["msg"]).removeprefix("Value error, ")
     if problem["type"] != "extra_forbidden":
@@ -425,23 +455,6 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
     if inside[:1] == ["routes"]:
         del inside[1:2]
     return list((kinds[inside[-1]] if inside else Config).model_fields)
-
-
-def _line(node: yaml.Node | None, where: Sequence[int | str]) -> int:
-    """The line of the deepest part of ``where`` that the file has."""
-    line = 1
-    for part in where:
-        if isinstance(node, yaml.MappingNode):
-            pair = next(((k, v) for k, v in node.value if k.value == str(part)), None)
-            if pair is None:
-                break
-            line, node = pair[0].start_mark.line + 1, pair[1]
-        elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
-            node = node.value[part]
-            line = node.start_mark.line + 1
-        else:
-            break
-    return line
 
 
 EXAMPLE = """\

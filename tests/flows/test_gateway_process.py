@@ -75,6 +75,24 @@ def broken(change: Any) -> dict[str, Any]:
             "did you mean 'openai'?",
         ),
         (lambda d: d["models"][0]["deployments"][0].update(base_url="ftp://x"), "  - &", "is not a URL"),
+        (lambda d: d["models"][0]["deployments"][0].update(base_url="http://[::1"), "  - &", "is not a URL"),
+        (lambda d: d["models"][0]["deployments"][0].update(base_url="http://x:99999/v1"), "  - &", "is not a URL"),
+        (lambda d: d["models"][0]["deployments"][0].update(base_url="http://x/v1?k=1"), "  - &", "no user, query"),
+        (
+            lambda d: d["models"][0]["deployments"][0].update(options={"timeot_s": 1}),
+            "  - &",
+            "did you mean 'timeout_s'?",
+        ),
+        (
+            lambda d: d["models"][0]["deployments"][0].update(options={"timeout_s": "x"}),
+            "  - &",
+            "give seconds above 0",
+        ),
+        (lambda d: d["models"][0]["deployments"][0].update(options={"headers": 4}), "  - &", "mapping of names"),
+        (lambda d: d["server"].update(host="0.0.0.0"), "host: 0.0.0.0", "server.keys is off"),
+        (lambda d: d["routes"]["auto"].update(cache={"semantic": True, "false_hit_rate": 1e-7}), "cache:", "pairs"),
+        (lambda d: d["storage"].update(url="sqlite:////no/such/folder/x.db"), "url: sqlite", "make it"),
+        (lambda d: d["storage"].update(url="sqlite:////tmp"), "url: sqlite", "Is a directory"),
         (lambda d: d["routes"].update({SMALL: {}}), f"{SMALL}: {{}}", "both a route and a model"),
         (lambda d: d["routes"]["auto"].update(router={"type": "statc"}), "router:", "did you mean 'static'?"),
         (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "auto:", "none.npz"),
@@ -85,7 +103,7 @@ def broken(change: Any) -> dict[str, Any]:
             "test: reward",
             "nobody makes the check 'reward'",
         ),
-        (lambda d: d["storage"].update(url="mysql://x"), "", "storage.url"),
+        (lambda d: d["storage"].update(url="mysql://x"), "url: mysql", "storage.url"),
     ],
 )
 def test_a_configuration_that_cannot_be_served_is_told_in_one_line(
@@ -99,6 +117,20 @@ def test_a_configuration_that_cannot_be_served_is_told_in_one_line(
         number = told.err.partition(f"{path}:")[2].partition(":")[0]
         assert at in path.read_text().splitlines()[int(number) - 1], told.err
     assert not told.out
+
+
+def test_a_check_of_a_public_address_writes_no_database(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    document["server"].update(host="0.0.0.0", keys="required")
+    assert main(["serve", "--config", str(write(tmp_path, document)), "--check"]) == 2
+    assert "there is no valid key" in capsys.readouterr().err and not list(tmp_path.glob("kept.db*"))
+
+
+def test_a_password_in_a_base_url_is_refused_and_not_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    document = settings("http://me:secret@127.0.0.1:9/v1")
+    assert main(["serve", "--config", str(write(tmp_path, document)), "--check"]) == 2
+    told = capsys.readouterr()
+    assert "no user, query or fragment" in told.err and "secret" not in told.err + told.out
 
 
 def test_a_database_that_cannot_be_opened_is_told_by_the_check(

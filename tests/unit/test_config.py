@@ -39,11 +39,30 @@ WRONG = [
     ("models:\n  - name: x\n    price: {usd_per_1m_cached_input: 1}\n", 3, "give usd_per_1m_input and"),
     ("models:\n  - name: x\n    price: {}\n", 3, "or usd_per_call or usd_per_compute_s"),
     ("models:\n  - name: x\n    capabilities: [json, tool]\n", 3, "unknown capability 'tool'; did you mean 'tools'?"),
-    ("models:\n  - name: x\n    latency_s: fast\n", 3, "valid number"),
+    ("models:\n  - name: x\n    latency_s: fast\n", 3, "should be a number"),
     ("models:\n  - name: x\n    quality: {code: 2}\n", 3, "less than or equal to 1"),
     ("models:\n  - name: x\n    context_window: 0\n", 3, "greater than 0"),
     ("models:\n  - name: x\n  - name: x\n", 3, "a second model 'x'"),
-    ("models: [{name: ''}]\n", 1, "at least 1 character"),
+    ("models: [{name: ''}]\n", 1, "a name has 1 to 200 printable characters"),
+    ('models:\n  - name: "a\\nb"\n', 2, "a name has 1 to 200 printable characters"),
+    ('routes:\n  " auto": {}\n', 2, "no space around them"),
+    ('routes:\n  auto: {router: {file: "a\\0b"}}\n', 2, "holds a control character"),
+    ("models: hello\n", 1, "models: should be a list"),
+    ("models:\n  - name: x\n    capabilities: tools\n", 3, "should be a list"),
+    ("models:\n  - name: x\n    quality: {genral: 0.5}\n", 3, "did you mean 'general'?"),
+    ("models:\n  - name: x\n    price: {usd_per_call: 1.0e+308}\n", 3, "less than or equal to 1000000000"),
+    ("models:\n  - name: x\n    context_window: 999999999999999999999\n", 3, "less than or equal to"),
+    ("models:\n  - name: x\n    context_window: '2000'\n", 3, "should be a whole number, without quotation marks"),
+    ("server:\n  port: true\n", 2, "should be a whole number"),
+    ("server:\n  port: 80:80\n", 2, "should be a whole number"),
+    ("server:\n  port: !!int ''\n", 2, "cannot be read as int"),
+    ("server:\n  port: !!bool maybe\n", 2, "cannot be read as bool"),
+    ("server:\n  port: !!timestamp soon\n", 2, "cannot be read as timestamp"),
+    (f"server:\n  port: {'9' * 5000}\n", 2, "cannot be read as int"),
+    ("traces:\n  endpoint: localhost:4318\n", 2, "give a URL"),
+    ("routes:\n  auto:\n    router: &r {type: static, k: *r}\n", 3, "stands within itself"),
+    ("models: " + "[" * 150 + "]" * 150 + "\n", 1, "nested more than 100 deep"),
+    ("server:\n  host: \x01\n", 2, "the character 0x01 may not stand in it"),
     ("pool: notebok\n", 1, "should be 'notebook'"),
     ("pool: notebook\nmodels: [{name: x}]\n", 2, "given beside 'pool'"),
     ("\n\nroutes:\n  price:\n    polcy: {type: x}\n", 5, "routes.price.polcy: unknown key; did you mean 'policy'?"),
@@ -73,6 +92,39 @@ def test_every_mistake_is_told_with_its_file_and_line(tmp_path: Path, text: str,
     assert message.startswith(f"{path}:{line}: ") and says in message and "\n" not in message
 
 
+KEY_ITSELF = "sk-proj-1234567890abcdef"
+
+
+@pytest.mark.parametrize("said", [f"api_key_env: {KEY_ITSELF}", f"api_key_env: X, api_key_file: {KEY_ITSELF}"])
+def test_a_key_that_stands_where_its_name_should_is_not_told(tmp_path: Path, said: str) -> None:
+    with pytest.raises(ConfigError, match="api_key_env") as caught:
+        config(tmp_path, f"models:\n  - name: x\n    deployments: [{{provider: openai, {said}}}]\n")
+    assert KEY_ITSELF not in str(caught.value)
+
+
+def test_a_few_lines_of_aliases_that_would_fill_the_memory_are_refused_at_once(tmp_path: Path) -> None:
+    doubled = "".join(f"   k{i + 1}: &k{i + 1} {{a: *k{i}, b: *k{i}}}\n" for i in range(40))
+    with pytest.raises(ConfigError, match=r"equipoise\.yaml:\d+: its aliases make this larger"):
+        config(tmp_path, f"routes:\n auto:\n  router:\n   type: static\n   k0: &k0 {{x: 1}}\n{doubled}")
+
+
+def test_words_and_numbers_are_those_of_yaml_1_2(tmp_path: Path) -> None:
+    made = config(
+        tmp_path,
+        "server: {keys: off, port: 010}\n"
+        "execution: {hedging: {enabled: yes}}\n"
+        "routes: {on: {affinity: off, constraints: {max_cost_usd: 5e-5}}, 2026-01-01: {}}\n",
+    )
+    assert (made.server.keys, made.server.port, made.execution.hedging.enabled) == ("off", 10, True)
+    assert list(made.routes) == ["on", "2026-01-01"]
+    assert (made.routes["on"].affinity, made.routes["on"].constraints.max_cost_usd) == ("off", 5e-5)
+
+
+def test_settings_that_several_models_share_may_be_written_once(tmp_path: Path) -> None:
+    made = config(tmp_path, "models:\n  - &a {name: x, tier: budget}\n  - {<<: *a, name: y}\n")
+    assert [(m.name, m.tier) for m in made.models] == [("x", "budget"), ("y", "budget")]
+
+
 def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: No such file.*equipoise init"):
         read_config(tmp_path / "none.yaml")
@@ -85,6 +137,11 @@ def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
     path.write_bytes(b"#" * (1 << 20) + b"#")
     with pytest.raises(ConfigError, match="larger than"):
         read_config(path)
+    path.write_bytes(b"pool: notebook\n# caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"yaml:2: not YAML \(not UTF-8"):
+        read_config(path)
+    with pytest.raises(ConfigError, match="larger than"):
+        read_config(Path("/dev/zero"))
     path.write_text("[" * 1500)
     with pytest.raises(ConfigError, match="not YAML"):
         read_config(path)

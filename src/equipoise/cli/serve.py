@@ -12,12 +12,12 @@ from equipoise.cli.numbers import port
 from equipoise.cli.output import emit_json, note, say
 from equipoise.config import DEFAULT_FILE, Config, located, read_config
 from equipoise.errors import EquipoiseError, InputError
-from equipoise.gateway.auth import is_loopback
 from equipoise.gateway.logs import lines_to_stderr
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serve import check_address, live_from, provider_of, serve
 from equipoise.gateway.serving import Serving, make_serving
 from equipoise.gateway.traces import open_traces
+from equipoise.storage.connection import check_folder
 from equipoise.storage.keys import KeyStore
 from equipoise.storage.store import database_path
 
@@ -65,9 +65,12 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
     live_from(serving, None, pool=pool)
     database = database_path(config.storage.url, path.parent)
     open_traces(config.traces).close()
-    if not is_loopback(config.server.host) or (database is not None and database.exists()):
-        with closing(KeyStore(config.storage.url, folder=path.parent)) as keys:
-            check_address(config.server, keys)
+    there = database is not None and database.exists()
+    if database is not None:
+        check_folder(database)
+    # A check writes nothing: where there is no file, there is no key.
+    with closing(KeyStore(config.storage.url if there else "memory://", folder=path.parent)) as keys:
+        check_address(config.server, keys)
     for doubt in (*serving.doubts, *pool.lacking()):
         note(f"warning: {doubt}")
     if as_json:

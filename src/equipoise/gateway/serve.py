@@ -17,7 +17,7 @@ from aiohttp import web
 from equipoise.analysis.tokens import count_tokens
 from equipoise.config import Config, ServerConfig, secret
 from equipoise.contracts import Provider
-from equipoise.errors import ConfigError, InputError
+from equipoise.errors import ConfigError, InputError, MissingExtra
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
 from equipoise.gateway.auth import Gate, is_loopback
@@ -90,14 +90,14 @@ def check_address(settings: ServerConfig, keys: KeyStore) -> None:
     if is_loopback(settings.host):
         return
     if settings.keys == "off":
-        raise ConfigError(
-            f"server.host {settings.host} is reached from outside, and server.keys is off; set `keys: required`"
-        )
+        said = f"server.host {settings.host} is reached from outside, and server.keys is off; set `keys: required`"
+        raise ConfigError(said, place=("server", "host"))
     now = time.time()
     if not any(info.revoked is None and (info.expires is None or now < info.expires) for info in keys.keys()):
         raise ConfigError(
             f"server.host {settings.host} is reached from outside, and there is no valid key; make one with: "
-            "equipoise keys create --name NAME"
+            "equipoise keys create --name NAME",
+            place=("server", "host"),
         )
 
 
@@ -134,7 +134,7 @@ def _check_callable(model: Model, pool: ProviderPool, place: tuple[str, int]) ->
     for j, deployment in enumerate(model.deployments):
         try:
             pool.get(deployment)
-        except InputError as error:
+        except (InputError, MissingExtra) as error:
             raise ConfigError(str(error), place=(*place, "deployments", j)) from None
 
 
@@ -147,7 +147,10 @@ def _caches(serving: Serving, before: Live | None) -> dict[str, AnswerCache]:
             continue
         same = before is not None and before.serving.targets.get(route.name) is route
         known = before.caches.get(route.name) if before is not None and same else None
-        found[route.name] = known or AnswerCache(settings, clock=time)
+        try:
+            found[route.name] = known or AnswerCache(settings, clock=time)
+        except ConfigError as error:
+            raise ConfigError(f"route '{route.name}': {error}", place=("routes", route.name, "cache")) from None
     return found
 
 

@@ -100,7 +100,8 @@ def make_serving(config: Config, folder: Path, *, before: Serving | None = None)
     """
     models = models_of(config)
     if not models:
-        raise ConfigError("the configuration names no models; list them under 'models:', or write 'pool: notebook'")
+        said = "the configuration names no models; list them under 'models:', or write 'pool: notebook'"
+        raise ConfigError(said, place=("models",))
     for i, model in enumerate(models):
         if model.deployments:
             price_of(model, place=("models", i))  # before routes are made, which would miss it in their own way

@@ -58,6 +58,7 @@ class Anthropic(Client):
     formats: frozenset[WireFormat] = frozenset({"messages"})
     native: WireFormat = "messages"
     errors = ERRORS
+    options = Client.options | {"version"}
 
     def __init__(self, deployment: Deployment, *, secret: Secret) -> None:
         base_url = (deployment.base_url or BASE_URL).rstrip("/").removesuffix("/v1")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from equipoise.contracts import Reply, UpstreamCall
-from equipoise.errors import ConfigError
+from equipoise.errors import ConfigError, UnknownName
 from equipoise.providers.border import Border, ErrorTable
 from equipoise.providers.http import Http, HttpUpstream
 from equipoise.providers.keys import Key, Secret
@@ -17,6 +18,19 @@ from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import FORMATS, BadAnswer, Body, dumps, translate_answer, translate_request
 
 DEFAULT_TIMEOUT_S = 600.0
+_HEADER = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
+
+
+def seconds_of(deployment: Deployment, option: str, default: float) -> float:
+    """A time among a deployment's options.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    value = deployment.options.get(option, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < float("inf"):
+        raise ConfigError(f"provider '{deployment.provider}': option '{option}' is {value!r}; give seconds above 0")
+    return float(value)
 
 
 class Client(ABC):
@@ -29,6 +43,7 @@ class Client(ABC):
     formats: frozenset[WireFormat]
     native: WireFormat
     errors: ErrorTable
+    options: frozenset[str] = frozenset({"timeout_s", "headers"})
 
     def __init__(
         self,
@@ -43,8 +58,25 @@ class Client(ABC):
         self.deployment = deployment
         self._http = Http(self.name, base_url, keep_alive=keep_alive)
         self._key = Key(deployment, secret, default_env=key_env)
-        self._timeout_s = float(deployment.options.get("timeout_s", DEFAULT_TIMEOUT_S))
-        self._headers = {str(k): str(v) for k, v in dict(deployment.options.get("headers", {})).items()}
+        self._refuse_unknown_options()
+        self._timeout_s = seconds_of(deployment, "timeout_s", DEFAULT_TIMEOUT_S)
+        self._headers = self._extra_headers()
+
+    def _refuse_unknown_options(self) -> None:
+        for option in self.deployment.options:
+            if option not in self.options:
+                raise ConfigError(f"provider '{self.name}': {UnknownName('option', str(option), self.options)}")
+
+    def _extra_headers(self) -> dict[str, str]:
+        given = self.deployment.options.get("headers", {})
+        if not isinstance(given, Mapping):
+            raise ConfigError(f"provider '{self.name}': option 'headers' should be a mapping of names to texts")
+        headers = {str(name): str(value) for name, value in given.items()}
+        for name, value in headers.items():
+            if not _HEADER.fullmatch(name) or not value.isprintable():
+                # Its value is not told: it may be a key.
+                raise ConfigError(f"provider '{self.name}': {name!r} of its headers is none that can be sent")
+        return headers
 
     @abstractmethod
     def path(self, call: UpstreamCall) -> str:

@@ -86,6 +86,7 @@ class Gemini(Client):
     formats: frozenset[WireFormat] = frozenset({"gemini"})
     native: WireFormat = "gemini"
     errors = ERRORS
+    options = Client.options | {"version"}
 
     def __init__(self, deployment: Deployment, *, secret: Secret) -> None:
         self._version = str(deployment.options.get("version", "v1beta"))

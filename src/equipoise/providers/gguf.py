@@ -14,6 +14,7 @@ from typing import Any
 
 from equipoise.contracts import Reply, UpstreamCall
 from equipoise.errors import ConfigError, MissingExtra, ProviderError
+from equipoise.providers.client import seconds_of
 from equipoise.providers.http import HttpUpstream
 from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.providers.vendors import VENDORS
@@ -51,7 +52,7 @@ class Gguf:
             raise MissingExtra("local", "provider 'gguf'")
         self._settings = {k: _whole(options, k, default) for k, default in _COUNTS.items()}
         self._sha256 = str(options["sha256"]).lower() if options.get("sha256") else None
-        self._startup_s = float(options.get("startup_timeout_s", 120.0))
+        self._startup_s = seconds_of(deployment, "startup_timeout_s", 120.0)
         self._passed = {k: v for k, v in options.items() if k in _PASSED_OPTIONS}
         self._starting: asyncio.Task[OpenAICompatible] | None = None
         self._process: asyncio.subprocess.Process | None = None

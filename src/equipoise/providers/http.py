@@ -7,7 +7,7 @@ import ipaddress
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -31,13 +31,10 @@ class Http:
     def __init__(self, provider: str, base_url: str | None, *, keep_alive: bool = True) -> None:
         if not base_url:
             raise ConfigError(f"provider '{provider}': a deployment has no base_url; give one, such as http://HOST/v1")
-        parts = urlsplit(base_url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ConfigError(
-                f"provider '{provider}': base_url '{base_url}' is not a URL; give one, such as http://HOST/v1"
-            )
+        parts = _checked_url(base_url, provider)
         self._base = base_url.rstrip("/")
-        self._proxy = None if _is_loopback(parts.hostname) else proxy_for(parts.scheme, parts.hostname)
+        host = str(parts.hostname)
+        self._proxy = None if _is_loopback(host) else proxy_for(parts.scheme, host)
         self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
@@ -122,6 +119,23 @@ class Http:
                 headers={"Content-Type": "application/json", "Accept-Encoding": "identity"},
             )
         return self._session
+
+
+def _checked_url(url: str, provider: str) -> SplitResult:
+    """The parts of a base URL, which has no more than scheme, host, port and path."""
+    host = url.partition("://")[2].partition("/")[0]
+    if "@" in host or {*"?#"} & {*url}:
+        # Not told: that is where people put keys.
+        said = "a base_url may hold no user, query or fragment; name a key by api_key_env or api_key_file"
+        raise ConfigError(f"provider '{provider}': {said}")
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or not url.isprintable() or " " in url:
+        raise ConfigError(f"provider '{provider}': base_url {url!r} is not a URL; give one, such as http://HOST/v1")
+    return parts
 
 
 class HttpUpstream:

@@ -27,6 +27,7 @@ class OpenAICompatible(Client):
     """
 
     native: WireFormat = "chat"
+    options = Client.options | {"max_tokens_field"}
 
     def __init__(self, deployment: Deployment, *, secret: Secret, vendor: Vendor | None = None) -> None:
         self._vendor = vendor or VENDORS["openai_compatible"]

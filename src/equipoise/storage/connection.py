@@ -7,26 +7,43 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-from equipoise.errors import InputError
+from equipoise.errors import ConfigError, InputError
 from equipoise.storage.migrations import MIGRATIONS, check_version, migrate
+
+# Where the configuration says it.
+PLACE = ("storage", "url")
 
 
 def connect(path: Path | None, *, wait_s: float = 5.0) -> sqlite3.Connection:
     """A connection for writing; makes the file and brings its schema up to date. None: a database in memory.
 
     Raises:
-        InputError: the file cannot be made or is no database.
+        ConfigError: the file cannot be made or is no database.
         StateError: it is of a newer version, or of another program.
     """
     if path is None:
         connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         migrate(connection, Path(":memory:"))
         return connection
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: no folder {path.parent}; make it, or name another file in storage.url")
-    # Prompts may be in it, so it is the owner's alone.
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    check_folder(path)
+    try:
+        # Prompts may be in it, so it is the owner's alone.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        said = f"{path}: {error.strerror}; name another file in storage.url"
+        raise ConfigError(said, place=PLACE) from None
     return _opened(path, "rw", wait_s, write=True)
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a file whose folder is not there.
+
+    Raises:
+        ConfigError: make the folder first.
+    """
+    if not path.parent.is_dir():
+        said = f"{path}: no folder {path.parent}; make it, or name another file in storage.url"
+        raise ConfigError(said, place=PLACE)
 
 
 def connect_to_read(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
@@ -52,5 +69,6 @@ def _opened(path: Path, mode: str, wait_s: float, *, write: bool) -> sqlite3.Con
             if check_version(connection, path) < len(MIGRATIONS):
                 raise InputError(f"{path}: written by an older version of equipoise; start `equipoise serve` once")
     except sqlite3.Error as error:
-        raise InputError(f"{path}: cannot be opened ({error}); name another file in storage.url") from None
+        said = f"{path}: cannot be opened ({error}); name another file in storage.url"
+        raise ConfigError(said, place=PLACE) from None
     return connection

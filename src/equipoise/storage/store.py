@@ -10,6 +10,7 @@ from typing import NamedTuple
 import orjson
 
 from equipoise.errors import ConfigError, EquipoiseError
+from equipoise.storage.connection import PLACE
 from equipoise.storage.encoding import from_json
 from equipoise.storage.journal import Mark
 
@@ -137,7 +138,7 @@ def database_path(url: str, folder: Path = Path()) -> Path | None:
         return None
     name = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not name or "\0" in name:
-        raise ConfigError(f"storage.url '{url}' is not known; give sqlite:///FILE (relative) or memory://")
+        raise ConfigError(f"storage.url '{url}' is not known; give sqlite:///FILE (relative) or memory://", place=PLACE)
     return folder / name
 
 
