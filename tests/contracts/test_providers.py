@@ -649,6 +649,29 @@ async def test_anthropic_gets_its_headers_a_limit_and_the_clients_beta_features(
     assert "authorization" not in sent_headers and "cookie" not in sent_headers
 
 
+@pytest.mark.parametrize(
+    ("model_id", "sent"),
+    [
+        ("claude-opus-4-7", False),
+        ("claude-sonnet-5", False),
+        ("claude-haiku-5-5", False),
+        ("claude-mythos-preview", False),
+        ("claude-opus-4-6", True),
+        ("claude-opus-4-20250514", True),
+        ("claude-3-7-sonnet-latest", True),
+        ("my-own", True),
+    ],
+)
+async def test_claudes_that_refuse_to_be_told_how_to_sample_are_not_told(model_id: str, sent: bool) -> None:
+    async with FakeServer(lambda p: "x") as server:
+        provider = make_provider(
+            Deployment(provider="anthropic", base_url=server.root_url, model_id=model_id), secret=lambda _: "k"
+        )
+        await (await provider.send(call_of(provider, {**HELLO, "temperature": 0.2}))).close()
+        await provider.close()
+    assert ("temperature" in server.requests[0]) is sent
+
+
 async def test_thinking_fits_below_the_limit_or_is_left_out(make: Make) -> None:
     def thinking(most: int, budget: int) -> Callable[[Provider], UpstreamCall]:
         body = {

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import anthropic
 import pytest
 
 from equipoise.testing import FakeServer, Misbehaviour
@@ -287,6 +288,34 @@ async def test_bad_feedback(tmp_path: Path, body: dict[str, Any], status: int, c
     async with world(tmp_path) as gateway:
         got, document, _ = await gateway.post("/v1/feedback", body)
         assert (got, code_of(document)) == (status, code), document
+
+
+async def test_the_list_of_models_comes_in_the_pages_that_anthropics_clients_ask_for(tmp_path: Path) -> None:
+    async def page(query: str) -> tuple[list[str], bool]:
+        status, listed = await gateway.get(f"/v1/models?{query}", anthropic_version="2023-06-01")
+        assert status == 200, listed
+        return [m["id"] for m in listed["data"]], listed["has_more"]
+
+    async with world(tmp_path) as gateway:
+        assert await page("limit=2") == (["auto", SMALL], True)
+        assert await page(f"limit=2&after_id={SMALL}") == ([LARGE], False)
+        assert await page(f"after_id={LARGE}") == ([], False)
+        assert await page(f"limit=1&before_id={LARGE}") == ([SMALL], True)
+        assert await page("before_id=auto") == ([], False)
+        for query, code in (
+            ("limit=0", "out_of_range"),
+            ("limit=x", "out_of_range"),
+            ("after_id=q", "model_not_found"),
+        ):
+            status, document = await gateway.get(f"/v1/models?{query}", anthropic_version="2023-06-01")
+            assert status in (400, 404) and document["error"]["code"] == code
+        async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
+            listed = [m async for m in client.models.list(limit=1)]
+        assert [(m.id, m.lifecycle, m.max_input_tokens) for m in listed] == [
+            ("auto", "active", None),
+            (SMALL, "active", 2000),
+            (LARGE, "active", 8000),
+        ]
 
 
 async def test_routes_and_models_are_listed_for_both_vendors_clients(tmp_path: Path) -> None:

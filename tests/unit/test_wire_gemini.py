@@ -61,7 +61,7 @@ def model(*parts: Body) -> Body:
             {"properties": {"a": {"type": "string"}}, "required": ["a", "b"], "title": "t"},
         ),
         (
-            {"definitions": {"x": {"const": 1}}, "$ref": "#/$defs/x"},
+            {"definitions": {"x": {"const": 1}}, "$ref": "#/definitions/x"},
             {"$defs": {"x": {"enum": [1]}}, "$ref": "#/$defs/x"},
         ),
         ({"items": {"anyOf": [{"minLength": 1}, True]}}, {"items": {"anyOf": [{}, True]}}),
@@ -149,8 +149,8 @@ def test_results_say_which_function_they_are_of() -> None:
         {"functionCall": {"name": "f", "args": {"a": 1}}}, {"functionCall": {"name": "g", "args": {}}}
     )
     assert made["contents"][2] == user(
-        {"functionResponse": {"name": "g", "response": {"deg": 3}}},
         {"functionResponse": {"name": "f", "response": {"result": "plain"}}},
+        {"functionResponse": {"name": "g", "response": {"deg": 3}}},
     )
 
 
@@ -380,3 +380,15 @@ def test_calls_that_only_chat_knows_are_refused_and_not_garbled(target: Any, mes
     with pytest.raises(Untranslatable) as caught:
         FORMATS[target].from_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}, message]})
     assert caught.value.param == param
+
+
+def test_results_come_in_the_order_of_their_calls_since_only_that_tells_two_of_a_function_apart() -> None:
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call("a", "f", '{"n":1}'), call("b", "f", '{"n":2}')]},
+        {"role": "tool", "tool_call_id": "b", "content": "two"},
+        {"role": "tool", "tool_call_id": "a", "content": "one"},
+        {"role": "user", "content": "go on"},
+    ]
+    parts = GEMINI.from_chat({"model": "m", "messages": messages})["contents"][2]["parts"]
+    assert [p["functionResponse"]["response"]["result"] for p in parts[:2]] == ["one", "two"]

@@ -3,12 +3,24 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.wire import history
+from equipoise.types import WireFormat
+from equipoise.wire import history, translate_request
 from equipoise.wire.format import Body
-from equipoise.wire.history import NO_RESULT, IdRule, distinct, paired, settled, with_ids, without, without_developer
+from equipoise.wire.history import (
+    NO_RESULT,
+    IdRule,
+    distinct,
+    in_order,
+    paired,
+    settled,
+    with_ids,
+    without,
+    without_developer,
+)
 from tests.wire_samples import call, request_in
 
 IDS = st.sampled_from(["a", "b", "c"])
@@ -121,3 +133,43 @@ def test_fields_for_another_model_go_from_messages_and_from_calls() -> None:
         {"role": "assistant", "content": "x", "tool_calls": [call("a", "f", "{}")]}
     ]
     assert messages[0]["tool_calls"][0]["extra_content"] == {"google": {}}
+
+
+def test_what_answers_of_openai_hold_beside_their_words_goes_to_no_other_vendor() -> None:
+    beside = {"refusal": None, "annotations": [], "audio": None, "function_call": None}
+    called = {"role": "assistant", "content": None, **beside, "tool_calls": [{"index": 0, **call("a", "f", "{}")}]}
+    said = {"role": "assistant", "content": "x", **beside, "tool_calls": []}
+    refused = {"role": "assistant", "content": None, **beside, "refusal": "no"}
+    assert without([called, said, refused], history.CARRIED) == [
+        {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}")]},
+        {"role": "assistant", "content": "x"},
+        {"role": "assistant", "content": "no"},
+    ]
+    assert without([refused], frozenset())[0]["refusal"] == "no"
+
+
+@pytest.mark.parametrize("target", ["messages", "gemini", "responses"])
+def test_a_refusal_in_the_past_is_what_the_model_said(target: WireFormat) -> None:
+    messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "refusal": "I will not"}]
+    made = translate_request({"model": "m", "messages": messages}, "chat", target)
+    assert "I will not" in str(made)
+
+
+def test_a_refusal_of_a_response_is_plain_text_to_other_servers() -> None:
+    said = {"role": "assistant", "content": [{"type": "refusal", "refusal": "I will not"}]}
+    made = translate_request({"model": "m", "input": [{"role": "user", "content": "q"}, said]}, "responses", "chat")
+    assert made["messages"][1] == {"role": "assistant", "content": "I will not"}
+
+
+@given(st.lists(MESSAGES, max_size=12))
+@settings(max_examples=200, deadline=None)
+def test_ordering_results_loses_and_invents_nothing(messages: list[Body]) -> None:
+    before = paired(messages)
+    after = in_order(before)
+    assert sorted(map(str, after)) == sorted(map(str, before)) and is_paired(after)
+
+
+def test_calls_that_share_an_id_have_one_result_in_order_too() -> None:
+    twice = {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}"), call("a", "g", "{}")]}
+    messages = paired([twice, {"role": "tool", "tool_call_id": "a", "content": "r"}, {"role": "user", "content": "q"}])
+    assert in_order(messages) == messages

@@ -584,3 +584,75 @@ def test_reasoning_is_shown_whatever_its_vendor_calls_it(field: str) -> None:
     chat = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
     assert MESSAGES.answer_from_chat(chat, "m")["content"][0]["thinking"] == "hm"
     assert b'"thinking":"hm"' in streamed("messages", [choice_of({field: "hm"}), choice_of({"content": "yes"}, "stop")])
+
+
+# ---------------------------------------------------------------- what vendors refuse of each other
+
+
+@pytest.mark.parametrize("target", ["messages", "gemini", "responses"])
+@pytest.mark.parametrize(
+    ("choice", "param"),
+    [
+        ({"type": "allowed_tools", "allowed_tools": {"mode": "auto", "tools": []}}, "tool_choice"),
+        ({"type": "custom", "custom": {"name": "c"}}, "tool_choice"),
+        ({"type": "function", "function": {}}, "tool_choice.function.name"),
+    ],
+)
+def test_a_choice_of_tools_that_only_chat_has_is_told_and_names_no_tool_called_nothing(
+    target: Any, choice: Body, param: str
+) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    with pytest.raises(BadRequest) as told:
+        FORMATS[target].from_chat({"model": "m", "messages": [], "tools": tools, "tool_choice": choice})
+    assert told.value.param == param
+
+
+def test_texts_of_white_space_alone_are_left_out_wherever_they_stand() -> None:
+    blank = [{"type": "text", "text": ""}, {"type": "text", "text": " \n"}]
+    made = from_chat(
+        messages=[
+            {"role": "system", "content": ""},
+            {"role": "system", "content": "s"},
+            {"role": "user", "content": [*blank, {"type": "text", "text": "hi"}]},
+            {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}")]},
+            {"role": "tool", "tool_call_id": "a", "content": blank},
+        ]
+    )
+    assert made["system"] == "s" and made["messages"][0]["content"] == "hi"
+    assert made["messages"][2]["content"][0]["content"] == ""
+
+
+@pytest.mark.parametrize("stop", ["\n", ["END", " "]])
+def test_a_stop_at_white_space_is_for_another_model(stop: Any) -> None:
+    with pytest.raises(Untranslatable) as told:
+        from_chat(stop=stop)
+    assert told.value.param == "stop"
+
+
+def test_a_user_goes_by_either_name() -> None:
+    assert from_chat(safety_identifier="s", user="u")["metadata"] == {"user_id": "s"}
+
+
+@pytest.mark.parametrize("target", ["messages", "gemini"])
+def test_the_type_of_a_picture_has_the_name_that_vendors_know(target: Any) -> None:
+    part = {"type": "image_url", "image_url": {"url": f"data:image/jpg;base64,{PIXEL}"}}
+    made = FORMATS[target].from_chat({"model": "m", "messages": [{"role": "user", "content": [part]}]})
+    assert "image/jpeg" in str(made) and "image/jpg" not in str(made)
+
+
+def test_a_tool_without_arguments_says_to_openai_that_it_has_no_properties() -> None:
+    tool = {"name": "f", "input_schema": {"type": "object"}}
+    made = to_chat({"role": "user", "content": "hi"}, tools=[tool])
+    assert made["tools"][0]["function"]["parameters"] == {"type": "object", "properties": {}}
+
+
+@pytest.mark.parametrize(("title", "name"), [("Report", "Report.pdf"), ("a.PDF", "a.PDF"), (None, "document.pdf")])
+def test_a_pdf_is_named_as_one(title: str | None, name: str) -> None:
+    source = {"type": "base64", "media_type": "application/pdf", "data": "JVBERi0="}
+    made = to_chat({"role": "user", "content": [{"type": "document", "title": title, "source": source}]})
+    assert made["messages"][0]["content"][0]["file"]["filename"] == name
+
+
+def test_fields_that_are_null_are_not_said() -> None:
+    made = to_chat({"role": "user", "content": "hi"}, temperature=None, top_p=None, stream=None)
+    assert not {"temperature", "top_p", "stream"} & made.keys()

@@ -36,8 +36,11 @@ from equipoise.wire.messages.schema import closed
             {"type": "array", "items": {"anyOf": [{"const": 1}, {"enum": ["a"]}]}, "minItems": 1},
         ),
         (
-            {"$schema": "x", "$ref": "#/$defs/A", "definitions": {"A": {"type": "object"}}},
-            {"$ref": "#/$defs/A", "$defs": {"A": {"type": "object", "additionalProperties": False}}},
+            {"$schema": "x", "$ref": "#/definitions/A", "definitions": {"A": {"type": "object", "properties": {}}}},
+            {
+                "$ref": "#/$defs/A",
+                "$defs": {"A": {"type": "object", "properties": {}, "additionalProperties": False}},
+            },
         ),
         ({"type": "array", "minItems": 3}, {"type": "array", "description": "{minItems: 3}"}),
     ],
@@ -57,9 +60,9 @@ def test_a_schema_that_passes_already_stays_as_it_is() -> None:
     assert closed(schema) == schema
 
 
-@pytest.mark.parametrize("others", [{"type": "integer"}, True])
+@pytest.mark.parametrize("others", [{"additionalProperties": {"type": "integer"}}, {"additionalProperties": True}, {}])
 def test_an_object_with_keys_of_any_name_is_for_another_model(others: Any) -> None:
-    inner = {"type": "object", "additionalProperties": others}
+    inner = {"type": "object", **others}
     wish = {"type": "json_schema", "json_schema": {"name": "x", "schema": {"properties": {"counts": inner}}}}
     chat = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "response_format": wish}
     with pytest.raises(Untranslatable, match="keys of any name"):

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from equipoise.gateway.decide import request_of
 from equipoise.gateway.edge import read_body
+from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import as_json
-from equipoise.gateway.serving import Route, Target
+from equipoise.gateway.serving import Route, Serving, Target
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.gateway.steering import Steering
 from equipoise.wire import FORMATS
 
+_MOST_LISTED = 1000
 _CREATED, _CREATED_ISO = 1704067200, "2024-01-01T00:00:00Z"
 
 
 async def models(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """All routes and models, as the vendor whose client asks lists them."""
-    targets = list(gateway.live.serving.targets.values())
-    describe = _anthropic if is_anthropics(incoming.http) else _openai
-    listed = [describe(target) for target in targets]
+    serving = gateway.live.serving
     if not is_anthropics(incoming.http):
-        return as_json({"object": "list", "data": listed}, incoming)
-    ends = {"first_id": targets[0].name, "last_id": targets[-1].name}
-    return as_json({"data": listed, "has_more": False, **ends}, incoming)
+        return as_json({"object": "list", "data": [_openai(t) for t in serving.targets.values()]}, incoming)
+    page, more = _page(serving, incoming.http.query)
+    ends = {"first_id": page[0].name if page else None, "last_id": page[-1].name if page else None}
+    return as_json({"data": [_anthropic(t) for t in page], "has_more": more, **ends}, incoming)
 
 
 async def model(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
@@ -43,6 +46,31 @@ async def count(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     return as_json({"input_tokens": int(target.plain.features(request).input_tokens)}, incoming)
 
 
+def _page(serving: Serving, query: Mapping[str, str]) -> tuple[list[Target], bool]:
+    """The part of the list that Anthropic's SDKs ask for, and whether there is more in the direction they go.
+
+    Raises:
+        Problem: ``limit`` is no number from 1 to 1000.
+        UnknownName: nothing has the name that the page is to follow or to precede.
+    """
+    names = list(serving.targets)
+    limit = _limit(query.get("limit", str(_MOST_LISTED)))
+    if "before_id" in query:
+        names = names[: names.index(serving.target(query["before_id"]).name)]
+        page = names[-limit:]
+    else:
+        if "after_id" in query:
+            names = names[names.index(serving.target(query["after_id"]).name) + 1 :]
+        page = names[:limit]
+    return [serving.targets[name] for name in page], len(page) < len(names)
+
+
+def _limit(value: str) -> int:
+    if re.fullmatch("[0-9]{1,4}", value) and 1 <= int(value) <= _MOST_LISTED:
+        return int(value)
+    raise Problem(400, "out_of_range", f"'limit' is '{value[:20]}'; give 1 to {_MOST_LISTED}", param="limit")
+
+
 def is_anthropics(request: web.BaseRequest) -> bool:
     """Whether a client of Anthropic's asks."""
     return "anthropic-version" in request.headers
@@ -54,4 +82,7 @@ def _openai(target: Target) -> dict[str, Any]:
 
 
 def _anthropic(target: Target) -> dict[str, Any]:
-    return {"type": "model", "id": target.name, "display_name": target.name, "created_at": _CREATED_ISO}
+    told = {"type": "model", "id": target.name, "display_name": target.name, "created_at": _CREATED_ISO}
+    model = None if isinstance(target, Route) else target.plain.models[0]
+    window, most = (None, None) if model is None else (model.context_window, model.max_output_tokens)
+    return {**told, "lifecycle": "active", "max_input_tokens": window, "max_tokens": most}

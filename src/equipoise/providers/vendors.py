@@ -88,6 +88,7 @@ class Vendor:
 
 _REASONING = frozenset({"reasoning_content"})
 _ANY_REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "extra_content"})
+_OPENAIS_OWN = frozenset({"audio", "refusal"})
 _SHORT_IDS = IdRule(r"[\x21-\x7e]{1,40}")
 _NINE = IdRule(r"[a-zA-Z0-9]{9}", prefix="", length=9)
 
@@ -100,6 +101,7 @@ def _like_openai(base_url: str | None, key_env: str | None, header: str = "Autho
         limit_field="max_completion_tokens",
         developer_role=True,
         call_ids=_SHORT_IDS,
+        keeps=_OPENAIS_OWN,
         key_header=header,
     )
 
@@ -117,7 +119,7 @@ def _hosted(base_url: str | None, key_env: str, formats: frozenset[WireFormat] =
 
 VENDORS: Mapping[str, Vendor] = MappingProxyType(
     {
-        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING),
+        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN),
         "openai": _like_openai("https://api.openai.com/v1", "OPENAI_API_KEY"),
         "azure": _like_openai(None, "AZURE_OPENAI_API_KEY", "api-key"),
         "mistral": Vendor(

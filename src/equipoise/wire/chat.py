@@ -141,10 +141,10 @@ def only_usage(chunk: Body) -> bool:
 
 
 def parts_of(message: Body, where: str) -> list[tuple[str, Body]]:
-    """The parts of a message's content, with their paths; a string is one text part."""
-    content = message.get("content")
+    """The parts of a message's content, with their paths; a string is one text part, a refusal stands for none."""
+    content, refusal = message.get("content"), message.get("refusal")
     if content is None:
-        return []
+        return [(f"{where}.refusal", {"type": "refusal", "refusal": refusal})] if isinstance(refusal, str) else []
     if isinstance(content, str):
         return [(f"{where}.content", {"type": "text", "text": content})]
     if not isinstance(content, list):
@@ -160,8 +160,8 @@ def _read_message(reading: Reading, role: str, message: Body, path: str) -> None
     else:
         for where, part in parts_of(message, path):
             kind = text_of(part, "type", f"{where}.")
-            if kind == "text":
-                reading.say(role, maybe_text(part, "text", f"{where}.") or "")
+            if kind in ("text", "refusal"):
+                reading.say(role, maybe_text(part, kind, f"{where}.") or "")
             elif kind == "image_url":
                 reading.images += 1
             else:
@@ -208,6 +208,8 @@ def plain_messages(messages: list[Body]) -> list[Body]:
 
 
 def _plain_part(part: Body, message: Body) -> Body | None:
+    if part.get("type") == "refusal":
+        return {"type": "text", "text": str(part.get("refusal") or "")}  # which is a part for OpenAI alone
     if part.get("type") != "native":
         return _without(part, FOREIGN)
     if message.get("role") == "assistant":

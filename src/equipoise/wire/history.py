@@ -15,8 +15,20 @@ from equipoise.wire.format import Body
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
-# What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries.
-CARRIED = frozenset({"thinking_blocks", "reasoning_content", "reasoning", "reasoning_details", "extra_content"})
+# What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries, and what
+# OpenAI has beside the text.
+CARRIED = frozenset(
+    {
+        "thinking_blocks",
+        "reasoning_content",
+        "reasoning",
+        "reasoning_details",
+        "extra_content",
+        "annotations",
+        "audio",
+        "refusal",
+    }
+)
 NO_RESULT = "No result: the call was not carried out."
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -70,6 +82,19 @@ def paired(messages: list[Body]) -> list[Body]:
     return [*result, *_missing(waiting)] if changed or waiting else messages
 
 
+def in_order(messages: list[Body]) -> list[Body]:
+    """Paired messages whose results come in the order of their calls, by which some vendors tell them apart."""
+    result: list[Body] = []
+    order: dict[str, int] = {}
+    for message in messages:
+        if message.get("role") != "tool":
+            order = {call_id: len(result) + i for i, call_id in enumerate(dict.fromkeys(_call_ids(message)), 1)}
+            result += [message, *({} for _ in order)]
+        else:
+            result[order[str(message["tool_call_id"])]] = message
+    return result
+
+
 def distinct(messages: list[Body]) -> list[Body]:
     """No id for two calls: some servers begin anew with every answer, and some vendors refuse that."""
     seen: dict[str, int] = {}
@@ -92,7 +117,11 @@ def with_ids(messages: list[Body], ids: IdRule) -> list[Body]:
 
 
 def without(messages: list[Body], fields: frozenset[str]) -> list[Body]:
-    """Messages and tool calls without some fields of theirs."""
+    """Messages and tool calls without some fields of theirs, and answers without those that say nothing.
+
+    Vendors refuse of each other, and of themselves, what they put into every answer: ``tool_calls: []``, numbers of
+    calls. Of a refusal that is left out the words stay.
+    """
     result = [_without(m, fields) for m in messages]
     return result if any(map(is_not, result, messages)) else messages
 
@@ -105,12 +134,18 @@ def without_developer(messages: list[Body]) -> list[Body]:
 
 
 def _without(message: Body, fields: frozenset[str]) -> Body:
-    if not fields.isdisjoint(message):
-        message = {k: v for k, v in message.items() if k not in fields}
-    calls = message.get("tool_calls")
+    if message.get("role") != "assistant":
+        return message
+    kept = {k: v for k, v in message.items() if k == "content" or not (k in fields or v is None or v == [])}
+    if len(kept) < len(message):
+        refusal = message.get("refusal")
+        if refusal and "refusal" not in kept and not kept.get("content"):
+            kept["content"] = refusal
+        message = kept
+    calls, fields = message.get("tool_calls"), fields | {"index"}
     if isinstance(calls, list) and any(isinstance(c, dict) and not fields.isdisjoint(c) for c in calls):
-        kept = [{k: v for k, v in c.items() if k not in fields} if isinstance(c, dict) else c for c in calls]
-        message = {**message, "tool_calls": kept}
+        plain = [{k: v for k, v in c.items() if k not in fields} if isinstance(c, dict) else c for c in calls]
+        message = {**message, "tool_calls": plain}
     return message
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _DATA_URL = re.compile(r"data:([\w.+-]+/[\w.+-]+)(?:;[\w=.+-]+)*;base64,", re.ASCII)
+# What is written often, and refused by who reads it strictly.
+_NAMES = {"image/jpg": "image/jpeg"}
 
 
 def data_url(media_type: str, base64: str) -> str:
@@ -15,4 +17,4 @@ def data_url(media_type: str, base64: str) -> str:
 def split_data_url(url: str) -> tuple[str, str] | None:
     """Media type and base64 text of a ``data:`` URL; None for any other URL."""
     found = _DATA_URL.match(url)
-    return (found[1], url[found.end() :]) if found else None
+    return (_NAMES.get(found[1], found[1]), url[found.end() :]) if found else None

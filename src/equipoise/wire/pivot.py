@@ -11,7 +11,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
-from equipoise.wire.reading import dumps, maybe_list, objects
+from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, text_of
 
 # The signature of a thinking block that stands for the reasoning of a model that signs none.
 UNSIGNED = "equipoise:unsigned"
@@ -52,6 +52,10 @@ def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
         if value not in (None, False, [], ["text"]) and not (field == "n" and value == 1):
             hint = "give 'tools', its new form" if field == "functions" else "ask for another model"
             raise Untranslatable(f"'{field}' has no place in the format of this model; {hint}", param=field)
+    choice = chat.get("tool_choice")
+    if isinstance(choice, dict) and choice.get("type", "function") != "function":
+        said = f"'tool_choice' of type '{choice['type']}' has no place in the format of this model; name one function"
+        raise Untranslatable(said, param="tool_choice")
     for path, message in objects(maybe_list(chat, "messages"), "messages"):
         if message.get("role") == "function" or message.get("function_call"):
             said = f"'{path}' has the old form of a tool call, which this model does not take; give 'tool_calls'"
@@ -59,6 +63,11 @@ def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
         for where, call in objects(maybe_list(message, "tool_calls"), f"{path}.tool_calls"):
             if call.get("type", "function") != "function":
                 raise vendors_own(call, param=where)
+
+
+def chosen_function(choice: Body) -> str:
+    """The function that a choice of tools names."""
+    return text_of(maybe_object(choice, "function", "tool_choice."), "name", "tool_choice.function.")
 
 
 def is_foreign(chat: Body, name: WireFormat) -> bool:
@@ -114,6 +123,15 @@ def arguments_object(text: Any) -> Body:
     except orjson.JSONDecodeError:
         value = None
     return value if isinstance(value, dict) else {"unparsed_arguments": text}
+
+
+def newer_ref(schema: Body) -> Body:
+    """What a schema refers to, under the name that newer drafts have for definitions; nothing where it does not."""
+    ref = schema.get("$ref")
+    if not isinstance(ref, str):
+        return {}
+    old = "#/definitions/"
+    return {"$ref": f"#/$defs/{ref.removeprefix(old)}" if ref.startswith(old) else ref}
 
 
 def reasoning_of(said: Body) -> str:

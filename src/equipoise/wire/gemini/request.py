@@ -14,11 +14,12 @@ import orjson
 from equipoise.wire.chat import parts_of
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.schema import cleaned
-from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, paired
+from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, in_order, paired
 from equipoise.wire.media import data_url, split_data_url
 from equipoise.wire.pivot import (
     arguments_object,
     arguments_text,
+    chosen_function,
     merged,
     native,
     refuse_what_only_chat_has,
@@ -192,7 +193,7 @@ def from_chat(chat: Body) -> Body:
     refuse_what_only_chat_has(chat)
     own = native(chat, _NAME)
     body: Body = {k: chat[k] for k in ("model", "stream") if chat.get(k) is not None}
-    messages = paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")])
+    messages = in_order(paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")]))
     texts = [_text(m) for m in messages if m.get("role") in SYSTEM_ROLES]
     if any(texts):
         body["systemInstruction"] = {"parts": [{"text": t} for t in texts if t]}
@@ -311,8 +312,8 @@ def _tools_from_chat(chat: Body) -> Body:
     body: Body = {"tools": [*([{"functionDeclarations": declared}] if declared else []), *others]}
     choice = chat.get("tool_choice")
     if isinstance(choice, dict):
-        name = maybe_object(choice, "function").get("name")
-        body["toolConfig"] = {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [name]}}
+        config = {"mode": "ANY", "allowedFunctionNames": [chosen_function(choice)]}
+        body["toolConfig"] = {"functionCallingConfig": config}
     elif isinstance(choice, str) and choice in _MODES and declared:
         body["toolConfig"] = {"functionCallingConfig": {"mode": _MODES[choice]}}
     return body if body["tools"] else {}

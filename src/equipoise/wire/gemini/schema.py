@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.wire.format import Body
+from equipoise.wire.pivot import newer_ref
 
 MOST_LEVELS = 64
 _PLAIN = (
@@ -34,7 +35,7 @@ def cleaned(schema: Any, level: int = 0) -> Any:
     if level > MOST_LEVELS:
         return {}
     schema = _flattened(schema)
-    made: Body = {k: schema[k] for k in _PLAIN if k in schema}
+    made: Body = {k: schema[k] for k in _PLAIN if k in schema} | newer_ref(schema)
     if "const" in schema:
         made["enum"] = [schema["const"]]
     for key in _MAPS:

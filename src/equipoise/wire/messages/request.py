@@ -17,6 +17,7 @@ from equipoise.wire.pivot import (
     UNSIGNED,
     arguments_object,
     arguments_text,
+    chosen_function,
     is_foreign,
     json_wish,
     merged,
@@ -54,7 +55,7 @@ def to_chat(body: Body) -> Body:
     if body.get("thread") is not None:
         message = "'thread' needs the vendor's own memory; send the whole conversation without it"
         raise Untranslatable(message, param="thread", code="thread_unsupported_request")
-    chat: Body = {k: body[k] for k in _SAME if k in body}
+    chat: Body = {k: body[k] for k in _SAME if body.get(k) is not None}
     chat["messages"] = [*_system(body.get("system")), *_all_messages(body)]
     if body.get("tools"):
         chat["tools"] = [_tool_to_chat(t, path) for path, t in objects(maybe_list(body, "tools"), "tools")]
@@ -161,7 +162,9 @@ def _part(block: Body, path: str) -> Body:
         part = {"type": "text", "text": text_of(source, "data", f"{path}.source.")}
         return with_native(part, _NAME, {"block": block})
     if kind == "document" and url and source.get("type") == "base64":
-        file = {"file_data": url, "filename": str(block.get("title") or "document.pdf")}
+        title = str(block.get("title") or "document")
+        # OpenAI tells kinds of files by their names.
+        file = {"file_data": url, "filename": title if title.lower().endswith(".pdf") else f"{title}.pdf"}
         return with_native({"type": "file", "file": file}, _NAME, {"block": block})
     return with_native({"type": "native"}, _NAME, {"block": block})
 
@@ -189,11 +192,17 @@ def _tool_to_chat(tool: Body, path: str) -> Body:
     function: Body = {"name": text_of(tool, "name", f"{path}.")}
     if tool.get("description"):
         function["description"] = tool["description"]
-    function["parameters"] = maybe_object(tool, "input_schema", f"{path}.")
+    schema = maybe_object(tool, "input_schema", f"{path}.")
+    # OpenAI refuses objects that do not say which properties they have.
+    function["parameters"] = {**schema, "properties": {}} if _lacks_properties(schema) else schema
     if "strict" in tool:
         function["strict"] = tool["strict"]
     known = frozenset({"name", "description", "input_schema", "strict"})
     return with_native({"type": "function", "function": function}, _NAME, rest(tool, known))
+
+
+def _lacks_properties(schema: Body) -> bool:
+    return schema.get("type") == "object" and schema.get("properties") is None
 
 
 def _choice_to_chat(choice: Body) -> Body:
@@ -221,7 +230,7 @@ def from_chat(chat: Body) -> Body:
         body["temperature"] = min(body["temperature"], 1.0)
         body.pop("top_p", None)  # newer models refuse the two together
     messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
-    system = [_block(p) for m in messages if m.get("role") in SYSTEM_ROLES for _, p in parts_of(m, "messages")]
+    system = [b for m in messages if m.get("role") in SYSTEM_ROLES for b in _blocks(m)]
     turns = merged(_turn(m) for m in settled([m for m in messages if m.get("role") not in SYSTEM_ROLES], IDS))
     if not turns or turns[0][0] != "user":
         turns.insert(0, ("user", [{"type": "text", "text": CARRY_ON}]))
@@ -231,9 +240,9 @@ def from_chat(chat: Body) -> Body:
     body["messages"] = [{"role": role, "content": _plain(blocks)} for role, blocks in turns]
     body |= _tools_from_chat(chat)
     if chat.get("stop"):
-        body["stop_sequences"] = [chat["stop"]] if isinstance(chat["stop"], str) else chat["stop"]
-    if isinstance(chat.get("user"), str):
-        body["metadata"] = {"user_id": chat["user"]}
+        body["stop_sequences"] = _stops(chat["stop"])
+    if isinstance(user := chat.get("safety_identifier") or chat.get("user"), str):
+        body["metadata"] = {"user_id": user}
     schema, instruction = json_wish(chat)
     if schema is not None:
         body["output_config"] = {"format": {"type": "json_schema", "schema": closed(schema)}}
@@ -244,29 +253,44 @@ def from_chat(chat: Body) -> Body:
     return body | own
 
 
+def _stops(stop: Any) -> Any:
+    stops = [stop] if isinstance(stop, str) else stop
+    if isinstance(stops, list) and any(isinstance(s, str) and not s.strip() for s in stops):
+        said = "'stop' is white space, at which Anthropic's models cannot be stopped; ask for another model"
+        raise Untranslatable(said, param="stop")
+    return stops
+
+
 def _turn(message: Body) -> tuple[str, list[Body]]:
     role = message.get("role")
     if role == "tool":
-        content = [_block(p) for _, p in parts_of(message, "messages")]
-        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": _plain(content)}
+        content = _plain(_blocks(message)) or ""
+        result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}
         return "user", [{**result, **native(message, _NAME)}]
     if role != "assistant":
-        return "user", [b for _, p in parts_of(message, "messages") if (b := _block(p))["type"] != "text" or b["text"]]
+        return "user", _blocks(message)
     if "content" in native(message, _NAME):
         return "assistant", native(message, _NAME)["content"]
     blocks = [b for b in maybe_list(message, "thinking_blocks") if isinstance(b, dict) and b.get("type") in THINKING]
-    for _, part in parts_of(message, "messages"):
-        if part.get("type") == "native" and not native(part, _NAME):
-            continue  # what another vendor's own tools did stays with that vendor
-        block = _block(part)
-        if block["type"] != "text" or block["text"].strip():
-            blocks.append(block)
+    blocks += _blocks(message)
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
         function = maybe_object(call, "function", "messages.tool_calls.")
         use = {"type": "tool_use", "id": call.get("id"), "name": function.get("name")}
         use["input"] = arguments_object(function.get("arguments"))
         blocks.append({**use, **native(call, _NAME)})
     return "assistant", blocks
+
+
+def _blocks(message: Body) -> list[Body]:
+    """What a message says, but for texts that are white space, which Anthropic refuses."""
+    blocks = []
+    for _, part in parts_of(message, "messages"):
+        if message.get("role") == "assistant" and part.get("type") == "native" and not native(part, _NAME):
+            continue  # what another vendor's own tools did stays with that vendor
+        block = _block(part)
+        if block["type"] != "text" or block["text"].strip():
+            blocks.append(block)
+    return blocks
 
 
 def _plain(blocks: list[Body]) -> str | list[Body]:
@@ -315,7 +339,7 @@ def _tools_from_chat(chat: Body) -> Body:
     if choice is None or not body:
         return body
     if isinstance(choice, dict):
-        body["tool_choice"] = {"type": "tool", "name": maybe_object(choice, "function").get("name")}
+        body["tool_choice"] = {"type": "tool", "name": chosen_function(choice)}
     else:
         body["tool_choice"] = {"type": "any" if choice == "required" else choice}
     if chat.get("parallel_tool_calls") is False and choice != "none":

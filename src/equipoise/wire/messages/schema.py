@@ -6,6 +6,7 @@ from typing import Any
 
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import Body
+from equipoise.wire.pivot import newer_ref
 
 MOST_LEVELS = 64
 _PLAIN = frozenset({"$ref", "type", "enum", "const", "title", "description", "default", "required", "format"})
@@ -25,7 +26,7 @@ def closed(schema: Any, level: int = 0) -> Any:
         return schema
     if level > MOST_LEVELS:
         return {}
-    made: Body = {k: v for k, v in schema.items() if k in _PLAIN}
+    made: Body = {k: v for k, v in schema.items() if k in _PLAIN} | newer_ref(schema)
     said = {k: v for k, v in schema.items() if k not in _PLAIN and k not in _HANDLED}
     if made.get("format") is not None and made["format"] not in _FORMATS:
         said["format"] = made.pop("format")
@@ -50,7 +51,8 @@ def _inside(schema: Body, level: int) -> Body:
 
 
 def _no_others(schema: Body) -> bool:
-    others = schema.get("additionalProperties")
+    free = "properties" not in schema and schema.keys().isdisjoint(_LISTS)
+    others = schema.get("additionalProperties", free)
     if isinstance(others, dict) or (others is True and not schema.get("properties")):
         message = "the schema has an object with keys of any name, which Anthropic does not take; ask for another model"
         raise Untranslatable(message, param="response_format")

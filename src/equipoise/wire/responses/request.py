@@ -9,7 +9,15 @@ from equipoise.wire.chat import parts_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import SYSTEM_ROLES, IdRule, settled
-from equipoise.wire.pivot import native, refuse_what_only_chat_has, rest, tool_call, vendors_own, with_native
+from equipoise.wire.pivot import (
+    chosen_function,
+    native,
+    refuse_what_only_chat_has,
+    rest,
+    tool_call,
+    vendors_own,
+    with_native,
+)
 from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
 
 IDS = IdRule(r"[\x21-\x7e]{1,64}")
@@ -195,7 +203,7 @@ def from_chat(chat: Body) -> Body:
         body["tools"] = [_tool_from_chat(t) for _, t in objects(maybe_list(chat, "tools"), "tools")]
     choice = chat.get("tool_choice")
     if isinstance(choice, dict):
-        body["tool_choice"] = {"type": "function", "name": maybe_object(choice, "function").get("name")}
+        body["tool_choice"] = {"type": "function", "name": chosen_function(choice)}
     elif choice is not None:
         body["tool_choice"] = choice
     wish = chat.get("response_format")
