@@ -325,3 +325,22 @@ def test_calls_to_which_a_server_gave_the_same_index_stay_apart() -> None:
 def test_a_call_whose_server_repeats_or_changes_its_id_in_every_piece_is_one() -> None:
     pieces = [{"index": 0, "id": i, "function": {"arguments": a}} for i, a in (("a", "{"), ("z", "}"))]
     assert len(calls_in([{"index": 0, **call("a", "f", "")}], *[[p] for p in pieces])) == 1
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "insufficient_system_resource"])
+def test_an_answer_that_its_server_broke_off_is_none(reason: str) -> None:
+    with pytest.raises(BadAnswer, match="broke off"):
+        CHAT.answer_to_chat({"choices": [{"message": {"content": "a"}, "finish_reason": reason}]})
+    chunk = orjson.dumps({"choices": [{"delta": {"content": "a"}, "finish_reason": reason}]})
+    with pytest.raises(BadAnswer, match="broke off"):
+        decoded("chat", events_of(b"data: " + chunk + b"\n\n"))
+
+
+def test_a_stream_whose_pieces_end_for_no_reason_is_not_whole() -> None:
+    chunk = orjson.dumps({"choices": [{"delta": {"content": "a"}, "finish_reason": ""}]})
+    assert decoded("chat", events_of(b"data: " + chunk + b"\n\n"))[1] is False
+
+
+def test_cached_tokens_are_read_where_moonshot_and_together_put_them() -> None:
+    usage = CHAT.usage({"usage": {"prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 4}})
+    assert usage is not None and usage.cached_tokens == 4

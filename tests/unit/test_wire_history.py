@@ -173,3 +173,9 @@ def test_calls_that_share_an_id_have_one_result_in_order_too() -> None:
     twice = {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}"), call("a", "g", "{}")]}
     messages = paired([twice, {"role": "tool", "tool_call_id": "a", "content": "r"}, {"role": "user", "content": "q"}])
     assert in_order(messages) == messages
+
+
+def test_an_answer_without_a_word_or_a_call_has_a_content_that_is_text() -> None:
+    assert without([{"role": "assistant", "content": None, "reasoning": "r"}], history.CARRIED) == [
+        {"role": "assistant", "content": ""}
+    ]

@@ -656,3 +656,19 @@ def test_a_pdf_is_named_as_one(title: str | None, name: str) -> None:
 def test_fields_that_are_null_are_not_said() -> None:
     made = to_chat({"role": "user", "content": "hi"}, temperature=None, top_p=None, stream=None)
     assert not {"temperature", "top_p", "stream"} & made.keys()
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_answers_that_say_nothing_are_not_sent_back(mixed: bool) -> None:
+    blank = {"type": "text", "text": "\n\n"}
+    asked = {"role": "user", "content": "q"}
+    body = {"messages": [asked, blocks(), asked, {"role": "assistant", "content": ""}, asked, blocks(blank, USE)]}
+    assert settled(body, mixed=mixed)["messages"] == [asked, asked, asked, blocks(USE)]
+
+
+def test_filling_the_prompt_cache_is_for_anthropics_models() -> None:
+    body = {"model": "m", "max_tokens": 0, "messages": [{"role": "user", "content": "hi"}]}
+    assert MESSAGES.read(body).max_output_tokens == 1
+    with pytest.raises(Untranslatable) as told:
+        MESSAGES.to_chat(body)
+    assert told.value.param == "max_tokens"

@@ -300,3 +300,16 @@ def test_a_call_without_arguments_has_an_empty_object_of_them() -> None:
     delta = {"tool_calls": [{"index": 0, **nothing}]}
     chunk = {"id": "c", "created": 1, "choices": [{"index": 0, "delta": delta, "finish_reason": "tool_calls"}]}
     assert b'"arguments":"{}"' in streamed("responses", [chunk])
+
+
+def test_items_whose_reasoning_is_left_out_are_not_tied_to_it_by_their_ids() -> None:
+    items = [
+        {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "c2VhbGVk"},
+        {"type": "function_call", "id": "fc_1", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"type": "web_search_call", "id": "ws_1"},
+    ]
+    assert settled({"input": items}, mixed=False)["input"] == items
+    assert settled({"input": items}, mixed=True)["input"] == [
+        {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
+        {"type": "web_search_call", "id": "ws_1"},
+    ]

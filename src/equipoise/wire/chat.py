@@ -275,7 +275,7 @@ class _Decoder:
         for choice in checked_chunk(chunk)["choices"]:
             for call in choice["delta"].get("tool_calls") or ():
                 self._calls.setdefault(choice.get("index", 0), _Numbering()).settle(chunk, call)
-        if any(c.get("finish_reason") is not None for c in chunk["choices"]):
+        if any(c.get("finish_reason") for c in chunk["choices"]):
             self.complete = True
         return [chunk]
 

@@ -8,6 +8,8 @@ from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 
 _TEXTS = ("content", "reasoning_content", "refusal")
+# What Mistral and OpenRouter, vLLM and SGLang, and DeepSeek say of an answer that they could not finish.
+_BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 _TEXT_OR_NOTHING = (str, type(None))
 _NUMBER_OR_NOTHING = (int, float, type(None))
 
@@ -26,6 +28,7 @@ def checked_chunk(chunk: Any) -> Body:
     for choice in choices:
         if not isinstance(choice, dict) or not _is_ending(choice):
             raise BadAnswer("an event of the stream is not a chat completion chunk")
+        check_whole(choice)
         delta = choice.get("delta")
         choice["delta"] = {} if delta is None else checked_message(delta)
     return chunk
@@ -43,6 +46,7 @@ def checked_completion(answer: Body) -> Body:
     for choice in choices:
         if not isinstance(choice, dict) or not _is_ending(choice) or "message" not in choice:
             raise BadAnswer("the answer is not a chat completion: it has no message")
+        check_whole(choice)
         message = checked_message(choice["message"], numbered=False)
         for i, call in enumerate(message.get("tool_calls") or ()):
             call["id"] = call.get("id") or made_id(answer, i)
@@ -68,6 +72,16 @@ def checked_message(message: Any, *, numbered: bool = True) -> Body:
     if blocks is not None and not (isinstance(blocks, list) and all(isinstance(b, dict) for b in blocks)):
         raise BadAnswer("the answer holds thinking blocks that are none")
     return message
+
+
+def check_whole(choice: Body) -> None:
+    """Refuse an answer that its server says it broke off.
+
+    Raises:
+        BadAnswer: it is one.
+    """
+    if choice.get("finish_reason") in _BROKEN_OFF:
+        raise BadAnswer(f"the server broke off the answer ({choice['finish_reason']})")
 
 
 def made_id(answer: Body, number: int) -> str:

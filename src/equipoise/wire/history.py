@@ -29,6 +29,8 @@ CARRIED = frozenset(
         "refusal",
     }
 )
+# Without one of these OpenAI demands a content that is not null.
+_INSTEAD_OF_CONTENT = frozenset({"tool_calls", "function_call", "refusal", "audio"})
 NO_RESULT = "No result: the call was not carried out."
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
@@ -142,6 +144,8 @@ def _without(message: Body, fields: frozenset[str]) -> Body:
         if refusal and "refusal" not in kept and not kept.get("content"):
             kept["content"] = refusal
         message = kept
+    if message.get("content") is None and kept.keys().isdisjoint(_INSTEAD_OF_CONTENT):
+        message = {**message, "content": ""}
     calls, fields = message.get("tool_calls"), fields | {"index"}
     if isinstance(calls, list) and any(isinstance(c, dict) and not fields.isdisjoint(c) for c in calls):
         plain = [{k: v for k, v in c.items() if k not in fields} if isinstance(c, dict) else c for c in calls]

@@ -57,15 +57,15 @@ def maybe_flag(holder: Body, key: str, where: str = "") -> bool:
     raise wrong(where + key, "true or false", value)
 
 
-def maybe_count(holder: Body, key: str, most: int = 1 << 31, where: str = "") -> int | None:
-    """A whole number of at least 1, or None where the field is absent."""
+def maybe_count(holder: Body, key: str, most: int = 1 << 31, where: str = "", least: int = 1) -> int | None:
+    """A whole number of at least ``least``, or None where the field is absent."""
     value = holder.get(key)
     if value is None:
         return None
     if isinstance(value, int) and not isinstance(value, bool):
-        if 1 <= value <= most:
+        if least <= value <= most:
             return value
-        raise BadRequest(f"'{where}{key}' is {value}; give 1 to {most}", param=where + key, code="out_of_range")
+        raise BadRequest(f"'{where}{key}' is {value}; give {least} to {most}", param=where + key, code="out_of_range")
     raise wrong(where + key, "a whole number", value)
 
 

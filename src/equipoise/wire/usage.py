@@ -64,8 +64,9 @@ def cached_tokens(answer: Body) -> int:
         details = usage.get("prompt_tokens_details")
         if isinstance(details, dict) and is_count(said := details.get("cached_tokens")):
             return said
-        if is_count(said := usage.get("prompt_cache_hit_tokens")):
-            return said
+        for name in ("prompt_cache_hit_tokens", "cached_tokens"):
+            if is_count(said := usage.get(name)):
+                return said
     return count(timings.get("cache_n")) if isinstance(timings, dict) else 0
 
 

@@ -64,7 +64,7 @@ class Messages(Foreign):
             reading.turn()
             said = _read_content(reading, role, message.get("content"), f"{path}.content")
             turns += said if role == "user" else 0
-        most = maybe_count(body, "max_tokens")
+        most = maybe_count(body, "max_tokens", least=0)
         if most is None:
             raise wrong("max_tokens", "a whole number", None)
         tools = tools_of(body)
@@ -74,7 +74,7 @@ class Messages(Foreign):
             turns=turns,
             stream=maybe_flag(body, "stream"),
             include_usage=True,
-            max_output_tokens=most,
+            max_output_tokens=max(most, 1),
             capabilities=_capabilities(tools, reading.images, body),
             user=maybe_text(maybe_object(body, "metadata"), "user_id", "metadata."),
             vendor_state="thread" if body.get("thread") is not None else None,

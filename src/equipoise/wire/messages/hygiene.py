@@ -9,19 +9,20 @@ from equipoise.wire.messages.request import IDS, THINKING
 from equipoise.wire.pivot import UNSIGNED
 
 _IDS_IN = {"tool_use": "id", "tool_result": "tool_use_id"}
-_LEFT_OUT: Body = {"type": "text", "text": "(thinking left out)"}
+_LEFT_OUT: Body = {"type": "text", "text": "(no words)"}
 
 
 def settled(body: Body, *, mixed: bool) -> Body:
-    """Without thinking that the next model cannot verify, and with ids that Anthropic takes.
+    """Without thinking that the next model cannot verify or answers that say nothing, with ids that Anthropic takes.
 
     ``mixed``: other models answered before, so no signature counts. The body itself where nothing is wrong.
     """
     messages = body.get("messages")
     if not isinstance(messages, list):
         return body
-    cleaned = [_message(m, mixed) for m in messages]
-    if any(new is not old for new, old in zip(cleaned, messages, strict=True)):
+    said = [m for m in messages[:-1] if not _says_nothing(m)] + messages[-1:]
+    cleaned = [_message(m, mixed) for m in said]
+    if len(said) < len(messages) or any(new is not old for new, old in zip(cleaned, said, strict=True)):
         body = {**body, "messages": cleaned}
     if _thinks(body) and _calls_without_thinking(cleaned):
         # A tool call in progress has to begin with thinking, which its model did not leave.
@@ -29,11 +30,17 @@ def settled(body: Body, *, mixed: bool) -> Body:
     return body
 
 
+def _says_nothing(message: Any) -> bool:
+    """Whether it is an empty answer, which Anthropic's own models give too, and nobody may send back."""
+    return isinstance(message, dict) and message.get("role") == "assistant" and message.get("content") in ("", [])
+
+
 def _message(message: Any, mixed: bool) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
-    blocks = [b for b in content if not _unusable(b, mixed)]
+    answered = message.get("role") == "assistant"
+    blocks = [b for b in content if not (_unusable(b, mixed) or (answered and _is_blank(b)))]
     blocks = [_with_id(b) for b in blocks]
     if len(blocks) == len(content) and all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
@@ -44,6 +51,12 @@ def _unusable(block: Any, mixed: bool) -> bool:
     if not isinstance(block, dict) or block.get("type") not in THINKING:
         return False
     return mixed or block.get("signature") == UNSIGNED
+
+
+def _is_blank(block: Any) -> bool:
+    """Whether it is a text of white space, which other models say before they call a tool, and Anthropic refuses."""
+    text = block.get("text") if isinstance(block, dict) and block.get("type") == "text" else None
+    return isinstance(text, str) and not text.strip()
 
 
 def _with_id(block: Any) -> Any:

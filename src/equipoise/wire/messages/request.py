@@ -55,6 +55,9 @@ def to_chat(body: Body) -> Body:
     if body.get("thread") is not None:
         message = "'thread' needs the vendor's own memory; send the whole conversation without it"
         raise Untranslatable(message, param="thread", code="thread_unsupported_request")
+    if body.get("max_tokens") == 0:
+        message = "'max_tokens' of 0 fills Anthropic's prompt cache; ask for a model of theirs, or for 1 at least"
+        raise Untranslatable(message, param="max_tokens")
     chat: Body = {k: body[k] for k in _SAME if body.get(k) is not None}
     chat["messages"] = [*_system(body.get("system")), *_all_messages(body)]
     if body.get("tools"):

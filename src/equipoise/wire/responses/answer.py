@@ -15,6 +15,12 @@ from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, 
 
 # In the ids of items that we made: the vendor does not know them.
 MADE = "eq_"
+# ``model_length`` is Mistral's.
+_INCOMPLETE = {
+    "length": "max_output_tokens",
+    "model_length": "max_output_tokens",
+    "content_filter": "content_filter",
+}
 
 
 def items_of(answer: Body) -> list[Body]:
@@ -147,7 +153,7 @@ def from_chat(chat: Body, model_name: str) -> Body:
 
 def response(base: str, model: str, created: int, items: list[Body], finish: str, usage: Body | None) -> Body:
     """A response as the SDKs expect it. ``finish`` is chat's word; ``in_progress`` for one that has not ended."""
-    incomplete = {"length": "max_output_tokens", "content_filter": "content_filter"}.get(finish)
+    incomplete = _INCOMPLETE.get(finish)
     status = "in_progress" if finish == "in_progress" else "incomplete" if incomplete else "completed"
     return {
         "id": base if base.startswith("resp") else f"resp_{base}",

@@ -8,6 +8,9 @@ from equipoise.wire.format import Body
 from equipoise.wire.responses.answer import MADE
 from equipoise.wire.responses.request import IDS
 
+# By their ids, OpenAI knows which reasoning came before these, and refuses them without it.
+_TIED = frozenset({"message", "function_call", "custom_tool_call"})
+
 
 def settled(body: Body, *, mixed: bool) -> Body:
     """Without reasoning that the next model cannot decrypt, and with ids that OpenAI takes.
@@ -17,7 +20,7 @@ def settled(body: Body, *, mixed: bool) -> Body:
     items = body.get("input")
     if not isinstance(items, list):
         return body
-    cleaned = [_item(i) for i in items if not _unusable(i, mixed)]
+    cleaned = [_item(i, mixed) for i in items if not _unusable(i, mixed)]
     if len(cleaned) == len(items) and all(new is old for new, old in zip(cleaned, items, strict=True)):
         return body
     return {**body, "input": cleaned}
@@ -31,10 +34,10 @@ def _made_here(item: Body) -> bool:
     return isinstance(item.get("id"), str) and item["id"].partition("_")[2].startswith(MADE)
 
 
-def _item(item: Any) -> Any:
+def _item(item: Any, mixed: bool) -> Any:
     if not isinstance(item, dict):
         return item
-    if _made_here(item):
+    if _made_here(item) or (mixed and "id" in item and item.get("type") in _TIED):
         item = {k: v for k, v in item.items() if k != "id"}
     call_id = item.get("call_id")
     if not isinstance(call_id, str) or IDS.fit(call_id) == call_id:
