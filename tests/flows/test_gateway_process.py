@@ -6,6 +6,9 @@ import asyncio
 import json
 import signal
 import socket
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +95,7 @@ def broken(change: Any) -> dict[str, Any]:
         (lambda d: d["server"].update(host="0.0.0.0"), "host: 0.0.0.0", "server.keys is off"),
         (lambda d: d["routes"]["auto"].update(cache={"semantic": True, "false_hit_rate": 1e-7}), "cache:", "pairs"),
         (lambda d: d["storage"].update(url="sqlite:////no/such/folder/x.db"), "url: sqlite", "make it"),
-        (lambda d: d["storage"].update(url="sqlite:////tmp"), "url: sqlite", "Is a directory"),
+        (lambda d: d["storage"].update(url="sqlite:////tmp"), "url: sqlite", "this is a folder"),
         (lambda d: d["routes"].update({SMALL: {}}), f"{SMALL}: {{}}", "both a route and a model"),
         (lambda d: d["routes"]["auto"].update(router={"type": "statc"}), "router:", "did you mean 'static'?"),
         (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "auto:", "none.npz"),
@@ -187,6 +190,31 @@ async def test_a_kill_loses_no_record_of_an_answered_request(tmp_path: Path) -> 
         assert all(r is not None and r.outcome is not None and r.outcome.status == "ok" for r in records)
     finally:
         log.close()
+
+
+async def test_other_programs_may_open_the_database_of_a_running_gateway(tmp_path: Path) -> None:
+    document = settings("")
+    document["server"]["keys"] = "required"
+
+    def keys(*arguments: str) -> Any:
+        command = [sys.executable, "-m", "equipoise", "keys", *arguments, "--json"]
+        return json.loads(subprocess.run(command, cwd=tmp_path, check=True, capture_output=True).stdout)
+
+    async with FakeServer(echo) as vendor:
+        document["models"] = settings(vendor.base_url)["models"]
+        write(tmp_path, document)
+        made = keys("create", "--name", "app")
+        headers = {"x-api-key": made["key"]}
+        async with aiohttp.ClientSession(headers=headers) as session:
+            with process(tmp_path) as gateway:
+                assert (await ask(session, gateway.url, say("Hello")))[0] == 200
+                keys("list")
+                # Whoever closes the file last tidies up. That is not a command: the gateway has it open.
+                assert (tmp_path / "kept.db-wal").exists(), "what the gateway writes to was deleted under it"
+                keys("revoke", made["id"])
+                until = time.monotonic() + 2.0
+                while (await ask(session, gateway.url, say("Hello")))[0] != 401:
+                    assert time.monotonic() < until, "a key that was revoked is still taken"
 
 
 async def test_a_reload_during_a_stream_drops_nothing(tmp_path: Path) -> None:

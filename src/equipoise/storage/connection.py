@@ -27,8 +27,11 @@ def connect(path: Path | None, *, wait_s: float = 5.0) -> sqlite3.Connection:
         return connection
     check_folder(path)
     try:
-        # Prompts may be in it, so it is the owner's alone.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        # Prompts may be in it, so it is the owner's alone. One that is there is left to SQLite: closing it here would
+        # drop this process' locks on it, and the next program to open and close it would delete the WAL under us.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        pass
     except OSError as error:
         said = f"{path}: {error.strerror}; name another file in storage.url"
         raise ConfigError(said, place=PLACE) from None
@@ -36,11 +39,13 @@ def connect(path: Path | None, *, wait_s: float = 5.0) -> sqlite3.Connection:
 
 
 def check_folder(path: Path) -> None:
-    """Refuse a file whose folder is not there.
+    """Refuse a file that cannot be there.
 
     Raises:
-        ConfigError: make the folder first.
+        ConfigError: its folder is missing, or it is one itself.
     """
+    if path.is_dir():
+        raise ConfigError(f"{path}: this is a folder; name a file in storage.url", place=PLACE)
     if not path.parent.is_dir():
         said = f"{path}: no folder {path.parent}; make it, or name another file in storage.url"
         raise ConfigError(said, place=PLACE)
