@@ -172,6 +172,23 @@ def test_one_process_writes(tmp_path: Path, disk_log: DecisionLog) -> None:
     assert catch_up(URL, tmp_path) is True
 
 
+def test_one_process_writes_whatever_name_the_file_goes_by(tmp_path: Path, disk_log: DecisionLog) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "link.db").symlink_to(tmp_path / "log.db")
+    with pytest.raises(LogInUse):
+        DecisionLog("sqlite:///link.db", folder=tmp_path / "elsewhere", wait_s=0.05)
+    write(disk_log, 1)
+    reader = LogReader("sqlite:///link.db", folder=tmp_path / "elsewhere")
+    assert got(reader, 1).decision == a_decision(1)
+    reader.close()
+
+
+def test_a_lock_that_cannot_be_written_is_told_with_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "log.db.lock").mkdir()
+    with pytest.raises(InputError, match=r"log.db.lock: cannot be written \(Is a directory\); name a"):
+        DecisionLog(URL, folder=tmp_path)
+
+
 def test_the_thread_moves_the_journal_by_itself(tmp_path: Path) -> None:
     log = DecisionLog(URL, folder=tmp_path, interval_s=0.01)
     write(log, 1)

@@ -139,7 +139,9 @@ def database_path(url: str, folder: Path = Path()) -> Path | None:
     name = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not name or "\0" in name:
         raise ConfigError(f"storage.url '{url}' is not known; give sqlite:///FILE (relative) or memory://", place=PLACE)
-    return folder / name
+    path = folder / name
+    # Lock and journal lie beside the file itself, so that under another name it is still the same log.
+    return path.resolve() if path.is_symlink() else path
 
 
 # ---------------------------------------------------------------- entries as journal payloads
