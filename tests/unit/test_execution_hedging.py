@@ -165,6 +165,34 @@ async def test_a_client_that_goes_away_cuts_both() -> None:
 
 
 @virtually
+async def test_a_client_that_goes_away_while_the_loser_is_cut_leaves_nothing_behind() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+    answer = FakeUpstream(body=BODY)
+
+    async def send(number: int, call: Any) -> Any:
+        try:
+            await asyncio.sleep(50.0 if number == 0 else 1.0)
+        except asyncio.CancelledError:
+            await asyncio.sleep(5.0)
+            raise
+        return answer
+
+    provider._send = send
+    attempts: list[Any] = []
+    task = asyncio.create_task(ex.run(PLAN, work(), always, attempts=attempts))
+    await asyncio.sleep(4.0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert sorted((a.kind, a.error, a.cost_usd > 0) for a in attempts) == [
+        ("first", "cancelled", True),
+        ("hedge", "cancelled", True),
+    ]
+    assert ex.status()[0].outstanding == 0 and answer.closed
+
+
+@virtually
 async def test_where_no_call_was_ever_much_later_than_the_others_a_second_is_not_worth_it() -> None:
     rng = np.random.default_rng(2)
     provider = taking(lambda n: 1.0 + 0.5 * float(rng.random()))

@@ -62,13 +62,21 @@ async def race(first: Call, delay_s: float, second: Callable[[], Call | None], b
         ProviderError: all failed; it is the first call's error.
     """
     running = {asyncio.create_task(begin(first)): first}
+    winner: Call | None = None
     try:
         await asyncio.wait(running, timeout=delay_s)
         if not next(iter(running)).done() and (other := second()) is not None:
             running[asyncio.create_task(begin(other))] = other
-        return await _winner(running)
+        winner = await _winner(running)
     finally:
-        await _cut(running)
+        try:
+            await _cut(running)
+        except asyncio.CancelledError:
+            if winner is not None:  # nobody is there any more to be given the answer
+                winner.settle(End.CANCELLED)
+                await winner.close()
+            raise
+    return winner
 
 
 async def _winner(running: dict[asyncio.Task[None], Call]) -> Call:
@@ -101,7 +109,9 @@ async def _cut(running: dict[asyncio.Task[None], Call]) -> None:
         task.cancel()
         call.settle(End.CANCELLED)
     for task, call in running.items():
-        await asyncio.wait([task])
+        try:
+            await asyncio.wait([task])
+        finally:
+            await call.close()
         if not task.cancelled():
             task.exception()  # it ended in the same moment: looked at, so that nothing warns of it
-        await call.close()
