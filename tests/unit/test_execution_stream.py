@@ -245,6 +245,19 @@ async def test_silence_between_tokens_is_a_timeout_and_keep_alives_are_silence()
 
 
 @virtually
+async def test_a_client_that_is_slow_to_take_what_it_is_given_is_no_silence_of_the_provider() -> None:
+    lively = SlowProvider(answering(LONG), delay_s=0.0, between_s=0.5)
+    ex = executor([model("big")], {"big": lively}, between_tokens_s=5.0, first_token_s=10.0, midstream="error")
+    running = await ex.run(Plan(model="big"), work(stream=True), always)
+    assert running.stream is not None
+    said = b""
+    async for part in running.stream:
+        said += part
+        await asyncio.sleep(8.0)
+    assert (text_of(said), running.status) == (LONG, "ok")
+
+
+@virtually
 async def test_a_slow_stream_that_keeps_coming_may_take_until_the_deadline() -> None:
     slow = SlowProvider(answering(LONG), delay_s=0.0, between_s=4.0)
     ex = executor([model("big")], {"big": slow}, between_tokens_s=5.0, first_token_s=10.0)

@@ -24,7 +24,10 @@ class Stream:
         deadline: time of the event loop at which the whole answer has to be there.
     """
 
-    __slots__ = ("_between_s", "_clock", "_deadline", "_heard_at", "_loop", "_ready", "_running", "_side", "_successor")
+    __slots__ = (
+        "_between_s", "_clock", "_deadline", "_given_at", "_heard_at", "_loop", "_ready", "_running", "_side",
+        "_successor",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -39,13 +42,15 @@ class Stream:
         self._running, self._side, self._successor = running, side, successor
         self._between_s, self._deadline, self._clock = between_s, deadline, clock
         self._loop = asyncio.get_running_loop()
-        self._heard_at = self._loop.time()
+        self._heard_at = self._given_at = self._loop.time()
         self._ready = b""
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
+        # While the client takes what it was given, nobody listens: that is no silence of the provider.
+        self._heard_at += self._loop.time() - self._given_at
         while not self._ready:
             call = self._running.call
             if call is None:
@@ -59,6 +64,7 @@ class Stream:
             finally:
                 self._running.waited_s += self._clock.monotonic() - started
         ready, self._ready = self._ready, b""
+        self._given_at = self._loop.time()
         return ready
 
     async def _advance(self, call: Call) -> None:
