@@ -20,6 +20,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
+_MOST_SHOWN = 200
+
 
 class EquipoiseError(Exception):
     """Base class. ``code`` is stable and machine-readable."""
@@ -76,9 +78,11 @@ class UnknownName(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         self.kind, self.name = kind, name
         self.known = sorted(known)
-        self.near = difflib.get_close_matches(name, self.known, n=1, cutoff=0.6)
+        # Clients may ask for a name of megabytes.
+        asked = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "..."
+        self.near = difflib.get_close_matches(asked, self.known, n=1, cutoff=0.6)
         hint = f"did you mean '{self.near[0]}'?" if self.near else f"known: {', '.join(self.known) or 'none'}"
-        super().__init__(f"unknown {kind} '{name}'; {hint}")
+        super().__init__(f"unknown {kind} '{asked}'; {hint}")
 
 
 class StateError(InputError):

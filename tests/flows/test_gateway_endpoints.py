@@ -8,6 +8,7 @@ from typing import Any
 
 import anthropic
 import pytest
+from multidict import CIMultiDict
 
 from equipoise.testing import FakeServer, Misbehaviour
 from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, world
@@ -111,6 +112,8 @@ async def test_what_is_not_json_by_its_type_is_refused(tmp_path: Path) -> None:
         ("x-equipoise-urgency", "soon"),
         ("x-equipoise-timeout-s", "0"),
         ("x-equipoise-max-cost", "1"),
+        ("x-equipoise-max-cost-usd", "1_0"),
+        ("x-equipoise-max-cost-usd", "\u0663"),
     ],
 )
 async def test_a_header_that_makes_no_sense_is_refused_rather_than_ignored(
@@ -120,6 +123,50 @@ async def test_a_header_that_makes_no_sense_is_refused_rather_than_ignored(
         async with gateway.session.post(gateway.url + CHAT, json=say("Hello"), headers={header: value}) as answer:
             document = await answer.json()
         assert answer.status == 400 and code_of(document) == "bad_header" and document["error"]["param"] == header
+
+
+async def test_a_header_that_is_given_twice_is_refused_rather_than_guessed(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        twice = CIMultiDict([("x-equipoise-max-cost-usd", "1"), ("x-equipoise-max-cost-usd", "2")])
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello"), headers=twice) as answer:
+            document = await answer.json()
+        assert answer.status == 400 and code_of(document) == "bad_header" and "given twice" in str(document)
+
+
+async def test_a_name_of_a_megabyte_is_told_in_few_words(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post(CHAT, say("Hello", model="a" * 1_000_000))
+        assert status == 404 and len(document["error"]["message"]) < 500
+
+
+@pytest.mark.parametrize("encoding", ["br", "zstd", "nonsense", "gzip, gzip"])
+async def test_a_body_in_an_encoding_that_is_not_known_is_told_so(tmp_path: Path, encoding: str) -> None:
+    async with world(tmp_path) as gateway:
+        headers = {"Content-Type": "application/json", "Content-Encoding": encoding}
+        async with gateway.session.post(gateway.url + CHAT, data=b"{}", headers=headers) as answer:
+            document = await answer.json()
+        assert answer.status == 415 and code_of(document) == "unsupported_media_type"
+        assert "gzip or deflate" in document["error"]["message"]
+
+
+async def test_a_body_that_is_not_in_its_encoding_is_told_in_one_line(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        async with gateway.session.post(gateway.url + CHAT, data=b"\x1f\x8bnot", headers=headers) as answer:
+            document = await answer.json()
+        assert answer.status == 400 and code_of(document) == "bad_body" and "\n" not in document["error"]["message"]
+
+
+async def test_a_request_that_is_refused_has_a_line_with_its_id(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        await gateway.post(CHAT, say("my secret", model="auot"), x_request_id="mine")
+        await gateway.get("/nowhere?key=secret")
+        told = [line for line in gateway.lines if line["event"] == "refused"]
+        assert [(line["endpoint"], line["status"], line["error"]) for line in told] == [
+            (CHAT, 404, "model_not_found"),
+            (None, 404, "path_not_found"),
+        ]
+        assert told[0]["request_id"] == "mine" and "secret" not in str(told)
 
 
 async def test_limits_that_no_model_meets_name_the_limit_of_each(tmp_path: Path) -> None:
@@ -175,7 +222,8 @@ async def test_a_body_that_is_too_large_is_refused(tmp_path: Path) -> None:
 
 async def test_headers_that_are_too_large_are_refused(tmp_path: Path) -> None:
     async with world(tmp_path, server={"port": 0, "max_header_bytes": 2000}) as gateway:
-        for large in ({f"x-{i}": "y" * 100 for i in range(30)}, {"x-one": "y" * 3000}):
+        many = {f"x-{i}": "y" for i in range(120)}
+        for large in (many, {f"x-{i}": "y" * 100 for i in range(30)}, {"x-one": "y" * 3000}):
             async with gateway.session.post(gateway.url + CHAT, json=say("Hello"), headers=large) as answer:
                 assert answer.status == 431 and code_of(await answer.json()) == "headers_too_large"
 

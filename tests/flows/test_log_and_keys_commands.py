@@ -65,6 +65,11 @@ def test_a_key_is_made_listed_and_revoked(capsys: pytest.CaptureFixture[str]) ->
     keys.close()
 
 
+def test_a_key_that_would_outlive_the_calendar_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    line = one_line(capsys, ["keys", "create", "--name", "app", "--expires-days", "1e300"])
+    assert "give an earlier expiry" in line
+
+
 def test_keys_as_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["keys", "create", "--name", "ops", "--scopes", "admin, read", "--json"]) == 0
     made = json.loads(capsys.readouterr().out)

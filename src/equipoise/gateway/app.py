@@ -108,6 +108,8 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
             problem = problem_of(error)
             if problem.status >= 500 and not isinstance(error, Problem):
                 gateway.lines.failed("a request failed", error, request_id=request_id)
+            elif "x-equipoise-decision-id" not in problem.headers:  # what failed later has its own line
+                _tell(gateway, problem, found, request_id)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  (told in the log; the client gets no more than a code)
@@ -119,6 +121,15 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
         return as_problem(problem, _shape(request, found), request_id)
 
     return handle
+
+
+def _tell(gateway: Gateway, problem: Problem, found: Found | None, request_id: str) -> None:
+    """The line of a request that came to no decision."""
+    if gateway.settings.request_lines != "none":
+        endpoint = None if found is None else found.endpoint.path
+        gateway.lines.say(
+            "refused", request_id=request_id, endpoint=endpoint, status=problem.status, error=problem.code
+        )
 
 
 def _shape(request: web.BaseRequest, found: Found | None) -> WireFormat:

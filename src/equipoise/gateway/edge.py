@@ -15,7 +15,7 @@ import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
-from aiohttp.http_exceptions import LineTooLong
+from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.streams import StreamReader
 
 from equipoise.config import ServerConfig
@@ -25,6 +25,8 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Body = dict[str, Any]
 _LINE_BYTES = 8190
 _MOST_HEADERS = 100
+_ENCODINGS = frozenset({"identity", "gzip", "deflate"})
+_ENCODINGS_SAID = "the body's content-encoding is not known; send it as it is, or by gzip or deflate"
 _LINGER_S = 2.0
 _SWEEP_S = 0.5
 _NEVER = float("inf")
@@ -69,6 +71,8 @@ class Connection(web.RequestHandler):
         code, said = "bad_http", "the request is not valid HTTP"
         if isinstance(exc, LineTooLong):
             status, code, said = 431, "headers_too_large", "a line or header of the request is too long"
+        elif isinstance(exc, ContentEncodingError):
+            status, code, said = 415, "unsupported_media_type", _ENCODINGS_SAID
         elif status >= 500:
             said = "the gateway failed"
         error = {"message": said, "type": "invalid_request_error", "param": None, "code": code}
@@ -89,7 +93,7 @@ class Edge(web.Server):
             keepalive_timeout=settings.keepalive_s,
             max_line_size=_LINE_BYTES,
             max_field_size=min(settings.max_header_bytes, 2 * _LINE_BYTES),
-            max_headers=_MOST_HEADERS,
+            max_headers=2 * _MOST_HEADERS,  # so that it is told here what is wrong with those beyond
             lingering_time=_LINGER_S,
         )
         self._handler, self._settings = handler, settings
@@ -138,6 +142,9 @@ def check_head(request: web.BaseRequest, settings: ServerConfig) -> None:
     Raises:
         Problem: 431 or 413.
     """
+    if len(request.raw_headers) > _MOST_HEADERS:
+        said = f"there are {len(request.raw_headers)} headers; at most {_MOST_HEADERS} are taken"
+        raise Problem(431, "headers_too_large", said, close=True)
     size = sum(map(len, chain.from_iterable(request.raw_headers)))
     if size > settings.max_header_bytes:
         most = settings.max_header_bytes
@@ -156,6 +163,8 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
     if request.content_type != "application/json":
         said = f"content-type is '{request.content_type}'; send application/json"
         raise Problem(415, "unsupported_media_type", said, param="content-type")
+    if request.headers.get("Content-Encoding", "identity").lower() not in _ENCODINGS:
+        raise Problem(415, "unsupported_media_type", _ENCODINGS_SAID, param="content-encoding")
     try:
         if request.content.is_eof():
             data = await request.read()
@@ -168,7 +177,8 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(settings) from None
     except web.RequestPayloadError as error:
-        raise Problem(400, "bad_body", f"the body cannot be read ({error})", close=True) from None
+        said = f"the body cannot be read ({' '.join(str(error).split())})"
+        raise Problem(400, "bad_body", said, close=True) from None
     return parsed(data)
 
 

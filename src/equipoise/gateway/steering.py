@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
 
@@ -11,6 +12,7 @@ from equipoise.types import Urgency
 _PREFIX = "x-equipoise-"
 _URGENCIES = ("urgent", "normal", "batch")
 _MOST_CHARACTERS = 256
+_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 class Steering(NamedTuple):
@@ -57,6 +59,8 @@ def steering_of(headers: Mapping[str, str]) -> Steering:
         if len(header) > len(_PREFIX) and header[:2] in ("x-", "X-"):
             name = header.lower()
             if name.startswith(_PREFIX):
+                if name in said:
+                    raise Problem(400, "bad_header", f"{name} is given twice; keep one of them", param=name)
                 said[name] = value
     if not said:
         return _NONE
@@ -86,10 +90,7 @@ def _value(header: str, value: str) -> object:
 
 
 def _number(header: str, value: str, *, most: float = float("inf"), zero: bool = True) -> float:
-    try:
-        number = float(value)
-    except ValueError:
-        number = float("nan")
+    number = float(value) if _NUMBER.fullmatch(value) else float("nan")
     if not 0.0 <= number <= most or number == float("inf") or (number == 0.0 and not zero):
         span = "from 0 to 1" if most == 1.0 else "from 0 up" if zero else "above 0"
         raise Problem(400, "bad_header", f"{header} is '{value[:40]}'; give a number {span}", param=header)

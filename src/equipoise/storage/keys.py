@@ -29,6 +29,7 @@ _BYTES = 32
 _KEY_CHARACTERS = 46
 _ID_END = len(PREFIX) + 8
 _MOST_NAME = 200
+_NEVER = 253_402_300_800.0  # the year 10000, which dates cannot tell
 _NO_HASH = bytes(32)
 _COLUMNS = "id, hash, name, tenant, scopes, created, expires, revoked"
 
@@ -144,6 +145,8 @@ class KeyStore:
             raise InputError(f"a key without scopes opens nothing; give some of {', '.join(SCOPES)}")
         if expires is not None and not expires > now:
             raise InputError("the key would have expired already; give a later expiry")
+        if expires is not None and expires >= _NEVER:
+            raise InputError("the key would outlive the year 9999; give an earlier expiry, or none")
         key = PREFIX + secrets.token_urlsafe(_BYTES)
         info = KeyInfo(key[len(PREFIX) : _ID_END], name, tenant, frozenset(scopes), now, expires)
         row = (info.id, hashlib.sha256(key.encode()).digest(), name, tenant, ",".join(sorted(scopes)), now, expires)
