@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from equipoise.config import ConfigError, read_config
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
+from equipoise.storage.reading import Record
 from equipoise.testing import FakeServer, Misbehaviour
 from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, serving, settings, world, write
 from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
@@ -295,6 +296,31 @@ async def test_a_handler_that_fails_says_so_without_telling_why(
         assert "hunter2" not in str(document) and "hunter2" not in str(gateway.lines)
         assert gateway.lines[-1]["exception"] == "RuntimeError" and gateway.lines[-1]["where"]
         assert gateway.gateway.in_flight == 0
+
+
+async def test_a_request_that_fails_here_is_logged_with_the_calls_that_were_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as gateway:
+        executor = gateway.gateway.live.executor
+        run = executor.run
+
+        async def broken(*given: Any, **named: Any) -> Any:
+            await run(*given, **named)
+            raise RuntimeError("a fault of ours")
+
+        monkeypatch.setattr(executor, "run", broken)
+        status, _, _ = await gateway.post(CHAT, say("Hello"))
+        (record,) = tail_of(gateway)
+        assert status == 500 and record.outcome is not None
+        assert (record.outcome.status, record.outcome.error) == ("failed", "internal_error")
+        assert len(record.outcome.attempts) == 1 and record.outcome.cost_usd > 0.0
+
+
+def tail_of(gateway: World) -> list[Record]:
+    """The decisions in the log, all of it moved."""
+    assert gateway.gateway.log.flush()
+    return gateway.gateway.log.tail()
 
 
 def test_lines_that_nobody_reads_hold_up_nothing() -> None:

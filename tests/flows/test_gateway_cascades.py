@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from equipoise.execution import Work
+from equipoise.gateway.climbing import _Steps
+from equipoise.gateway.waited import WaitedCalls
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.types import Decision, Plan, Request, Step
 from tests.gateway_world import CHAT, LARGE, SMALL, World, say, world
@@ -106,3 +109,32 @@ async def test_a_step_that_cannot_be_had_is_passed(tmp_path: Path, monkeypatch: 
         climbing(gateway, monkeypatch)
         status, _, headers = await gateway.post(CHAT, say("Which?"))
         assert status == 200 and headers["x-equipoise-model"] == LARGE
+
+
+@pytest.mark.parametrize(
+    "logprobs",
+    [
+        None,
+        [1],
+        {"content": [{"token": "a", "logprob": None}]},
+        {"content": [{"token": "a", "logprob": -1, "top_logprobs": [{"a": 1}, {"b": 2}]}]},
+        {"content": [{"token": "a", "logprob": 1e308, "top_logprobs": [{"logprob": 1e308}, {"logprob": 1}]}]},
+    ],
+)
+async def test_log_probabilities_that_are_none_cost_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logprobs: Any
+) -> None:
+    class Sure(_Steps):
+        def __init__(self, calls: WaitedCalls, work: Work, *, signals: bool) -> None:
+            super().__init__(calls, work, signals=True)
+
+    message = {"role": "assistant", "content": "Paris"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
+    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+    vendor = FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        monkeypatch.setattr("equipoise.gateway.climbing._Steps", Sure)
+        status, document, _ = await gateway.post(CHAT, say("Which?"))
+        assert status == 200 and document["choices"][0]["message"]["content"] == "Paris"
+        assert "logprobs" not in document["choices"][0]

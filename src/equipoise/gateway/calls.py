@@ -53,6 +53,9 @@ def calling(format: WireFormat) -> Handler:
             except asyncio.CancelledError:
                 exchange.end("cancelled", error="client_gone")
                 raise
+            except Exception:
+                exchange.end("failed", error="internal_error")  # unless it had ended: then that is what counts
+                raise
         finally:
             live.users -= 1
 

@@ -124,15 +124,22 @@ class _Steps:
         """What the token probabilities say, taken out of the answer again: the client did not ask for them."""
         if not self._signals:
             return {}
-        tokens = (choice.pop("logprobs", None) or {}).get("content") or []
-        chances = [float(token["logprob"]) for token in tokens]
-        if not chances:
-            return {}
-        margins = [_margin(token["top_logprobs"]) for token in tokens if len(token.get("top_logprobs") or ()) > 1]
-        found = {"logprob_mean": sum(chances) / len(chances), "logprob_min": min(chances)}
-        if margins:
-            found |= {"margin_mean": sum(margins) / len(margins), "margin_min": min(margins)}
-        return found
+        try:
+            return _sureness(choice.pop("logprobs", None))
+        except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
+            return {}  # they are not what they should be, so they say nothing
+
+
+def _sureness(logprobs: Any) -> dict[str, float]:
+    tokens = (logprobs or {}).get("content") or []
+    chances = [float(token["logprob"]) for token in tokens]
+    if not chances:
+        return {}
+    margins = [_margin(token["top_logprobs"]) for token in tokens if len(token.get("top_logprobs") or ()) > 1]
+    found = {"logprob_mean": sum(chances) / len(chances), "logprob_min": min(chances)}
+    if margins:
+        found |= {"margin_mean": sum(margins) / len(margins), "margin_min": min(margins)}
+    return found
 
 
 def _margin(best: list[dict[str, Any]]) -> float:
