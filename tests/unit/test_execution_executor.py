@@ -403,3 +403,31 @@ async def test_a_new_executor_inherits_what_was_seen_of_deployments_that_stay() 
     big, small = after.status()
     assert (big.state, small.state) == ("open", "closed")
     assert small.latency_s != small.latency_s, "another place under the same label has another latency"
+
+
+@virtually
+async def test_limits_and_breakers_hold_on_where_only_weights_limits_and_the_order_change() -> None:
+    def at(n: int, **more: Any) -> Deployment:
+        return Deployment(provider="p", base_url=f"http://host{n}", **more)
+
+    async def asked(ex: Executor) -> list[str]:
+        running = await ex.run(Plan(model="m"), work(), always)
+        return [str(a.deployment) for a in running.attempts]
+
+    provider = answering()
+    before = executor([model("m", deployments=(at(1, rpm=3), at(2, rpm=1)))], {"p": provider})
+    for _ in range(4):
+        await asked(before)
+    changed = model("m", deployments=(at(2, rpm=1, weight=9.0), at(1, rpm=5)))
+    after = Executor(
+        {"m": changed},
+        lambda d: provider,
+        before._settings,
+        clock=before._clock,
+        rng=before._rng,
+        tokens=len,
+        inherit=before,
+    )
+    assert [await asked(after) for _ in range(2)] == [["m/p#2"]] * 2, "the other is at its limit, whatever it weighs"
+    with pytest.raises(ExecutionFailed, match="at its limit"):
+        await asked(after)

@@ -128,9 +128,10 @@ class Executor:
         ]
 
     def _take_from(self, other: Executor) -> None:
-        before = {place.label: place for places in other._places.values() for place in places}
+        before = [place for places in other._places.values() for place in places]
         for places in self._places.values():
             for place in places:
-                known = before.get(place.label)
-                if known is not None and known.deployment == place.deployment:
+                known = next((one for one in before if place.is_where(one)), None)
+                if known is not None:
+                    before.remove(known)
                     place.inherit(known)

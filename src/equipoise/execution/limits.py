@@ -23,10 +23,10 @@ class MinuteWindow:
     corrects it when the true amount is known.
     """
 
-    __slots__ = ("_limit", "_seconds", "_total")
+    __slots__ = ("_seconds", "_total", "limit")
 
     def __init__(self, limit: float) -> None:
-        self._limit = limit
+        self.limit = limit
         self._seconds: deque[Second] = deque()
         self._total = 0.0
 
@@ -36,7 +36,7 @@ class MinuteWindow:
         An amount above the limit fits an empty window: it could never be sent otherwise.
         """
         self._forget(now)
-        most = max(self._limit - amount, 0.0)
+        most = max(self.limit - amount, 0.0)
         left = self._total
         if left <= most:
             return 0.0

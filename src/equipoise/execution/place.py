@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 from equipoise.config import ExecutionConfig
@@ -38,10 +39,18 @@ class Place:
         self.outstanding = self.calls = 0
         self._output = 0.0
 
+    def is_where(self, other: Place) -> bool:
+        """Whether calls go to the same server, for the same model, whatever the weights and limits of the two."""
+        mine = replace(
+            self.deployment, weight=other.deployment.weight, rpm=other.deployment.rpm, tpm=other.deployment.tpm
+        )
+        return self.model.name == other.model.name and mine == other.deployment
+
     def inherit(self, other: Place) -> None:
         """Go on from what another place has seen, the calls in flight there excepted."""
-        self.latency, self.tails = other.latency, other.tails
-        self.requests, self.tokens, self._output = other.requests, other.tokens, other._output
+        self.latency, self.tails, self._output = other.latency, other.tails, other._output
+        self.requests = _goes_on(self.requests, other.requests)
+        self.tokens = _goes_on(self.tokens, other.tokens)
         self.breaker.inherit(other.breaker)
 
     def full_for(self, now: float, input_tokens: int) -> float:
@@ -67,6 +76,14 @@ class Place:
     def used(self, output_tokens: int) -> None:
         """An answer had that many tokens: what to reserve for the next."""
         self._output = _LIKE_THE_LAST * self._output + (1.0 - _LIKE_THE_LAST) * output_tokens
+
+
+def _goes_on(window: MinuteWindow | None, before: MinuteWindow | None) -> MinuteWindow | None:
+    """What was sent in the last minute counts under a new limit, too."""
+    if window is None or before is None:
+        return window
+    before.limit = window.limit
+    return before
 
 
 class End(Enum):
