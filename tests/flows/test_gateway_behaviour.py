@@ -105,6 +105,46 @@ async def test_an_economic_route_changes_model_only_for_more_than_the_prompt_cac
             assert await ask("Another conversation") == SMALL
 
 
+THOUGHT = {"type": "thinking", "thinking": "t", "signature": "c2ln"}
+
+
+def thinking(*calls: str) -> dict[str, Any]:
+    """A question, and the calls that were made for it so far, each after some thinking."""
+    messages: list[Any] = [{"role": "user", "content": "Look"}]
+    for name in calls:
+        use = {"type": "tool_use", "id": name, "name": "look", "input": {}}
+        messages.append({"role": "assistant", "content": [THOUGHT, use]})
+        messages.append({"role": "user", "content": [{"type": "tool_result", "tool_use_id": name, "content": "r"}]})
+    return {"model": "auto", "max_tokens": 99, "messages": messages}
+
+
+@pytest.mark.parametrize("affinity", ["economic", "off"])
+async def test_what_one_model_thought_is_not_sent_to_another_nor_sent_at_all_once_several_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, affinity: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url, routes={"auto": {"affinity": affinity}})
+        for model in document["models"]:
+            model["deployments"] = [{"provider": "anthropic", "base_url": vendor.root_url}]
+        async with serving(tmp_path, document) as gateway:
+            for body, quality in ((thinking(), "0.8"), (thinking("a"), "0.8"), (thinking("a", "b"), "0.1")):
+                await gateway.post("/v1/messages", body, x_equipoise_min_quality=quality)
+            await gateway.post("/v1/messages", thinking("a", "b", "c"), x_equipoise_min_quality="0.1")
+            await gateway.post("/v1/messages", thinking(), x_equipoise_min_quality="0.1")
+            await gateway.post("/v1/messages", thinking("a"), x_equipoise_min_quality="0.1")
+    assert [r["model"] for r in vendor.requests] == [LARGE, LARGE, SMALL, SMALL, SMALL, SMALL]
+    thought = ["thinking" in str(r["messages"]) for r in vendor.requests]
+    assert thought == [False, True, False, False, False, True], "a new conversation may begin like another"
+
+
+async def test_a_sticky_route_stays_with_its_model_in_a_loop_of_tools(tmp_path: Path) -> None:
+    async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
+        await gateway.post("/v1/messages", thinking(), x_equipoise_min_quality="0.8")
+        _, _, headers = await gateway.post("/v1/messages", thinking("a"))
+        assert headers["x-equipoise-model"] == LARGE
+
+
 async def test_a_session_may_be_named(tmp_path: Path) -> None:
     async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
         await gateway.post(CHAT, say("Hello"), x_equipoise_session="s1", x_equipoise_min_quality="0.8")

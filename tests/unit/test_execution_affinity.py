@@ -30,7 +30,7 @@ def key(tenant: str = "t", route: str = "auto", session: str | None = None, affi
 
 def test_a_conversation_is_recalled_with_its_deployment_and_what_is_warm() -> None:
     sessions = Sessions(clock=Hands())
-    sessions.remember(key(), "m", "m/a", usage=LONG, price=AUTOMATIC)
+    sessions.remember(key(), "m", "m/a", usage=LONG, price=AUTOMATIC, mixed=False)
     past = sessions.recall(key())
     assert past is not None
     assert (past.model, past.deployment, past.warm) == ("m", "m/a", Warm("m", 5000))
@@ -55,7 +55,7 @@ def test_no_two_conversations_share_a_name() -> None:
 def test_the_prompt_cache_cools_before_the_conversation_is_forgotten() -> None:
     clock = Hands()
     sessions = Sessions(clock=clock, ttl_s=100.0, warm_s=10.0)
-    sessions.remember(key(), "m", "m/a", usage=LONG, price=AUTOMATIC)
+    sessions.remember(key(), "m", "m/a", usage=LONG, price=AUTOMATIC, mixed=False)
     clock.now = 10.0
     past = sessions.recall(key())
     assert past is not None and past.model == "m" and past.warm is None
@@ -67,8 +67,8 @@ def test_the_prompt_cache_cools_before_the_conversation_is_forgotten() -> None:
 def test_only_the_latest_conversations_are_remembered() -> None:
     sessions = Sessions(clock=Hands(), most=3)
     for name in "abcd":
-        sessions.remember(key(session=name), name, name, usage=LONG, price=None)
-        sessions.remember(key(session="a"), "a", "a", usage=LONG, price=None)
+        sessions.remember(key(session=name), name, name, usage=LONG, price=None, mixed=False)
+        sessions.remember(key(session="a"), "a", "a", usage=LONG, price=None, mixed=False)
     assert len(sessions) == 3
     assert sessions.recall(key(session="a")) is not None
     assert sessions.recall(key(session="b")) is None

@@ -257,12 +257,12 @@ def test_a_wrong_field_is_named(more: Body, param: str) -> None:
     assert caught.value.param == param
 
 
-def test_results_of_tools_are_no_turn_of_the_user() -> None:
-    found = MESSAGES.read(request_in("messages"))
+def test_in_a_loop_of_tools_the_question_is_what_is_routed_by_and_has_been_answered() -> None:
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "r"}
-    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q"}, blocks(USE)]}
-    body["messages"].append({"role": "user", "content": [result]})
-    assert (found.turns, MESSAGES.read(body).turns, MESSAGES.read(body).text) == (2, 1, "q")
+    body: Body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q"}]}
+    assert MESSAGES.read(body).answered is False
+    body["messages"] += [blocks(USE), {"role": "user", "content": [result]}]
+    assert (MESSAGES.read(body).answered, MESSAGES.read(body).text) == (True, "q")
 
 
 # ---------------------------------------------------------------- what the next model accepts

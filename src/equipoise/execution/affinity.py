@@ -23,11 +23,13 @@ class Session(NamedTuple):
     Attributes:
         deployment: label of where it was answered. Prompt caches are not shared between deployments.
         warm: what the model still holds; None when that is nothing, or was too long ago.
+        mixed: other models answered before it.
     """
 
     model: str
     deployment: str
     warm: Warm | None
+    mixed: bool
 
 
 class _Turn(NamedTuple):
@@ -35,6 +37,7 @@ class _Turn(NamedTuple):
     deployment: str
     held: int
     at: float
+    mixed: bool
 
 
 class Sessions:
@@ -63,11 +66,13 @@ class Sessions:
             del self._turns[key]
             return None
         warm = Warm(turn.model, turn.held) if turn.held and age < self._warm_s else None
-        return Session(turn.model, turn.deployment, warm)
+        return Session(turn.model, turn.deployment, warm, turn.mixed)
 
-    def remember(self, key: bytes, model: str, deployment: str, *, usage: TokenUsage, price: Price | None) -> None:
+    def remember(
+        self, key: bytes, model: str, deployment: str, *, usage: TokenUsage, price: Price | None, mixed: bool
+    ) -> None:
         """A turn was answered."""
-        self._turns[key] = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic())
+        self._turns[key] = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic(), mixed)
         self._turns.move_to_end(key)
         while len(self._turns) > self._most:
             self._turns.popitem(last=False)

@@ -137,7 +137,7 @@ class Pursuit:
             connect_s=min(settings.connect_s, limit_s * _CONNECTING),
             first_byte_s=None,
             headers=work.headers,
-            mixed=work.answered_by is not None and work.answered_by != place.model.name,
+            mixed=work.mixed or work.answered_by not in (None, place.model.name),
         )
         self._course.called(place, hedge=kind == "hedge")
         return Call(place, request, kind, self._meter, into=work.format, input_tokens=self._input_tokens)

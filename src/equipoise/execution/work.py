@@ -19,7 +19,8 @@ class Work(NamedTuple):
         region: where the data may go; None is anywhere.
         deadline_s: the client's own limit for all of it.
         prefer: label of the deployment that holds the conversation in its prompt cache.
-        answered_by: the model that answered the turns before, where known.
+        answered_by: the model that answered the turn before, where known.
+        mixed: the turns before are of several models.
         headers: the client's, of those that a provider may pass on.
     """
 
@@ -31,4 +32,5 @@ class Work(NamedTuple):
     deadline_s: float | None = None
     prefer: str | None = None
     answered_by: str | None = None
+    mixed: bool = False
     headers: Mapping[str, str] = MappingProxyType({})

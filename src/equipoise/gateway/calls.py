@@ -96,6 +96,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         deadline_s=call.said.timeout_s,
         prefer=call.conversation.deployment,
         answered_by=call.conversation.answered_by,
+        mixed=call.conversation.mixed,
         headers={name: headers[name] for name in _PASSED_ON if name in headers},
     )
     cache = live.caches.get(call.target.name) if call.said.cache else None

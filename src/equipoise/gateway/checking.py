@@ -60,6 +60,7 @@ class Checking:
             deadline_s=timeout_s,
             prefer=None,
             answered_by=None,
+            mixed=False,
             headers={},
         )
         async with asyncio.TaskGroup() as group:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Literal
 
-from equipoise.execution import Running, Session, Sessions, session_key
+from equipoise.execution import Running, Sessions, session_key
 from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.steering import Steering
@@ -27,26 +27,29 @@ class Conversation:
     def __init__(self, sessions: Sessions, tenant: str, target: Target, asked: Asked, said: Steering) -> None:
         self._affinity: Affinity = target.settings.affinity if isinstance(target, Route) else "economic"
         self._sessions = sessions
-        self._going_on = asked.turns > 1 or said.session is not None
-        self.last: Session | None = None
-        if self._affinity != "off":
-            self._key = session_key(tenant, target.name, session=said.session, affinity=asked.affinity)
-            self.last = sessions.recall(self._key)
+        self._going_on = asked.answered or said.session is not None
+        self._key = session_key(tenant, target.name, session=said.session, affinity=asked.affinity)
+        self.last = sessions.recall(self._key)
 
     @property
     def warm(self) -> Warm | None:
-        """The model that holds the conversation's beginning in its prompt cache."""
-        return None if self.last is None else self.last.warm
+        """The model that holds the conversation's beginning in its prompt cache, where that is to count."""
+        return None if self.last is None or self._affinity == "off" else self.last.warm
 
     @property
     def deployment(self) -> str | None:
         """Where that prompt cache is."""
-        return None if self.last is None else self.last.deployment
+        return None if self.last is None or self._affinity == "off" else self.last.deployment
 
     @property
     def answered_by(self) -> str | None:
-        """The model that answered the turns before."""
+        """The model that answered the turn before."""
         return self.last.model if self.last is not None and self._going_on else None
+
+    @property
+    def mixed(self) -> bool:
+        """Whether the turns before are of several models."""
+        return self.last is not None and self._going_on and self.last.mixed
 
     def kept(self, decision: Decision) -> Decision:
         """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
@@ -68,7 +71,10 @@ class Conversation:
 
     def answered(self, running: Running | Climbed, target: Target) -> None:
         """A turn was answered."""
-        if self._affinity == "off" or running.status != "ok":
+        if running.status != "ok":
             return
         price = next((m.price for m in target.plain.models if m.name == running.model), None)
-        self._sessions.remember(self._key, running.model, running.deployment, usage=running.usage, price=price)
+        mixed = self.mixed or self.answered_by not in (None, running.model)
+        self._sessions.remember(
+            self._key, running.model, running.deployment, usage=running.usage, price=price, mixed=mixed
+        )

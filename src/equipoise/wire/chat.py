@@ -51,16 +51,14 @@ class Chat:
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
-        reading, turns = Reading(), 0
+        reading = Reading()
         for path, message in objects(some(body, "messages"), "messages"):
             role = text_of(message, "role", f"{path}.")
-            turns += role == "user"
             _read_message(reading, "system" if role in SYSTEM_ROLES else role, message, path)
         tools = tools_of(body) or maybe_list(body, "functions")
         return reading.asked(
             text_of(body, "model"),
             tools,
-            turns=turns,
             stream=maybe_flag(body, "stream"),
             include_usage=maybe_flag(maybe_object(body, "stream_options"), "include_usage", "stream_options."),
             max_output_tokens=maybe_count(body, "max_completion_tokens") or maybe_count(body, "max_tokens"),

@@ -28,7 +28,7 @@ class Asked(NamedTuple):
         images: number of images.
         include_usage: whether a stream is to end with its usage.
         affinity: what stays the same over a conversation, hashed: system prompt, tools, first user message.
-        turns: user messages so far.
+        answered: a model has said something before.
         vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
     """
 
@@ -42,7 +42,7 @@ class Asked(NamedTuple):
     capabilities: frozenset[str] = frozenset()
     n: int = 1
     affinity: bytes = b""
-    turns: int = 1
+    answered: bool = False
     user: str | None = None
     vendor_state: str | None = None
 

@@ -145,7 +145,7 @@ class Reading:
             self._said.append((role, text))
             self._fresh = False
 
-    def asked(self, model: str, tools: list[Any], *, turns: int, **rest: Any) -> Asked:
+    def asked(self, model: str, tools: list[Any], **rest: Any) -> Asked:
         """The whole of it.
 
         Raises:
@@ -163,7 +163,7 @@ class Reading:
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
             affinity=self._affinity(schemas),
-            turns=turns,
+            answered=any([role == "assistant" for role, _ in said]),
             **rest,
         )
 

@@ -56,20 +56,19 @@ class Gemini(Foreign):
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
-        reading, turns = Reading(), 0
+        reading = Reading()
         for path, part in objects(maybe_list(maybe_object(body, "systemInstruction"), "parts"), "systemInstruction"):
             reading.say("system", maybe_text(part, "text", f"{path}.") or "")
         for path, content in objects(some(body, "contents"), "contents"):
             role = "assistant" if content.get("role") == "model" else "user"
             reading.turn()
-            own = [_read_part(reading, role, part, where) for where, part in _parts(content, path)]
-            turns += role == "user" and any(own)
+            for where, part in _parts(content, path):
+                _read_part(reading, role, part, where)
         config = maybe_object(body, "generationConfig")
         tools = tools_of(body)
         return reading.asked(
             text_of(body, "model"),
             tools,
-            turns=turns,
             stream=maybe_flag(body, "stream"),
             include_usage=True,
             max_output_tokens=maybe_count(config, "maxOutputTokens", where="generationConfig."),
@@ -88,18 +87,15 @@ def _parts(content: Body, path: str) -> list[tuple[str, Body]]:
     return list(objects(maybe_list(content, "parts", f"{path}."), f"{path}.parts"))
 
 
-def _read_part(reading: Reading, role: str, part: Body, where: str) -> bool:
-    """What a part says; whether it is more than the result of a tool."""
+def _read_part(reading: Reading, role: str, part: Body, where: str) -> None:
     if "functionResponse" in part:
         reading.say("tool", arguments_text(maybe_object(part, "functionResponse", f"{where}.").get("response")))
-        return False
-    if "text" in part:
+    elif "text" in part:
         reading.say(role, maybe_text(part, "text", f"{where}.") or "")
     elif "functionCall" in part:
         reading.say(role, arguments_text(maybe_object(part, "functionCall", f"{where}.").get("args")))
     elif str(maybe_object(part, "inlineData", f"{where}.").get("mimeType") or "").startswith("image/"):
         reading.images += 1
-    return True
 
 
 def _capabilities(tools: list[Any], images: int, config: Body) -> frozenset[str]:

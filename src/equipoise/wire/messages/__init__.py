@@ -56,14 +56,13 @@ class Messages(Foreign):
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
-        reading, turns = Reading(), 0
+        reading = Reading()
         if body.get("system"):
             _read_content(reading, "system", body["system"], "system")
         for path, message in objects(some(body, "messages"), "messages"):
             role = text_of(message, "role", f"{path}.")
             reading.turn()
-            said = _read_content(reading, role, message.get("content"), f"{path}.content")
-            turns += said if role == "user" else 0
+            _read_content(reading, role, message.get("content"), f"{path}.content")
         most = maybe_count(body, "max_tokens", least=0)
         if most is None:
             raise wrong("max_tokens", "a whole number", None)
@@ -71,7 +70,6 @@ class Messages(Foreign):
         return reading.asked(
             text_of(body, "model"),
             tools,
-            turns=turns,
             stream=maybe_flag(body, "stream"),
             include_usage=True,
             max_output_tokens=max(most, 1),
@@ -87,19 +85,14 @@ class Messages(Foreign):
         return {"type": "error", "error": error}
 
 
-def _read_content(reading: Reading, role: str, content: Any, where: str) -> int:
-    """What a message says; 1 if it says something itself rather than bring back results of tools."""
+def _read_content(reading: Reading, role: str, content: Any, where: str) -> None:
     if isinstance(content, str):
         reading.say(role, content)
-        return 1
+        return
     if not isinstance(content, list):
         raise wrong(where, "a string or a list of blocks", content)
-    own = 0
     for path, block in objects(content, where):
-        kind = text_of(block, "type", f"{path}.")
-        own |= kind != "tool_result"
-        _read_block(reading, role, kind, block, path)
-    return own
+        _read_block(reading, role, text_of(block, "type", f"{path}."), block, path)
 
 
 def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) -> None:

@@ -45,7 +45,7 @@ class Responses(Foreign):
         if body.get("background"):
             message = "'background' is not served: answers cannot be fetched later; leave it out"
             raise BadRequest(message, param="background", code="background_unsupported_request")
-        reading, turns = Reading(), 1
+        reading = Reading()
         instructions = maybe_text(body, "instructions")
         if instructions:
             reading.say("system", instructions)
@@ -54,14 +54,14 @@ class Responses(Foreign):
         if isinstance(given, str):
             reading.say("user", given)
         elif isinstance(given, list):
-            turns = sum(_read_item(reading, item, path) for path, item in objects(given, "input"))
+            for path, item in objects(given, "input"):
+                _read_item(reading, item, path)
         else:
             raise wrong("input", "a text or a list of items", given)
         tools = tools_of(body)
         return reading.asked(
             text_of(body, "model"),
             tools,
-            turns=turns,
             stream=maybe_flag(body, "stream"),
             include_usage=True,
             max_output_tokens=maybe_count(body, "max_output_tokens"),
@@ -75,21 +75,18 @@ class Responses(Foreign):
         return openai_error(status, code, message, param)
 
 
-def _read_item(reading: Reading, item: Body, path: str) -> int:
-    """What an item says; 1 if the user says it."""
+def _read_item(reading: Reading, item: Body, path: str) -> None:
     reading.turn()
     kind = item.get("type", "message")
     if kind == "message":
         role = text_of(item, "role", f"{path}.")
         _read_parts(reading, "system" if role == "developer" else role, item.get("content"), f"{path}.content")
-        return int(role == "user")
-    if kind == "function_call":
+    elif kind == "function_call":
         reading.say("assistant", maybe_text(item, "arguments", f"{path}.") or "")
     elif kind == "function_call_output":
         _read_parts(reading, "tool", item.get("output") or "", f"{path}.output")
     elif not isinstance(kind, str):
         raise wrong(f"{path}.type", "a string", kind)
-    return 0
 
 
 def _read_parts(reading: Reading, role: str, content: Any, where: str) -> None:
