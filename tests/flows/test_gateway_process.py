@@ -331,9 +331,10 @@ async def test_settings_of_the_process_wait_for_the_next_start(tmp_path: Path) -
         document = settings(vendor.base_url)
         async with serving(tmp_path, document) as gateway:
             document["server"] = {"port": 0, "keys": "required", "reload_s": 0.0}
+            document["log"] = {"retention_days": 3}
             write(tmp_path, document)
             assert await gateway.one.reloader.reload() is None
-            assert gateway.lines[-1]["settings"] == ["server"]
+            assert gateway.lines[-1]["settings"] == ["server", "log.retention_days"]
             assert (await gateway.post(CHAT, say("Hello")))[0] == 200, "keys are still off"
 
 

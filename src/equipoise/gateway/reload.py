@@ -82,6 +82,8 @@ class Reloader:
 
     def _tell_fixed(self, before: Config, now: Config) -> None:
         changed = [name for name in _FIXED if getattr(before, name) != getattr(now, name)]
+        if before.log.retention_days != now.log.retention_days:
+            changed.append("log.retention_days")
         if changed:
             self._gateway.lines.say("changed for the next start only", level="warning", settings=changed)
 
