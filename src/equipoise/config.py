@@ -488,4 +488,7 @@ routes:
 
 storage: {url: "sqlite:///equipoise.db"}
 shared_state: {url: "memory://"}
+
+# Who may call: with `required`, those who have a key (equipoise keys create); others reach it only then.
+# server: {host: 0.0.0.0, port: 8080, keys: required}
 """

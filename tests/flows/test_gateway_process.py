@@ -297,6 +297,10 @@ async def test_a_reload_tells_of_keys_that_are_missing(tmp_path: Path, monkeypat
             assert await gateway.one.reloader.reload() is None
             told = [line for line in gateway.lines if line["event"] == "provider cannot be called"]
             assert [("NO_SUCH_KEY is not set" in line["reason"], line["level"]) for line in told] == [(True, "warning")]
+            status, ready = await gateway.get("/readyz")
+            assert status == 200 and "keys are missing" in ready["warnings"][0] and "NO_SUCH_KEY" not in str(ready)
+            monkeypatch.setenv("NO_SUCH_KEY", "sk-1")
+            assert (await gateway.get("/readyz"))[1]["warnings"] == []
 
 
 async def test_a_changed_file_is_noticed(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ def warnings(gateway: Gateway) -> list[str]:
     found = []
     if gateway.trouble is not None:
         found.append("configuration: the changed file cannot be used, the one before is served")
+    if gateway.lacking():
+        found.append("providers: some cannot be called, their keys are missing")
     if gateway.log.status.trouble is not None:
         found.append("decision log: " + gateway.log.status.trouble)
     if gateway.keys.stale:
@@ -52,6 +54,7 @@ def status_of(gateway: Gateway) -> dict[str, Any]:
         "in_flight": gateway.in_flight,
         "warnings": warnings(gateway),
         "configuration": {"trouble": gateway.trouble, "routes": [r.name for r in live.serving.routes]},
+        "lacking": list(gateway.lacking()),
         "deployments": [place._asdict() for place in live.executor.status()],
         "log": gateway.log.status._asdict(),
     }

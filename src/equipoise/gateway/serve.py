@@ -189,6 +189,7 @@ async def opened(
             metrics=Metrics(lambda: log.status, lambda: gateway.in_flight),
             lines=lines,
             traces=traces,
+            lacking=pool.lacking,
             deciding=Deciding(lines, time, lambda: gateway.in_flight),
         )
         reloader = Reloader(gateway, path, pool, make_live)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -49,6 +49,7 @@ class Gateway:
         live: what new requests are served by; replaced by a reload.
         reload: reads the configuration again; returns what is wrong with it, or None.
         trouble: why the configuration that the files hold is not the one that is served.
+        lacking: what providers lack to be called, such as their keys.
         draining: no new requests are to come; those in flight are served.
     """
 
@@ -64,6 +65,7 @@ class Gateway:
     clock: Clock = time
     reload: Callable[[], Awaitable[str | None]] | None = None
     trouble: str | None = None
+    lacking: Callable[[], Sequence[str]] = tuple
     draining: bool = False
     in_flight: int = 0
     started: float = field(default_factory=time.time)
