@@ -179,3 +179,10 @@ def test_an_answer_without_a_word_or_a_call_has_a_content_that_is_text() -> None
     assert without([{"role": "assistant", "content": None, "reasoning": "r"}], history.CARRIED) == [
         {"role": "assistant", "content": ""}
     ]
+
+
+def test_a_call_without_arguments_goes_back_with_an_empty_object_of_them() -> None:
+    messages = [{"role": "assistant", "content": None, "tool_calls": [call("a", "f", ""), call("b", "f", "{}")]}]
+    [made] = without(messages, frozenset())
+    assert [c["function"]["arguments"] for c in made["tool_calls"]] == ["{}", "{}"]
+    assert made["tool_calls"][1] is messages[0]["tool_calls"][1]

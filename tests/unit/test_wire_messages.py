@@ -263,6 +263,8 @@ def test_in_a_loop_of_tools_the_question_is_what_is_routed_by_and_has_been_answe
     assert MESSAGES.read(body).answered is False
     body["messages"] += [blocks(USE), {"role": "user", "content": [result]}]
     assert (MESSAGES.read(body).answered, MESSAGES.read(body).text) == (True, "q")
+    body["messages"][1:] = [blocks(HIDDEN), {"role": "user", "content": "r"}]
+    assert MESSAGES.read(body).answered is True
 
 
 # ---------------------------------------------------------------- what the next model accepts

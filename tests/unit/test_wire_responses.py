@@ -313,3 +313,9 @@ def test_items_whose_reasoning_is_left_out_are_not_tied_to_it_by_their_ids() -> 
         {"type": "function_call", "call_id": "a", "name": "f", "arguments": "{}"},
         {"type": "web_search_call", "id": "ws_1"},
     ]
+
+
+def test_thinking_alone_is_a_turn_of_a_model() -> None:
+    said = {"role": "user", "content": "q"}
+    assert RESPONSES.read({"model": "m", "input": [said]}).answered is False
+    assert RESPONSES.read({"model": "m", "input": [said, {"type": "reasoning", "summary": []}]}).answered is True

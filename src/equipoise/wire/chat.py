@@ -151,7 +151,7 @@ def parts_of(message: Body, where: str) -> list[tuple[str, Body]]:
 
 
 def _read_message(reading: Reading, role: str, message: Body, path: str) -> None:
-    reading.turn()
+    reading.turn(role)
     content = message.get("content")
     if isinstance(content, str):
         reading.say(role, content)

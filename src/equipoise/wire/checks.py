@@ -85,8 +85,8 @@ def check_whole(choice: Body) -> None:
 
 
 def made_id(answer: Body, number: int) -> str:
-    """The id of a tool call to which its server gave none."""
-    return f"call_{answer.get('id') or 0}_{number}"
+    """The id of a tool call to which its server gave none. Ids of answers alone do not differ everywhere."""
+    return f"call_{answer.get('id') or 0}_{answer.get('created') or 0}_{number}"
 
 
 def _joined(value: Any, field: str) -> str:

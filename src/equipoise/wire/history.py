@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
 from operator import is_not
+from typing import Any
 
 from equipoise.wire.format import Body
 
@@ -146,11 +147,20 @@ def _without(message: Body, fields: frozenset[str]) -> Body:
         message = kept
     if message.get("content") is None and kept.keys().isdisjoint(_INSTEAD_OF_CONTENT):
         message = {**message, "content": ""}
-    calls, fields = message.get("tool_calls"), fields | {"index"}
-    if isinstance(calls, list) and any(isinstance(c, dict) and not fields.isdisjoint(c) for c in calls):
-        plain = [{k: v for k, v in c.items() if k not in fields} if isinstance(c, dict) else c for c in calls]
-        message = {**message, "tool_calls": plain}
-    return message
+    calls = message.get("tool_calls")
+    if not isinstance(calls, list):
+        return message
+    plain = [_plain_call(c, fields | {"index"}) for c in calls]
+    return {**message, "tool_calls": plain} if any(map(is_not, plain, calls)) else message
+
+
+def _plain_call(call: Any, fields: frozenset[str]) -> Any:
+    if not isinstance(call, dict):
+        return call
+    function = call.get("function")
+    if isinstance(function, dict) and function.get("arguments") == "":
+        call = {**call, "function": {**function, "arguments": "{}"}}  # which servers parse when it comes back
+    return call if fields.isdisjoint(call) else {k: v for k, v in call.items() if k not in fields}
 
 
 def _known_as(names: dict[str, str], call_id: str) -> str:

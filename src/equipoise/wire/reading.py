@@ -123,19 +123,21 @@ class Reading:
     Attributes:
         images: how many.
         files: there is something else that is no text: a document, a sound.
+        answered: a model had a turn, whether or not it said anything that can be read.
     """
 
-    __slots__ = ("_fresh", "_said", "files", "images")
+    __slots__ = ("_fresh", "_said", "answered", "files", "images")
 
     def __init__(self) -> None:
         self._said: list[tuple[str, str]] = []
         self._fresh = True
         self.images = 0
-        self.files = False
+        self.files = self.answered = False
 
-    def turn(self) -> None:
+    def turn(self, role: str = "") -> None:
         """A new message begins."""
         self._fresh = True
+        self.answered = self.answered or role == "assistant"
 
     def say(self, role: str, text: str) -> None:
         """A piece of text; ``role`` is ``system``, ``user`` or anything else. Pieces of a message are one text."""
@@ -163,7 +165,7 @@ class Reading:
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
             affinity=self._affinity(schemas),
-            answered=any([role == "assistant" for role, _ in said]),
+            answered=self.answered,
             **rest,
         )
 

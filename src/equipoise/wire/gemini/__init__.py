@@ -61,7 +61,7 @@ class Gemini(Foreign):
             reading.say("system", maybe_text(part, "text", f"{path}.") or "")
         for path, content in objects(some(body, "contents"), "contents"):
             role = "assistant" if content.get("role") == "model" else "user"
-            reading.turn()
+            reading.turn(role)
             for where, part in _parts(content, path):
                 _read_part(reading, role, part, where)
         config = maybe_object(body, "generationConfig")

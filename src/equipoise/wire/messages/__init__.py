@@ -61,7 +61,7 @@ class Messages(Foreign):
             _read_content(reading, "system", body["system"], "system")
         for path, message in objects(some(body, "messages"), "messages"):
             role = text_of(message, "role", f"{path}.")
-            reading.turn()
+            reading.turn(role)
             _read_content(reading, role, message.get("content"), f"{path}.content")
         most = maybe_count(body, "max_tokens", least=0)
         if most is None:

@@ -76,7 +76,7 @@ class Responses(Foreign):
 
 
 def _read_item(reading: Reading, item: Body, path: str) -> None:
-    reading.turn()
+    reading.turn("assistant" if request.is_answer(item) else "")
     kind = item.get("type", "message")
     if kind == "message":
         role = text_of(item, "role", f"{path}.")

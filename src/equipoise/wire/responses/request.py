@@ -89,7 +89,7 @@ def _messages(body: Body) -> list[Body]:
         raise wrong("input", "a text or a list of items", given)
     said: list[tuple[str, Body]] = []
     for path, item in objects(given, "input"):
-        if _is_answer(item):
+        if is_answer(item):
             said.append((path, item))
             continue
         if said:
@@ -99,7 +99,7 @@ def _messages(body: Body) -> list[Body]:
     return [*messages, _assistant(said)] if said else messages
 
 
-def _is_answer(item: Body) -> bool:
+def is_answer(item: Body) -> bool:
     """Whether the model wrote the item, rather than the user or a tool."""
     kind = item.get("type", "message")
     if kind == "message":
