@@ -434,6 +434,14 @@ GEMINI_MINUTE = {
     }
 }
 GEMINI_DAY = json.loads(json.dumps(GEMINI_MINUTE).replace("PerMinute", "PerDayPerProject"))
+GEMINI_KEY = {
+    "error": {
+        "code": 400,
+        "message": "API key not valid.",
+        "status": "INVALID_ARGUMENT",
+        "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "API_KEY_INVALID"}],
+    }
+}
 SPENT = {"type": "rate_limit_error", "message": "m", "details": {"error_code": "enforced_spend_limit_reached"}}
 REPORTED: list[tuple[str, int, dict[str, Any], str, bool, float | None]] = [
     ("openai", 429, {"error": {"message": "m", "code": "rate_limit_exceeded"}}, "rate_limit_exceeded", True, None),
@@ -487,6 +495,11 @@ async def test_a_vendors_error_is_read_by_its_code(
     wrong = Misbehaviour(status=status, body=json.dumps(document))
     error = await failure(make, name, lambda n, b: wrong)
     assert (error.status, error.vendor_code, error.retryable, error.retry_after_s) == (status, code, retryable, wait_s)
+
+
+async def test_a_wrong_key_of_geminis_is_no_fault_of_the_request(make: Make) -> None:
+    error = await failure(make, "gemini", lambda n, b: Misbehaviour(status=400, body=json.dumps(GEMINI_KEY)))
+    assert (error.status, error.vendor_code, error.retryable) == (401, "API_KEY_INVALID", False)
 
 
 IN_STREAM: list[tuple[str, str, int | None, bool]] = [

@@ -272,6 +272,7 @@ def test_thoughts_are_paid_for_as_output() -> None:
         ("SAFETY", "content_filter"),
         ("RECITATION", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
+        ("IMAGE_PROHIBITED_CONTENT", "content_filter"),
         ("OTHER", "stop"),
         ("FINISH_REASON_UNSPECIFIED", None),
         (None, None),
@@ -281,7 +282,9 @@ def test_why_an_answer_stopped(finish: str | None, told: str | None) -> None:
     assert GEMINI.finish(answer({"text": "a"}, finish=finish)) == told
 
 
-@pytest.mark.parametrize("finish", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL"])
+@pytest.mark.parametrize(
+    "finish", ["MALFORMED_FUNCTION_CALL", "UNEXPECTED_TOOL_CALL", "TOO_MANY_TOOL_CALLS", "MISSING_THOUGHT_SIGNATURE"]
+)
 def test_a_call_that_the_model_failed_to_write_is_a_bad_answer_to_be_tried_again(finish: str) -> None:
     with pytest.raises(BadAnswer, match=finish):
         GEMINI.finish(answer(finish=finish))

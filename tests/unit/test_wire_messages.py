@@ -502,7 +502,7 @@ def test_a_question_may_be_a_document_alone() -> None:
     pdf = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "JVBE"}}
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [pdf]}]}
     assert MESSAGES.read(body).text == "(file)"
-    with pytest.raises(BadRequest, match="say nothing"):
+    with pytest.raises(BadRequest, match="says nothing"):
         MESSAGES.read({**body, "messages": [{"role": "user", "content": []}]})
 
 

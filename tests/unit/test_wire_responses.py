@@ -104,7 +104,7 @@ def test_a_tool_of_openais_own_in_the_past_stays_there_and_the_words_go_on() -> 
         ({"input": [3]}, "input[0]"),
         ({"input": [{"content": "x"}]}, "input[0].role"),
         ({"input": [{"role": "user", "content": 3}]}, "input[0].content"),
-        ({"input": []}, "messages"),
+        ({"input": []}, "input"),
         ({"input": "hi", "text": {"format": 3}}, "text.format"),
         ({"input": "hi", "max_output_tokens": 0}, "max_output_tokens"),
     ],
@@ -319,3 +319,10 @@ def test_thinking_alone_is_a_turn_of_a_model() -> None:
     said = {"role": "user", "content": "q"}
     assert RESPONSES.read({"model": "m", "input": [said]}).answered is False
     assert RESPONSES.read({"model": "m", "input": [said, {"type": "reasoning", "summary": []}]}).answered is True
+
+
+@pytest.mark.parametrize(("name", "empty"), [("responses", ""), ("embeddings", [""])])
+def test_what_says_nothing_is_told_by_the_name_of_its_field(name: Any, empty: Any) -> None:
+    with pytest.raises(BadRequest) as told:
+        FORMATS[name].read({"model": "m", "input": empty})
+    assert (told.value.param, told.value.code) == ("input", "empty_prompt")

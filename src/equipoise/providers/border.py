@@ -44,12 +44,14 @@ class ErrorTable:
         parse: code and message of an error document.
         statuses: the HTTP status that a code stands for, where none came with it: inside a stream.
         final: codes that no waiting mends, whatever their status.
+        restated: statuses of codes for which the vendor answers with a misleading one.
         wait_s: the wait that an error document asks for.
     """
 
     parse: Callable[[Any], tuple[str, str]] = openai_error
     statuses: Mapping[str, int] = field(default_factory=dict)
     final: frozenset[str] = frozenset()
+    restated: Mapping[str, int] = field(default_factory=dict)
     wait_s: Callable[[Any], float | None] = no_wait
 
 
@@ -72,8 +74,10 @@ class Border(NamedTuple):
         document = _document(payload)
         code, message = self._parsed(document)
         wait_s = _asked_wait_s(headers)
+        said = f"HTTP {status}{': ' + self._shown(message) if message else ''}"
+        status = self.table.restated.get(code, status)
         return ProviderError(
-            f"HTTP {status}{': ' + self._shown(message) if message else ''}",
+            said,
             provider=self.provider,
             model=self.model,
             status=status,

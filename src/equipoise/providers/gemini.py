@@ -22,6 +22,8 @@ _FIRST_SIGNED_GENERATION = 3
 def _parse(document: Any) -> tuple[str, str]:
     error = _error(document)
     code = str(error.get("status") or error.get("code") or "")
+    if any(detail.get("reason") == "API_KEY_INVALID" for detail in _details(error, "ErrorInfo")):
+        code = "API_KEY_INVALID"
     # A quota that is renewed once a day, or is none at all, mends by no waiting that a request could bear.
     if any("PerDay" in quota for quota in _quotas(error)):
         code = "QUOTA_PER_DAY"
@@ -73,6 +75,7 @@ ERRORS = ErrorTable(
         "DEADLINE_EXCEEDED": 504,
     },
     final=frozenset({"QUOTA_PER_DAY"}),
+    restated={"API_KEY_INVALID": 401},  # said with 400, as if the request were at fault
     wait_s=_wait_s,
 )
 

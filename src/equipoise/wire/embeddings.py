@@ -23,7 +23,7 @@ class Embeddings:
     def read(self, body: Body) -> Asked:
         """What routing needs: the first text stands for all; tokens count as what they are, numbers."""
         texts = _texts(body.get("input"))
-        reading = Reading()
+        reading = Reading("input")
         reading.say("user", texts[0])
         for text in texts[1:]:
             reading.say("other", text)

@@ -118,7 +118,7 @@ def tools_of(body: Body) -> list[Any]:
 
 
 class Reading:
-    """Gathers what was said while a format walks its own shape.
+    """Gathers what was said while a format walks its own shape; ``field`` is where it looks.
 
     Attributes:
         images: how many.
@@ -126,9 +126,10 @@ class Reading:
         answered: a model had a turn, whether or not it said anything that can be read.
     """
 
-    __slots__ = ("_fresh", "_said", "answered", "files", "images")
+    __slots__ = ("_field", "_fresh", "_said", "answered", "files", "images")
 
-    def __init__(self) -> None:
+    def __init__(self, field: str = "messages") -> None:
+        self._field = field
         self._said: list[tuple[str, str]] = []
         self._fresh = True
         self.images = 0
@@ -178,7 +179,8 @@ class Reading:
                     return i
                 fallback = max(fallback, i)
         if fallback < 0 and not self.images and not self.files:
-            raise BadRequest("the messages say nothing; give at least one text", param="messages", code="empty_prompt")
+            said = f"'{self._field}' says nothing; give at least one text"
+            raise BadRequest(said, param=self._field, code="empty_prompt")
         return fallback
 
     def _affinity(self, schemas: str) -> bytes:

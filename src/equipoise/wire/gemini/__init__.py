@@ -56,7 +56,7 @@ class Gemini(Foreign):
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
-        reading = Reading()
+        reading = Reading("contents")
         for path, part in objects(maybe_list(maybe_object(body, "systemInstruction"), "parts"), "systemInstruction"):
             reading.say("system", maybe_text(part, "text", f"{path}.") or "")
         for path, content in objects(some(body, "contents"), "contents"):

@@ -45,7 +45,7 @@ class Responses(Foreign):
         if body.get("background"):
             message = "'background' is not served: answers cannot be fetched later; leave it out"
             raise BadRequest(message, param="background", code="background_unsupported_request")
-        reading = Reading()
+        reading = Reading("input")
         instructions = maybe_text(body, "instructions")
         if instructions:
             reading.say("system", instructions)
