@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import ClientPayloadError
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
@@ -16,7 +17,7 @@ from equipoise.gateway.logs import Lines
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
 from equipoise.storage.reading import Record
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, serving, settings, world, write
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, eventually, say, serving, settings, world, write
 from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
 
 CACHED = {"auto": {"cache": {"exact": True}}}
@@ -355,6 +356,29 @@ async def test_a_request_that_fails_here_is_logged_with_the_calls_that_were_made
         assert status == 500 and record.outcome is not None
         assert (record.outcome.status, record.outcome.error) == ("failed", "internal_error")
         assert len(record.outcome.attempts) == 1 and record.outcome.cost_usd > 0.0
+
+
+async def test_a_stream_that_fails_here_is_cut_and_not_ended_as_if_it_were_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(stream: Any, *_: Any) -> Any:
+        async for part in stream:
+            yield part
+            raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("equipoise.gateway.answer.with_cost", broken)
+    body = say("Tell me more of it", stream=True, stream_options={"include_usage": True})
+    async with world(tmp_path) as gateway:
+        with pytest.raises(ClientPayloadError):
+            async with asyncio.timeout(5), gateway.session.post(gateway.url + CHAT, json=body) as answer:
+                assert answer.status == 200
+                await answer.read()
+        await eventually(lambda: gateway.gateway.in_flight == 0)
+        (record,) = tail_of(gateway)
+        assert record.outcome is not None
+        assert (record.outcome.status, record.outcome.error) == ("failed", "internal_error")
+        assert [a.error for a in record.outcome.attempts] == ["cancelled"] and record.outcome.cost_usd > 0.0
+        assert gateway.gateway.live.executor.status()[0].outstanding == 0
 
 
 def tail_of(gateway: World) -> list[Record]:

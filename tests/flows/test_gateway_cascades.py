@@ -138,3 +138,22 @@ async def test_log_probabilities_that_are_none_cost_no_answer(
         status, document, _ = await gateway.post(CHAT, say("Which?"))
         assert status == 200 and document["choices"][0]["message"]["content"] == "Paris"
         assert "logprobs" not in document["choices"][0]
+
+
+@pytest.mark.parametrize(
+    ("path", "said"),
+    [(CHAT, '"content":"Paris"'), ("/v1/messages", '"text":"Paris"'), ("/v1/responses", '"delta":"Paris"')],
+)
+async def test_an_answer_in_parts_is_streamed_as_its_text(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, said: str
+) -> None:
+    message = {"role": "assistant", "content": [{"type": "text", "text": "Paris"}]}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+    vendor = FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+    question = {"model": "auto", "input": "Which?"} if path == "/v1/responses" else MESSAGES
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        async with gateway.session.post(gateway.url + path, json={**question, "stream": True}) as answer:
+            text = await answer.text()
+        assert said in text

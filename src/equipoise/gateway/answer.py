@@ -45,9 +45,18 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         raise
     except _TooSlow:
         await _left(exchange, running, "client_slow")
-        if incoming.http.transport is not None:
-            incoming.http.transport.abort()
+        _abort(incoming)
+    except Exception:
+        # A fault of ours: no other response fits behind half a stream, and the client must not take it for whole.
+        await running.close()
+        _abort(incoming)
+        raise
     return response
+
+
+def _abort(incoming: Incoming) -> None:
+    if incoming.http.transport is not None:
+        incoming.http.transport.abort()
 
 
 async def _pour(stream: AsyncIterator[bytes], response: web.StreamResponse, most_s: float) -> None:

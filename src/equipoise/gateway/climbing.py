@@ -108,7 +108,7 @@ class _Steps:
 
     async def _one(self, model: str, number: int) -> Given:
         running = await self._calls.make(model, self._work, number)
-        answer: Body = orjson.loads(running.body or b"{}")
+        answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
         choice = answer["choices"][0]
         return Given(
             model=model,
