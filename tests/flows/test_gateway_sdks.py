@@ -237,3 +237,34 @@ async def test_an_answer_that_is_nested_too_deeply_to_be_translated_is_the_provi
         body = {"model": SMALL, "max_tokens": 9, "messages": [{"role": "user", "content": "Hi"}]}
         status, document, _ = await gateway.post("/v1/messages", body)
     assert status == 502 and document["error"]["code"] == "provider_error"
+
+
+async def test_names_of_tools_that_only_anthropic_takes_reach_others_shortened_and_come_back_whole(
+    tmp_path: Path,
+) -> None:
+    long = "mcp__plugin_of_a_long_name__" + "x" * 80
+
+    def answers(prompt: str) -> Any:
+        [tool] = vendor.requests[-1]["tools"]
+        function = {"name": tool["function"]["name"], "arguments": "{}"}
+        return {"content": None, "tool_calls": [{"id": "a", "type": "function", "function": function}]}
+
+    vendor = FakeServer(answers)
+    async with vendor, serving(tmp_path, settings(vendor.base_url)) as gateway:
+        async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
+            asked: Any = {"model": SMALL, "max_tokens": 99, "tools": [{"name": long, "input_schema": WEATHER}]}
+            asked["tool_choice"] = {"type": "tool", "name": long}
+            messages: list[Any] = [{"role": "user", "content": "Hi"}]
+            first = await client.messages.create(messages=messages, **asked)
+            result = {"type": "tool_result", "tool_use_id": "a", "content": "r"}
+            messages += [{"role": "assistant", "content": first.content}, {"role": "user", "content": [result]}]
+            async with client.messages.stream(messages=messages, **asked) as stream:
+                second = await stream.get_final_message()
+    assert [b.name for m in (first, second) for b in m.content if b.type == "tool_use"] == [long, long]
+    sent = vendor.requests[1]
+    names = {
+        sent["tools"][0]["function"]["name"],
+        sent["tool_choice"]["function"]["name"],
+        sent["messages"][1]["tool_calls"][0]["function"]["name"],
+    }
+    assert len(names) == 1 and len(names.pop()) <= 64

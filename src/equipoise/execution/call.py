@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import orjson
@@ -17,7 +17,7 @@ from equipoise.execution.reader import Reader
 from equipoise.records import record
 from equipoise.traffic import Attempt, AttemptKind, TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, BadAnswer, Body, SseEvent, translate_answer
+from equipoise.wire import FORMATS, NO_NAMES, BadAnswer, Body, SseEvent, translate_answer
 
 Count = Callable[[str], int]
 
@@ -47,6 +47,7 @@ class Call:
     Args:
         into: the client's format.
         input_tokens: our count of all that is sent.
+        names: what the client calls tools that go by other names.
 
     Attributes:
         held: what a stream has said up to its first content.
@@ -56,8 +57,8 @@ class Call:
 
     __slots__ = (
         "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
-        "_began", "_events", "_finish", "_first_s", "_input_tokens", "_into", "_lease", "_meter", "_over", "_said",
-        "_started", "_upstream",
+        "_began", "_events", "_finish", "_first_s", "_input_tokens", "_into", "_lease", "_meter", "_names", "_over",
+        "_said", "_started", "_upstream",
     )  # fmt: skip
 
     def __init__(
@@ -69,6 +70,7 @@ class Call:
         *,
         into: WireFormat,
         input_tokens: int,
+        names: Mapping[str, str] = NO_NAMES,
     ) -> None:
         self.place, self.request, self.kind = place, request, kind
         self._meter, self._into, self._input_tokens = meter, into, input_tokens
@@ -80,7 +82,8 @@ class Call:
         self._first_s: float | None = None
         self._over = False
         self._said: TokenUsage | None = None
-        self.reader = Reader(request.kind, int(self._started)) if request.stream else None
+        self._names = names
+        self.reader = Reader(request.kind, int(self._started), names) if request.stream else None
         self.held: list[Heard] = []
         self.payload = b""
         self.answer: Body | None = None
@@ -214,7 +217,8 @@ class Call:
     def _translated(self, answer: Body) -> bytes:
         name, now = self.place.model.name, int(self._started)
         try:
-            return orjson.dumps(translate_answer(answer, self.request.kind, self._into, name, now=now))
+            translated = translate_answer(answer, self.request.kind, self._into, name, now=now, names=self._names)
+            return orjson.dumps(translated)
         except orjson.JSONEncodeError as error:
             raise BadAnswer(f"the answer cannot be written as JSON ({error})") from None
 

@@ -16,7 +16,7 @@ from equipoise.execution.place import End, Place
 from equipoise.execution.work import Work
 from equipoise.traffic import AttemptKind
 from equipoise.types import WireFormat
-from equipoise.wire import BadRequest, Body, target_format, translate_request
+from equipoise.wire import NO_NAMES, BadRequest, Body, long_names, target_format, translate_request
 
 _CONNECTING = 0.9
 
@@ -31,7 +31,7 @@ class Pursuit:
 
     __slots__ = (
         "deadline", "waited_s", "_bodies", "_course", "_format", "_hedging", "_input_tokens", "_loop", "_meter",
-        "_said", "_settings", "_work",
+        "_names", "_said", "_settings", "_work",
     )  # fmt: skip
 
     def __init__(self, course: Course, work: Work, settings: ExecutionConfig, hedging: Hedging, meter: Meter) -> None:
@@ -41,6 +41,7 @@ class Pursuit:
         self._input_tokens = work.input_tokens
         self._said = ""
         self._bodies: dict[WireFormat, Body] = {work.format: work.body}
+        self._names = long_names(work.body) if work.format == "messages" else NO_NAMES
         self._loop = asyncio.get_running_loop()
         total_s = settings.total_s if work.deadline_s is None else min(settings.total_s, work.deadline_s)
         self.deadline = self._loop.time() + total_s
@@ -140,7 +141,9 @@ class Pursuit:
             mixed=work.mixed or work.answered_by not in (None, place.model.name),
         )
         self._course.called(place, hedge=kind == "hedge")
-        return Call(place, request, kind, self._meter, into=work.format, input_tokens=self._input_tokens)
+        return Call(
+            place, request, kind, self._meter, into=work.format, input_tokens=self._input_tokens, names=self._names
+        )
 
     async def _rest(self, seconds: float) -> None:
         self.waited_s += seconds

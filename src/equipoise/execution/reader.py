@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, Body, SseEvent
+from equipoise.wire import FORMATS, NO_NAMES, Body, SseEvent, restore
 
 _THINKING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"})
 
 
 class Reader:
-    """Follows a stream of one format.
+    """Follows a stream of one format. ``names`` are what the client calls tools that went by other names.
 
     Attributes:
         started: it has said something: text, thinking, a tool call, or that it is over.
@@ -22,10 +23,10 @@ class Reader:
         finish: why it ended.
     """
 
-    __slots__ = ("_decoder", "_beside", "finish", "plain", "started", "text", "usage")
+    __slots__ = ("_decoder", "_beside", "_names", "finish", "plain", "started", "text", "usage")
 
-    def __init__(self, kind: WireFormat, now: int) -> None:
-        self._decoder = FORMATS[kind].decoder(now=now)
+    def __init__(self, kind: WireFormat, now: int, names: Mapping[str, str] = NO_NAMES) -> None:
+        self._decoder, self._names = FORMATS[kind].decoder(now=now), names
         self.started = False
         self.plain = True
         self.text: list[str] = []
@@ -88,6 +89,8 @@ class Reader:
                 self.plain = self.plain and key in _THINKING
             elif key == "tool_calls" and isinstance(value, list):
                 self.plain = False
+                if self._names:
+                    restore(value, self._names)
                 self._beside += [_call_text(call) for call in value if isinstance(call, dict)]
             else:
                 self.plain = self.plain and key in _THINKING

@@ -12,6 +12,7 @@ from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder, Format
 from equipoise.wire.gemini import Gemini
 from equipoise.wire.messages import Messages
+from equipoise.wire.names import NO_NAMES, long_names, restore
 from equipoise.wire.reading import dumps
 from equipoise.wire.responses import Responses
 from equipoise.wire.sse import DONE, SseEvent, SseParser
@@ -51,15 +52,30 @@ def translate_request(body: Body, source: WireFormat, target: WireFormat) -> Bod
     return FORMATS[target].from_chat(FORMATS[source].to_chat(body))
 
 
-def translate_answer(answer: Body, source: WireFormat, target: WireFormat, model_name: str, *, now: int = 0) -> Body:
+def translate_answer(
+    answer: Body,
+    source: WireFormat,
+    target: WireFormat,
+    model_name: str,
+    *,
+    now: int = 0,
+    names: Mapping[str, str] = NO_NAMES,
+) -> Body:
     """An answer of one format as one of another; the answer itself where they are the same.
+
+    Args:
+        names: what the client calls tools that went by other names.
 
     Raises:
         BadAnswer: it is not an answer of ``source``.
     """
     if source == target:
         return answer
-    return FORMATS[target].answer_from_chat(FORMATS[source].answer_to_chat(answer, now=now), model_name)
+    chat = FORMATS[source].answer_to_chat(answer, now=now)
+    if names:
+        for choice in chat["choices"]:
+            restore(choice["message"].get("tool_calls"), names)
+    return FORMATS[target].answer_from_chat(chat, model_name)
 
 
 def resumed(source: WireFormat, model_name: str, asked: Asked, events: Iterable[SseEvent]) -> Encoder:
@@ -78,13 +94,16 @@ __all__ = [
     "BadRequest",
     "Body",
     "Decoder",
+    "NO_NAMES",
     "Encoder",
     "Format",
     "SseEvent",
     "SseParser",
     "Untranslatable",
     "dumps",
+    "long_names",
     "only_usage",
+    "restore",
     "resumed",
     "target_format",
     "translate_answer",

@@ -12,6 +12,7 @@ from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, IdRule, settled
 from equipoise.wire.media import data_url, split_data_url
 from equipoise.wire.messages.schema import closed
+from equipoise.wire.names import fit
 from equipoise.wire.pivot import (
     EMPTY_SCHEMA,
     UNSIGNED,
@@ -135,7 +136,7 @@ def _assistant_to_chat(blocks: list[tuple[str, Body]]) -> Body:
             thinking.append(block)
         elif kind == "tool_use":
             call_id, name = text_of(block, "id", f"{path}."), text_of(block, "name", f"{path}.")
-            call = tool_call(call_id, name, arguments_text(maybe_object(block, "input", f"{path}.")))
+            call = tool_call(call_id, fit(name), arguments_text(maybe_object(block, "input", f"{path}.")))
             calls.append(with_native(call, _NAME, rest(block, frozenset({"type", "id", "name", "input"}))))
         else:
             parts.append(_part(block, path))
@@ -192,7 +193,7 @@ def _source_url(source: Body, where: str) -> str | None:
 def _tool_to_chat(tool: Body, path: str) -> Body:
     if "input_schema" not in tool:
         return with_native({"type": "native"}, _NAME, {"tool": tool})
-    function: Body = {"name": text_of(tool, "name", f"{path}.")}
+    function: Body = {"name": fit(text_of(tool, "name", f"{path}."))}
     if tool.get("description"):
         function["description"] = tool["description"]
     schema = maybe_object(tool, "input_schema", f"{path}.")
@@ -212,7 +213,7 @@ def _choice_to_chat(choice: Body) -> Body:
     kind = choice.get("type")
     chat: Body = {"tool_choice": {"any": "required"}.get(str(kind), kind)}
     if kind == "tool":
-        name = text_of(choice, "name", "tool_choice.")
+        name = fit(text_of(choice, "name", "tool_choice."))
         chat["tool_choice"] = {"type": "function", "function": {"name": name}}
     if choice.get("disable_parallel_tool_use"):
         chat["parallel_tool_calls"] = False
