@@ -195,3 +195,13 @@ async def test_an_answer_that_is_none_is_billed_for_what_the_provider_says_that_
     with pytest.raises(ExecutionFailed) as caught:
         await ex.run(Plan(model="m"), work(), always)
     assert caught.value.attempts[0].usage == TokenUsage(input_tokens=50, output_tokens=7, estimated=True)
+
+
+@virtually
+async def test_an_answer_that_passes_but_cannot_be_counted_is_billed_for_its_input() -> None:
+    answer = {"object": "response", "output": [{"type": "message", "content": [None]}], "status": "completed"}
+    provided = Provided(lambda n, call: FakeUpstream(body=orjson.dumps(answer)), formats=frozenset({"responses"}))
+    ex = executor([model("m")], {"m": provided})
+    running = await ex.run(Plan(model="m"), work(format="responses", input="say hello"), always)
+    assert orjson.loads(running.body or b"") == answer
+    assert running.usage.estimated and running.usage.input_tokens > 0 and running.usage.output_tokens == 0

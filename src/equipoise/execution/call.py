@@ -248,7 +248,10 @@ class Call:
         """What an answer without usage says, for counting."""
         if self.answer is None or self.request.kind == "embeddings":
             return ""
-        chat = FORMATS[self.request.kind].answer_to_chat(self.answer, now=int(self._started))
+        try:
+            chat = FORMATS[self.request.kind].answer_to_chat(self.answer, now=int(self._started))
+        except BadAnswer:
+            return ""  # it passes to the client as it is; what it says, nobody here can read
         reader = Reader("chat", 0)
         reader.read(chat)
         return reader.output_text()

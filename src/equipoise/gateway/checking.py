@@ -15,7 +15,7 @@ from equipoise.execution import ExecutionFailed, Work
 from equipoise.execution.billing import price_of
 from equipoise.gateway.serving import Route
 from equipoise.gateway.waited import WaitedCalls
-from equipoise.wire import Asked
+from equipoise.wire import FORMATS, Asked
 
 # An answer that talks a model into a long reply is not to run up the bill.
 _MOST_TOKENS = 1000
@@ -82,5 +82,5 @@ class Checking:
             running = await self._calls.make(model, work, number, kind="check")
         except ExecutionFailed as error:
             return Given(model=model, text="", cost_usd=sum(a.cost_usd for a in error.attempts))
-        message = orjson.loads(running.body or b"{}")["choices"][0]["message"]
+        message = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))["choices"][0]["message"]
         return Given(model=model, text=message.get("content") or "", cost_usd=sum(a.cost_usd for a in running.attempts))
