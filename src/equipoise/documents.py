@@ -16,6 +16,7 @@ _MOST_BYTES = 1 << 20
 _MOST_NODES = 1 << 20
 _DEEPEST = 100
 _TAG = "tag:yaml.org,2002:"
+_TAGS = tuple(_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map"))
 # Of a value that is not written as its kind wants, PyYAML's own readers raise any of these.
 _UNREADABLE = (ValueError, LookupError, AttributeError, TypeError)
 # Escapes may bring what no name, path or header can hold.
@@ -46,9 +47,11 @@ class Document(NamedTuple):
 
 
 class _Loader(yaml.SafeLoader):
-    """`off`, `no` and 2026-01-01 are words, 1e-4 is a number, 010 is ten: as in YAML 1.2."""
+    """`off`, `no` and 2026-01-01 are words, 1e-4 is a number, 010 is ten: as in YAML 1.2, and all is JSON."""
 
-    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012  (PyYAML's own way)
+    # PyYAML's own way. Under None stands what refuses every other tag.
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012
+    yaml_constructors = {tag: yaml.SafeLoader.yaml_constructors[tag] for tag in (*_TAGS, None)}  # noqa: RUF012
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         """The value of a node; what it cannot be is told with its line."""
