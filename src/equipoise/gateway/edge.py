@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.streams import StreamReader
 
 from equipoise.config import ServerConfig
 from equipoise.gateway.problems import Problem
+from equipoise.gateway.replies import JSON, SERVER
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Body = dict[str, Any]
@@ -76,7 +77,8 @@ class Connection(web.RequestHandler):
         elif status >= 500:
             said = "the gateway failed"
         error = {"message": said, "type": "invalid_request_error", "param": None, "code": code}
-        response = web.Response(status=status, body=orjson.dumps({"error": error}), content_type="application/json")
+        headers = {"Server": SERVER, "Content-Type": JSON}
+        response = web.Response(status=status, body=orjson.dumps({"error": error}), headers=headers)
         response.force_close()
         return response
 
@@ -170,6 +172,7 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
             data = await request.read()
         else:
             async with asyncio.timeout(settings.body_timeout_s):
+                await _ask_for_body(request)
                 data = await request.read()
     except TimeoutError:
         said = f"the body did not come within {settings.body_timeout_s:g} s"
@@ -180,6 +183,14 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
         said = f"the body cannot be read ({' '.join(str(error).split())})"
         raise Problem(400, "bad_body", said, close=True) from None
     return parsed(data)
+
+
+async def _ask_for_body(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to go on, now that its head was found good."""
+    if request.headers.get("Expect", "").lower() == "100-continue" and request.version >= HttpVersion11:
+        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        # Which is no part of the answer.
+        request.writer.output_size = 0
 
 
 def parsed(data: bytes) -> Body:

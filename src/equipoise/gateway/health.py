@@ -7,7 +7,7 @@ from typing import Any
 from aiohttp import web
 
 from equipoise.gateway.metrics import CONTENT_TYPE
-from equipoise.gateway.replies import as_json
+from equipoise.gateway.replies import SERVER, as_json
 from equipoise.gateway.state import Gateway, Incoming
 
 
@@ -40,9 +40,8 @@ def warnings(gateway: Gateway) -> list[str]:
 
 async def metrics(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """Prometheus' text format."""
-    return web.Response(
-        body=gateway.metrics.text(), headers={"Content-Type": CONTENT_TYPE, "x-request-id": incoming.id}
-    )
+    headers = {"Server": SERVER, "Content-Type": CONTENT_TYPE, "x-request-id": incoming.id}
+    return web.Response(body=gateway.metrics.text(), headers=headers)
 
 
 def status_of(gateway: Gateway) -> dict[str, Any]:
