@@ -199,7 +199,7 @@ async def test_an_answer_that_is_none_is_billed_for_what_the_provider_says_that_
 
 @virtually
 async def test_an_answer_that_passes_but_cannot_be_counted_is_billed_for_its_input() -> None:
-    answer = {"object": "response", "output": [{"type": "message", "content": [None]}], "status": "completed"}
+    answer = {"object": "response", "output": [{"type": "message", "content": "Hello"}], "status": "completed"}
     provided = Provided(lambda n, call: FakeUpstream(body=orjson.dumps(answer)), formats=frozenset({"responses"}))
     ex = executor([model("m")], {"m": provided})
     running = await ex.run(Plan(model="m"), work(format="responses", input="say hello"), always)
