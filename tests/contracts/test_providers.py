@@ -773,6 +773,26 @@ async def test_tool_call_ids_are_ones_that_the_vendor_takes_in_call_and_result(
     assert len(ids) == 2 and len(set(ids)) == 1 and re.fullmatch(pattern, ids[0])
 
 
+async def test_marks_of_a_prompt_cache_go_to_those_that_know_them(make: Make) -> None:
+    part = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
+    chat = {"model": "auto", "messages": [{"role": "user", "content": [part], "cache_control": {"type": "ephemeral"}}]}
+    strict = await request_to(make, "groq", lambda p: call_of(p, chat))
+    assert strict["messages"] == [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
+    for name in ("openrouter", "openai_compatible"):
+        assert (await request_to(make, name, lambda p: call_of(p, chat)))["messages"] == chat["messages"]
+
+
+async def test_mistrals_user_does_not_speak_right_after_a_tool(make: Make) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [tool_call("abcdefghi", "f", "{}")]}
+    result = {"role": "tool", "tool_call_id": "abcdefghi", "content": "r"}
+    said = {"role": "user", "content": "q"}
+    chat = {"model": "auto", "messages": [said, called, result, said]}
+    sent = await request_to(make, "mistral", lambda p: call_of(p, chat))
+    assert [m["role"] for m in sent["messages"]] == ["user", "assistant", "tool", "assistant", "user"]
+    assert sent["messages"][3]["content"]
+    assert (await request_to(make, "groq", lambda p: call_of(p, chat)))["messages"] == chat["messages"]
+
+
 async def test_only_openai_is_told_of_developers(make: Make) -> None:
     for name, role in (("openai", "developer"), ("together", "system")):
         body = await request_to(make, name, lambda p: call_of(p, {**HELLO, "messages": MIXED}))

@@ -395,3 +395,16 @@ def test_results_come_in_the_order_of_their_calls_since_only_that_tells_two_of_a
     ]
     parts = GEMINI.from_chat({"model": "m", "messages": messages})["contents"][2]["parts"]
     assert [p["functionResponse"]["response"]["result"] for p in parts[:2]] == ["one", "two"]
+
+
+def test_results_stand_side_by_side_and_pictures_that_tools_brought_come_after() -> None:
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}"), call("b", "g", "{}")]},
+        {"role": "tool", "tool_call_id": "a", "content": [{"type": "text", "text": "here"}, picture]},
+        {"role": "tool", "tool_call_id": "b", "content": "none"},
+        {"role": "user", "content": "go on"},
+    ]
+    parts = GEMINI.from_chat({"model": "m", "messages": messages})["contents"][2]["parts"]
+    assert [next(iter(p)) for p in parts] == ["functionResponse", "functionResponse", "inlineData", "text"]

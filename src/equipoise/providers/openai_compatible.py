@@ -88,6 +88,10 @@ class OpenAICompatible(Client):
     def _settled(self, messages: list[Body], call: UpstreamCall) -> list[Body]:
         """Earlier turns without what other vendors' models left in them."""
         messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
+        if not self._vendor.cache_marks:
+            messages = history.unmarked(messages)
+        if self._vendor.bridges:
+            messages = history.bridged(messages)
         if not self._vendor.developer_role:
             messages = history.without_developer(messages)
         return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)

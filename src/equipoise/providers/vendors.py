@@ -8,7 +8,7 @@ read in 2026; a deployment can override base URL, key and the name of the limit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from equipoise.providers.border import ErrorTable
@@ -66,6 +66,8 @@ class Vendor:
         call_ids: the tool-call ids that it takes; None for any.
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
         renames: request fields that it has under another name.
+        cache_marks: whether it knows ``cache_control``; strict vendors refuse it.
+        bridges: whether the user may not speak right after the results of tools.
         refuses: request fields for which it would refuse the whole request, and that only are hints.
         keep_alive: whether a connection serves more than one call; some servers close it without a word.
         key_header: the header of the key; ``Authorization`` carries it as a bearer token.
@@ -80,6 +82,8 @@ class Vendor:
     call_ids: IdRule | None = None
     keeps: frozenset[str] = frozenset()
     renames: Mapping[str, str] = field(default_factory=dict)
+    cache_marks: bool = False
+    bridges: bool = False
     refuses: frozenset[str] = frozenset()
     keep_alive: bool = True
     key_header: str = "Authorization"
@@ -119,7 +123,7 @@ def _hosted(base_url: str | None, key_env: str, formats: frozenset[WireFormat] =
 
 VENDORS: Mapping[str, Vendor] = MappingProxyType(
     {
-        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN),
+        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN, cache_marks=True),
         "openai": _like_openai("https://api.openai.com/v1", "OPENAI_API_KEY"),
         "azure": _like_openai(None, "AZURE_OPENAI_API_KEY", "api-key"),
         "mistral": Vendor(
@@ -128,6 +132,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             formats=_EMBEDS,
             stream_usage=False,
             call_ids=_NINE,
+            bridges=True,
             renames={"seed": "random_seed"},
             refuses=_OPENAI_ONLY | {"user", "stream_options", "logit_bias"},
         ),
@@ -141,7 +146,11 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
         "deepseek": Vendor(base_url="https://api.deepseek.com", key_env="DEEPSEEK_API_KEY", keeps=_REASONING),
         "xai": Vendor(base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", formats=_ALL, keeps=_REASONING),
         "openrouter": Vendor(
-            base_url="https://openrouter.ai/api/v1", key_env="OPENROUTER_API_KEY", formats=_ALL, keeps=_ANY_REASONING
+            base_url="https://openrouter.ai/api/v1",
+            key_env="OPENROUTER_API_KEY",
+            formats=_ALL,
+            keeps=_ANY_REASONING,
+            cache_marks=True,
         ),
         "perplexity": Vendor(
             base_url="https://api.perplexity.ai", key_env="PERPLEXITY_API_KEY", stream_usage=False, refuses=_OPENAI_ONLY
@@ -163,7 +172,9 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
         ),
         "zai": Vendor(base_url="https://api.z.ai/api/paas/v4", key_env="ZAI_API_KEY", keeps=_REASONING),
         "minimax": Vendor(base_url="https://api.minimax.io/v1", key_env="MINIMAX_API_KEY", keeps=_ANY_REASONING),
-        "alibaba": _hosted("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"),
+        "alibaba": replace(
+            _hosted("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"), cache_marks=True
+        ),
         "together": _hosted("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
         "fireworks": _hosted("https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),
         "nvidia": _hosted("https://integrate.api.nvidia.com/v1", "NVIDIA_API_KEY"),

@@ -33,6 +33,8 @@ CARRIED = frozenset(
 # Without one of these OpenAI demands a content that is not null.
 _INSTEAD_OF_CONTENT = frozenset({"tool_calls", "function_call", "refusal", "audio"})
 NO_RESULT = "No result: the call was not carried out."
+_SEEN = "I have read the results."
+_MARK = "cache_control"
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -127,6 +129,30 @@ def without(messages: list[Body], fields: frozenset[str]) -> list[Body]:
     """
     result = [_without(m, fields) for m in messages]
     return result if any(map(is_not, result, messages)) else messages
+
+
+def bridged(messages: list[Body]) -> list[Body]:
+    """With a word of the assistant wherever the user speaks right after the results of tools."""
+    result: list[Body] = []
+    for message in messages:
+        if message.get("role") == "user" and result and result[-1].get("role") == "tool":
+            result.append({"role": "assistant", "content": _SEEN})
+        result.append(message)
+    return result if len(result) > len(messages) else messages
+
+
+def unmarked(messages: list[Body]) -> list[Body]:
+    """Without the marks of a prompt cache that Anthropic and its like are told by."""
+    result = [_unmarked(m) for m in messages]
+    return result if any(map(is_not, result, messages)) else messages
+
+
+def _unmarked(message: Body) -> Body:
+    content = message.get("content")
+    if isinstance(content, list) and any(isinstance(p, dict) and _MARK in p for p in content):
+        plain = [{k: v for k, v in p.items() if k != _MARK} if isinstance(p, dict) else p for p in content]
+        message = {**message, "content": plain}
+    return {k: v for k, v in message.items() if k != _MARK} if _MARK in message else message
 
 
 def without_developer(messages: list[Body]) -> list[Body]:

@@ -201,12 +201,17 @@ def from_chat(chat: Body) -> Body:
     turns = merged(_turn(m, names) for m in messages if m.get("role") not in SYSTEM_ROLES)
     if not turns or turns[0][0] != "user":
         turns.insert(0, ("user", [{"text": CARRY_ON}]))
-    body["contents"] = [{"role": role, "parts": parts} for role, parts in turns]
+    body["contents"] = [{"role": role, "parts": sorted(parts, key=_shown)} for role, parts in turns]
     config = _config(chat) | maybe_object(own, "generationConfig")
     body |= {k: v for k, v in own.items() if k != "generationConfig"}
     if config:
         body["generationConfig"] = config
     return body | _tools_from_chat(chat)
+
+
+def _shown(part: Body) -> bool:
+    """Whether a part comes after the results of tools, which stand side by side as their calls do."""
+    return "functionResponse" not in part
 
 
 def _config(chat: Body) -> Body:
