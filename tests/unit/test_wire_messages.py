@@ -674,3 +674,18 @@ def test_filling_the_prompt_cache_is_for_anthropics_models() -> None:
     with pytest.raises(Untranslatable) as told:
         MESSAGES.to_chat(body)
     assert told.value.param == "max_tokens"
+
+
+def test_calls_of_servers_that_number_them_anew_in_every_answer_are_told_apart() -> None:
+    def result(text: str) -> Body:
+        return {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "call_0", "content": text}]}
+
+    again = {**USE, "id": "call_0"}
+    body = {"messages": [{"role": "user", "content": "q"}, blocks(again), result("1"), blocks(again), result("2")]}
+    sent = settled(body, mixed=False)["messages"]
+    assert [m["content"][0].get("id") or m["content"][0]["tool_use_id"] for m in sent[1:]] == [
+        "call_0",
+        "call_0",
+        "call_0_2",
+        "call_0_2",
+    ]

@@ -13,6 +13,7 @@ from urllib.request import getproxies, proxy_bypass
 import aiohttp
 import orjson
 from aiohttp.payload import BytesPayload
+from aiohttp.tracing import Trace
 
 from equipoise.contracts import UpstreamCall
 from equipoise.errors import ConfigError
@@ -23,6 +24,7 @@ MAX_RESPONSE_BYTES = 64 << 20
 MAX_STREAM_BYTES = 256 << 20
 _MAX_ERROR_BYTES = 64 << 10
 _KEEP_ALIVE_S = 30.0
+_MOST_SPOILT = 20
 
 
 class Http:
@@ -110,9 +112,9 @@ class Http:
         if self._session is None:
             self._session = aiohttp.ClientSession(
                 # Callers bound their own concurrency; aiohttp's pool of 100 would be a second, hidden one.
-                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+                connector=_Connector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
                 if self._keep_alive
-                else aiohttp.TCPConnector(limit=0, force_close=True),
+                else _Connector(limit=0, force_close=True),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 # Not trust_env: it would read ~/.netrc at every call, and send what it finds there.
                 proxy=self._proxy,
@@ -136,6 +138,23 @@ def _checked_url(url: str, provider: str) -> SplitResult:
     if not sound or not url.isprintable() or " " in url:
         raise ConfigError(f"provider '{provider}': base_url {url!r} is not a URL; give one, such as http://HOST/v1")
     return parts
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Does not take up a kept connection on which something came unasked: it would be read as the next answer."""
+
+    async def connect(
+        self, req: aiohttp.ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout
+    ) -> aiohttp.connector.Connection:
+        """A connection on which nothing waits."""
+        connection = await super().connect(req, traces, timeout)
+        # One whose server speaks first has something waiting however often it is made: that fails where it is read.
+        for _ in range(_MOST_SPOILT):
+            if connection.protocol is None or not connection.protocol.should_close:
+                break
+            connection.close()
+            connection = await super().connect(req, traces, timeout)
+        return connection
 
 
 class HttpUpstream:
