@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 from equipoise.wire.format import Body
@@ -21,7 +22,8 @@ def settled(body: Body, *, mixed: bool) -> Body:
     if not isinstance(messages, list):
         return body
     said = [m for m in messages[:-1] if not _says_nothing(m)] + messages[-1:]
-    cleaned = [_message(m, mixed) for m in said]
+    ids = _Ids()
+    cleaned = [_message(m, ids, mixed) for m in said]
     if len(said) < len(messages) or any(new is not old for new, old in zip(cleaned, said, strict=True)):
         body = {**body, "messages": cleaned}
     if _thinks(body) and _calls_without_thinking(cleaned):
@@ -35,13 +37,13 @@ def _says_nothing(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant" and message.get("content") in ("", [])
 
 
-def _message(message: Any, mixed: bool) -> Any:
+def _message(message: Any, ids: _Ids, mixed: bool) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
     answered = message.get("role") == "assistant"
     blocks = [b for b in content if not (_unusable(b, mixed) or (answered and _is_blank(b)))]
-    blocks = [_with_id(b) for b in blocks]
+    blocks = [ids.of(b) for b in blocks]
     if len(blocks) == len(content) and all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
     return {**message, "content": blocks or [_LEFT_OUT]}
@@ -59,12 +61,25 @@ def _is_blank(block: Any) -> bool:
     return isinstance(text, str) and not text.strip()
 
 
-def _with_id(block: Any) -> Any:
-    field = _IDS_IN.get(str(block.get("type"))) if isinstance(block, dict) else None
-    if field is None or not isinstance(block.get(field), str):
-        return block
-    fitting = IDS.fit(block[field])
-    return block if fitting == block[field] else {**block, field: fitting}
+class _Ids:
+    """Ids of calls as Anthropic takes them, no two alike: some servers begin anew with every answer."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+        self._current: dict[str, str] = {}
+
+    def of(self, block: Any) -> Any:
+        """The block with such an id; itself where it has one, or none at all."""
+        kind = str(block.get("type")) if isinstance(block, dict) else ""
+        field = _IDS_IN.get(kind, "")
+        given = block.get(field) if field else None
+        if not isinstance(given, str):
+            return block
+        if kind == "tool_use":
+            self._seen[given] += 1
+            self._current[given] = given if self._seen[given] == 1 else f"{given}_{self._seen[given]}"
+        fitting = IDS.fit(self._current.get(given, given))
+        return block if fitting == given else {**block, field: fitting}
 
 
 def _thinks(body: Body) -> bool:
