@@ -373,6 +373,34 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(
     assert len(server.requests) == 1
 
 
+async def test_what_comes_unasked_on_a_kept_connection_is_never_the_answer_to_the_next_request() -> None:
+    def response(said: str) -> bytes:
+        choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}
+        body = orjson.dumps({"id": "c", "choices": [choice]})
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        return head.encode() + body
+
+    async def twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = re.search(rb"(?i)content-length: (\d+)", head)
+        assert length is not None
+        await reader.readexactly(int(length[1]))
+        writer.write(response("asked"))
+        await asyncio.sleep(0.02)
+        writer.write(response("unasked"))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_server(twice, "127.0.0.1", 0) as server:
+        place = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+        provider = make_provider(Deployment(provider="openai_compatible", base_url=place), secret=str)
+        for _ in range(3):
+            document = await (await provider.send(call_of(provider))).document()
+            assert document["choices"][0]["message"]["content"] == "asked"
+            await asyncio.sleep(0.06)
+        await provider.close()
+
+
 @pytest.mark.parametrize(
     ("errors", "code", "retryable"),
     [
