@@ -362,7 +362,8 @@ def read_config(path: Path) -> Config:
     try:
         document = read_document(path)
     except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror}; write one with: equipoise init") from None
+        hint = "write one with: equipoise init" if isinstance(error, FileNotFoundError) else "name a file to read"
+        raise ConfigError(f"{path}: {error.strerror}; {hint}") from None
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
         raise ConfigError(f"{path}:1: not a mapping of settings; see: equipoise init")

@@ -20,7 +20,7 @@ _TAGS = tuple(_TAG + kind for kind in ("null", "bool", "int", "float", "str", "s
 # Of a value that is not written as its kind wants, PyYAML's own readers raise any of these.
 _UNREADABLE = (ValueError, LookupError, AttributeError, TypeError)
 # Escapes may bring what no name, path or header can hold.
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
+_CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Document(NamedTuple):
@@ -115,7 +115,7 @@ def _read(data: bytes, path: Path) -> Document:
         _refuse_endless(root, path)
         for node in _nodes(root):
             if isinstance(node, yaml.ScalarNode) and _CONTROL.search(node.value):
-                _refuse(path, node, "holds a control character; take it out")
+                _refuse(path, node, "holds a line break or another control character; take it out")
             elif isinstance(node, yaml.MappingNode):
                 _refuse_repeated(node, path)
         return Document(loader.construct_document(root), root)

@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 
-_MOST_SHOWN = 200
+_MOST_SHOWN, _MOST_LISTED = 200, 50
 
 
 class EquipoiseError(Exception):
@@ -81,7 +81,9 @@ class UnknownName(InputError):
         # Clients may ask for a name of megabytes.
         asked = name if len(name) <= _MOST_SHOWN else name[:_MOST_SHOWN] + "..."
         self.near = difflib.get_close_matches(asked, self.known, n=1, cutoff=0.6)
-        hint = f"did you mean '{self.near[0]}'?" if self.near else f"known: {', '.join(self.known) or 'none'}"
+        more = f" and {len(self.known) - _MOST_LISTED} more" if len(self.known) > _MOST_LISTED else ""
+        known = f"known: {', '.join(self.known[:_MOST_LISTED]) or 'none'}{more}"
+        hint = f"did you mean '{self.near[0]}'?" if self.near else known
         super().__init__(f"unknown {kind} '{asked}'; {hint}")
 
 

@@ -133,6 +133,12 @@ async def test_a_header_that_is_given_twice_is_refused_rather_than_guessed(tmp_p
         assert answer.status == 400 and code_of(document) == "bad_header" and "given twice" in str(document)
 
 
+async def test_of_many_known_names_some_are_told(tmp_path: Path) -> None:
+    async with world(tmp_path, routes={f"route-{i}": {} for i in range(60)}) as gateway:
+        _, document, _ = await gateway.post(CHAT, say("Hello", model="???"))
+        assert document["error"]["message"].endswith("and 12 more")
+
+
 async def test_a_name_of_a_megabyte_is_told_in_few_words(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         status, document, _ = await gateway.post(CHAT, say("Hello", model="a" * 1_000_000))

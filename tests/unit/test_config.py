@@ -44,9 +44,11 @@ WRONG = [
     ("models:\n  - name: x\n    context_window: 0\n", 3, "greater than 0"),
     ("models:\n  - name: x\n  - name: x\n", 3, "a second model 'x'"),
     ("models: [{name: ''}]\n", 1, "a name has 1 to 200 printable characters"),
-    ('models:\n  - name: "a\\nb"\n', 2, "a name has 1 to 200 printable characters"),
+    ('models:\n  - name: "a\\nb"\n', 2, "holds a line break"),
+    ('models:\n  - name: x\n    deployments: [{provider: openai, region: "eu\\nx: y"}]\n', 3, "holds a line break"),
+    ('models:\n  - name: "a\u2028b"\n', 2, "a name has 1 to 200 printable characters"),
     ('routes:\n  " auto": {}\n', 2, "no space around them"),
-    ('routes:\n  auto: {router: {file: "a\\0b"}}\n', 2, "holds a control character"),
+    ('routes:\n  auto: {router: {file: "a\\0b"}}\n', 2, "another control character"),
     ("models: hello\n", 1, "models: should be a list"),
     ("models:\n  - name: x\n    capabilities: tools\n", 3, "should be a list"),
     ("models:\n  - name: x\n    quality: {genral: 0.5}\n", 3, "did you mean 'general'?"),
@@ -129,7 +131,7 @@ def test_settings_that_several_models_share_may_be_written_once(tmp_path: Path) 
 def test_files_that_are_no_configuration_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.yaml: No such file.*equipoise init"):
         read_config(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="Is a directory"):
+    with pytest.raises(ConfigError, match="Is a directory; name a file to read"):
         read_config(tmp_path)
     path = tmp_path / "equipoise.yaml"
     path.write_bytes(b"\xff\xfe\x00")
