@@ -153,7 +153,8 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         assert main(["serve", "--config", str(path), "--port", str(taken.getsockname()[1])]) == 2
-    assert capsys.readouterr().err.splitlines()[-1].startswith("equipoise serve:")
+        [line] = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"equipoise serve: {path}:") and "cannot listen on 127.0.0.1:" in line
 
 
 async def ask(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> tuple[int, Any, str]:

@@ -51,11 +51,19 @@ class Opened:
         self.url = ""
 
     async def listen(self) -> None:
-        """Take requests."""
+        """Take requests.
+
+        Raises:
+            ConfigError: the address cannot be listened on.
+        """
         settings = self.gateway.settings
         await self._runner.setup()
         site = web.TCPSite(self._runner, settings.host, settings.port, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except OSError as error:
+            said = f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); name another host or port"
+            raise ConfigError(said, place=("server",)) from None
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
@@ -213,8 +221,7 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
     """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
 
     Raises:
-        InputError: the configuration cannot be served.
-        OSError: the address cannot be listened on.
+        InputError: the configuration cannot be served, or its address cannot be listened on.
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     gc.disable()  # most of what starting makes stays
