@@ -54,6 +54,15 @@ def test_after_its_cooldown_one_call_tries_it_out_and_success_closes_it() -> Non
     assert breaker.error_rate() == 0.0
 
 
+def test_an_answer_that_has_begun_closes_it_for_the_others() -> None:
+    breaker = broken()
+    breaker.begin()
+    breaker.answering()
+    assert breaker.state(5.0) == "closed" and breaker.admits(5.0)
+    breaker.failed(6.0, failed())
+    assert breaker.state(6.0) == "closed", "one stream that broke is one failure"
+
+
 def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_bound() -> None:
     breaker, now, waits = broken(), 0.0, []
     for _ in range(6):

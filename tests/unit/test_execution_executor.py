@@ -18,6 +18,7 @@ from tests.execution_fakes import (
     Provided,
     always,
     answering,
+    chunk,
     executor,
     failed,
     model,
@@ -431,3 +432,24 @@ async def test_limits_and_breakers_hold_on_where_only_weights_limits_and_the_ord
     assert [await asked(after) for _ in range(2)] == [["m/p#2"]] * 2, "the other is at its limit, whatever it weighs"
     with pytest.raises(ExecutionFailed, match="at its limit"):
         await asked(after)
+
+
+@virtually
+async def test_a_long_stream_that_tries_a_deployment_out_sends_no_other_request_away() -> None:
+    down = True
+
+    def send(number: int, call: Any) -> Any:
+        if down:
+            raise failed(500)
+        return Hanging([chunk("a long answer")])
+
+    ex = executor([model("big"), model("small")], {"big": Provided(send), "small": answering()}, breaker_min_calls=1)
+    await ex.run(PLAN, work(), always)
+    assert ex.status()[0].state == "open"
+    await asyncio.sleep(20.0)
+    down = False
+    first = await ex.run(PLAN, work(stream=True), always)
+    second = await ex.run(PLAN, work(stream=True), always)
+    assert (first.model, second.model) == ("big", "big")
+    await first.close()
+    await second.close()

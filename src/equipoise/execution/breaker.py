@@ -67,6 +67,11 @@ class Breaker:
         if self._opened:
             self._probing = True
 
+    def answering(self) -> None:
+        """The call that tries it out is being answered: others need not wait for the end of a long stream."""
+        if self._probing:
+            self._close()
+
     def succeeded(self, now: float) -> None:
         """It was answered."""
         self._cooled = 0

@@ -108,6 +108,7 @@ class Lease:
         """Its first content is there (of a stream), or the whole answer: the latency that balancing looks at."""
         self._answered = True
         seconds = max(now - self.began, 0.0)
+        self.place.breaker.answering()
         self.place.latency.observe(now, seconds)
         if not hedge:  # those are the faster of two, and would make the tail look shorter
             self.place.tails[stream].observe(seconds)
