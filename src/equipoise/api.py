@@ -190,7 +190,9 @@ def _engine(
     file, table = _named(spec, "file"), _named(spec, "table")
     if file is not None:
         if spec.keys() - {"type"}:
-            raise ConfigError(f"router: '{min(spec.keys() - {'type'})}' stands beside 'file', which holds it; drop one")
+            beside = min(spec.keys() - {"type"})
+            said = f"router: '{beside}' stands beside 'file', which holds it; drop one"
+            raise ConfigError(said, place=("router", beside))
         return _from_file(folder / file, policy, models)
     if table is not None:
         source = table if table in DATASETS and not (folder / table).exists() else folder / table
@@ -198,7 +200,8 @@ def _engine(
     if chosen.best_of:
         raise ConfigError(
             "best_of needs measured answers: give the router a table with sampled answers, or a file that was trained "
-            "with --best-of"
+            "with --best-of",
+            place=("best_of",),
         )
     return Engine.train_free(models=models, router=spec, policy=chosen.policy)
 
@@ -220,7 +223,7 @@ def _trained(
 def _named(spec: dict[str, Any], key: str) -> str | None:
     value = spec.pop(key, None)
     if value is not None and not isinstance(value, str):
-        raise ConfigError(f"router: '{key}' should be the name of a file, not {value!r}")
+        raise ConfigError(f"router: '{key}' should be the name of a file, not {value!r}", place=("router", key))
     return value
 
 

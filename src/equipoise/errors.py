@@ -39,6 +39,7 @@ class ConfigError(InputError):
     """A configuration that cannot be used as it stands.
 
     ``place`` leads to the part of ``equipoise.yaml`` that is at fault, such as ``("models", 0)``; empty where unknown.
+    Of a route it leads on from there, such as ``("router", "k")``, until the route is known.
     """
 
     code = "bad_config"

@@ -167,7 +167,7 @@ def _parse(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:
         return name.strip(), given
     given = dict(spec)
     if "type" not in given:
-        raise ConfigError(f"{kind} specification {given!r} has no 'type'; write type: NAME")
+        raise ConfigError(f"{kind} specification {given!r} has no 'type'; write type: NAME", place=(kind,))
     return str(given.pop("type")), given
 
 
@@ -187,11 +187,16 @@ def _build(spec: Spec, of: _Kind) -> Any:
         if key not in allowed:
             near = difflib.get_close_matches(key, allowed, n=1)
             hint = f"did you mean '{near[0]}'?" if near else f"it takes: {', '.join(allowed) or 'none'}"
-            raise ConfigError(f"{kind} '{name}' has no parameter '{key}'; {hint}")
-        given[key] = _checked(f"{kind} '{name}', parameter '{key}'", bounded[key], value)
+            raise ConfigError(f"{kind} '{name}' has no parameter '{key}'; {hint}", place=(kind, str(key)))
+        try:
+            given[key] = _checked(bounded[key], value)
+        except ValueError as error:
+            said = f"{kind} '{name}', parameter '{key}': {error}, not {value!r}"
+            raise ConfigError(said, place=(kind, key)) from None
     for key in allowed:
         if key not in given and _required(cls, key):
-            raise ConfigError(f"{kind} '{name}' needs the parameter '{key}'; write {name}:{key}=...")
+            said = f"{kind} '{name}' needs the parameter '{key}'; write {name}:{key}=..."
+            raise ConfigError(said, place=(kind,))
     return cls(**given)
 
 
@@ -200,11 +205,11 @@ def _required(cls: type[Any], name: str) -> bool:
     return own.default is dataclasses.MISSING and own.default_factory is dataclasses.MISSING
 
 
-def _checked(where: str, annotation: Any, value: Any) -> Any:
+def _checked(annotation: Any, value: Any) -> Any:
     try:
         checked = TypeAdapter(annotation, config=ConfigDict(strict=False)).validate_python(value)
     except ValidationError as error:
-        raise ConfigError(f"{where}: {error.errors()[0]['msg'].lower()}, not {value!r}") from None
+        raise ValueError(error.errors()[0]["msg"].lower()) from None
     if isinstance(checked, float) and not math.isfinite(checked):
-        raise ConfigError(f"{where}: input should be a finite number, not {value!r}")
+        raise ValueError("input should be a finite number")
     return checked

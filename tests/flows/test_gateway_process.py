@@ -106,6 +106,13 @@ def broken(change: Any) -> dict[str, Any]:
             "test: reward",
             "nobody makes the check 'reward'",
         ),
+        (lambda d: d["routes"]["auto"].update(router={"type": "static", "spred": 1}), "spred: 1", "'spread'?"),
+        (lambda d: d["routes"]["auto"].update(router={"spread": 1}), "router:", "has no 'type'"),
+        (lambda d: d["routes"]["auto"].update(router={"file": 5}), "file: 5", "the name of a file"),
+        (lambda d: d["routes"]["auto"].update(router={"file": "x", "k": 5}), "k: 5", "stands beside 'file'"),
+        (lambda d: d["routes"]["auto"]["policy"].update(cost_weight=-4), "cost_weight: -4", "not -4"),
+        (lambda d: d["routes"]["auto"].update(policy={"type": "budget"}), "policy:", "needs the parameter"),
+        (lambda d: d["routes"]["auto"].update(best_of=[f"{SMALL}*3"]), "best_of:", "needs measured answers"),
         (lambda d: d["storage"].update(url="mysql://x"), "url: mysql", "storage.url"),
     ],
 )

@@ -140,14 +140,19 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         hint = "give the models 'quality', or the route a router that was trained on them"
         raise ConfigError(f"route '{name}' serves no request: {error}; {hint}", place=("routes", name)) from None
     except InputError as error:
-        part = _PARTS.get(error.kind) if isinstance(error, UnknownName) else None
-        place = ("routes", name) if part is None else ("routes", name, part)
-        raise ConfigError(f"route '{name}': {error}", place=place) from None
+        raise ConfigError(f"route '{name}': {error}", place=("routes", name, *_part(error))) from None
     _check_checks(name, settings.checks, engine.policy)
     order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
     return Route(name, engine, limits, plain, settings, stamp, unknown)
+
+
+def _part(error: InputError) -> tuple[int | str, ...]:
+    """Where in a route an error is, as far as it tells."""
+    if isinstance(error, UnknownName):
+        return (_PARTS[error.kind],) if error.kind in _PARTS else ()
+    return error.place if isinstance(error, ConfigError) else ()
 
 
 def _check_checks(route: str, checks: ChecksConfig, policy: Policy) -> None:
