@@ -236,6 +236,15 @@ class Reply(NamedTuple):
     raw: dict[str, Any]
 
 
+class Sent:
+    """Whether a request has begun to leave; None where its provider does not tell. What never left is not billed."""
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun: bool | None = None
+
+
 @record(frozen=True, slots=True, kw_only=True)
 class UpstreamCall:
     """One call to send as it is.
@@ -246,6 +255,7 @@ class UpstreamCall:
         first_byte_s: longest wait for the response to begin; None where the caller bounds that as well as the rest.
         headers: of the client's request, names in lower case; a provider sends on those that its format knows.
         mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
+        sent: is told by the provider.
     """
 
     model: Model
@@ -257,6 +267,7 @@ class UpstreamCall:
     first_byte_s: float | None = 600.0
     headers: Mapping[str, str] = field(default_factory=dict)
     mixed: bool = False
+    sent: Sent = field(default_factory=Sent)
 
 
 class Upstream(Protocol):

@@ -373,6 +373,31 @@ async def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(
     assert len(server.requests) == 1
 
 
+async def test_a_call_that_is_given_up_while_connecting_is_known_not_to_have_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def connect(*_: Any) -> Any:
+        await asyncio.Event().wait()
+
+    async with FakeServer(str.upper, misbehave=lambda n, b: Misbehaviour(hang_s=60.0)) as server:
+        place = Deployment(provider="openai_compatible", base_url=server.base_url)
+        provider = make_provider(place, secret=str)
+
+        async def given_up() -> bool | None:
+            call = call_of(provider)
+            assert call.sent.begun is None
+            sending = asyncio.create_task(provider.send(call))
+            await asyncio.sleep(0.1)
+            sending.cancel()
+            await asyncio.wait([sending])
+            return call.sent.begun
+
+        assert await given_up() is True
+        monkeypatch.setattr("equipoise.providers.http._Connector.connect", connect)
+        assert await given_up() is False
+        await provider.close()
+
+
 async def test_what_comes_unasked_on_a_kept_connection_is_never_the_answer_to_the_next_request() -> None:
     def response(said: str) -> bytes:
         choice = {"index": 0, "message": {"role": "assistant", "content": said}, "finish_reason": "stop"}

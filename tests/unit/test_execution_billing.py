@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 from equipoise.execution import ExecutionFailed
 from equipoise.execution.billing import cost_usd, estimated, sound, was_accepted
 from equipoise.testing import FakeUpstream
-from equipoise.traffic import TokenUsage
+from equipoise.traffic import Attempt, TokenUsage
 from equipoise.types import Plan, Price
 from equipoise.wire import FORMATS, SseEvent
 from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
@@ -205,3 +206,19 @@ async def test_an_answer_that_passes_but_cannot_be_counted_is_billed_for_its_inp
     running = await ex.run(Plan(model="m"), work(format="responses", input="say hello"), always)
     assert orjson.loads(running.body or b"") == answer
     assert running.usage.estimated and running.usage.input_tokens > 0 and running.usage.output_tokens == 0
+
+
+@pytest.mark.parametrize("begun", [True, False, None])
+@virtually
+async def test_a_call_that_is_given_up_costs_nothing_only_if_it_never_left(begun: bool | None) -> None:
+    async def send(number: int, call: Any) -> Any:
+        call.sent.begun = begun
+        await asyncio.sleep(60.0)
+
+    attempts: list[Attempt] = []
+    ex = executor([model("m")], {"m": Provided(send)})
+    running = asyncio.create_task(ex.run(Plan(model="m"), work(), always, attempts=attempts))
+    await asyncio.sleep(1.0)
+    running.cancel()
+    await asyncio.wait([running])
+    assert [(a.error, a.cost_usd > 0.0) for a in attempts] == [("cancelled", begun is not False)]

@@ -141,7 +141,8 @@ class Call:
             return self.attempt
         now = self._meter.clock.monotonic()
         elapsed = max(now - self._began, 0.0)
-        accepted = error is None or self._answering or was_accepted(error)
+        left = self.request.sent.begun is not False
+        accepted = self._answering or (left and (error is None or was_accepted(error)))
         self.usage = self._billed() if accepted else TokenUsage()
         self._lease.end(now, how, self.usage, error)
         cost = cost_usd(self.usage, price_of(self.place.model), elapsed_s=elapsed) if accepted else 0.0

@@ -105,13 +105,16 @@ async def _winner(running: dict[asyncio.Task[None], Call]) -> Call:
 
 
 async def _cut(running: dict[asyncio.Task[None], Call]) -> None:
-    for task, call in running.items():
+    if not running:
+        return
+    for task in running:
         task.cancel()
-        call.settle(End.CANCELLED)
-    for task, call in running.items():
-        try:
-            await asyncio.wait([task])
-        finally:
+    try:
+        await asyncio.wait(running)
+    finally:
+        for task, call in running.items():
+            # Not before: until it hears that it is cancelled, a request may still leave.
+            call.settle(End.CANCELLED)
             await call.close()
-        if not task.cancelled():
-            task.exception()  # it ended in the same moment: looked at, so that nothing warns of it
+            if task.done() and not task.cancelled():
+                task.exception()  # it ended in the same moment: looked at, so that nothing warns of it

@@ -12,10 +12,11 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import orjson
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
 from aiohttp.tracing import Trace
 
-from equipoise.contracts import UpstreamCall
+from equipoise.contracts import Sent, UpstreamCall
 from equipoise.errors import ConfigError
 from equipoise.providers.border import Border
 from equipoise.wire import BadAnswer, SseEvent, SseParser
@@ -53,13 +54,15 @@ class Http:
         connect_s = call.connect_s if patience_s is None else min(call.connect_s, 0.95 * patience_s)
         timeout = _connecting_within(connect_s)
         expected = "text/event-stream" if call.stream else "json"
+        call.sent.begun = False
+        payload = _Payload(body, call.sent)
         try:
             if patience_s is None:
-                upstream = await self._begun(self._base + path, headers, body, timeout, border)
+                upstream = await self._begun(self._base + path, headers, payload, timeout, border)
                 await upstream.check_type(expected)
             else:
                 async with asyncio.timeout(patience_s):
-                    upstream = await self._begun(self._base + path, headers, body, timeout, border)
+                    upstream = await self._begun(self._base + path, headers, payload, timeout, border)
                     await upstream.check_type(expected)
         except aiohttp.ConnectionTimeoutError:
             message = f"no connection within {connect_s:g} s"
@@ -79,27 +82,24 @@ class Http:
         return upstream
 
     async def _begun(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout: aiohttp.ClientTimeout, border: Border
+        self, url: str, headers: Mapping[str, str], payload: _Payload, timeout: aiohttp.ClientTimeout, border: Border
     ) -> HttpUpstream:
-        response = await self._posted(url, headers, body, timeout)
+        response = await self._posted(url, headers, payload, timeout)
         upstream = HttpUpstream(response, border)
         if not 200 <= response.status < 300:
             raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
         return upstream
 
     async def _posted(
-        self, url: str, headers: Mapping[str, str], body: bytes, timeout: aiohttp.ClientTimeout
+        self, url: str, headers: Mapping[str, str], payload: _Payload, timeout: aiohttp.ClientTimeout
     ) -> aiohttp.ClientResponse:
         session = self._opened()
-        # Told what kind of payload it is, aiohttp need not find out.
         try:
-            payload = BytesPayload(body)
             return await session.post(url, data=payload, headers=headers, timeout=timeout, allow_redirects=False)
         except aiohttp.ClientOSError as error:
             if error.errno is not None or isinstance(error, aiohttp.ClientConnectorError):
                 raise
         # The connection was kept from an earlier call and found closed before a byte was written: nothing was asked.
-        payload = BytesPayload(body)
         return await session.post(url, data=payload, headers=headers, timeout=timeout, allow_redirects=False)
 
     async def close(self) -> None:
@@ -138,6 +138,18 @@ def _checked_url(url: str, provider: str) -> SplitResult:
     if not sound or not url.isprintable() or " " in url:
         raise ConfigError(f"provider '{provider}': base_url {url!r} is not a URL; give one, such as http://HOST/v1")
     return parts
+
+
+class _Payload(BytesPayload):
+    """A body that tells when it is written."""
+
+    def __init__(self, body: bytes, sent: Sent) -> None:
+        super().__init__(body)
+        self._sent = sent
+
+    async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
+        self._sent.begun = True
+        await super().write_with_length(writer, content_length)
 
 
 class _Connector(aiohttp.TCPConnector):
