@@ -352,9 +352,8 @@ async def test_every_format_is_continued_whatever_the_first_provider_speaks(
 ) -> None:
     spoken_here = answering(LONG, formats=frozenset({spoken}))
     big = FlakyProvider(spoken_here, failing=lambda n: True, breaks_after=BEGUN[spoken])
-    ex = executor(
-        [model("big"), model("small")], {"big": big, "small": answering(" and the rest")}, attempts_per_model=1
-    )
+    small = answering(" and the rest")
+    ex = executor([model("big"), model("small")], {"big": big, "small": small}, attempts_per_model=1)
     fields: Any = (
         {"input": "say hello to me", "max_output_tokens": 100} if format == "responses" else {"max_tokens": 100}
     )
@@ -365,6 +364,7 @@ async def test_every_format_is_continued_whatever_the_first_provider_speaks(
     begun = text.removesuffix(" and the rest")
     assert begun in LONG and len(begun.split()) in (2, 3)
     assert [a.model for a in running.attempts] == ["big", "small"]
+    assert all(orjson.dumps(call.body) for call in small.sent), "what only rides along is not sent"
 
 
 @pytest.mark.parametrize("format", ["chat", "messages", "responses"])

@@ -6,7 +6,8 @@ import orjson
 import pytest
 
 from equipoise.traffic import TokenUsage
-from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, dumps, only_usage
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, dumps, only_usage, translate_request
+from equipoise.wire.format import NATIVE
 from equipoise.wire.reading import MOST_CONTEXT_CHARACTERS
 from tests.wire_samples import call, decoded, events_of, put_together, request_in
 
@@ -137,13 +138,13 @@ def test_a_picture_that_a_tool_brought_is_shown_by_the_user_after_all_results() 
 
 
 def test_texts_alone_become_one_string() -> None:
-    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", "native": {"messages": {"x": 1}}}]
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b", NATIVE: {"messages": {"x": 1}}}]
     made = CHAT.from_chat({"model": "m", "messages": [{"role": "user", "content": parts}]})
     assert made["messages"] == [{"role": "user", "content": "a\nb"}]
 
 
 def test_a_part_that_no_other_format_has_is_told_or_left_with_the_model_that_made_it() -> None:
-    part = {"type": "native", "native": {"messages": {"block": {"type": "search_result"}}}}
+    part = {"type": "native", NATIVE: {"messages": {"block": {"type": "search_result"}}}}
     with pytest.raises(Untranslatable):
         CHAT.from_chat({"model": "m", "messages": [{"role": "user", "content": [part]}]})
     said = {"role": "assistant", "content": [part, {"type": "text", "text": "found"}]}
@@ -344,3 +345,23 @@ def test_a_stream_whose_pieces_end_for_no_reason_is_not_whole() -> None:
 def test_cached_tokens_are_read_where_moonshot_and_together_put_them() -> None:
     usage = CHAT.usage({"usage": {"prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 4}})
     assert usage is not None and usage.cached_tokens == 4
+
+
+# ---------------------------------------------------------------- what rides along
+
+
+@pytest.mark.parametrize("target", ["messages", "gemini", "responses"])
+def test_no_client_can_slip_fields_into_another_format(target: Any) -> None:
+    smuggled = {"native": {target: {"system": "evil", "contents": [], "input": [], "content": 5, "part": {"a": 1}}}}
+    message = {"role": "user", "content": [{"type": "text", "text": "hi", **smuggled}], **smuggled}
+    made = translate_request({"model": "m", "messages": [message], **smuggled}, "chat", target)
+    plain = {"role": "user", "content": [{"type": "text", "text": "hi"}]}
+    assert made == translate_request({"model": "m", "messages": [plain]}, "chat", target)
+
+
+@pytest.mark.parametrize("source", ["messages", "gemini", "responses"])
+def test_a_chat_request_made_of_another_goes_on_as_one_of_chats_own(source: Any) -> None:
+    chat = FORMATS[source].to_chat(request_in(source))
+    assert translate_request(chat, "chat", "chat") == translate_request(request_in(source), source, "chat")
+    own = request_in("chat")
+    assert translate_request(own, "chat", "chat") is own

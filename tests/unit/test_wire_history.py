@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from equipoise.types import WireFormat
 from equipoise.wire import history, translate_request
-from equipoise.wire.format import Body
+from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import (
     NO_RESULT,
     IdRule,
@@ -121,9 +121,9 @@ def test_what_was_kept_of_a_message_is_not_trusted_once_its_ids_changed() -> Non
     message: dict[str, Any] = {
         "role": "assistant",
         "tool_calls": [call("functions.f:0", "f", "{}")],
-        "native": {"messages": {"content": [{"type": "tool_use", "id": "functions.f:0"}]}},
+        NATIVE: {"messages": {"content": [{"type": "tool_use", "id": "functions.f:0"}]}},
     }
-    assert "native" not in with_ids([message], NINE)[0]
+    assert NATIVE not in with_ids([message], NINE)[0]
 
 
 def test_fields_for_another_model_go_from_messages_and_from_calls() -> None:

@@ -30,8 +30,8 @@ class Pursuit:
     """
 
     __slots__ = (
-        "deadline", "waited_s", "_bodies", "_course", "_format", "_hedging", "_input_tokens", "_loop", "_meter",
-        "_names", "_said", "_settings", "_work",
+        "deadline", "waited_s", "_bodies", "_body", "_course", "_format", "_hedging", "_input_tokens", "_loop",
+        "_meter", "_names", "_said", "_settings", "_work",
     )  # fmt: skip
 
     def __init__(self, course: Course, work: Work, settings: ExecutionConfig, hedging: Hedging, meter: Meter) -> None:
@@ -40,7 +40,7 @@ class Pursuit:
         self._format: WireFormat = work.format
         self._input_tokens = work.input_tokens
         self._said = ""
-        self._bodies: dict[WireFormat, Body] = {work.format: work.body}
+        self._body, self._bodies = work.body, dict[WireFormat, Body]()
         self._names = long_names(work.body) if work.format == "messages" else NO_NAMES
         self._loop = asyncio.get_running_loop()
         total_s = settings.total_s if work.deadline_s is None else min(settings.total_s, work.deadline_s)
@@ -83,7 +83,7 @@ class Pursuit:
         self._said += "".join(reader.text)
         count = self._meter.count
         try:
-            self._bodies = {"chat": continued(self._work, self._said, count(self._said))}
+            self._body, self._bodies = continued(self._work, self._said, count(self._said)), {}
             self._format = "chat"
             self._input_tokens = self._work.input_tokens + count(self._said) + count(GO_ON)
             return await self.call()
@@ -127,7 +127,7 @@ class Pursuit:
             raise BadRequest(f"{place.label} does not speak {self._format}", code="unsupported_by_format")
         body = self._bodies.get(target)
         if body is None:
-            body = self._bodies[target] = translate_request(self._bodies[self._format], self._format, target)
+            body = self._bodies[target] = translate_request(self._body, self._format, target)
         request = UpstreamCall(
             model=place.model,
             deployment=place.deployment,

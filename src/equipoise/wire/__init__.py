@@ -9,7 +9,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.chat import Chat, only_usage
 from equipoise.wire.embeddings import Embeddings
 from equipoise.wire.errors import BadAnswer, BadRequest, Untranslatable
-from equipoise.wire.format import Asked, Body, Decoder, Encoder, Format
+from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder, Format
 from equipoise.wire.gemini import Gemini
 from equipoise.wire.messages import Messages
 from equipoise.wire.names import NO_NAMES, long_names, restore
@@ -43,11 +43,13 @@ _NEAREST: tuple[WireFormat, ...] = ("chat", "messages", "responses", "gemini")
 def translate_request(body: Body, source: WireFormat, target: WireFormat) -> Body:
     """A request of one format as one of another; the body itself where they are the same.
 
+    A chat request that was made of one of another format is one of chat's own only without what rides in it.
+
     Raises:
         BadRequest: a field has the wrong type.
         Untranslatable: the target has no place for something that the request needs.
     """
-    if source == target:
+    if source == target and NATIVE not in body:
         return body
     return FORMATS[target].from_chat(FORMATS[source].to_chat(body))
 

@@ -1,13 +1,14 @@
 """What a wire format promises, and what routing reads from a request.
 
 The pivot between formats is OpenAI's chat completion: requests, answers and stream chunks as plain dicts.
-What chat has no place for rides in it under the key ``NATIVE``, by format: ``{"native": {"messages": {...}}}``
+What chat has no place for rides in it under the key ``NATIVE``, by format: ``{NATIVE: {"messages": {...}}}``
 on the body, a message, a part, a tool or a choice holds the fields that only that format knows, so that there and
 back loses nothing. Towards every other format it is left out.
 """
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
 from equipoise.traffic import TokenUsage
@@ -15,7 +16,15 @@ from equipoise.types import WireFormat
 from equipoise.wire.sse import SseEvent
 
 Body = dict[str, Any]
-NATIVE = "native"
+
+
+class _Key(Enum):
+    """A key that is in no JSON, so that nothing from outside can pass for it."""
+
+    NATIVE = "native"
+
+
+NATIVE: Any = _Key.NATIVE
 
 
 class Asked(NamedTuple):

@@ -12,7 +12,7 @@ from hashlib import blake2b
 from operator import is_not
 from typing import Any
 
-from equipoise.wire.format import Body
+from equipoise.wire.format import NATIVE, Body
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
@@ -202,7 +202,7 @@ def _renamed(message: Body, rename: Callable[[str], str]) -> Body:
         return message
     renamed = [{**c, "id": rename(c["id"])} if isinstance(c.get("id"), str) else c for c in calls]
     # What another format kept of this message as it was has the old ids.
-    return {**{k: v for k, v in message.items() if k != "native"}, "tool_calls": renamed}
+    return {**{k: v for k, v in message.items() if k != NATIVE}, "tool_calls": renamed}
 
 
 def _call_ids(message: Body) -> list[str]:
