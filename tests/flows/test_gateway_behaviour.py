@@ -339,6 +339,15 @@ async def test_a_handler_that_fails_says_so_without_telling_why(
         assert gateway.gateway.in_flight == 0
 
 
+async def test_a_request_that_no_call_answered_tells_what_it_cost_all_the_same(tmp_path: Path) -> None:
+    vendor = FakeServer(echo, misbehave=lambda n, b: Misbehaviour(body='{"choices": [{"mess'))
+    async with world(tmp_path, vendor) as gateway:
+        status, _, headers = await gateway.post(CHAT, say("Hello"))
+        outcome = outcome_of(gateway, headers)
+        assert status == 502 and outcome.cost_usd > outcome.routing_usd
+        assert float(headers["x-equipoise-cost-usd"]) == pytest.approx(outcome.cost_usd, abs=1e-9)
+
+
 async def test_a_request_that_fails_here_is_logged_with_the_calls_that_were_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -297,6 +297,22 @@ def test_old_decisions_are_removed_where_asked(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_clock_that_slips_ahead_for_a_moment_removes_nothing(tmp_path: Path) -> None:
+    now = [2e9]
+    log = DecisionLog(URL, folder=tmp_path, interval_s=NEVER, retention_days=1.0, clock=lambda: now[0])
+    write(log, 1, received=2e9)
+    log.flush()
+    for moment in (2e9, 2e9 + 3e7, 2e9 + 1000.0):
+        now[0] = moment
+        log._keep_house()
+    assert [r.decision.id for r in log.tail(9)] == [a_decision(1).id]
+    for moment in (2e9 + 3e7, 2e9 + 3e7 + 700.0):
+        now[0] = moment
+        log._keep_house()
+    assert log.tail(9) == [], "a clock that stays ahead is right"
+    log.close()
+
+
 def test_of_what_was_removed_no_byte_stays_while_the_log_goes_on(tmp_path: Path) -> None:
     now = [2e9]
     log = DecisionLog(URL, folder=tmp_path, interval_s=0.01, retention_days=1.0, clock=lambda: now[0])
@@ -313,6 +329,7 @@ def test_of_what_was_removed_no_byte_stays_while_the_log_goes_on(tmp_path: Path)
     until = time.monotonic() + 10
     while kept() and time.monotonic() < until:
         time.sleep(0.02)
+        now[0] += 700.0
     assert kept() == []
     assert [r.decision.id for r in log.tail(9)] == [a_decision(999).id]
     log.close()

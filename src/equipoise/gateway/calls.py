@@ -132,7 +132,8 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
         exchange.waited_s = gateway.clock.monotonic() - begun
         exchange.end("failed", error=error.code)
         said = " ".join(str(error).split())
-        headers = {"x-equipoise-decision-id": exchange.decision.id}
+        cost = f"{exchange.cost_usd():.9f}"
+        headers = {"x-equipoise-decision-id": exchange.decision.id, "x-equipoise-cost-usd": cost}
         param = getattr(error.error, "param", None)
         raise Problem(
             error.status, error.code, said, param=param, retry_after_s=error.retry_after_s, headers=headers

@@ -35,6 +35,7 @@ _MOST_PENDING = 10_000
 _MOST_AT_ONCE = 4 << 20
 _SEGMENT_BYTES = 8 << 20
 _HOUSEKEEPING_S = 600.0
+_MOST_JUMP_S = 3600.0
 _MOST_CATCH_UP_WAIT_S = 0.2
 _MOST_TEXT = {"decision_id": 200, "source": 100, "comment": 10_000}
 
@@ -99,6 +100,7 @@ class DecisionLog(LogReader):
         self._recorded = self._damaged = self._failures = self._pending = 0
         self._trouble: str | None = None
         self._next_housekeeping = 0.0
+        self._looked: tuple[float, float] | None = None
         self._renewing = False
         self._closed = threading.Event()
         self._journal: Journal | None = None
@@ -283,9 +285,17 @@ class DecisionLog(LogReader):
         self._pending = 0
         # What is removed from the store is not to stay behind in a segment that never fills.
         self._renewing = True
+        if self._jumped_ahead(now):
+            return
         before = now - self._retention_days * 86400.0 if self._retention_days is not None else -1.0
         with suppress(StoreUnavailable):
             self.store.prune(before, pending_before=now - MOST_PENDING_S)
+
+    def _jumped_ahead(self, now: float) -> bool:
+        """Whether the clock did since the last look. It is believed at the next one: a slip is not to remove all."""
+        steady, before = time.monotonic(), self._looked
+        self._looked = now, steady
+        return before is not None and now - before[0] > steady - before[1] + _MOST_JUMP_S
 
     def prune(self, days: float, *, now: float) -> int:
         """Remove decisions older than some days, with all that belongs to them. Returns how many.
