@@ -297,6 +297,21 @@ def test_old_decisions_are_removed_where_asked(tmp_path: Path) -> None:
     log.close()
 
 
+def test_a_long_export_holds_up_neither_removal_nor_writers(tmp_path: Path) -> None:
+    log = DecisionLog(URL, folder=tmp_path, interval_s=NEVER, wait_s=5.0, clock=lambda: 2e9)
+    for i in range(3):
+        write(log, i)
+    assert log.flush()
+    rows = log.store.rows()
+    next(rows)
+    started = time.monotonic()
+    assert log.prune(0.0, now=2e9 + 1) == 3
+    write(log, 9)
+    assert log.flush() and time.monotonic() - started < 2.0
+    rows.close()  # type: ignore[attr-defined]
+    log.close()
+
+
 def test_a_clock_that_slips_ahead_for_a_moment_removes_nothing(tmp_path: Path) -> None:
     now = [2e9]
     log = DecisionLog(URL, folder=tmp_path, interval_s=NEVER, retention_days=1.0, clock=lambda: now[0])

@@ -192,8 +192,11 @@ class SqliteStore(Store):
         """Older pages stay in the write-ahead log until they are written over, which can take for ever."""
         with self._writing:
             if self._writer is not None:
-                with suppress(sqlite3.Error):  # whoever reads at the moment may keep it: the next time then
+                # Whoever reads at the moment may keep it until the next time: other writers are not to wait for that.
+                with suppress(sqlite3.Error):
+                    self._writer.execute("PRAGMA busy_timeout = 100")
                     self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                self._writer.execute(f"PRAGMA busy_timeout = {round(self._wait_s * 1000)}")
 
     def close(self) -> None:
         with self._reading, self._writing, self._asking:
