@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import time
 from collections.abc import Iterator
 from typing import Any, get_args
 
@@ -37,6 +38,16 @@ from tests.wire_samples import (
     streamed,
 )
 
+PARTS = 200_000
+IN_PARTS: dict[WireFormat, Body] = {
+    "chat": {"messages": [{"role": "user", "content": [{"type": "text", "text": "word"}] * PARTS}]},
+    "responses": {"input": [{"role": "user", "content": [{"type": "input_text", "text": "word"}] * PARTS}]},
+    "messages": {
+        "max_tokens": 1,
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "word"}] * PARTS}],
+    },
+    "embeddings": {"input": ["word"] * PARTS},
+}
 PAIRS = list(itertools.permutations(CONVERSED, 2))
 USAGE = TokenUsage(input_tokens=50, output_tokens=9, cached_tokens=20)
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=20)
@@ -512,3 +523,12 @@ def test_the_executors_count_of_tokens_is_what_the_stream_ends_with(name: WireFo
     counted = TokenUsage(input_tokens=100, output_tokens=30, cached_tokens=10)
     raw = b"".join([*events, *encoder.end(counted)])
     assert put_together(decoded(name, events_of(raw))[0])["usage"] == (100, 30)
+
+
+@pytest.mark.parametrize("format", IN_PARTS)
+def test_reading_a_prompt_in_many_parts_takes_time_by_its_length_alone(format: WireFormat) -> None:
+    # While one request is read, all others wait.
+    begun = time.process_time()
+    asked = FORMATS[format].read({"model": "auto", **IN_PARTS[format]})
+    assert time.process_time() - begun < 1.0
+    assert (asked.text + asked.context_text).count("word") == PARTS

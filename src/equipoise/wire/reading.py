@@ -130,7 +130,7 @@ class Reading:
 
     def __init__(self, field: str = "messages") -> None:
         self._field = field
-        self._said: list[tuple[str, str]] = []
+        self._said: list[tuple[str, list[str]]] = []
         self._fresh = True
         self.images = 0
         self.files = self.answered = False
@@ -143,9 +143,9 @@ class Reading:
     def say(self, role: str, text: str) -> None:
         """A piece of text; ``role`` is ``system``, ``user`` or anything else. Pieces of a message are one text."""
         if not self._fresh and self._said[-1][0] == role:
-            self._said[-1] = (role, f"{self._said[-1][1]}\n{text}")
+            self._said[-1][1].append(text)
         else:
-            self._said.append((role, text))
+            self._said.append((role, [text]))
             self._fresh = False
 
     def asked(self, model: str, tools: list[Any], **rest: Any) -> Asked:
@@ -154,8 +154,8 @@ class Reading:
         Raises:
             BadRequest: nothing was said at all.
         """
-        said = self._said
-        last = self._last()
+        said = [(role, pieces[0] if len(pieces) == 1 else "\n".join(pieces)) for role, pieces in self._said]
+        last = self._last(said)
         schemas = _json(tools) if tools else ""
         others = [text for i, (_, text) in enumerate(said) if i != last and text]
         if schemas:
@@ -165,32 +165,33 @@ class Reading:
             text=said[last][1] if last >= 0 else "(image)" if self.images else "(file)",
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
-            affinity=self._affinity(schemas),
+            affinity=_affinity(said, schemas),
             answered=self.answered,
             **rest,
         )
 
-    def _last(self) -> int:
+    def _last(self, said: list[tuple[str, str]]) -> int:
         fallback = -1
-        for i in range(len(self._said) - 1, -1, -1):
-            role, text = self._said[i]
+        for i in range(len(said) - 1, -1, -1):
+            role, text = said[i]
             if text and not text.isspace():
                 if role == "user":
                     return i
                 fallback = max(fallback, i)
         if fallback < 0 and not self.images and not self.files:
-            said = f"'{self._field}' says nothing; give at least one text"
-            raise BadRequest(said, param=self._field, code="empty_prompt")
+            nothing = f"'{self._field}' says nothing; give at least one text"
+            raise BadRequest(nothing, param=self._field, code="empty_prompt")
         return fallback
 
-    def _affinity(self, schemas: str) -> bytes:
-        seed = blake2b(schemas.encode(), digest_size=16)
-        first = True
-        for role, text in self._said:
-            if role == "system" or (role == "user" and first):
-                first = first and role != "user"
-                seed.update(b"\0" + text.encode("utf-8", "surrogatepass"))
-        return seed.digest()
+
+def _affinity(said: list[tuple[str, str]], schemas: str) -> bytes:
+    seed = blake2b(schemas.encode(), digest_size=16)
+    first = True
+    for role, text in said:
+        if role == "system" or (role == "user" and first):
+            first = first and role != "user"
+            seed.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+    return seed.digest()
 
 
 def _json(value: Any) -> str:
