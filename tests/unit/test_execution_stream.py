@@ -116,6 +116,22 @@ async def test_a_stream_that_no_model_can_continue_ends_with_an_error_event() ->
     assert running.attempts[0].usage.estimated
 
 
+@virtually
+async def test_an_answer_is_not_whole_while_one_of_its_choices_is_not() -> None:
+    def of(index: int, said: str | None = None, finish: str | None = None) -> SseEvent:
+        delta = {} if said is None else {"content": said}
+        data = orjson.dumps({"id": "c", "choices": [{"index": index, "delta": delta, "finish_reason": finish}]})
+        return SseEvent(b"data: " + data + b"\n\n", "", data)
+
+    begun = [of(0, "one"), of(1, "another"), of(0, finish="stop")]
+    for last, status in (([], "interrupted"), ([of(1, " one"), of(1, finish="stop"), of(0, "")], "ok")):
+        stream = streamed(*begun, *last)
+        ex = executor([model("big")], {"big": Provided(lambda n, call, stream=stream: stream)})
+        running = await ex.run(Plan(model="big"), work(stream=True, n=2), always)
+        await read(running)
+        assert running.status == status
+
+
 TOOL_CALL = {"tool_calls": [{"index": 0, "id": "t", "function": {"name": "f", "arguments": "{"}}]}
 
 

@@ -256,6 +256,8 @@ class _Numbering:
 class _Decoder:
     def __init__(self) -> None:
         self.complete = False
+        self._begun: set[int] = set()
+        self._ended: set[int] = set()
         self._calls: dict[int, _Numbering] = {}
 
     def feed(self, event: SseEvent) -> list[Body]:
@@ -271,10 +273,12 @@ class _Decoder:
         except orjson.JSONDecodeError:
             raise BadAnswer("an event of the stream is not JSON") from None
         for choice in checked_chunk(chunk)["choices"]:
+            index = choice.get("index", 0)
             for call in choice["delta"].get("tool_calls") or ():
-                self._calls.setdefault(choice.get("index", 0), _Numbering()).settle(chunk, call)
-        if any(c.get("finish_reason") for c in chunk["choices"]):
-            self.complete = True
+                self._calls.setdefault(index, _Numbering()).settle(chunk, call)
+            (self._ended if choice.get("finish_reason") else self._begun).add(index)
+            # Of several choices one may end while another is still being written.
+            self.complete = bool(self._ended) and self._begun <= self._ended
         return [chunk]
 
     def end(self) -> list[Body]:
