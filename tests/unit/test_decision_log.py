@@ -246,6 +246,7 @@ def test_a_full_disk_shows_and_heals(disk_log: DecisionLog, monkeypatch: pytest.
         assert disk_log.status.waiting == 1 and "No space left" in str(disk_log.status.trouble)
     assert disk_log.flush() and disk_log.status.waiting == 0 and disk_log.status.trouble is None
     assert got(disk_log, 2).decision == a_decision(2)
+    assert disk_log.status.recorded == 2, "what waited counts once it is kept"
 
 
 def test_a_row_that_the_database_refuses_holds_up_no_other(disk_log: DecisionLog) -> None:

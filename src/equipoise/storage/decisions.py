@@ -219,7 +219,9 @@ class DecisionLog(LogReader):
         with self._moving:
             try:
                 with self._lock:
+                    waiting = journal.waiting
                     journal.retry()
+                    self._recorded += waiting - journal.waiting
                     end = journal.end
                     # In this order, so that an id is found in one of the two at any time.
                     if self._moved:
