@@ -689,3 +689,22 @@ def test_calls_of_servers_that_number_them_anew_in_every_answer_are_told_apart()
         "call_0_2",
         "call_0_2",
     ]
+
+
+@pytest.mark.parametrize("target", ["messages", "gemini"])
+@pytest.mark.parametrize(
+    ("more", "param"),
+    [
+        ({"stop": 5}, "stop"),
+        ({"stop": [5]}, "stop"),
+        ({"tool_choice": 5}, "tool_choice"),
+        ({"tools": [{"type": "function", "function": {"name": "f", "parameters": "x"}}]}, "tools.function.parameters"),
+        ({"messages": [{"role": "assistant", "tool_calls": [{"id": "a"}]}]}, "messages.tool_calls.function.name"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "image_url"),
+        ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]}, "image_url.url"),
+    ],
+)
+def test_a_wrong_field_of_chat_is_named_and_not_sent_as_something_else(target: Any, more: Body, param: str) -> None:
+    with pytest.raises(BadRequest) as told:
+        FORMATS[target].from_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}], **more})
+    assert told.value.param == param

@@ -11,7 +11,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
-from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, text_of
+from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, text_of, wrong
 
 # The signature of a thinking block that stands for the reasoning of a model that signs none.
 UNSIGNED = "equipoise:unsigned"
@@ -53,6 +53,8 @@ def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
             hint = "give 'tools', its new form" if field == "functions" else "ask for another model"
             raise Untranslatable(f"'{field}' has no place in the format of this model; {hint}", param=field)
     choice = chat.get("tool_choice")
+    if not isinstance(choice, str | dict | None):
+        raise wrong("tool_choice", "a string or an object", choice)
     if isinstance(choice, dict) and choice.get("type", "function") != "function":
         said = f"'tool_choice' of type '{choice['type']}' has no place in the format of this model; name one function"
         raise Untranslatable(said, param="tool_choice")
@@ -68,6 +70,27 @@ def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
 def chosen_function(choice: Body) -> str:
     """The function that a choice of tools names."""
     return text_of(maybe_object(choice, "function", "tool_choice."), "name", "tool_choice.function.")
+
+
+def stops_of(chat: Body) -> list[str]:
+    """Where the answer is to stop; empty where it is not said."""
+    stop = chat.get("stop") or []
+    stops = [stop] if isinstance(stop, str) else stop
+    if not isinstance(stops, list) or not all(isinstance(s, str) for s in stops):
+        raise wrong("stop", "a string or a list of strings", stop)
+    return stops
+
+
+def picture_url(part: Body) -> str:
+    """Where a picture is: OpenAI has it in an object, others as a text."""
+    link = part.get("image_url")
+    return text_of(link, "url", "image_url.") if isinstance(link, dict) else text_of(part, "image_url")
+
+
+def called_function(call: Body) -> tuple[str, Any]:
+    """The name and the arguments of a tool call."""
+    function = maybe_object(call, "function", "messages.tool_calls.")
+    return text_of(function, "name", "messages.tool_calls.function."), function.get("arguments")
 
 
 def is_foreign(chat: Body, name: WireFormat) -> bool:

@@ -19,11 +19,14 @@ from equipoise.wire.media import data_url, split_data_url
 from equipoise.wire.pivot import (
     arguments_object,
     arguments_text,
+    called_function,
     chosen_function,
     merged,
     native,
+    picture_url,
     refuse_what_only_chat_has,
     rest,
+    stops_of,
     tool_call,
     vendors_own,
     with_native,
@@ -220,7 +223,7 @@ def _config(chat: Body) -> Body:
     if limit is not None:
         config["maxOutputTokens"] = limit
     if chat.get("stop"):
-        config["stopSequences"] = [chat["stop"]] if isinstance(chat["stop"], str) else chat["stop"]
+        config["stopSequences"] = stops_of(chat)
     wish = chat.get("response_format")
     if isinstance(wish, dict) and wish.get("type") in ("json_object", "json_schema"):
         config["responseMimeType"] = "application/json"
@@ -239,10 +242,9 @@ def _turn(message: Body, names: dict[str, str]) -> tuple[str, list[Body]]:
     if role != "assistant":
         return "user", parts
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
-        function = maybe_object(call, "function")
-        name = str(function.get("name"))
+        name, arguments = called_function(call)
         names[str(call.get("id"))] = name
-        parts.append(_call_from_chat(call, name, arguments_object(function.get("arguments"))))
+        parts.append(_call_from_chat(call, name, arguments_object(arguments)))
     return "model", parts
 
 
@@ -274,8 +276,7 @@ def _part_from_chat(part: Body, role: Any) -> Body | None:
         text = str(part.get(str(kind)) or "")
         return {"text": text, **own} if text or own else None
     if kind == "image_url":
-        link = part.get("image_url")
-        return {**_linked(str(link.get("url") if isinstance(link, dict) else link)), **own}
+        return {**_linked(picture_url(part)), **own}
     if kind == "file" and maybe_object(part, "file").get("file_data"):
         return _linked(str(part["file"]["file_data"]))
     if kind == "input_audio":
@@ -312,7 +313,7 @@ def _tools_from_chat(chat: Body) -> Body:
         if function.get("description"):
             made["description"] = function["description"]
         if function.get("parameters"):
-            made["parametersJsonSchema"] = cleaned(function["parameters"])
+            made["parametersJsonSchema"] = cleaned(maybe_object(function, "parameters", "tools.function."))
         declared.append(made)
     body: Body = {"tools": [*([{"functionDeclarations": declared}] if declared else []), *others]}
     choice = chat.get("tool_choice")

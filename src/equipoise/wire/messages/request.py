@@ -18,13 +18,16 @@ from equipoise.wire.pivot import (
     UNSIGNED,
     arguments_object,
     arguments_text,
+    called_function,
     chosen_function,
     is_foreign,
     json_wish,
     merged,
     native,
+    picture_url,
     refuse_what_only_chat_has,
     rest,
+    stops_of,
     tool_call,
     vendors_own,
     with_native,
@@ -244,7 +247,7 @@ def from_chat(chat: Body) -> Body:
     body["messages"] = [{"role": role, "content": _plain(blocks)} for role, blocks in turns]
     body |= _tools_from_chat(chat)
     if chat.get("stop"):
-        body["stop_sequences"] = _stops(chat["stop"])
+        body["stop_sequences"] = _stops(chat)
     if isinstance(user := chat.get("safety_identifier") or chat.get("user"), str):
         body["metadata"] = {"user_id": user}
     schema, instruction = json_wish(chat)
@@ -257,9 +260,9 @@ def from_chat(chat: Body) -> Body:
     return body | own
 
 
-def _stops(stop: Any) -> Any:
-    stops = [stop] if isinstance(stop, str) else stop
-    if isinstance(stops, list) and any(isinstance(s, str) and not s.strip() for s in stops):
+def _stops(chat: Body) -> list[str]:
+    stops = stops_of(chat)
+    if not all(s.strip() for s in stops):
         said = "'stop' is white space, at which Anthropic's models cannot be stopped; ask for another model"
         raise Untranslatable(said, param="stop")
     return stops
@@ -278,9 +281,8 @@ def _turn(message: Body) -> tuple[str, list[Body]]:
     blocks = [b for b in maybe_list(message, "thinking_blocks") if isinstance(b, dict) and b.get("type") in THINKING]
     blocks += _blocks(message)
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
-        function = maybe_object(call, "function", "messages.tool_calls.")
-        use = {"type": "tool_use", "id": call.get("id"), "name": function.get("name")}
-        use["input"] = arguments_object(function.get("arguments"))
+        name, arguments = called_function(call)
+        use = {"type": "tool_use", "id": call.get("id"), "name": name, "input": arguments_object(arguments)}
         blocks.append({**use, **native(call, _NAME)})
     return "assistant", blocks
 
@@ -311,9 +313,7 @@ def _block(part: Body) -> Body:
     if kind in ("text", "refusal"):
         return {"type": "text", "text": str(part.get(str(kind)) or ""), **extras}
     if kind == "image_url":
-        link = part.get("image_url")
-        url = text_of(link, "url", "image_url.") if isinstance(link, dict) else str(link)
-        return {"type": "image", "source": _source(url), **extras}
+        return {"type": "image", "source": _source(picture_url(part)), **extras}
     if kind == "file":
         return {"type": "document", "source": _file_source(maybe_object(part, "file")), **extras}
     raise vendors_own(part, param="messages")
