@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import logging
 import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import ClientPayloadError
+from aiohttp import ClientPayloadError, web
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from equipoise.config import ConfigError, read_config
-from equipoise.gateway.logs import Lines
+from equipoise.gateway.logs import Lines, lines_to_stderr
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
 from equipoise.storage.reading import Record
 from equipoise.testing import FakeServer, Misbehaviour
@@ -410,3 +412,11 @@ def test_lines_that_nobody_reads_hold_up_nothing() -> None:
     lines.close()
     said = b"".join(written).decode().splitlines()
     assert '"number":0' in said[0] and "lines dropped" in said[-1] and len(said) < 50_000
+
+
+def test_a_body_that_a_client_broke_is_no_error_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
+    with lines_to_stderr():
+        for error in (web.RequestPayloadError("broken"), ValueError("ours")):
+            logging.getLogger("aiohttp.server").error("unhandled", exc_info=error)
+    [line] = capfd.readouterr().err.splitlines()
+    assert json.loads(line)["exception"] == "ValueError" and "ours" not in line

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import orjson
+from aiohttp.web import RequestPayloadError
 
 _STDERR = 2
 _FRAMES = 6
@@ -94,8 +95,11 @@ class _Others(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line."""
-        if record.exc_info is not None and record.exc_info[1] is not None:
-            self._lines.failed(record.name, record.exc_info[1])
+        error = None if record.exc_info is None else record.exc_info[1]
+        if isinstance(error, RequestPayloadError):
+            return  # the client's own fault, which it was told
+        if error is not None:
+            self._lines.failed(record.name, error)
         else:
             self._lines.say(record.name, level=record.levelname.lower())
 
