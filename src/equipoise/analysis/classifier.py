@@ -15,7 +15,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -87,8 +86,12 @@ class Classifier:
     def _by_words(self, lexical: SparseRows) -> Singles:
         """What words and word pairs say, shape (n, c)."""
         weights = self.lexical.take(self.rows.take(lexical.indices), axis=0)
-        bounds = pairwise(lexical.indptr.tolist())
-        return np.array([np.add.reduce(weights[i:j], axis=0) / max(j - i, 1) ** 0.5 for i, j in bounds])
+        terms = np.diff(lexical.indptr)
+        spoken = terms > 0  # a sum over nothing is not reduceat's to make
+        out = np.zeros((len(terms), _CLASSES), dtype=np.float32)
+        out[spoken] = np.add.reduceat(weights, lexical.indptr[:-1][spoken], axis=0)
+        out /= np.sqrt(np.maximum(terms, 1), dtype=np.float32)[:, None]
+        return out
 
 
 def standardised(shape: Singles, mean: Singles, scale: Singles) -> Singles:

@@ -7,9 +7,10 @@ A text without tokens becomes the zero vector, so that no result is ever NaN.
 from __future__ import annotations
 
 import hashlib
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
@@ -21,17 +22,16 @@ from tokenizers import Tokenizer
 
 from equipoise.analysis.endpoint import EndpointEmbedder
 from equipoise.analysis.minilm import MiniLM
+from equipoise.analysis.remembered import Remembered
 from equipoise.contracts import Embedder
 from equipoise.errors import ConfigError, InputError, MissingExtra, UnknownName
-from equipoise.types import Singles
+from equipoise.types import Ints, Singles
 
 _STATIC_WEIGHTS = "weights/l2_supercat_256.safetensors"
 _STATIC_TOKENIZER = "tokenizers/l2_supercat_tokenizer_config.json"
 _MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-_REMEMBERED_WORDS = 32_768
-_LONGEST_WORD = 64
 
-Tokenize = Callable[[str], Sequence[int]]
+Tokenize = Callable[[str], Ints]
 
 EMBEDDERS = ("static", "minilm", "endpoint")
 
@@ -51,43 +51,38 @@ class StaticEmbedder:
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, dimension)."""
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in enumerate(texts):
-            out[row] = self.embed_one(text)
+        for row, text in zip(out, texts, strict=True):
+            ids = self.tokenize(text)
+            if len(ids):
+                np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0, out=row)
+                norm = float(row.dot(row)) ** 0.5
+                if norm > 0.0:
+                    row /= norm
         return out
 
     def embed_one(self, text: str) -> Singles:
         """The vector of one text."""
-        ids = self.tokenize(text)
-        if not ids:
-            return np.zeros(self.dimension, dtype=np.float32)
-        total: Singles = np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0)
-        norm = float(total.dot(total)) ** 0.5
-        if norm > 0.0:
-            total /= norm
-        return total
+        one: Singles = self.embed([text])[0]
+        return one
 
 
 def tokenize_by_word(tokenizer: Tokenizer) -> Tokenize:
-    """The tokenizer as a function that remembers common words: the same ids, in a third of the time.
+    """The tokenizer as a function that remembers common words: the same ids, in a fifth of the time.
 
     Words can be tokenized one by one because no token of a SentencePiece vocabulary goes on past a space.
     Where spaces themselves are merged, or a special token could stand, the whole text is tokenized.
     """
 
-    def whole(text: str) -> Sequence[int]:
+    def whole(text: str) -> bytes:
         # Never encode_batch: it would start the tokenizer's threads.
-        ids: list[int] = tokenizer.encode(text, add_special_tokens=False).ids
-        return ids
+        return array("q", tokenizer.encode(text, add_special_tokens=False).ids).tobytes()
 
-    word = lru_cache(maxsize=_REMEMBERED_WORDS)(whole)
+    of_word = Remembered(whole).__getitem__
 
-    def tokenize(text: str) -> Sequence[int]:
+    def tokenize(text: str) -> Ints:
         if "  " in text or "<" in text or "\u2581" in text or text[:1] == " " or text[-1:] == " ":
-            return whole(text)
-        ids: list[int] = []
-        for part in text.split(" "):
-            ids += word(part) if len(part) <= _LONGEST_WORD else whole(part)
-        return ids
+            return np.frombuffer(whole(text), np.int64)
+        return np.frombuffer(b"".join(map(of_word, text.split(" "))), np.int64)
 
     return tokenize
 

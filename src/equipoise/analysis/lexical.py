@@ -10,6 +10,7 @@ from zlib import crc32
 
 import numpy as np
 
+from equipoise.analysis.remembered import Remembered
 from equipoise.sparse import SparseRows
 from equipoise.types import Singles
 
@@ -33,8 +34,7 @@ def lexical_rows(texts: Sequence[Sequence[str]]) -> SparseRows:
     for words in texts:
         hashes += _hashes(words)
         bounds.append(len(hashes))
-    terms = np.array(hashes, dtype=np.int64)
-    terms &= _MASK
+    terms = np.fromiter(hashes, np.int64, len(hashes)) & _MASK
     for start, end in pairwise(bounds):
         terms[start:end].sort()
     first = np.empty(len(terms) + 1, dtype=bool)
@@ -45,14 +45,24 @@ def lexical_rows(texts: Sequence[Sequence[str]]) -> SparseRows:
     return SparseRows(starts.searchsorted(bounds), terms.take(starts[:-1]), values, WIDTH)
 
 
+def _checksums(word: str) -> tuple[int, bytes]:
+    """Its CRC-32, and the bytes of a space and the word."""
+    code = word.encode()
+    return crc32(code), b" " + code
+
+
+_CHECKSUMS = Remembered(_checksums)
+
+
 def _hashes(words: Sequence[str]) -> list[int]:
     """Of every word, then of every pair."""
+    if not words:
+        return []
     if len(words) > 2 * _END_WORDS:
         words = [*words[:_END_WORDS], *words[-_END_WORDS:]]
-    codes = [word.encode() for word in words]
-    singles = list(map(crc32, codes))
+    singles, spaced = zip(*map(_CHECKSUMS.__getitem__, words), strict=True)
     # The checksum of a word, continued by a space and the next word, is the checksum of the pair.
-    return [*singles, *map(crc32, [b" " + code for code in codes[1:]], singles)]
+    return [*singles, *map(crc32, spaced[1:], singles)]
 
 
 @cache

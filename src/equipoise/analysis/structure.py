@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from math import log1p
+from struct import Struct
 from typing import NamedTuple
 
 import numpy as np
 
 from equipoise.types import Singles
 
-# Every byte that counts for something becomes the first letter of what it counts for.
+# Every byte that counts for something becomes the first letter of what it counts for; the others are left out.
 _MEMBERS = (
     (b"d", b"0123456789"),
     (b"u", bytes(range(65, 91))),
@@ -25,10 +26,8 @@ _MEMBERS = (
     (b",", b",;:"),
 )
 _OF_MEMBERS = b"".join(members for _, members in _MEMBERS)
-_CLASS = bytes.maketrans(
-    _OF_MEMBERS + bytes(i for i in range(128) if i not in _OF_MEMBERS),
-    b"".join(name * len(members) for name, members in _MEMBERS) + b" " * (256 - len(_OF_MEMBERS)),
-)
+_CLASS = bytes.maketrans(_OF_MEMBERS, b"".join(name * len(members) for name, members in _MEMBERS))
+_PLAIN = bytes(set(range(256)) - set(_OF_MEMBERS))
 _WH = ("what", "why", "how", "which", "who", "when", "where", "whose", "whom")
 _IMPERATIVES = frozenset(
     "add analyze analyse answer arrange brainstorm build calculate change check choose classify combine "
@@ -74,6 +73,7 @@ STRUCTURE_NAMES = (
     "ends_with_question",
 )
 
+_ROW = Struct(f"{len(STRUCTURE_NAMES)}f")
 _LIST_ITEM = re.compile(r"^[ \t]*(?:[-*\u2022]|\d{1,3}[.)])[ \t]", re.MULTILINE)
 _OPTION = re.compile(r"[A-J](?<![^\s(].)[.):][ \t)]")
 _CODE_MARK = re.compile(
@@ -100,12 +100,13 @@ def structure_features(texts: Sequence[str], words: Sequence[Sequence[str]], siz
         words: the words of each, as ``word_tokens`` gives them.
         sizes: of the whole prompts.
     """
-    return np.array(list(map(_values, texts, words, sizes)), dtype=np.float32)
+    rows = [_ROW.pack(*values) for values in map(_values, texts, words, sizes)]
+    return np.frombuffer(b"".join(rows), np.float32).reshape(len(texts), -1)
 
 
 def _values(text: str, parts: Sequence[str], size: Sizes) -> tuple[float, ...]:
     code = text.encode()
-    count = code.translate(_CLASS).count
+    count = code.translate(_CLASS, _PLAIN).count
     digit, upper, bracket, operator, question = count(b"d"), count(b"u"), count(b"b"), count(b"o"), count(b"?")
     sentence = count(b".") + question
     bytes_ = max(len(code), 1)

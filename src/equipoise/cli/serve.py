@@ -8,6 +8,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from equipoise.cli.numbers import port
 from equipoise.cli.output import emit_json, note, say
 from equipoise.config import DEFAULT_FILE, Config, located, read_config
@@ -46,7 +48,8 @@ def run(args: argparse.Namespace) -> int:
             _check(config, args.config, as_json=args.json)
             return 0
         with lines_to_stderr() as lines:
-            asyncio.run(serve(config, args.config, lines))
+            with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+                runner.run(serve(config, args.config, lines))
     except EquipoiseError as error:
         raise InputError(located(error, args.config)) from None
     return 0

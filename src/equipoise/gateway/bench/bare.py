@@ -14,6 +14,7 @@ import sys
 
 import aiohttp
 import orjson
+import uvloop
 from aiohttp import web
 
 _AUTHORIZATION = {"Authorization": "Bearer upstream"}
@@ -83,7 +84,8 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--application", action="store_true")
     args = parser.parse_args()
-    asyncio.run(serve(args.upstream, args.port, as_application=args.application))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(args.upstream, args.port, as_application=args.application))
 
 
 if __name__ == "__main__":
