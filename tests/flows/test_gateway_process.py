@@ -394,7 +394,7 @@ def test_two_gateways_do_not_write_one_log(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_the_benchmark_measures_everything_in_turn(capsys: pytest.CaptureFixture[str]) -> None:
-    plan = ["--rounds", "1", "--seconds", "0.2", "--connections", "2"]
+    plan = ["--rounds", "1", "--seconds", "0.5", "--connections", "2"]
     assert main(["bench", "gateway", *plan, "--json"]) == 0
     said = capsys.readouterr()
     found = json.loads(said.out)
