@@ -141,6 +141,29 @@ async def test_what_one_model_thought_is_not_sent_to_another_nor_sent_at_all_onc
     assert thought == [False, True, False, False, False, True], "a new conversation may begin like another"
 
 
+async def test_what_one_model_thought_is_not_sent_to_another_that_is_asked_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        for model in document["models"]:
+            model["deployments"] = [{"provider": "anthropic", "base_url": vendor.root_url}]
+        async with serving(tmp_path, document) as gateway:
+
+            async def thought_goes_to(name: str, *calls: str) -> bool:
+                await gateway.post("/v1/messages", {**thinking(*calls), "model": name})
+                return "thinking" in str(vendor.requests[-1]["messages"])
+
+            asked = [(LARGE,), (LARGE, "a"), (SMALL, "a", "b"), (SMALL, "a", "b", "c")]
+            assert [await thought_goes_to(*one) for one in asked] == [False, True, False, False]
+            assert not await thought_goes_to(LARGE, "a", "b", "c", "d"), "it did not think what came in between"
+            assert not await thought_goes_to("auto", "a", "b", "c", "d", "e")
+            # Two models are compared on the same question: their conversations begin alike, and are two.
+            asked = [(LARGE,), (SMALL,), (LARGE, "a"), (SMALL, "a"), (LARGE, "a", "b"), (SMALL, "a", "b")]
+            assert [await thought_goes_to(*one) for one in asked] == [False, False, True, True, True, True]
+
+
 async def test_a_sticky_route_stays_with_its_model_in_a_loop_of_tools(tmp_path: Path) -> None:
     async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
         await gateway.post("/v1/messages", thinking(), x_equipoise_min_quality="0.8")

@@ -23,13 +23,13 @@ def asked(**more: Any) -> Any:
 
 def test_the_least_request_is_read() -> None:
     found = asked()
-    assert (found.text, found.context_text, found.images, found.stream, found.n, found.answered) == (
+    assert (found.text, found.context_text, found.images, found.stream, found.n, found.answers) == (
         "hello",
         "",
         0,
         False,
         1,
-        False,
+        0,
     )
     assert found.capabilities == frozenset() and found.max_output_tokens is None and found.user is None
 

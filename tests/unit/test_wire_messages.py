@@ -260,11 +260,11 @@ def test_a_wrong_field_is_named(more: Body, param: str) -> None:
 def test_in_a_loop_of_tools_the_question_is_what_is_routed_by_and_has_been_answered() -> None:
     result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "r"}
     body: Body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "q"}]}
-    assert MESSAGES.read(body).answered is False
+    assert MESSAGES.read(body).answers == 0
     body["messages"] += [blocks(USE), {"role": "user", "content": [result]}]
-    assert (MESSAGES.read(body).answered, MESSAGES.read(body).text) == (True, "q")
+    assert (MESSAGES.read(body).answers, MESSAGES.read(body).text) == (1, "q")
     body["messages"][1:] = [blocks(HIDDEN), {"role": "user", "content": "r"}]
-    assert MESSAGES.read(body).answered is True
+    assert MESSAGES.read(body).answers == 1
 
 
 # ---------------------------------------------------------------- what the next model accepts

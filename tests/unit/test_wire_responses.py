@@ -317,8 +317,8 @@ def test_items_whose_reasoning_is_left_out_are_not_tied_to_it_by_their_ids() -> 
 
 def test_thinking_alone_is_a_turn_of_a_model() -> None:
     said = {"role": "user", "content": "q"}
-    assert RESPONSES.read({"model": "m", "input": [said]}).answered is False
-    assert RESPONSES.read({"model": "m", "input": [said, {"type": "reasoning", "summary": []}]}).answered is True
+    assert RESPONSES.read({"model": "m", "input": [said]}).answers == 0
+    assert RESPONSES.read({"model": "m", "input": [said, {"type": "reasoning", "summary": []}]}).answers == 1
 
 
 @pytest.mark.parametrize(("name", "empty"), [("responses", ""), ("embeddings", [""])])

@@ -24,12 +24,16 @@ class Session(NamedTuple):
         deployment: label of where it was answered. Prompt caches are not shared between deployments.
         warm: what the model still holds; None when that is nothing, or was too long ago.
         mixed: other models answered before it.
+        answers: how many there were before it.
+        at: when it was, by the clock.
     """
 
     model: str
     deployment: str
     warm: Warm | None
     mixed: bool
+    answers: int
+    at: float
 
 
 class _Turn(NamedTuple):
@@ -38,6 +42,7 @@ class _Turn(NamedTuple):
     held: int
     at: float
     mixed: bool
+    answers: int
 
 
 class Sessions:
@@ -66,13 +71,21 @@ class Sessions:
             del self._turns[key]
             return None
         warm = Warm(turn.model, turn.held) if turn.held and age < self._warm_s else None
-        return Session(turn.model, turn.deployment, warm, turn.mixed)
+        return Session(turn.model, turn.deployment, warm, turn.mixed, turn.answers, turn.at)
 
     def remember(
-        self, key: bytes, model: str, deployment: str, *, usage: TokenUsage, price: Price | None, mixed: bool
+        self,
+        key: bytes,
+        model: str,
+        deployment: str,
+        *,
+        usage: TokenUsage,
+        price: Price | None,
+        mixed: bool,
+        answers: int = 0,
     ) -> None:
         """A turn was answered."""
-        self._turns[key] = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic(), mixed)
+        self._turns[key] = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic(), mixed, answers)
         self._turns.move_to_end(key)
         while len(self._turns) > self._most:
             self._turns.popitem(last=False)

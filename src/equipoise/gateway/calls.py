@@ -70,7 +70,8 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
     target = live.serving.target(asked.model)
     if isinstance(target, Route):
         _check_routable(asked, format)
-    conversation = Conversation(live.sessions, incoming.caller.tenant, target, asked, said)
+    tenant, names = incoming.caller.tenant, live.serving.targets
+    conversation = Conversation(live.sessions, tenant, target, asked, said, names)
     return Call(body, format, asked, said, target, conversation)
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
+from operator import attrgetter
 from typing import Literal
 
-from equipoise.execution import Running, Sessions, session_key
+from equipoise.execution import Running, Session, Sessions, session_key
 from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.steering import Steering
@@ -18,18 +20,31 @@ Affinity = Literal["economic", "sticky", "off"]
 class Conversation:
     """One conversation of a tenant with a route or model.
 
+    Args:
+        names: of all routes and models, any of which may have answered in between.
+
     Attributes:
         last: its last turn, if it is remembered.
     """
 
-    __slots__ = ("_affinity", "_going_on", "_key", "_sessions", "last")
+    __slots__ = ("_affinity", "_answers", "_going_on", "_key", "_sessions", "_since", "last")
 
-    def __init__(self, sessions: Sessions, tenant: str, target: Target, asked: Asked, said: Steering) -> None:
+    def __init__(
+        self, sessions: Sessions, tenant: str, target: Target, asked: Asked, said: Steering, names: Iterable[str] = ()
+    ) -> None:
         self._affinity: Affinity = target.settings.affinity if isinstance(target, Route) else "economic"
         self._sessions = sessions
-        self._going_on = asked.answered or said.session is not None
+        self._going_on = bool(asked.answers) or said.session is not None
+        self._answers = asked.answers
         self._key = session_key(tenant, target.name, session=said.session, affinity=asked.affinity)
-        self.last = sessions.recall(self._key)
+        self.last = last = sessions.recall(self._key)
+        self._since: Session | None = None
+        # Others are looked for only where answers came that were not asked of this one: conversations may begin alike.
+        if asked.answers > (0 if last is None else last.answers + 1):
+            keys = (session_key(tenant, n, session=said.session, affinity=asked.affinity) for n in names)
+            others = [turn for key in keys if (turn := sessions.recall(key)) is not None]
+            newest = max(others, key=attrgetter("at"), default=None)
+            self._since = newest if newest is not None and (last is None or newest.at > last.at) else None
 
     @property
     def warm(self) -> Warm | None:
@@ -43,13 +58,15 @@ class Conversation:
 
     @property
     def answered_by(self) -> str | None:
-        """The model that answered the turn before."""
-        return self.last.model if self.last is not None and self._going_on else None
+        """The model that answered the turn before, whoever was asked for it."""
+        latest = self._since or self.last
+        return latest.model if latest is not None and self._going_on else None
 
     @property
     def mixed(self) -> bool:
         """Whether the turns before are of several models."""
-        return self.last is not None and self._going_on and self.last.mixed
+        turns = [turn for turn in (self.last, self._since) if turn is not None]
+        return self._going_on and (any(t.mixed for t in turns) or len({t.model for t in turns}) > 1)
 
     def kept(self, decision: Decision) -> Decision:
         """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
@@ -76,5 +93,11 @@ class Conversation:
         price = next((m.price for m in target.plain.models if m.name == running.model), None)
         mixed = self.mixed or self.answered_by not in (None, running.model)
         self._sessions.remember(
-            self._key, running.model, running.deployment, usage=running.usage, price=price, mixed=mixed
+            self._key,
+            running.model,
+            running.deployment,
+            usage=running.usage,
+            price=price,
+            mixed=mixed,
+            answers=self._answers,
         )

@@ -37,7 +37,7 @@ class Asked(NamedTuple):
         images: number of images.
         include_usage: whether a stream is to end with its usage.
         affinity: what stays the same over a conversation, hashed: system prompt, tools, first user message.
-        answered: a model has said something before.
+        answers: how often a model has answered before, each time with one or more messages.
         vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
     """
 
@@ -51,7 +51,7 @@ class Asked(NamedTuple):
     capabilities: frozenset[str] = frozenset()
     n: int = 1
     affinity: bytes = b""
-    answered: bool = False
+    answers: int = 0
     user: str | None = None
     vendor_state: str | None = None
 

@@ -123,22 +123,24 @@ class Reading:
     Attributes:
         images: how many.
         files: there is something else that is no text: a document, a sound.
-        answered: a model had a turn, whether or not it said anything that can be read.
+        answers: turns that a model had, whether or not it said anything that can be read.
     """
 
-    __slots__ = ("_field", "_fresh", "_said", "answered", "files", "images")
+    __slots__ = ("_answering", "_field", "_fresh", "_said", "answers", "files", "images")
 
     def __init__(self, field: str = "messages") -> None:
         self._field = field
         self._said: list[tuple[str, list[str]]] = []
         self._fresh = True
-        self.images = 0
-        self.files = self.answered = False
+        self.images = self.answers = 0
+        self.files = self._answering = False
 
     def turn(self, role: str = "") -> None:
         """A new message begins."""
         self._fresh = True
-        self.answered = self.answered or role == "assistant"
+        answering = role == "assistant"
+        self.answers += answering and not self._answering
+        self._answering = answering
 
     def say(self, role: str, text: str) -> None:
         """A piece of text; ``role`` is ``system``, ``user`` or anything else. Pieces of a message are one text."""
@@ -166,7 +168,7 @@ class Reading:
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
             affinity=_affinity(said, schemas),
-            answered=self.answered,
+            answers=self.answers,
             **rest,
         )
 
