@@ -108,6 +108,8 @@ async def test_openai_responses(tmp_path: Path, vendor: Any) -> None:
         async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
             answer = await client.responses.create(model="auto", input="Hi", instructions="Be brief.")
             assert answer.output_text == "You said: Hi" and answer.status == "completed"
+            if vendor is claude:
+                assert answer.instructions == "Be brief." and answer.tool_choice == "auto"
             events = [e async for e in await client.responses.create(model="auto", input="Hi you", stream=True)]
     assert "".join(e.delta for e in events if e.type == "response.output_text.delta") == "You said: Hi you"
     assert events[0].type == "response.created" and events[-1].type == "response.completed"

@@ -708,3 +708,26 @@ def test_a_wrong_field_of_chat_is_named_and_not_sent_as_something_else(target: A
     with pytest.raises(BadRequest) as told:
         FORMATS[target].from_chat({"model": "m", "messages": [{"role": "user", "content": "hi"}], **more})
     assert told.value.param == param
+
+
+@pytest.mark.parametrize("content", ["no such file", [{"type": "text", "text": "no such file"}], None])
+@pytest.mark.parametrize("target", ["chat", "responses", "gemini"])
+def test_a_model_of_another_vendor_is_told_that_a_tool_failed(target: Any, content: Any) -> None:
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {}}
+    results = []
+    for is_error in (True, False):
+        result = {"type": "tool_result", "tool_use_id": "t", "content": content, "is_error": is_error}
+        messages = [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": [use]},
+            {"role": "user", "content": [{k: v for k, v in result.items() if v is not None}]},
+        ]
+        body = {"model": "m", "max_tokens": 9, "messages": messages}
+        results.append(orjson.dumps(translate_request(body, "messages", target)).decode())
+        assert translate_request(body, "messages", "messages") is body
+        back = FORMATS["messages"].from_chat(FORMATS["messages"].to_chat(body))
+        assert back["messages"][2]["content"][0]["is_error"] is is_error
+    failed, done = results
+    told = '"error":' if target == "gemini" else "The tool failed:"
+    assert told in failed and told not in done
+    assert all(content is None or "no such file" in said for said in results)

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from equipoise.traffic import TokenUsage
-from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_request
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_answer, translate_request
 from equipoise.wire.format import Body
 from equipoise.wire.responses import settled
 from tests.wire_samples import call, decoded, events_of, put_together, request_in, streamed
@@ -326,3 +326,36 @@ def test_what_says_nothing_is_told_by_the_name_of_its_field(name: Any, empty: An
     with pytest.raises(BadRequest) as told:
         FORMATS[name].read({"model": "m", "input": empty})
     assert (told.value.param, told.value.code) == ("input", "empty_prompt")
+
+
+def test_a_translated_answer_says_again_what_was_asked_in_every_event_that_holds_it() -> None:
+    asked = {
+        "instructions": "Be brief.",
+        "max_output_tokens": 50,
+        "metadata": {"case": "7"},
+        "parallel_tool_calls": False,
+        "reasoning": {"effort": "low"},
+        "temperature": 0.0,
+        "tool_choice": "required",
+        "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {}}}],
+        "top_p": 0.5,
+        "truncation": "auto",
+    }
+    body = {"model": "m", "input": "hi", "stream": True, **asked, "text": {"verbosity": "low"}}
+    encoder = RESPONSES.encoder("m", RESPONSES.read(body))
+    raw = b"".join([*encoder.feed(chunk(content="a")), *encoder.feed(chunk("stop")), *encoder.end()])
+    said = [e["response"] for event in events_of(raw) if "response" in (e := orjson.loads(event.data))]
+    answer = {"id": "c", "choices": [{"index": 0, "message": {"content": "a"}, "finish_reason": "stop"}]}
+    said.append(translate_answer(answer, "chat", "responses", "m", asked=RESPONSES.read(body)))
+    assert len(said) == 4
+    for one in said:
+        assert {k: one[k] for k in asked} == asked
+        assert one["text"] == {"format": {"type": "text"}, "verbosity": "low"}
+        assert one["model"] == "m" and one["store"] is False
+
+
+def test_an_answer_to_a_request_that_said_little_has_the_fields_that_openais_have() -> None:
+    encoder = RESPONSES.encoder("m", RESPONSES.read({"model": "m", "input": "hi", "stream": True}))
+    created = orjson.loads(events_of(b"".join(encoder.feed(chunk(content="a"))))[0].data)["response"]
+    assert (created["tools"], created["tool_choice"], created["truncation"]) == ([], "auto", "disabled")
+    assert created["text"] == {"format": {"type": "text"}} and created["metadata"] == {}

@@ -14,9 +14,9 @@ from equipoise.execution.billing import cost_usd, estimated, price_of, sound, wa
 from equipoise.execution.clock import Clock
 from equipoise.execution.place import End, Place
 from equipoise.execution.reader import Reader
+from equipoise.execution.work import Work
 from equipoise.records import record
 from equipoise.traffic import Attempt, AttemptKind, TokenUsage
-from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, NO_NAMES, BadAnswer, Body, SseEvent, translate_answer
 
 Count = Callable[[str], int]
@@ -45,7 +45,7 @@ class Call:
     """One attempt. ``begin`` brings the first content; ``more`` the rest of a stream; ``settle`` the bill.
 
     Args:
-        into: the client's format.
+        work: what the answer is to, in the client's format.
         input_tokens: our count of all that is sent.
         names: what the client calls tools that go by other names.
 
@@ -57,8 +57,8 @@ class Call:
 
     __slots__ = (
         "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
-        "_began", "_events", "_finish", "_first_s", "_input_tokens", "_into", "_lease", "_meter", "_names", "_over",
-        "_said", "_started", "_upstream",
+        "_began", "_events", "_finish", "_first_s", "_input_tokens", "_lease", "_meter", "_names", "_over",
+        "_said", "_started", "_upstream", "_work",
     )  # fmt: skip
 
     def __init__(
@@ -68,12 +68,12 @@ class Call:
         kind: AttemptKind,
         meter: Meter,
         *,
-        into: WireFormat,
+        work: Work,
         input_tokens: int,
         names: Mapping[str, str] = NO_NAMES,
     ) -> None:
         self.place, self.request, self.kind = place, request, kind
-        self._meter, self._into, self._input_tokens = meter, into, input_tokens
+        self._meter, self._work, self._input_tokens = meter, work, input_tokens
         self._started = meter.clock.time()
         self._began = meter.clock.monotonic()
         self._lease = place.begin(self._began, input_tokens)
@@ -207,7 +207,7 @@ class Call:
                 raise self.wrong("the answer is not a JSON object", code="bad_response")
             self._said = form.usage(answer)
             self._finish = form.finish(answer)
-            if self.request.kind != self._into:
+            if self.request.kind != self._work.format:
                 payload = self._translated(answer)
         except orjson.JSONDecodeError:
             raise self.wrong("the answer is not JSON", code="bad_response") from None
@@ -216,9 +216,10 @@ class Call:
         self.payload, self.answer = payload, answer
 
     def _translated(self, answer: Body) -> bytes:
-        name, now = self.place.model.name, int(self._started)
+        kind, work, now = self.request.kind, self._work, int(self._started)
+        name, names = self.place.model.name, self._names
         try:
-            translated = translate_answer(answer, self.request.kind, self._into, name, now=now, names=self._names)
+            translated = translate_answer(answer, kind, work.format, name, now=now, names=names, asked=work.asked)
             return orjson.dumps(translated)
         except orjson.JSONEncodeError as error:
             raise BadAnswer(f"the answer cannot be written as JSON ({error})") from None

@@ -141,9 +141,7 @@ class Pursuit:
             mixed=work.mixed or work.answered_by not in (None, place.model.name),
         )
         self._course.called(place, hedge=kind == "hedge")
-        return Call(
-            place, request, kind, self._meter, into=work.format, input_tokens=self._input_tokens, names=self._names
-        )
+        return Call(place, request, kind, self._meter, work=work, input_tokens=self._input_tokens, names=self._names)
 
     async def _rest(self, seconds: float) -> None:
         self.waited_s += seconds

@@ -19,7 +19,7 @@ from equipoise.gateway.checking import Checking
 from equipoise.gateway.serving import Route
 from equipoise.gateway.waited import WaitedCalls
 from equipoise.traffic import Attempt, TokenUsage
-from equipoise.types import Decision, WireFormat
+from equipoise.types import Decision
 from equipoise.wire import FORMATS, Body, dumps
 
 
@@ -42,7 +42,7 @@ class Climbed:
         self.error = None
         self.unbilled_usd = 0.0
         self.waited_s = waited_s
-        self.body = None if work.asked.stream else _whole(kept.answer, work.format, running.model)
+        self.body = None if work.asked.stream else _whole(kept.answer, work, running.model)
         self.stream = _streamed(kept.answer, work, running) if work.asked.stream else None
 
     async def close(self) -> None:
@@ -148,8 +148,8 @@ def _margin(best: list[dict[str, Any]]) -> float:
     return first - second
 
 
-def _whole(answer: Body, format: WireFormat, model: str) -> bytes:
-    return dumps(answer if format == "chat" else FORMATS[format].answer_from_chat(answer, model))
+def _whole(answer: Body, work: Work, model: str) -> bytes:
+    return dumps(answer if work.format == "chat" else FORMATS[work.format].answer_from_chat(answer, model, work.asked))
 
 
 async def _streamed(answer: Body, work: Work, running: Running) -> AsyncIterator[bytes]:

@@ -62,11 +62,13 @@ def translate_answer(
     *,
     now: int = 0,
     names: Mapping[str, str] = NO_NAMES,
+    asked: Asked | None = None,
 ) -> Body:
     """An answer of one format as one of another; the answer itself where they are the same.
 
     Args:
         names: what the client calls tools that went by other names.
+        asked: what the answer is to.
 
     Raises:
         BadAnswer: it is not an answer of ``source``.
@@ -77,7 +79,7 @@ def translate_answer(
     if names:
         for choice in chat["choices"]:
             restore(choice["message"].get("tool_calls"), names)
-    return FORMATS[target].answer_from_chat(chat, model_name)
+    return FORMATS[target].answer_from_chat(chat, model_name, asked)
 
 
 def resumed(source: WireFormat, model_name: str, asked: Asked, events: Iterable[SseEvent]) -> Encoder:

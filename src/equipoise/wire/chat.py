@@ -12,7 +12,7 @@ from equipoise.wire.checks import checked_chunk, checked_completion, made_id
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
-from equipoise.wire.pivot import vendors_own
+from equipoise.wire.pivot import vendors_own, with_failures_said
 from equipoise.wire.reading import (
     MOST_CHOICES,
     Reading,
@@ -75,7 +75,7 @@ class Chat:
         """Without what only other formats know."""
         body = {k: v for k, v in chat.items() if k != NATIVE}
         messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
-        body["messages"] = plain_messages(paired(messages))
+        body["messages"] = plain_messages(with_failures_said(paired(messages)))
         if chat.get("tools"):
             body["tools"] = [_plain_tool(t) for _, t in objects(maybe_list(chat, "tools"), "tools")]
         return body
@@ -86,8 +86,9 @@ class Chat:
         first_choice(answer)
         return answer
 
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
+    def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
         """Without what only other formats know."""
+        del asked
         choices = [
             _without({**c, "message": _without(c["message"], {NATIVE})} if "message" in c else c, {NATIVE})
             for c in chat["choices"]

@@ -41,7 +41,7 @@ class Embeddings:
         """Never possible."""
         raise BadAnswer("embeddings are not a chat completion")
 
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
+    def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
         """Never possible."""
         raise BadAnswer("a chat completion is not embeddings")
 

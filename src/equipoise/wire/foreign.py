@@ -56,8 +56,9 @@ class Foreign:
         except BadRequest as error:
             raise BadAnswer(str(error)) from None
 
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
+    def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
         """The answer of this format that says the same."""
+        del asked
         return self.parts.answer_from_chat(chat, model_name)
 
     def decoder(self, *, now: int = 0) -> Decoder:

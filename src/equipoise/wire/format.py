@@ -8,7 +8,9 @@ back loses nothing. Towards every other format it is left out.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 from equipoise.traffic import TokenUsage
@@ -39,6 +41,7 @@ class Asked(NamedTuple):
         affinity: what stays the same over a conversation, hashed: system prompt, tools, first user message.
         answers: how often a model has answered before, each time with one or more messages.
         vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
+        echo: what of the request the answer says again, where the format has it so.
     """
 
     model: str
@@ -54,6 +57,7 @@ class Asked(NamedTuple):
     answers: int = 0
     user: str | None = None
     vendor_state: str | None = None
+    echo: Mapping[str, Any] = MappingProxyType({})
 
 
 class Decoder(Protocol):
@@ -134,8 +138,8 @@ class Format(Protocol):
         """
         ...
 
-    def answer_from_chat(self, chat: Body, model_name: str) -> Body:
-        """A chat completion as an answer of this format, by the model of that name."""
+    def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
+        """A chat completion as an answer of this format to what was asked, by the model of that name."""
         ...
 
     def decoder(self, *, now: int = 0) -> Decoder:

@@ -16,6 +16,7 @@ from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, tex
 # The signature of a thinking block that stands for the reasoning of a model that signs none.
 UNSIGNED = "equipoise:unsigned"
 EMPTY_SCHEMA: Body = {"type": "object", "properties": {}}
+_FAILED = "The tool failed:"
 _JSON_ONLY = "Answer with one JSON object and nothing else."
 
 
@@ -91,6 +92,23 @@ def called_function(call: Body) -> tuple[str, Any]:
     """The name and the arguments of a tool call."""
     function = maybe_object(call, "function", "messages.tool_calls.")
     return text_of(function, "name", "messages.tool_calls.function."), function.get("arguments")
+
+
+def has_failed(result: Body) -> bool:
+    """Whether a tool message is of a tool that failed; only Anthropic's clients say so beside the result."""
+    return native(result, "messages").get("is_error") is True
+
+
+def with_failures_said(messages: list[Body]) -> list[Body]:
+    """Messages where results of tools that failed say it in words, for models whose format has no field for it."""
+    return [_failure_said(m) if m.get("role") == "tool" and has_failed(m) else m for m in messages]
+
+
+def _failure_said(result: Body) -> Body:
+    content = result.get("content")
+    if isinstance(content, list):
+        return {**result, "content": [{"type": "text", "text": _FAILED}, *content]}
+    return {**result, "content": f"{_FAILED} {content}" if content else _FAILED}
 
 
 def is_foreign(chat: Body, name: WireFormat) -> bool:

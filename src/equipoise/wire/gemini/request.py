@@ -21,6 +21,7 @@ from equipoise.wire.pivot import (
     arguments_text,
     called_function,
     chosen_function,
+    has_failed,
     merged,
     native,
     picture_url,
@@ -262,7 +263,8 @@ def _result_from_chat(message: Body, names: dict[str, str]) -> list[Body]:
         value = orjson.loads(text)
     except orjson.JSONDecodeError:
         value = None
-    made = {**own, "name": name, "response": value if isinstance(value, dict) else {"result": text}}
+    key = "error" if has_failed(message) else "result"
+    made = {**own, "name": name, "response": value if isinstance(value, dict) and key == "result" else {key: text}}
     shown = [p for _, p in parts_of(message, "messages") if p.get("type") == "image_url"]
     return [{"functionResponse": made}, *(p for s in shown if (p := _part_from_chat(s, "user")) is not None)]
 

@@ -8,7 +8,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.chat import openai_error
 from equipoise.wire.errors import BadRequest
 from equipoise.wire.foreign import Foreign, Parts
-from equipoise.wire.format import Asked, Body
+from equipoise.wire.format import Asked, Body, Encoder
 from equipoise.wire.reading import (
     Reading,
     maybe_count,
@@ -68,7 +68,17 @@ class Responses(Foreign):
             capabilities=_capabilities(tools, reading.images, body),
             user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
             vendor_state=next((f for f in request.STATEFUL if body.get(f) is not None), None),
+            echo=answers.echo_of(body),
         )
+
+    def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
+        """The response that says the same; what was asked is said again."""
+        made = answers.from_chat(chat, model_name)
+        return made if asked is None else {**made, **asked.echo}
+
+    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+        """For one client's stream; what was asked is said again."""
+        return stream.Encoder(model_name, asked.echo)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """OpenAI's error shape."""

@@ -15,6 +15,24 @@ from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, 
 
 # In the ids of items that we made: the vendor does not know them.
 MADE = "eq_"
+_ECHOED = (
+    "instructions",
+    "max_output_tokens",
+    "max_tool_calls",
+    "metadata",
+    "parallel_tool_calls",
+    "prompt_cache_key",
+    "reasoning",
+    "safety_identifier",
+    "temperature",
+    "text",
+    "tool_choice",
+    "tools",
+    "top_p",
+    "truncation",
+    "user",
+)
+_ANY_TEXT: Body = {"format": {"type": "text"}}
 # ``model_length`` is Mistral's.
 _INCOMPLETE = {
     "length": "max_output_tokens",
@@ -128,6 +146,12 @@ def usage_from_chat(usage: TokenUsage, reasoning: int) -> Body:
     }
 
 
+def echo_of(body: Body) -> Body:
+    """What of a request its response says again."""
+    said = {k: body[k] for k in _ECHOED if body.get(k) is not None}
+    return {**said, "text": _ANY_TEXT | said["text"]} if isinstance(said.get("text"), dict) else said
+
+
 def from_chat(chat: Body, model_name: str) -> Body:
     """The response that says the same."""
     choice = first_choice(chat)
@@ -163,14 +187,20 @@ def response(base: str, model: str, created: int, items: list[Body], finish: str
         "error": None,
         "incomplete_details": {"reason": incomplete} if incomplete else None,
         "instructions": None,
+        "max_output_tokens": None,
         "metadata": {},
         "model": model,
         "output": items,
         "parallel_tool_calls": True,
+        "previous_response_id": None,
+        "reasoning": {"effort": None, "summary": None},
+        "store": False,  # it cannot be fetched later
         "temperature": None,
+        "text": _ANY_TEXT,
         "tool_choice": "auto",
         "tools": [],
         "top_p": None,
+        "truncation": "disabled",
         "usage": usage,
     }
 

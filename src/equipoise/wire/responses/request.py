@@ -16,6 +16,7 @@ from equipoise.wire.pivot import (
     rest,
     tool_call,
     vendors_own,
+    with_failures_said,
     with_native,
 )
 from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
@@ -192,7 +193,7 @@ def from_chat(chat: Body) -> Body:
     refuse_what_only_chat_has(chat, "n", "logprobs")
     body: Body = {k: chat[k] for k in _SAME if chat.get(k) is not None}
     messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
-    body["input"] = [item for m in settled(messages, IDS) for item in _items(m)]
+    body["input"] = [item for m in with_failures_said(settled(messages, IDS)) for item in _items(m)]
     if body["input"] and messages[0].get("role") in SYSTEM_ROLES and isinstance(messages[0].get("content"), str):
         body["instructions"] = messages[0]["content"]
         del body["input"][0]

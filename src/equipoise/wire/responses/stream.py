@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
 import orjson
 
 from equipoise.traffic import TokenUsage
@@ -108,8 +112,8 @@ class Decoder:
 class Encoder:
     """Chunks become OpenAI's events: items begun, grown and ended, all numbered, the whole again at the end."""
 
-    def __init__(self, model_name: str) -> None:
-        self._model = model_name
+    def __init__(self, model_name: str, echo: Mapping[str, Any] = MappingProxyType({})) -> None:
+        self._model, self._echo = model_name, echo
         self._base = ""
         self._created = 0
         self._number = -1
@@ -194,7 +198,7 @@ class Encoder:
 
     def _whole(self, finish: str, usage: Body | None) -> Body:
         made = response(self._base, self._model, self._created, self._items, finish, usage)
-        return made | {k: v for k, v in self._begun.items() if k not in _GROWS}
+        return {**made, **self._echo} | {k: v for k, v in self._begun.items() if k not in _GROWS}
 
     def _text(self, field: str, text: str) -> list[bytes]:
         events = []
