@@ -51,8 +51,8 @@ class StaticEmbedder:
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, dimension)."""
         out = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        for row, text in zip(out, texts, strict=True):
-            ids = self.tokenize(text)
+        for i, text in enumerate(texts):
+            ids, row = self.tokenize(text), out[i]
             if len(ids):
                 np.add.reduce(self.table.take(ids, axis=0, mode="clip"), axis=0, out=row)
                 norm = float(row.dot(row)) ** 0.5
