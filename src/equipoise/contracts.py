@@ -255,6 +255,7 @@ class UpstreamCall:
         first_byte_s: longest wait for the response to begin; None where the caller bounds that as well as the rest.
         headers: of the client's request, names in lower case; a provider sends on those that its format knows.
         mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
+        translated: the client speaks another format, so hints in the body are not its own words.
         sent: is told by the provider.
     """
 
@@ -267,6 +268,7 @@ class UpstreamCall:
     first_byte_s: float | None = 600.0
     headers: Mapping[str, str] = field(default_factory=dict)
     mixed: bool = False
+    translated: bool = False
     sent: Sent = field(default_factory=Sent)
 
 

@@ -738,6 +738,142 @@ async def test_claudes_that_refuse_to_be_told_how_to_sample_are_not_told(model_i
     assert ("temperature" in server.requests[0]) is sent
 
 
+async def fitted(name: str, model_id: str, body: dict[str, Any], kind: WireFormat, **more: Any) -> dict[str, Any]:
+    """What a vendor is sent for a model of that id."""
+    async with FakeServer(lambda p: "x") as server:
+        base_url = server.root_url if name in ("anthropic", "gemini") else server.base_url
+        deployment = Deployment(provider=name, base_url=base_url, model_id=model_id)
+        provider = make_provider(deployment, secret=lambda _: "k")
+        call = UpstreamCall(model=Model(name="m"), deployment=deployment, kind=kind, body=body, **more)
+        await (await provider.send(call)).close()
+        await provider.close()
+        return server.requests[0]
+
+
+CLAUDE_ASKED = {
+    "max_tokens": 9000,
+    "messages": HELLO["messages"],
+    "thinking": {"type": "enabled", "budget_tokens": 8000, "display": "summarized"},
+    "output_config": {"effort": "xhigh"},
+}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "asked", "thinking", "effort"),
+    [
+        ("claude-opus-4-8", "enabled", "adaptive", "xhigh"),
+        ("claude-sonnet-5", "adaptive", "adaptive", "xhigh"),
+        ("claude-opus-4-6", "enabled", "enabled", "high"),
+        ("claude-sonnet-4-6", "adaptive", "adaptive", "high"),
+        ("claude-opus-4-5-20251101", "enabled", "enabled", "high"),
+        ("claude-haiku-4-5", "enabled", "enabled", None),
+        ("claude-sonnet-4-20250514", "adaptive", None, None),
+        ("my-own", "adaptive", "adaptive", "xhigh"),
+    ],
+)
+async def test_claudes_are_asked_to_think_in_the_way_that_they_take(
+    model_id: str, asked: str, thinking: str | None, effort: str | None
+) -> None:
+    wish = {**CLAUDE_ASKED["thinking"], "type": asked} if asked == "enabled" else {"type": asked}
+    sent = await fitted("anthropic", model_id, {**CLAUDE_ASKED, "thinking": wish}, "messages")
+    assert sent.get("thinking", {}).get("type") == thinking
+    assert sent.get("output_config", {}).get("effort") == effort
+    if asked == "enabled" and thinking == "adaptive":
+        assert sent["thinking"] == {"type": "adaptive", "display": "summarized"}
+
+
+@pytest.mark.parametrize(("model_id", "takes"), [("claude-opus-4-6", False), ("claude-sonnet-4-5", True)])
+@pytest.mark.parametrize("content", ["{", [{"type": "text", "text": "{"}]])
+async def test_a_begun_answer_is_gone_on_from_also_by_claudes_that_refuse_one(
+    model_id: str, takes: bool, content: Any
+) -> None:
+    messages = [*HELLO["messages"], {"role": "assistant", "content": content}]
+    sent = await fitted("anthropic", model_id, {"max_tokens": 9, "messages": messages}, "messages")
+    assert sent["messages"][:2] == messages
+    assert [m["role"] for m in sent["messages"][2:]] == ([] if takes else ["user"])
+    paused = [*HELLO["messages"], {"role": "assistant", "content": [{"type": "server_tool_use", "id": "s"}]}]
+    sent = await fitted("anthropic", model_id, {"max_tokens": 9, "messages": paused}, "messages")
+    assert sent["messages"] == paused
+
+
+SAMPLED = {"temperature": 0.2, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.1}
+
+
+@pytest.mark.parametrize(
+    ("model_id", "effort", "samples", "kept"),
+    [
+        ("gpt-4o-mini", "low", True, None),
+        ("gpt-5-chat-latest", "low", True, None),
+        ("o4-mini", None, False, None),
+        ("gpt-5-mini", "low", False, "low"),
+        ("gpt-5.2", None, True, None),
+        ("gpt-5.2", "none", True, "none"),
+        ("gpt-5.2-2025-12-11", "high", False, "high"),
+        ("gpt-5.2-codex", None, False, None),
+        ("gpt-5.6", None, False, None),
+        ("my-deployment", "low", True, "low"),
+    ],
+)
+@pytest.mark.parametrize("name", ["openai", "azure"])
+async def test_openais_models_are_not_told_what_they_refuse_to_be_told(
+    name: str, model_id: str, effort: str | None, samples: bool, kept: str | None
+) -> None:
+    chat = {"messages": HELLO["messages"], **SAMPLED} | ({"reasoning_effort": effort} if effort else {})
+    sent = await fitted(name, model_id, chat, "chat")
+    assert {k: v for k, v in sent.items() if k in SAMPLED} == (SAMPLED if samples else {})
+    assert sent.get("reasoning_effort") == kept
+    body = {"input": "hi", "temperature": 0.2, "include": ["reasoning.encrypted_content"]}
+    sent = await fitted(name, model_id, body | ({"reasoning": {"effort": effort}} if effort else {}), "responses")
+    assert ("temperature" in sent) is samples and sent.get("reasoning", {}).get("effort") == kept
+    assert sent["include"] == ([] if model_id in ("gpt-4o-mini", "gpt-5-chat-latest") else body["include"])
+
+
+@pytest.mark.parametrize(
+    ("model_id", "effort", "kept"),
+    [("gpt-5", "low", "low"), ("gpt-5.4", None, None), ("gpt-5.4", "low", "none"), ("gpt-5.6", None, "none")],
+)
+async def test_openais_models_that_call_no_functions_while_they_think_do_not_think(
+    model_id: str, effort: str | None, kept: str | None
+) -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    chat = {"messages": HELLO["messages"], "tools": tools} | ({"reasoning_effort": effort} if effort else {})
+    assert (await fitted("openai", model_id, chat, "chat")).get("reasoning_effort") == kept
+
+
+async def test_a_hint_of_another_format_goes_to_those_alone_that_are_known_to_take_it() -> None:
+    chat = {"messages": HELLO["messages"], "reasoning_effort": "low"}
+    kept = {
+        (name, model_id, translated): "reasoning_effort"
+        in await fitted(name, model_id, chat, "chat", translated=translated)
+        for name, model_id in (("groq", "openai/gpt-oss-120b"), ("groq", "llama-4"), ("ollama", "qwen3"))
+        for translated in (True, False)
+    }
+    assert [k for k, v in kept.items() if not v] == [("groq", "llama-4", True), ("ollama", "qwen3", True)]
+    claude = {"max_tokens": 9, "messages": HELLO["messages"], "output_config": {"effort": "low"}}
+    assert "output_config" not in await fitted("anthropic", "my-own", claude, "messages", translated=True)
+    assert "output_config" in await fitted("anthropic", "claude-opus-5", claude, "messages", translated=True)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "efforts"),
+    [
+        ("gemini-2.5-flash", [{"thinkingBudget": n} for n in (0, 1024, 8192, 24576)]),
+        ("gemini-2.5-pro", [None, *({"thinkingBudget": n} for n in (1024, 8192, 24576))]),
+        ("gemini-3-pro-preview", [None, *({"thinkingLevel": w} for w in ("low", "high", "high"))]),
+        ("gemini-3.5-flash", [None, *({"thinkingLevel": w} for w in ("low", "medium", "high"))]),
+        ("gemini-2.0-flash", [None] * 4),
+        ("gemini-2.5-flash-image", [None] * 4),
+    ],
+)
+async def test_geminis_are_told_how_much_to_think_as_their_generation_takes_it(
+    model_id: str, efforts: list[Any]
+) -> None:
+    for word, thinking in zip(("none", "low", "medium", "high"), efforts, strict=True):
+        body = translate_request({**HELLO, "reasoning_effort": word}, "chat", "gemini")
+        sent = await fitted("gemini", model_id, body, "gemini", translated=True)
+        assert sent["generationConfig"].get("thinkingConfig") == thinking
+
+
 async def test_thinking_fits_below_the_limit_or_is_left_out(make: Make) -> None:
     def thinking(most: int, budget: int) -> Callable[[Provider], UpstreamCall]:
         body = {

@@ -532,3 +532,33 @@ def test_reading_a_prompt_in_many_parts_takes_time_by_its_length_alone(format: W
     asked = FORMATS[format].read({"model": "auto", **IN_PARTS[format]})
     assert time.process_time() - begun < 1.0
     assert (asked.text + asked.context_text).count("word") == PARTS
+
+
+EFFORTS: dict[str, Any] = {
+    "chat": {"reasoning_effort": "xhigh"},
+    "responses": {"reasoning": {"effort": "high"}},
+    "messages": {"output_config": {"effort": "max"}},
+    "a budget": {"thinking": {"type": "enabled", "budget_tokens": 31999}},
+}
+ASKED_FOR = {
+    "chat": lambda body: body["reasoning_effort"],
+    "responses": lambda body: body["reasoning"]["effort"],
+    "messages": lambda body: body["output_config"]["effort"],
+    "gemini": lambda body: body["generationConfig"]["thinkingConfig"]["thinkingLevel"],
+}
+
+
+@pytest.mark.parametrize("said", EFFORTS)
+@pytest.mark.parametrize("target", ASKED_FOR)
+def test_how_much_to_think_is_said_in_every_format(said: str, target: Any) -> None:
+    source: Any = "messages" if said == "a budget" else said
+    plain: Body = {"model": "m", "max_tokens": 99, "messages": [{"role": "user", "content": "q"}]}
+    if source == "responses":
+        plain = {"model": "m", "input": "q"}
+    asked = translate_request({**plain, **EFFORTS[said]}, source, target)
+    if source == target:
+        assert asked == {**plain, **EFFORTS[said]}
+    else:
+        assert ASKED_FOR[target](asked) == "high"
+    nothing = orjson.dumps(translate_request(plain, source, target))
+    assert b"effort" not in nothing and b"thinking" not in nothing

@@ -139,6 +139,7 @@ class Pursuit:
             first_byte_s=None,
             headers=work.headers,
             mixed=work.mixed or work.answered_by not in (None, place.model.name),
+            translated=target != work.format,
         )
         self._course.called(place, hedge=kind == "hedge")
         return Call(place, request, kind, self._meter, work=work, input_tokens=self._input_tokens, names=self._names)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from equipoise.contracts import UpstreamCall
+from equipoise.providers import claude
 from equipoise.providers.border import ErrorTable
 from equipoise.providers.client import Client
 from equipoise.providers.keys import Secret
@@ -18,9 +18,6 @@ VERSION = "2023-06-01"
 # What every model of theirs can give, for requests of formats that need no limit.
 _LEAST_MAX_TOKENS = 4096
 _LEAST_THINKING = 1024
-# Models that refuse whoever says how to sample: Opus from 4.7, Sonnet from 5, Haiku from 5 and all that came later.
-_SAMPLES_BY_ITSELF = re.compile(r"claude-(opus-4-[7-9]|[a-z]+-([5-9]|preview))(?!\d)")
-_SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 
 
 def _parse(document: Any) -> tuple[str, str]:
@@ -89,9 +86,7 @@ class Anthropic(Client):
         body = {**body, "max_tokens": _limit(body.get("max_tokens"), call.model)}
         if call.stream:
             body["stream"] = True
-        if _SAMPLES_BY_ITSELF.search(body["model"]):
-            body = {k: v for k, v in body.items() if k not in _SAMPLING}
-        return _with_room_to_think(body)
+        return _with_room_to_think(claude.fit(body, translated=call.translated))
 
 
 def _limit(asked: Any, model: Model) -> int:

@@ -10,13 +10,16 @@ from equipoise.contracts import UpstreamCall
 from equipoise.providers.border import MAX_RETRY_AFTER_S, ErrorTable
 from equipoise.providers.client import Client
 from equipoise.providers.keys import Secret
-from equipoise.types import Deployment, WireFormat
+from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import Body
+from equipoise.wire.effort import BUDGETS
 from equipoise.wire.gemini import settled
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 _GENERATION = re.compile(r"gemini-(\d+)")
 _FIRST_SIGNED_GENERATION = 3
+_THINKS = re.compile(r"gemini-(2\.5|[3-9])(?!.*(image|tts|audio))")
+_TWO_LEVELS = re.compile("gemini-3-pro")
 
 
 def _parse(document: Any) -> tuple[str, str]:
@@ -112,8 +115,31 @@ class Gemini(Client):
         generation = _GENERATION.search(self.model_id(call.model))
         signed = generation is not None and int(generation[1]) >= _FIRST_SIGNED_GENERATION
         body = settled(body, mixed=call.mixed, signed=signed)
-        config, most = body.get("generationConfig"), call.model.max_output_tokens
-        asked = config.get("maxOutputTokens") if isinstance(config, dict) else None
-        if isinstance(config, dict) and isinstance(asked, int) and most is not None and asked > most:
-            body["generationConfig"] = {**config, "maxOutputTokens": most}
+        config = body.get("generationConfig")
+        if isinstance(config, dict):
+            body["generationConfig"] = self._config(dict(config), call.model)
         return body
+
+    def _config(self, config: Body, model: Model) -> Body:
+        asked, most = config.get("maxOutputTokens"), model.max_output_tokens
+        if isinstance(asked, int) and most is not None and asked > most:
+            config["maxOutputTokens"] = most
+        thinking = config.pop("thinkingConfig", None)
+        if isinstance(thinking, dict):
+            thinking = _thinking(thinking, self.model_id(model))
+        return {**config, "thinkingConfig": thinking} if thinking else config
+
+
+def _thinking(wish: Body, model_id: str) -> Body:
+    """How much to think, as the generation of the model takes it; nothing where it does not."""
+    level = wish.get("thinkingLevel")
+    generation = _THINKS.search(model_id)
+    if level is None or generation is None:
+        return wish if level is None else {}
+    if generation[1] == "2.5":
+        if level == "none":
+            return {} if "pro" in model_id else {"thinkingBudget": 0}
+        return {"thinkingBudget": BUDGETS[level]}
+    # The first Pro of the third generation knows two levels; none of them can do without.
+    level = "high" if level == "medium" and _TWO_LEVELS.search(model_id) else level
+    return {} if level == "none" else {"thinkingLevel": level}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from equipoise.contracts import UpstreamCall
+from equipoise.providers import openai_models
 from equipoise.providers.border import retry_after_s
 from equipoise.providers.client import DEFAULT_TIMEOUT_S, Client
 from equipoise.providers.keys import Secret
@@ -13,6 +15,8 @@ from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import Body, history, responses
 from equipoise.wire.usage import cached_tokens
 
+# Whoever hosts them takes OpenAI's words for how much they are to think.
+_TAKES_EFFORT = re.compile("gpt-oss")
 _PATHS: Mapping[WireFormat, str] = {
     "chat": "/chat/completions",
     "responses": "/responses",
@@ -54,14 +58,19 @@ class OpenAICompatible(Client):
 
     def fit(self, call: UpstreamCall) -> Body:
         """The body as this vendor takes it."""
-        vendor = self._vendor
         body = {**call.body, "model": self.model_id(call.model)}
         if call.stream:
             body["stream"] = True
+        if self._vendor.openais:
+            openai_models.fit(body, body["model"], call.model.name)
         if call.kind == "responses":
             return responses.settled(body, mixed=call.mixed)
-        if call.kind != "chat":
-            return body
+        return self._chat(body, call) if call.kind == "chat" else body
+
+    def _chat(self, body: Body, call: UpstreamCall) -> Body:
+        vendor = self._vendor
+        if call.translated and not vendor.openais and not _TAKES_EFFORT.search(body["model"]):
+            body.pop("reasoning_effort", None)  # which strict vendors refuse
         for field in vendor.refuses:
             body.pop(field, None)
         for field, renamed in vendor.renames.items():

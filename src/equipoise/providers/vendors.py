@@ -70,6 +70,7 @@ class Vendor:
         bridges: whether the user may not speak right after the results of tools.
         refuses: request fields for which it would refuse the whole request, and that only are hints.
         keep_alive: whether a connection serves more than one call; some servers close it without a word.
+        openais: whether its models are OpenAI's own, which their names tell apart.
         key_header: the header of the key; ``Authorization`` carries it as a bearer token.
     """
 
@@ -86,6 +87,7 @@ class Vendor:
     bridges: bool = False
     refuses: frozenset[str] = frozenset()
     keep_alive: bool = True
+    openais: bool = False
     key_header: str = "Authorization"
     errors: ErrorTable = OPENAI_ERRORS
 
@@ -106,6 +108,7 @@ def _like_openai(base_url: str | None, key_env: str | None, header: str = "Autho
         developer_role=True,
         call_ids=_SHORT_IDS,
         keeps=_OPENAIS_OWN,
+        openais=True,
         key_header=header,
     )
 

@@ -9,6 +9,7 @@ import orjson
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_chunk, checked_completion, made_id
+from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
@@ -74,6 +75,8 @@ class Chat:
     def from_chat(self, chat: Body) -> Body:
         """Without what only other formats know."""
         body = {k: v for k, v in chat.items() if k != NATIVE}
+        if NATIVE in chat and (effort := effort_of(chat)):
+            body["reasoning_effort"] = effort
         messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
         body["messages"] = plain_messages(with_failures_said(paired(messages)))
         if chat.get("tools"):

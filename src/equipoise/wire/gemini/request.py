@@ -12,6 +12,7 @@ from typing import Any
 import orjson
 
 from equipoise.wire.chat import parts_of
+from equipoise.wire.effort import effort_of
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.schema import cleaned
 from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, in_order, paired
@@ -225,6 +226,8 @@ def _config(chat: Body) -> Body:
         config["maxOutputTokens"] = limit
     if chat.get("stop"):
         config["stopSequences"] = stops_of(chat)
+    if (effort := effort_of(chat)) is not None:
+        config["thinkingConfig"] = {"thinkingLevel": effort}
     wish = chat.get("response_format")
     if isinstance(wish, dict) and wish.get("type") in ("json_object", "json_schema"):
         config["responseMimeType"] = "application/json"

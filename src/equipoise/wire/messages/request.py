@@ -7,6 +7,7 @@ from hashlib import blake2b
 from typing import Any
 
 from equipoise.wire.chat import parts_of
+from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, IdRule, settled
@@ -251,13 +252,19 @@ def from_chat(chat: Body) -> Body:
     if isinstance(user := chat.get("safety_identifier") or chat.get("user"), str):
         body["metadata"] = {"user_id": user}
     schema, instruction = json_wish(chat)
-    if schema is not None:
-        body["output_config"] = {"format": {"type": "json_schema", "schema": closed(schema)}}
+    body |= _output_config(chat, schema)
     if instruction:
         system.append({"type": "text", "text": instruction})
     if system:
         body["system"] = _plain(system)
     return body | own
+
+
+def _output_config(chat: Body, schema: Body | None) -> Body:
+    output: Body = {} if schema is None else {"format": {"type": "json_schema", "schema": closed(schema)}}
+    if is_foreign(chat, _NAME) and (effort := effort_of(chat)) not in (None, "none"):
+        output["effort"] = effort
+    return {"output_config": output} if output else {}
 
 
 def _stops(chat: Body) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equipoise.wire.chat import parts_of
+from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import SYSTEM_ROLES, IdRule, settled
@@ -210,6 +211,8 @@ def from_chat(chat: Body) -> Body:
     wish = chat.get("response_format")
     if isinstance(wish, dict):
         body["text"] = {"format": {"type": wish.get("type"), **maybe_object(wish, "json_schema")}}
+    if effort := effort_of(chat):
+        body["reasoning"] = {"effort": effort}
     # Nothing is to be kept at the vendor that the client did not ask to keep there.
     return {**body, "store": False, **native(chat, _NAME)}
 

@@ -1,0 +1,53 @@
+"""What OpenAI's own models refuse, by the families that their names tell. Of other models nothing is known."""
+
+from __future__ import annotations
+
+import re
+
+from equipoise.wire import Body
+
+# Those that answer at once refuse to be told how much to think; those that think refuse to be told how to sample.
+_PLAIN = re.compile(r"(ft:)?(gpt-3|gpt-4|chatgpt|gpt-5-chat)")
+_THINKS = re.compile(r"(ft:)?(o[1-9]|gpt-[5-9]|codex)")
+# Those that think only where they are asked to.
+_THINKS_IF_ASKED = re.compile(r"gpt-5\.[1-4](?!\d|-pro|-codex|-chat)")
+# In chat completions these call no functions while they think; the later ones think unless they are told not to.
+_NO_CALLS = re.compile(r"gpt-(5\.[4-9]|[6-9])")
+_NO_CALLS_UNASKED = re.compile(r"gpt-(5\.[6-9]|[6-9])")
+_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+_SEALED = "reasoning.encrypted_content"
+
+
+def fit(body: Body, *names: str) -> None:
+    """Leave out of a chat or Responses request, in place, hints that would cost the whole of it.
+
+    Args:
+        names: of the model, the vendor's own first; Azure's deployments are called anything.
+    """
+    for name in names:
+        if _PLAIN.match(name):
+            return _unthinking(body)
+        if _THINKS.match(name):
+            return _thinking(body, name)
+    return None
+
+
+def _unthinking(body: Body) -> None:
+    body.pop("reasoning_effort", None)
+    body.pop("reasoning", None)
+    include = body.get("include")
+    if isinstance(include, list) and _SEALED in include:
+        body["include"] = [field for field in include if field != _SEALED]
+
+
+def _thinking(body: Body, name: str) -> None:
+    effort = body.get("reasoning_effort")
+    if body.get("tools") and "messages" in body and (effort or _NO_CALLS_UNASKED.match(name)) and _NO_CALLS.match(name):
+        effort = body["reasoning_effort"] = "none"
+    if "reasoning" in body:
+        reasoning = body["reasoning"]
+        effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
+    if effort == "none" or (not effort and _THINKS_IF_ASKED.match(name)):
+        return
+    for field in _SAMPLING:
+        body.pop(field, None)
