@@ -10,7 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import numpy as np
 
@@ -226,21 +226,20 @@ class Engine:
         """Choose a model for one prompt.
 
         Raises:
-            InputError: the prompt is empty or too long, or a limit is negative or not a number.
+            InputError: the prompt is empty or too long, a limit is negative or not a number, or limits are given beside
+                a ``Request``, which has its own.
             NoModel: no model can serve the request.
             PriceError: a needed price is missing.
         """
-        request = prompt
-        if isinstance(request, str):
-            limits = Constraints(
-                max_cost_usd=max_cost_usd,
-                max_latency_s=max_latency_s,
-                min_quality=min_quality,
-                capabilities=capabilities,
-            )
-            request = Request(
-                text=request, constraints=limits, quality_requirement=quality_requirement, urgency=urgency
-            )
+        limits = Constraints(
+            max_cost_usd=max_cost_usd, max_latency_s=max_latency_s, min_quality=min_quality, capabilities=capabilities
+        )
+        if isinstance(prompt, str):
+            request = Request(text=prompt, constraints=limits, quality_requirement=quality_requirement, urgency=urgency)
+        elif limits == Constraints() and quality_requirement is None and urgency is None:
+            request = prompt
+        else:
+            raise InputError("what is said beside a Request would not hold; say it in the Request")
         (decided,) = self.decide_batch([request])
         if not isinstance(decided, Decision):
             raise decided
@@ -426,10 +425,19 @@ def _case(request: Request, features: Features) -> Case:
     return Case(features, request.constraints, draw, new_id())
 
 
+_REQUIREMENTS, _URGENCIES = get_args(Requirement), get_args(Urgency)
+
+
 def _check_limits(request: Request) -> None:
     limits = request.constraints
-    if request.context_tokens < 0:
-        raise InputError(f"context_tokens is {request.context_tokens!r}; give a number from 0 up")
+    if not isinstance(limits.capabilities, (frozenset, set)):
+        raise InputError(f"capabilities is {limits.capabilities!r}; give a set, such as {{'tools'}}")
+    for said, known in ((request.quality_requirement, _REQUIREMENTS), (request.urgency, _URGENCIES)):
+        if said is not None and said not in known:
+            raise UnknownName("urgency" if known is _URGENCIES else "quality requirement", said, known)
+    for name in ("context_tokens", "max_output_tokens"):
+        if (getattr(request, name) or 0) < 0:
+            raise InputError(f"{name} is {getattr(request, name)!r}; give a number from 0 up")
     for name, most in (("max_cost_usd", np.inf), ("max_latency_s", np.inf), ("min_quality", 1.0)):
         value = getattr(limits, name)
         if value is not None and not 0.0 <= value <= most:

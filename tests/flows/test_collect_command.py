@@ -107,6 +107,39 @@ def test_bad_usage_is_one_line_and_status_2(
     assert says in message and message.count("\n") == 1
 
 
+ASK = ["--models", "a", "--base-url", "http://127.0.0.1:1", "--attempts", "1"]
+
+
+@pytest.mark.parametrize(("out", "says"), [("prompts.jsonl", "would be overwritten"), ("t.xlsx", "its ending says")])
+def test_the_table_takes_no_place_of_another_file(
+    tmp_path: Path, out: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts = write_prompts(tmp_path, 1)
+    before = prompts.read_bytes()
+    assert main(["collect", str(prompts), "--out", str(tmp_path / out), "--grader", "exact", *ASK]) == 2
+    message = capsys.readouterr().err
+    assert says in message and message.count("\n") == 1 and prompts.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("row", "grader", "says"),
+    [
+        ({}, "exact", "'p' has no answer"),
+        ({"answer": "(("}, "regex", "'p': bad pattern"),
+        ({"tests": "assert f( == 1"}, "python", "'p': its tests are not Python"),
+    ],
+)
+def test_rows_that_no_answer_can_be_graded_by_are_refused_before_any_is_paid_for(
+    tmp_path: Path, row: dict[str, str], grader: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prompts, out = tmp_path / "p.jsonl", tmp_path / "t.csv"
+    prompts.write_text(json.dumps({"prompt_id": "p", "prompt": "x", **row}))
+    assert main(["collect", str(prompts), "--out", str(out), "--grader", grader, *ASK]) == 2
+    message = capsys.readouterr().err
+    assert says in message and message.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [prompts]
+
+
 def test_the_api_key_never_reaches_the_output(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,7 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from equipoise.errors import InputError, UnknownName
 from equipoise.evaluation import Results, bootstrap, evaluate
+from equipoise.tables import OutcomeTable
+from equipoise.tables.rows import TEXT
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table
 
 QUICK = {**OPTIONS, "analyzer": SubjectAnalyzer(), "replicates": 200}
@@ -115,3 +118,14 @@ def test_resampling_single_prompts_instead_of_groups_would_be_overconfident() ->
     rows = np.arange(300)
     spread = [np.std((bootstrap.Resamples(g, replicates=300).of(rows) @ values)[1:]) for g in (groups, rows)]
     assert spread[0] > 1.8 * spread[1]
+
+
+def test_a_router_that_was_not_evaluated_is_named_with_those_that_were(structured: Results) -> None:
+    near = structured.routers[0].name
+    with pytest.raises(UnknownName, match=f"did you mean '{near}'"):
+        structured.router(near + "x")
+
+
+def test_one_text_for_routers_is_not_read_letter_by_letter() -> None:
+    with pytest.raises(InputError, match=r"'knn' is one text; give a list, such as \['knn'\]"):
+        evaluate(OutcomeTable.from_rows([{**dict.fromkeys(TEXT, "a"), "quality": 1.0}]), routers="knn")

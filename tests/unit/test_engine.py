@@ -126,6 +126,27 @@ def test_decisions_differ_only_in_identifier_and_draw(engine: Engine) -> None:
     assert first.versions["router"] == "static" and first.versions["table"] == "small"
 
 
+@pytest.mark.parametrize(
+    ("said", "says"),
+    [
+        ({"quality_requirement": "hihg"}, "unknown quality requirement 'hihg'; did you mean 'high'?"),
+        ({"urgency": "urgnt"}, "unknown urgency 'urgnt'; did you mean 'urgent'?"),
+        ({"constraints": Constraints(capabilities=["tools"])}, "capabilities is .'tools'.; give a set"),
+        ({"max_output_tokens": -1}, "max_output_tokens is -1"),
+    ],
+)
+def test_what_a_request_says_in_unknown_words_is_refused_not_ignored(engine: Engine, said: dict, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        engine.decide(Request(text="hello", **said))
+
+
+def test_limits_beside_a_request_are_refused_not_ignored(engine: Engine) -> None:
+    with pytest.raises(InputError, match="say it in the Request"):
+        engine.decide(Request(text="hello"), max_cost_usd=1e-9)
+    with pytest.raises(InputError, match="say it in the Request"):
+        engine.decide(Request(text="hello"), urgency="batch")
+
+
 def test_limits_reach_the_decision(engine: Engine) -> None:
     decision = engine.decide(A_SUM, max_cost_usd=0.001, max_latency_s=10, min_quality=0.1, urgency="urgent")
     assert decision.constraints == Constraints(max_cost_usd=0.001, max_latency_s=10, min_quality=0.1)

@@ -213,6 +213,9 @@ def test_reads_json_lines_and_csv_with_defaults(tmp_path: Path) -> None:
         ('{"prompt_id": "a"}', "line 1.*'prompt'"),
         ('{"prompt_id": "a", "prompt": ["x"]}', "line 1.*not text"),
         ('{"prompt_id": "a", "prompt": "x", "level": "hard"}', "line 1.*level"),
+        ('{"prompt_id": "a", "prompt": "x", "level": "--3"}', "line 1.*level"),
+        ('{"prompt_id": "a", "prompt": "half \\ud83d"}', "line 1.*'prompt' holds half of a character"),
+        ('{"prompt_id": "a", "prompt": "' + "é" * 500_001 + '"}', "line 1.*longer than 1 MB"),
         ('{"prompt_id": "a", "prompt": "x", "answer": {"k": 1}}', "line 1.*answer"),
         ("{oops", "line 1.*JSON"),
         ("[1]", "line 1.*object"),
@@ -233,3 +236,25 @@ def test_a_csv_without_a_needed_column_or_a_missing_file_is_named(tmp_path: Path
         read_prompts(path)
     with pytest.raises(InputError, match="no such prompt file"):
         read_prompts(tmp_path / "none.jsonl")
+
+
+def test_what_a_comma_cuts_off_a_prompt_is_not_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "cut.csv"
+    path.write_text("prompt_id,prompt,answer\na,Hello, world,42\n")
+    with pytest.raises(InputError, match="row 1: 4 fields, but the header has 3"):
+        read_prompts(path)
+    path.write_text("prompt_id,prompt,prompt\na,Hello,world\n")
+    with pytest.raises(InputError, match="'prompt' stands twice"):
+        read_prompts(path)
+
+
+def test_prompts_in_csv_may_be_long_and_parted_by_semicolons(tmp_path: Path) -> None:
+    path, long = tmp_path / "long.csv", "word, " * 30_000
+    path.write_text(f"\ufeffprompt_id;prompt\na;{long}\n")
+    assert [row.prompt for row in read_prompts(path)] == [long]
+
+
+def test_tests_that_are_not_python_grade_nobody_wrong() -> None:
+    broken = row("", tests="assert add(1, 2 == 3")
+    with pytest.raises(InputError, match="'p1': its tests are not Python"):
+        grade(broken, "def add(a, b): return a + b", "python")

@@ -97,6 +97,14 @@ def test_arrays_that_equipoise_did_not_write_are_refused(tmp_path: Path) -> None
     assert "not a readable router file" in refusal(path)
 
 
+def test_an_array_whose_header_is_damaged_is_refused(tmp_path: Path) -> None:
+    path, header = tmp_path / "r.npz", b"{'descr': '<f8', 'shape': (3,"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("router:w.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr("equipoise.json.npy", b"")
+    assert "not a readable router file" in refusal(path)
+
+
 def test_a_pickled_payload_is_refused_and_never_run(tmp_path: Path, saved: Path) -> None:
     class Bomb:
         def __reduce__(self) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -374,3 +375,32 @@ def test_a_price_that_cannot_be_known_is_an_error_never_zero(found):
 def test_a_table_with_all_costs_asks_for_no_price():
     table = OutcomeTable.from_rows(rows(cost_usd=(2, 0.5)))
     assert with_costs(table, find=nothing).cost_usd[1, 1] == 0.5
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661", "0x1"])
+def test_what_python_alone_takes_for_a_number_is_refused_naming_the_row(text):
+    with pytest.raises(TableError, match="row 3: quality is '.*'; write a plain number"):
+        OutcomeTable.from_rows(rows(quality=(0, "1"))[:2] + [rows(quality=(2, text))[2]])
+
+
+@pytest.mark.parametrize("prompt", [["a"], {"role": "user"}])
+def test_a_prompt_that_is_no_text_is_refused(tmp_path, prompt):
+    with pytest.raises(TableError, match="row 3: prompt is .* which is no text"):
+        read_table(save(tmp_path / "t.jsonl", rows(prompt=(2, prompt))))
+
+
+def test_numbers_too_large_to_be_true_are_refused():
+    with pytest.raises(TableError, match=r"row 1: cost_usd is 1e\+300 .*from 0 to 1e\+15"):
+        OutcomeTable.from_rows(rows(cost_usd=(0, 1e300)))
+
+
+@pytest.mark.parametrize("name", ["big\nquality", "\x1b[31mbig"])
+def test_names_that_would_break_a_line_are_refused(name):
+    with pytest.raises(TableError, match="row 1: model .* holds a line break or another control character"):
+        OutcomeTable.from_rows(rows(model=(0, name)))
+
+
+def test_a_pipe_is_refused_because_it_cannot_be_read_twice(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(TableError, match="a pipe or device"):
+        read_table(tmp_path / "pipe")

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from equipoise import api
+from equipoise.atomic import check_target
 from equipoise.catalog.models import Catalog
 from equipoise.cli.numbers import amount, count, positive
 from equipoise.cli.output import emit_json, note, say
 from equipoise.collect.candidates import CandidatesFile, read_candidates
 from equipoise.collect.graders import GRADERS, grade
-from equipoise.collect.grading import ThreadedGrading, judge_name
+from equipoise.collect.grading import ThreadedGrading, grader_of, judge_name
 from equipoise.collect.job import Job, Limits
 from equipoise.collect.journal import journal_path
 from equipoise.collect.plan import AskedModel
@@ -24,6 +25,7 @@ from equipoise.collect.session import Collected, collect, summary
 from equipoise.config import DEFAULT_FILE, read_config, secret
 from equipoise.errors import InputError, UnknownName
 from equipoise.providers import make_provider
+from equipoise.tables.files import check_ending
 from equipoise.types import Deployment, Model
 
 NAME = "collect"
@@ -75,8 +77,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect. 0: done, or stopped at a limit; 1: some answers could not be had; 130: interrupted."""
+    inputs = (args.prompts, args.candidates, args.config, args.prices)
+    check_target(args.out, inputs=tuple(path for path in inputs if path is not None))
+    check_ending(args.out)
     prompts = read_prompts(args.prompts)
     _refuse_unknown_graders(prompts, args)
+    if not args.no_grade:
+        _refuse_ungradable(prompts, args.grader)
     given = _candidates(args)
     job = Job(
         prompts=prompts,
@@ -119,6 +126,14 @@ def _refuse_unknown_graders(prompts: Sequence[PromptRow], args: argparse.Namespa
     for name in dict.fromkeys([args.grader, *(p.grader for p in prompts)]):
         if name and name not in GRADERS and judge_name(name) is None:
             raise UnknownName("grader", name, [*GRADERS, "judge:MODEL"])
+
+
+def _refuse_ungradable(prompts: Sequence[PromptRow], default: str | None) -> None:
+    """Rows that lack what their grader needs, found on an empty reply: before answers are paid for."""
+    for row in prompts:
+        name = grader_of(row, default)
+        if name in GRADERS:
+            grade(row, "", name)
 
 
 def _candidates(args: argparse.Namespace) -> CandidatesFile:

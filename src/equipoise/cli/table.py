@@ -12,11 +12,10 @@ from equipoise.cli.datasets import folders as data_set_folders
 from equipoise.cli.output import emit_json, note, say
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
-from equipoise.errors import InputError
 from equipoise.tables.convert import FORMATS, convert, detect_format
 from equipoise.tables.costs import with_costs
 from equipoise.tables.describe import describe, describe_text
-from equipoise.tables.files import ENDINGS, read_table, write_table
+from equipoise.tables.files import check_ending, read_table, write_table
 from equipoise.tables.lint import Finding, lint
 from equipoise.tables.table import OutcomeTable
 from equipoise.tables.vote_lint import lint_votes
@@ -89,8 +88,7 @@ def _lint(args: argparse.Namespace) -> int:
 
 def _convert(args: argparse.Namespace) -> int:
     check_target(args.out, inputs=(args.table,))
-    if args.out.suffix.lower() not in ENDINGS:
-        raise InputError(f"{args.out}: what it is to be, its ending says; name it .parquet, .csv or .jsonl")
+    check_ending(args.out)
     chosen = args.format or detect_format(args.table)
     table = _priced(convert(args.table, format=chosen), args.prices)
     write_table(table, args.out)

@@ -55,6 +55,10 @@ def _answers(row: PromptRow) -> tuple[str, ...]:
 def _tests(row: PromptRow) -> str:
     if not row.tests.strip():
         raise InputError(f"prompt '{row.prompt_id}' has no tests to grade by; fill its 'tests' column")
+    try:
+        compile(row.tests, "<tests>", "exec")
+    except (SyntaxError, ValueError) as error:
+        raise InputError(f"prompt '{row.prompt_id}': its tests are not Python ({error}); mend them") from error
     return row.tests
 
 

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from equipoise.datasets.ladder.row import PromptRow
 from equipoise.errors import TableError
+from equipoise.tables.rows import MAX_PROMPT_BYTES
+from equipoise.tables.sources import csv_columns
 
 __all__ = ["COLUMNS", "PromptRow", "read_prompts"]
 
 COLUMNS = ("prompt_id", "prompt", "dataset", "group", "level", "grader", "answer", "tests")
+_HALF = re.compile("[\ud800-\udfff]")  # of a pair that UTF-16 writes for one character: no UTF-8 text can hold it
 
 
 def read_prompts(path: str | Path) -> list[PromptRow]:
@@ -22,27 +25,27 @@ def read_prompts(path: str | Path) -> list[PromptRow]:
         raise TableError(f"{file}: no such prompt file; give the path of a .jsonl or .csv file")
     records = _csv_records(file) if file.suffix.lower() == ".csv" else _json_records(file)
     rows: list[PromptRow] = []
-    seen: dict[str, int] = {}
-    for line, record in records:
-        row = _row(record, file, line)
+    seen: dict[str, str] = {}
+    for place, record in records:
+        row = _row(record, file, f"{file}, {place}")
         if row.prompt_id in seen:
             raise TableError(
-                f"{file}, line {line}: prompt_id {row.prompt_id!r} was already used on line "
-                f"{seen[row.prompt_id]}; give every prompt its own id"
+                f"{file}, {place}: prompt_id {row.prompt_id!r} was already used on {seen[row.prompt_id]}; "
+                "give every prompt its own id"
             )
-        seen[row.prompt_id] = line
+        seen[row.prompt_id] = place
         rows.append(row)
     if not rows:
         raise TableError(f"{file}: no prompts in the file; write at least one line with prompt_id and prompt")
     return rows
 
 
-def _json_records(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _json_records(file: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
     with file.open(encoding="utf-8-sig") as handle:
         try:
             for line, text in enumerate(handle, start=1):
                 if text.strip():
-                    yield line, _json_object(text, file, line)
+                    yield f"line {line}", _json_object(text, file, line)
         except UnicodeDecodeError as error:
             raise TableError(f"{file}: not UTF-8 text; save the file as UTF-8") from error
 
@@ -57,22 +60,17 @@ def _json_object(text: str, file: Path, line: int) -> Mapping[str, object]:
     return value
 
 
-def _csv_records(file: Path) -> Iterator[tuple[int, Mapping[str, object]]]:
-    with file.open(encoding="utf-8-sig", newline="") as handle:
-        reader = csv.DictReader(handle)
-        try:
-            for name in ("prompt_id", "prompt"):
-                if name not in (reader.fieldnames or ()):
-                    raise TableError(f"{file}, line 1: no column {name!r}; add it to the header")
-            for record in reader:
-                yield reader.line_num, {key: value for key, value in record.items() if key is not None}
-        except (csv.Error, UnicodeDecodeError) as error:
-            where = f"{file}, line {reader.line_num}"
-            raise TableError(f"{where}: not readable as UTF-8 CSV ({error}); save it as UTF-8 CSV") from error
+def _csv_records(file: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
+    columns = csv_columns(file)
+    for name in ("prompt_id", "prompt"):
+        if name not in columns:
+            raise TableError(f"{file}, line 1: no column {name!r}; add it to the header")
+    cells = [column.to_pylist() for column in columns.values()]
+    for row, record in enumerate(zip(*cells, strict=True), start=1):
+        yield f"row {row}", dict(zip(columns, record, strict=True))
 
 
-def _row(record: Mapping[str, object], file: Path, line: int) -> PromptRow:
-    where = f"{file}, line {line}"
+def _row(record: Mapping[str, object], file: Path, where: str) -> PromptRow:
     for name in ("prompt_id", "prompt"):
         if name not in record:
             raise TableError(f"{where}: no column {name!r}; add it to every line")
@@ -82,6 +80,8 @@ def _row(record: Mapping[str, object], file: Path, line: int) -> PromptRow:
         raise TableError(f"{where}: empty prompt_id; give every prompt its own id")
     if not prompt.strip():
         raise TableError(f"{where}: prompt {prompt_id!r} is empty; write the prompt or remove the line")
+    if len(prompt) * 4 > MAX_PROMPT_BYTES and len(prompt.encode()) > MAX_PROMPT_BYTES:
+        raise TableError(f"{where}: prompt {prompt_id!r} is longer than 1 MB; shorten it or remove the line")
     return PromptRow(
         prompt_id=prompt_id,
         prompt=prompt,
@@ -99,6 +99,8 @@ def _text(record: Mapping[str, object], name: str, where: str) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
+        if _HALF.search(value):
+            raise TableError(f"{where}: column {name!r} holds half of a character (\\ud8..); write it whole")
         return value
     # Ids are often written as bare numbers; anything deeper is a mistake worth naming.
     if isinstance(value, int | float) and not isinstance(value, bool):
@@ -110,7 +112,7 @@ def _level(value: object, where: str) -> int | None:
     if value is None or value == "":
         return None
     text = str(value).strip()
-    if isinstance(value, bool) or not text.lstrip("-").isdecimal():
+    if isinstance(value, bool) or not re.fullmatch("-?[0-9]{1,9}", text):
         raise TableError(f"{where}: level {value!r} is not a whole number; write 1, 2, 3 ... or leave it out")
     return int(text)
 

@@ -204,6 +204,8 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
 
 def _named(specs: Sequence[Spec], build: Callable[[Spec], object]) -> tuple[tuple[str, Spec], ...]:
     """Routers or cascades by a unique name; building each once finds mistakes before any work is done."""
+    if isinstance(specs, str):
+        raise InputError(f"'{specs}' is one text; give a list, such as {[specs]}")
     named: dict[str, Spec] = {}
     for spec in specs:
         build(spec)

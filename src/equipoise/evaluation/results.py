@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from equipoise.errors import UnknownName
 from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.fold import FoldResult
 from equipoise.evaluation.metrics import Reliability
@@ -204,8 +205,15 @@ class Results:
         return zero is not None and zero["aiq"] == zero["aiq"]
 
     def router(self, name: str) -> RouterRow:
-        """The row of one router by name."""
-        return next(row for row in self.routers if row.name == name)
+        """The row of one router by name.
+
+        Raises:
+            UnknownName: no router of this name was evaluated.
+        """
+        rows = {row.name: row for row in self.routers}
+        if name not in rows:
+            raise UnknownName("router of these results", name, rows)
+        return rows[name]
 
     def verdicts(self) -> list[str]:
         """One line per router and cascade, baselines left out."""

@@ -50,6 +50,16 @@ def read_rows(path: str | os.PathLike[str]) -> Rows:
 ENDINGS = (".parquet", ".csv", ".jsonl", ".ndjson", ".json")
 
 
+def check_ending(path: Path) -> None:
+    """Refuse a name that does not say what kind of table is to be written.
+
+    Raises:
+        TableError: the ending is not one of ``ENDINGS``.
+    """
+    if path.suffix.lower() not in ENDINGS:
+        raise TableError(f"{path}: what it is to be, its ending says; name it .parquet, .csv or .jsonl")
+
+
 def write_table(table: OutcomeTable, path: str | os.PathLike[str]) -> None:
     """Write a table: CSV or JSON lines by the file's ending, else parquet. Nothing half-written is left."""
     file = Path(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -24,6 +25,8 @@ KNOWN = (*REQUIRED, *OPTIONAL_NUMBERS, *OPTIONAL_TEXT)
 VOTE_COLUMNS = frozenset({"model_a", "model_b", "winner"})
 MAX_PROMPT_BYTES = 1_000_000
 MAX_CELLS = 50_000_000
+MOST = 1e15  # no call costs, reads, writes or takes more; beyond it sums lose their last digits
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +92,8 @@ class Rows:
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong, one problem per kind, the most basic first."""
-        for check in (_empty_cells, _long_prompts, _bad_quality, _bad_numbers, _conflicts, _duplicates):
+        names = (_empty_cells, _control_characters, _long_prompts)
+        for check in (*names, _bad_quality, _bad_numbers, _conflicts, _duplicates):
             for problem in check(self):
                 if len(problem.rows):
                     yield problem
@@ -209,6 +213,19 @@ def _empty_cells(rows: Rows) -> Iterator[Problem]:
         yield Problem("empty_cell", _where(blank[value.codes]), partial(_is_empty, column), mend)
 
 
+def _control_characters(rows: Rows) -> Iterator[Problem]:
+    """In names that reports and terminals show: mostly a quote that was not closed."""
+    for column in ("model", "dataset"):
+        value: Coded = getattr(rows, column)
+        mask = np.array([*(_CONTROL.search(text) is not None for text in value.values), False], dtype=bool)
+        yield Problem(
+            "control_character",
+            _where(mask[value.codes]),
+            partial(_holds_control, column, value),
+            "take it out",
+        )
+
+
 def _long_prompts(rows: Rows) -> Iterator[Problem]:
     """Length in UTF-8 bytes; only texts that could be too long are encoded."""
     long = [
@@ -246,12 +263,12 @@ def _bad_numbers(rows: Rows) -> Iterator[Problem]:
     for column in OPTIONAL_NUMBERS:
         values: Floats = getattr(rows, column)
         with np.errstate(invalid="ignore"):
-            bad = (values < 0) | np.isinf(values)
+            bad = (values < 0) | (values > MOST)
         yield Problem(
             "impossible_number",
             _where(bad),
             partial(_impossible, rows, column),
-            "write a finite number of zero or more, or leave it empty",
+            f"write a number from 0 to {MOST:g}, or leave it empty",
         )
 
 
@@ -283,6 +300,10 @@ def _duplicates(rows: Rows) -> Iterator[Problem]:
         lambda row: f"{_cell(rows, row)} already stands in row {earlier[row] + 1}",
         "keep one row per prompt and model (the mean of repeated runs, say)",
     )
+
+
+def _holds_control(column: str, value: Coded, row: int) -> str:
+    return f"{column} {quoted(value.at(row))} holds a line break or another control character"
 
 
 def _is_empty(column: str, row: int) -> str:

@@ -65,6 +65,8 @@ def _head(path: Path) -> bytes:
     try:
         if path.is_dir():
             raise TableError(f"{path}: this is a folder; give a parquet, CSV or JSON lines file")
+        if path.exists() and not path.is_file():
+            raise TableError(f"{path}: a pipe or device, which cannot be read twice; save it to a file first")
         size = path.stat().st_size
         with path.open("rb") as file:
             head = file.read(HEAD_BYTES)
@@ -118,9 +120,11 @@ def csv_header(path: Path) -> tuple[list[str], str]:
     first = text.lstrip("\r\n").split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        names = next(csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter))
+        names = next(csv.reader(io.StringIO(text.lstrip("\r\n")), delimiter=delimiter), [])
     except csv.Error as error:
         raise TableError(f"{path}: the header cannot be read ({error}); write column names in line 1") from error
+    if not names:
+        raise TableError(f"{path}: the file is empty; write it again, with column names in line 1")
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise TableError(f"{path}: column '{twice[0]}' stands twice in the header; rename or remove one")
