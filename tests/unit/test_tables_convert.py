@@ -162,3 +162,11 @@ def test_every_format_refuses_a_foreign_file_in_one_line(tmp_path, name):
         with pytest.raises(TableError) as caught:
             convert(path, format=name)
         assert "\n" not in str(caught.value) and str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("again", ["a:cost", "a:quality"])
+def test_wide_columns_that_say_the_same_twice_are_refused(tmp_path, again):
+    path = tmp_path / "wide.csv"
+    path.write_text(f"prompt,a,a:cost_usd,{again}\nhi,1,0.1,0.5\n")
+    with pytest.raises(TableError, match=f"column '{again}' and another both give"):
+        convert(path, format="wide")

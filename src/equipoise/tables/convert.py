@@ -148,6 +148,8 @@ def _wide(path: Path) -> OutcomeTable:
             continue
         if found[0] not in models:
             raise TableError(f"{path}: column '{name}' belongs to '{found[0]}', which has no quality column")
+        if found in cells:
+            raise TableError(f"{path}: column '{name}' and another both give {found[1]} of '{found[0]}'; keep one")
         cells[found] = columns[name]
     return _melt(path, long, models, cells)
 
