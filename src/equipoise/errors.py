@@ -137,9 +137,13 @@ class ProviderError(EquipoiseError):
             ``bad_response``, ``no_key`` (its key cannot be read), ``worker`` (a local model's process).
         retryable: whether the same call may succeed later.
         retry_after_s: seconds the vendor asked to wait, if it did.
+
+    Attributes:
+        param: the field of the client's request that the vendor finds wrong, where it says so.
     """
 
     code = "provider_error"
+    param: str | None = None
 
     def __init__(
         self,

@@ -86,13 +86,13 @@ async def sent(provider: Provider, **more: Any) -> list[dict[str, Any]]:
 
 
 async def failure(
-    make: Make, name: str, misbehave: Misbehaving, *, stream: bool = False, patience_s: float = 60.0
+    make: Make, name: str, misbehave: Misbehaving, *, stream: bool = False, patience_s: float = 60.0, **more: Any
 ) -> ProviderError:
     async with FakeServer(str.upper, misbehave=misbehave) as server:
         provider = make(name, server)
         try:
             with pytest.raises(ProviderError) as caught:
-                upstream = await provider.send(call_of(provider, stream=stream, first_byte_s=patience_s))
+                upstream = await provider.send(call_of(provider, stream=stream, first_byte_s=patience_s, **more))
                 async for _ in upstream.events() if stream else _documents(upstream):
                     pass
         finally:
@@ -630,6 +630,16 @@ async def test_a_code_of_a_vendor_is_short_and_on_one_line(make: Make) -> None:
     assert error.vendor_code.startswith("no such thing xxx") and len(error.vendor_code) == 100
 
 
+@pytest.mark.parametrize("translated", [False, True])
+async def test_the_field_that_a_vendor_finds_wrong_is_told_to_clients_of_its_format(
+    make: Make, translated: bool
+) -> None:
+    document = {"error": {"message": "m", "code": "invalid_value", "param": "tools[0].function.name"}}
+    wrong = Misbehaviour(status=400, body=json.dumps(document))
+    error = await failure(make, "openai", lambda n, b: wrong, translated=translated)
+    assert error.param == (None if translated else "tools[0].function.name")
+
+
 @pytest.mark.parametrize(
     ("headers", "wait_s"),
     [
@@ -838,6 +848,54 @@ async def test_openais_models_that_call_no_functions_while_they_think_do_not_thi
     tools = [{"type": "function", "function": {"name": "f"}}]
     chat = {"messages": HELLO["messages"], "tools": tools} | ({"reasoning_effort": effort} if effort else {})
     assert (await fitted("openai", model_id, chat, "chat")).get("reasoning_effort") == kept
+
+
+OF_TWO: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "name": {"type": ["string", "null"], "description": "d"},
+        "parts": {"type": "array", "items": {"$ref": "#/$defs/P"}},
+    },
+    "required": ["parts", "name"],
+    "additionalProperties": False,
+    "$defs": {
+        "P": {"type": "object", "properties": {"n": {"enum": [1, 2]}}, "required": ["n"], "additionalProperties": False}
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("schema", "strict"),
+    [
+        (OF_TWO, True),
+        ({**OF_TWO, "required": ["name"]}, False),
+        ({**OF_TWO, "additionalProperties": True}, False),
+        ({**OF_TWO, "$defs": {"P": {"type": "object"}}}, False),
+        ({**OF_TWO, "$defs": {"P": {"type": "string", "pattern": "a"}}}, False),
+        ({**OF_TWO, "properties": {"name": {}, "parts": {"type": "string"}}}, False),
+        ({**OF_TWO, "properties": "none", "required": 5}, False),
+        ({"anyOf": [OF_TWO]}, False),
+        ({**OF_TWO, "$defs": 5}, False),
+        ({**OF_TWO, "required": [["name"], "parts"]}, False),
+        (
+            {"type": "object", "properties": {"a": {"anyOf": 5}}, "required": ["a"], "additionalProperties": False},
+            False,
+        ),
+    ],
+)
+async def test_openais_models_are_held_to_the_schema_of_a_client_of_anthropics_where_that_can_be_promised(
+    schema: dict[str, Any], strict: bool
+) -> None:
+    asked = {"model": "auto", "max_tokens": 9, "messages": HELLO["messages"]}
+    asked["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
+    chat = translate_request(asked, "messages", "chat")
+    sent = {
+        (name, translated): (await fitted(name, "gpt-5", chat, "chat", translated=translated))["response_format"]
+        for name in ("openai", "groq")
+        for translated in (True, False)
+    }
+    assert [k for k, v in sent.items() if v["json_schema"].get("strict")] == ([("openai", True)] if strict else [])
+    assert all(v["json_schema"]["schema"] == schema for v in sent.values())
 
 
 async def test_a_hint_of_another_format_goes_to_those_alone_that_are_known_to_take_it() -> None:

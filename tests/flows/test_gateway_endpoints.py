@@ -468,3 +468,14 @@ async def test_the_openapi_document_says_whether_a_key_is_needed(tmp_path: Path,
         assert document["paths"]["/admin/keys"]["get"]["security"] == [{"key": []}]
         async with gateway.session.get(gateway.url + "/v1/models") as answer:
             assert answer.status == (401 if keys == "required" else 200)
+
+
+async def test_the_field_that_a_vendor_finds_wrong_is_named(tmp_path: Path) -> None:
+    document = {"error": {"message": "no", "code": "invalid_value", "param": "seed"}}
+    for status, param in ((400, "seed"), (500, None)):
+        wrong = Misbehaviour(status=status, body=json.dumps(document))
+        async with world(tmp_path, FakeServer(echo, misbehave=lambda n, b, wrong=wrong: wrong)) as gateway:
+            _, told, _ = await gateway.post(CHAT, say("Hello", seed=1))
+            assert told["error"]["param"] == param
+            _, told, _ = await gateway.post("/v1/messages", {**say("Hello"), "max_tokens": 9})
+            assert told["error"]["param"] is None

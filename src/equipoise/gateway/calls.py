@@ -135,7 +135,7 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
         said = " ".join(str(error).split())
         cost = f"{exchange.cost_usd():.9f}"
         headers = {"x-equipoise-decision-id": exchange.decision.id, "x-equipoise-cost-usd": cost}
-        param = getattr(error.error, "param", None)
+        param = getattr(error.error, "param", None) if error.status < 500 else None
         raise Problem(
             error.status, error.code, said, param=param, retry_after_s=error.retry_after_s, headers=headers
         ) from None

@@ -56,12 +56,13 @@ class ErrorTable:
 
 
 class Border(NamedTuple):
-    """Makes the errors of one call."""
+    """Makes the errors of one call. ``translated``: fields that its vendor names are not those of the client."""
 
     provider: str
     model: str
     table: ErrorTable
     key: str | None = None
+    translated: bool = False
 
     def failed(self, message: str, *, code: str, retryable: bool, status: int | None = None) -> ProviderError:
         """An error that the vendor did not report itself."""
@@ -76,7 +77,7 @@ class Border(NamedTuple):
         wait_s = _asked_wait_s(headers)
         said = f"HTTP {status}{': ' + self._shown(message) if message else ''}"
         status = self.table.restated.get(code, status)
-        return ProviderError(
+        error = ProviderError(
             said,
             provider=self.provider,
             model=self.model,
@@ -85,6 +86,8 @@ class Border(NamedTuple):
             retryable=status in RETRYABLE and code not in self.table.final,
             retry_after_s=self.table.wait_s(document) if wait_s is None else wait_s,
         )
+        error.param = self._param(document)
+        return error
 
     def reported(self, document: Any) -> ProviderError:
         """The error that a response tells though its status is 2xx: in an event of a stream, or as its body."""
@@ -92,7 +95,7 @@ class Border(NamedTuple):
         status = self.table.statuses.get(code)
         if status is None and code.isdecimal() and 400 <= int(code) < 600:
             status = int(code)
-        return ProviderError(
+        error = ProviderError(
             f"it reports an error: {self._shown(message) or code or 'unknown'}",
             provider=self.provider,
             model=self.model,
@@ -101,11 +104,18 @@ class Border(NamedTuple):
             retryable=(status is None or status in RETRYABLE) and code not in self.table.final,
             retry_after_s=self.table.wait_s(document),
         )
+        error.param = self._param(document)
+        return error
 
     def _parsed(self, document: Any) -> tuple[str, str]:
         """Code and message. A code is a word or two, whatever the vendor says: it goes to logs and metrics."""
         code, message = self.table.parse(document)
         return " ".join(code.split())[:_CODE_LIMIT], message
+
+    def _param(self, document: Any) -> str | None:
+        error = document.get("error") if isinstance(document, dict) and not self.translated else None
+        param = error.get("param") if isinstance(error, dict) else None
+        return self._shown(param) if isinstance(param, str) and param else None
 
     def _shown(self, message: str) -> str:
         # Vendors quote part or all of a wrong key in their message.

@@ -121,9 +121,8 @@ class Client(ABC):
     async def _send(self, call: UpstreamCall) -> HttpUpstream:
         key = self._key.value()
         headers = self.headers(call) if key is None else {**self.headers(call), **self.credentials(key)}
-        return await self._http.post(
-            self.path(call), headers, dumps(self.fit(call)), call, self._border(call.model, key)
-        )
+        border = self._border(call.model, key, translated=call.translated)
+        return await self._http.post(self.path(call), headers, dumps(self.fit(call)), call, border)
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """One chat completion. An option ``timeout_s`` overrides the deployment's; the others are sent along.
@@ -155,8 +154,8 @@ class Client(ABC):
         """Close the connections."""
         await self._http.close()
 
-    def _border(self, model: Model, key: str | None) -> Border:
-        return Border(self.name, model.name, self.errors, key)
+    def _border(self, model: Model, key: str | None, *, translated: bool = False) -> Border:
+        return Border(self.name, model.name, self.errors, key, translated)
 
     def _reply(self, model: Model, document: Body, status: int, latency_s: float) -> Reply:
         try:

@@ -71,6 +71,8 @@ class OpenAICompatible(Client):
         vendor = self._vendor
         if call.translated and not vendor.openais and not _TAKES_EFFORT.search(body["model"]):
             body.pop("reasoning_effort", None)  # which strict vendors refuse
+        if call.translated and vendor.openais:
+            openai_models.hold_to_schema(body)
         for field in vendor.refuses:
             body.pop(field, None)
         for field, renamed in vendor.renames.items():

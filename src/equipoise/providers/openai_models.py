@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from itertools import chain
+from typing import Any
 
 from equipoise.wire import Body
 
@@ -16,6 +18,22 @@ _NO_CALLS = re.compile(r"gpt-(5\.[4-9]|[6-9])")
 _NO_CALLS_UNASKED = re.compile(r"gpt-(5\.[6-9]|[6-9])")
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
 _SEALED = "reasoning.encrypted_content"
+_IN_STRICT = frozenset(
+    {
+        "type",
+        "properties",
+        "required",
+        "additionalProperties",
+        "items",
+        "enum",
+        "const",
+        "anyOf",
+        "title",
+        "description",
+    }
+)
+_HOLDERS = frozenset({"$defs", "definitions"})
+_MOST_LEVELS = 10
 
 
 def fit(body: Body, *names: str) -> None:
@@ -51,3 +69,41 @@ def _thinking(body: Body, name: str) -> None:
         return
     for field in _SAMPLING:
         body.pop(field, None)
+
+
+def hold_to_schema(body: Body) -> None:
+    """Ask in place for an answer that is sure to have the schema of a chat request, where OpenAI can promise that."""
+    wish = body.get("response_format")
+    inner = wish.get("json_schema") if isinstance(wish, dict) else None
+    if not isinstance(wish, dict) or not isinstance(inner, dict) or "strict" in inner:
+        return
+    schema = inner.get("schema")
+    if isinstance(schema, dict) and schema.get("type") == "object" and _is_strict(schema):
+        body["response_format"] = {**wish, "json_schema": {**inner, "strict": True}}
+
+
+def _is_strict(schema: Any, level: int = 0) -> bool:
+    """Whether all objects are closed and all their properties required, and nothing else than OpenAI knows is said."""
+    if not isinstance(schema, dict) or level > _MOST_LEVELS:
+        return False
+    if isinstance(schema.get("$ref"), str):
+        return set(schema) == {"$ref"}
+    if not _IN_STRICT.union(_HOLDERS).issuperset(schema) or schema.keys().isdisjoint({"type", "anyOf", "enum"}):
+        return False
+    properties = schema.get("properties", {})
+    if schema.get("type") == "object" or "properties" in schema:
+        required = schema.get("required", [])
+        if schema.get("additionalProperties") is not False or not isinstance(properties, dict):
+            return False
+        if not isinstance(required, list) or set(map(str, required)) != properties.keys():
+            return False
+    return all(_is_strict(inner, level + 1) for inner in _inner(schema))
+
+
+def _inner(schema: Body) -> list[Any]:
+    """The schemas in a schema; what should be one and is not stands for itself."""
+    holders = [schema[key] for key in ("properties", *_HOLDERS) if key in schema]
+    held = [list(holder.values()) if isinstance(holder, dict) else [holder] for holder in holders]
+    options = schema.get("anyOf", [])
+    single = [schema["items"]] if "items" in schema else []
+    return [*chain.from_iterable(held), *(options if isinstance(options, list) else [options]), *single]
