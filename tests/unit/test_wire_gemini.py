@@ -8,11 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from equipoise.traffic import TokenUsage
-from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_answer, translate_request
 from equipoise.wire.format import Body
 from equipoise.wire.gemini import settled
 from equipoise.wire.gemini.schema import cleaned
-from tests.wire_samples import call, decoded, events_of, put_together, request_in
+from equipoise.wire.responses import settled as settle_responses
+from equipoise.wire.sse import frame
+from tests.wire_samples import call, decoded, events_of, put_together, request_in, streamed
 
 GEMINI = FORMATS["gemini"]
 
@@ -408,3 +410,64 @@ def test_results_stand_side_by_side_and_pictures_that_tools_brought_come_after()
     ]
     parts = GEMINI.from_chat({"model": "m", "messages": messages})["contents"][2]["parts"]
     assert [next(iter(p)) for p in parts] == ["functionResponse", "functionResponse", "inlineData", "text"]
+
+
+PICTURED: Body = {
+    "responseId": "r",
+    "candidates": [
+        {
+            "content": {
+                "role": "model",
+                "parts": [
+                    {"inlineData": {"mimeType": "image/png", "data": "ZHJhZnQ="}, "thought": True},
+                    {"text": "Here:"},
+                    {"inlineData": {"mimeType": "image/jpeg", "data": "cGljdHVyZQ=="}, "thoughtSignature": "c2ln"},
+                ],
+            },
+            "finishReason": "STOP",
+        }
+    ],
+}
+PICTURE = {
+    "type": "image_url",
+    "image_url": {"url": "data:image/jpeg;base64,cGljdHVyZQ=="},
+    "extra_content": {"google": {"thought_signature": "c2ln"}},
+}
+
+
+def test_a_picture_that_the_model_made_is_passed_on_and_comes_back_to_it() -> None:
+    message = translate_answer(PICTURED, "gemini", "chat", "g")["choices"][0]["message"]
+    assert (message["content"], message["images"]) == ("Here:", [PICTURE])
+    chat = {"model": "g", "messages": [{"role": "user", "content": "draw"}, message, {"role": "user", "content": "x"}]}
+    parts = translate_request(chat, "chat", "gemini")["contents"][1]["parts"]
+    assert parts == PICTURED["candidates"][0]["content"]["parts"][1:]
+    other = translate_request(chat, "chat", "messages")["messages"][1]
+    assert other == {"role": "assistant", "content": "Here:"}
+
+
+@pytest.mark.parametrize("target", ["chat", "responses"])
+def test_a_picture_is_streamed(target: Any) -> None:
+    chunks, complete = decoded("gemini", events_of(frame(orjson.dumps(PICTURED))))
+    said = [orjson.loads(e.data) for e in events_of(streamed(target, chunks)) if e.data.startswith(b"{")]
+    assert complete
+    if target == "chat":
+        assert [p for c in said for choice in c["choices"] for p in choice["delta"].get("images", ())] == [PICTURE]
+        return
+    items = said[-1]["response"]["output"]
+    assert [i["type"] for i in items] == ["message", "image_generation_call"]
+    assert (items[1]["result"], items[1]["output_format"]) == ("cGljdHVyZQ==", "jpeg")
+    assert items == [e["item"] for e in said if e["type"] == "response.output_item.done"]
+    whole = translate_answer(PICTURED, "gemini", "responses", "g")["output"]
+    assert [i["result"] for i in whole if i["type"] == "image_generation_call"] == ["cGljdHVyZQ=="]
+    asked = {"model": "g", "input": [{"role": "user", "content": "q"}, *items, {"role": "user", "content": "again"}]}
+    assert b"cGljdHVyZQ==" in orjson.dumps(translate_request(asked, "responses", "gemini"))
+    assert b"cGljdHVyZQ==" not in orjson.dumps(settle_responses(asked, mixed=False)), "OpenAI does not know it"
+
+
+def test_pictures_may_be_asked_for_and_sounds_may_not() -> None:
+    chat = {"model": "g", "messages": [{"role": "user", "content": "draw"}], "modalities": ["image", "text"]}
+    config = translate_request(chat, "chat", "gemini")["generationConfig"]
+    assert config["responseModalities"] == ["TEXT", "IMAGE"]
+    for kinds in (["audio"], ["image", "audio"]):
+        with pytest.raises(Untranslatable):
+            translate_request({**chat, "modalities": kinds}, "chat", "gemini")

@@ -95,6 +95,7 @@ class Vendor:
 _REASONING = frozenset({"reasoning_content"})
 _ANY_REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "extra_content"})
 _OPENAIS_OWN = frozenset({"audio", "refusal"})
+_PICTURES = frozenset({"images"})
 _SHORT_IDS = IdRule(r"[\x21-\x7e]{1,40}")
 _NINE = IdRule(r"[a-zA-Z0-9]{9}", prefix="", length=9)
 
@@ -126,7 +127,7 @@ def _hosted(base_url: str | None, key_env: str, formats: frozenset[WireFormat] =
 
 VENDORS: Mapping[str, Vendor] = MappingProxyType(
     {
-        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN, cache_marks=True),
+        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN | _PICTURES, cache_marks=True),
         "openai": _like_openai("https://api.openai.com/v1", "OPENAI_API_KEY"),
         "azure": _like_openai(None, "AZURE_OPENAI_API_KEY", "api-key"),
         "mistral": Vendor(
@@ -152,7 +153,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             base_url="https://openrouter.ai/api/v1",
             key_env="OPENROUTER_API_KEY",
             formats=_ALL,
-            keeps=_ANY_REASONING,
+            keeps=_ANY_REASONING | _PICTURES,
             cache_marks=True,
         ),
         "perplexity": Vendor(

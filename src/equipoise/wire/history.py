@@ -16,8 +16,8 @@ from equipoise.wire.format import NATIVE, Body
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
-# What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries, and what
-# OpenAI has beside the text.
+# What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries, pictures that
+# it made, and what OpenAI has beside the text.
 CARRIED = frozenset(
     {
         "thinking_blocks",
@@ -27,6 +27,7 @@ CARRIED = frozenset(
         "extra_content",
         "annotations",
         "audio",
+        "images",
         "refusal",
     }
 )

@@ -11,6 +11,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
+from equipoise.wire.media import split_data_url
 from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, text_of, wrong
 
 # The signature of a thinking block that stands for the reasoning of a model that signs none.
@@ -86,6 +87,14 @@ def picture_url(part: Body) -> str:
     """Where a picture is: OpenAI has it in an object, others as a text."""
     link = part.get("image_url")
     return text_of(link, "url", "image_url.") if isinstance(link, dict) else text_of(part, "image_url")
+
+
+def pictures_of(message: Body) -> list[tuple[Body, str]]:
+    """The pictures that a model made, each with the ``data:`` URL that holds it, where other gateways have them too."""
+    made = message.get("images")
+    found = [(p, p.get("image_url")) for p in made if isinstance(p, dict)] if isinstance(made, list) else []
+    links = [(p, link.get("url") if isinstance(link, dict) else link) for p, link in found]
+    return [(p, url) for p, url in links if isinstance(url, str) and split_data_url(url)]
 
 
 def called_function(call: Body) -> tuple[str, Any]:

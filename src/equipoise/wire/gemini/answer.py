@@ -12,7 +12,7 @@ from equipoise.wire.chat import first_choice
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
-from equipoise.wire.gemini.request import call_to_chat
+from equipoise.wire.gemini.request import call_to_chat, picture_to_chat
 from equipoise.wire.pivot import arguments_object, chunk_head, native, reasoning_of, rest
 from equipoise.wire.reading import maybe_list, objects
 from equipoise.wire.sse import SseEvent, frame
@@ -102,10 +102,12 @@ def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
             calls.append({"index": number, **rest(call, frozenset({NATIVE}))})
             if number >= MOST_CALLS:
                 raise BadAnswer(f"the answer has more than {MOST_CALLS} tool calls")
+        elif picture := picture_to_chat(part):
+            message.setdefault("images", []).append(picture)
         elif isinstance(part.get("text"), str):
             field = "reasoning_content" if part.get("thought") else "content"
             message[field] = message.get(field, "") + part["text"]
-        if part.get("thoughtSignature") and "functionCall" not in part:
+        if part.get("thoughtSignature") and part.keys().isdisjoint({"functionCall", "inlineData"}):
             message["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return message
 

@@ -26,6 +26,7 @@ from equipoise.wire.pivot import (
     merged,
     native,
     picture_url,
+    pictures_of,
     refuse_what_only_chat_has,
     rest,
     stops_of,
@@ -134,6 +135,19 @@ def call_to_chat(part: Body, made_id: str) -> Body:
     return with_native(made, _NAME, {"id": own_id} if own_id else {})
 
 
+def picture_to_chat(part: Body) -> Body | None:
+    """A picture that the model made, with its signature; None for what is none, and for one that it only thought of."""
+    inline = part.get("inlineData")
+    kind = inline.get("mimeType") if isinstance(inline, dict) else None
+    data = inline.get("data") if isinstance(inline, dict) else None
+    if part.get("thought") or not isinstance(kind, str) or not kind.startswith("image/") or not isinstance(data, str):
+        return None
+    made: Body = {"type": "image_url", "image_url": {"url": data_url(kind, data)}}
+    if part.get("thoughtSignature"):
+        made["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
+    return made
+
+
 def _result_to_chat(response: Body, calls: list[tuple[str, str]]) -> Body:
     """Results without an id belong to the first open call of their name."""
     name, own_id = text_of(response, "name"), maybe_text(response, "id")
@@ -195,7 +209,9 @@ def _declared_to_chat(declared: Body, where: str) -> Body:
 
 def from_chat(chat: Body) -> Body:
     """The Gemini request that asks for the same."""
-    refuse_what_only_chat_has(chat)
+    kinds = chat.get("modalities")
+    pictured = isinstance(kinds, list) and "image" in kinds and set(map(str, kinds)) <= {"text", "image"}
+    refuse_what_only_chat_has({k: v for k, v in chat.items() if k != "modalities"} if pictured else chat)
     own = native(chat, _NAME)
     body: Body = {k: chat[k] for k in ("model", "stream") if chat.get(k) is not None}
     messages = in_order(paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")]))
@@ -208,6 +224,8 @@ def from_chat(chat: Body) -> Body:
         turns.insert(0, ("user", [{"text": CARRY_ON}]))
     body["contents"] = [{"role": role, "parts": sorted(parts, key=_shown)} for role, parts in turns]
     config = _config(chat) | maybe_object(own, "generationConfig")
+    if pictured:
+        config["responseModalities"] = ["TEXT", "IMAGE"]
     body |= {k: v for k, v in own.items() if k != "generationConfig"}
     if config:
         body["generationConfig"] = config
@@ -245,6 +263,7 @@ def _turn(message: Body, names: dict[str, str]) -> tuple[str, list[Body]]:
     parts = [made for _, p in parts_of(message, "messages") if (made := _part_from_chat(p, role)) is not None]
     if role != "assistant":
         return "user", parts
+    parts += [_signed(_linked(url), picture) for picture, url in pictures_of(message)]
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
         name, arguments = called_function(call)
         names[str(call.get("id"))] = name
@@ -253,9 +272,13 @@ def _turn(message: Body, names: dict[str, str]) -> tuple[str, list[Body]]:
 
 
 def _call_from_chat(call: Body, name: str, arguments: Body) -> Body:
-    made: Body = {"functionCall": {**native(call, _NAME), "name": name, "args": arguments}}
-    signature = maybe_object(maybe_object(call, "extra_content"), "google").get("thought_signature")
-    return {**made, "thoughtSignature": signature} if isinstance(signature, str) else made
+    return _signed({"functionCall": {**native(call, _NAME), "name": name, "args": arguments}}, call)
+
+
+def _signed(part: Body, holder: Body) -> Body:
+    """The part with the signature that rode in what it is made from."""
+    signature = maybe_object(maybe_object(holder, "extra_content"), "google").get("thought_signature")
+    return {**part, "thoughtSignature": signature} if isinstance(signature, str) else part
 
 
 def _result_from_chat(message: Body, names: dict[str, str]) -> list[Body]:

@@ -8,7 +8,8 @@ from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import reasoning_of, tool_call
+from equipoise.wire.media import split_data_url
+from equipoise.wire.pivot import pictures_of, reasoning_of, tool_call
 from equipoise.wire.reading import maybe_list
 from equipoise.wire.responses.request import summary_of
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
@@ -167,6 +168,7 @@ def from_chat(chat: Body, model_name: str) -> Body:
         parts.append({"type": "refusal", "refusal": str(message["refusal"])})
     if parts:
         items.append(message_item(base, parts))
+    items += [picture_item(f"{base}_{i}", url) for i, (_, url) in enumerate(pictures_of(message))]
     for call in message.get("tool_calls") or []:
         function = call.get("function") or {}
         items.append(call_item(str(call.get("id")), str(function.get("name")), str(function.get("arguments") or "{}")))
@@ -219,6 +221,13 @@ def reasoning_item(base: str, text: str | None) -> Body:
     """What the model thought, as a summary."""
     summary = [] if text is None else [{"type": "summary_text", "text": text}]
     return {"id": f"rs_{MADE}{base}", "type": "reasoning", "summary": summary}
+
+
+def picture_item(name: str, url: str) -> Body:
+    """A picture that the model made, from a ``data:`` URL."""
+    kind, data = split_data_url(url) or ("", "")
+    made = {"id": f"ig_{MADE}{name}", "type": "image_generation_call", "status": "completed"}
+    return {**made, "result": data, "output_format": kind.removeprefix("image/")}
 
 
 def call_item(call_id: str, name: str, arguments: str, status: str = "completed") -> Body:

@@ -27,7 +27,10 @@ def settled(body: Body, *, mixed: bool) -> Body:
 
 
 def _unusable(item: Any, mixed: bool) -> bool:
-    return isinstance(item, dict) and item.get("type") == "reasoning" and (mixed or _made_here(item))
+    kind = item.get("type") if isinstance(item, dict) else None
+    return (kind == "reasoning" and (mixed or _made_here(item))) or (
+        kind == "image_generation_call" and _made_here(item)
+    )
 
 
 def _made_here(item: Body) -> bool:

@@ -10,6 +10,7 @@ from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import SYSTEM_ROLES, IdRule, settled
+from equipoise.wire.media import data_url
 from equipoise.wire.pivot import (
     chosen_function,
     native,
@@ -126,7 +127,7 @@ def _given(item: Body, path: str) -> Body:
 def _assistant(items: list[tuple[str, Body]]) -> Body:
     """One assistant message for all that a model did between two turns of others."""
     parts: list[Body] = []
-    calls, reasoning = [], []
+    calls, reasoning, pictures = [], [], []
     for path, item in items:
         kind = item.get("type", "message")
         if kind == "message":
@@ -137,11 +138,16 @@ def _assistant(items: list[tuple[str, Body]]) -> Body:
             calls.append(tool_call(call_id, name, maybe_text(item, "arguments", f"{path}.") or ""))
         elif kind == "reasoning":
             reasoning += summary_of(item)
+        elif kind == "image_generation_call" and isinstance(item.get("result"), str):
+            url = data_url(f"image/{item.get('output_format') or 'png'}", item["result"])
+            pictures.append({"type": "image_url", "image_url": {"url": url}})
     message: Body = {"role": "assistant", "content": parts or None}
     if calls:
         message["tool_calls"] = calls
     if reasoning:
         message["reasoning_content"] = "\n".join(reasoning)
+    if pictures:
+        message["images"] = pictures
     return with_native(message, _NAME, {"items": [item for _, item in items]})
 
 

@@ -11,11 +11,12 @@ import orjson
 from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import chunk, chunk_head, reasoning_of, tool_call
+from equipoise.wire.pivot import chunk, chunk_head, pictures_of, reasoning_of, tool_call
 from equipoise.wire.responses.answer import (
     call_item,
     finish_of,
     message_item,
+    picture_item,
     reasoning_item,
     response,
     text_part,
@@ -136,6 +137,8 @@ class Encoder:
             for field in ("reasoning_content", "content", "refusal"):
                 if text := reasoning_of(delta) if field == "reasoning_content" else delta.get(field):
                     events += self._text(field, text)
+            if delta.get("images"):
+                events += self._pictured(delta)
             for part in delta.get("tool_calls") or ():
                 events += self._called(part)
             if choice.get("finish_reason"):
@@ -238,6 +241,20 @@ class Encoder:
             self._event(f"{item.part_verb}.done", **item.place(), part=item.part(text)),
             self._event("response.output_item.done", output_index=item.number, item=whole),
         ]
+
+    def _pictured(self, delta: Body) -> list[bytes]:
+        events = self._leave()
+        for _, url in pictures_of(delta):
+            number = len(self._items)
+            item = picture_item(f"{self._base}_{number}", url)
+            self._items.append(item)
+            begun = {**item, "status": "in_progress", "result": None}
+            events += [
+                self._event("response.output_item.added", output_index=number, item=begun),
+                self._event("response.image_generation_call.completed", output_index=number, item_id=item["id"]),
+                self._event("response.output_item.done", output_index=number, item=item),
+            ]
+        return events
 
     def _called(self, part: Body) -> list[bytes]:
         function = part.get("function") or {}
