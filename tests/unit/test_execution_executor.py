@@ -9,6 +9,7 @@ import pytest
 
 from equipoise.errors import ConfigError
 from equipoise.execution import ExecutionFailed, Executor
+from equipoise.execution.failure import failure
 from equipoise.testing import FailingProvider, FakeUpstream, SlowProvider
 from equipoise.traffic import Attempt
 from equipoise.types import Deployment, Plan
@@ -168,6 +169,22 @@ async def test_the_last_place_may_use_all_of_the_time() -> None:
     slow = SlowProvider(answering(), delay_s=19)
     running = await executor([model("big")], {"big": slow}).run(Plan(model="big"), work(deadline_s=20.0), always)
     assert running.status == "ok"
+
+
+@pytest.mark.parametrize(("out_of_time", "told"), [(True, (504, "timeout")), (False, (502, "provider_error"))])
+def test_time_that_ran_out_is_a_timeout_whatever_the_last_call_met_in_the_rest_of_it(
+    out_of_time: bool, told: tuple[int, str]
+) -> None:
+    met = [failed(None, code="timeout"), failed(None, code="connection")]
+    error = failure(met, [], free_in_s=None, out_of_time=out_of_time)
+    assert (error.status, error.code) == told
+
+
+@virtually
+async def test_no_call_is_made_in_the_last_moment_of_a_deadline() -> None:
+    with pytest.raises(ExecutionFailed) as caught:
+        await executor([model("big")], {"big": answering()}).run(Plan(model="big"), work(deadline_s=0.001), always)
+    assert (caught.value.status, caught.value.code, caught.value.attempts) == (504, "timeout", ())
 
 
 @virtually

@@ -62,7 +62,8 @@ def failure(
     met = [e for e in errors if isinstance(e, ProviderError)]
     broken = [e for e in met if e.status != 429]
     if broken:
-        return _broken(broken[-1], attempts)
+        late = out_of_time and any(e.vendor_code == "timeout" for e in broken)
+        return _broken(broken[-1], attempts, timed_out=late or broken[-1].vendor_code == "timeout")
     if met or free_in_s is not None:
         asked = [e.retry_after_s for e in met if e.retry_after_s is not None]
         return ExecutionFailed(
@@ -80,8 +81,7 @@ def failure(
     return ExecutionFailed(message, status=503, code="no_deployment", attempts=attempts)
 
 
-def _broken(last: ProviderError, attempts: Sequence[Attempt]) -> ExecutionFailed:
-    timed_out = last.vendor_code == "timeout"
+def _broken(last: ProviderError, attempts: Sequence[Attempt], *, timed_out: bool) -> ExecutionFailed:
     return ExecutionFailed(
         str(last),
         status=504 if timed_out else 502,

@@ -19,6 +19,8 @@ from equipoise.types import WireFormat
 from equipoise.wire import NO_NAMES, BadRequest, Body, long_names, target_format, translate_request
 
 _CONNECTING = 0.9
+# Nobody answers in less, and event loops count in milliseconds.
+_NO_TIME_S = 0.002
 
 
 class Pursuit:
@@ -149,7 +151,8 @@ class Pursuit:
         await asyncio.sleep(seconds)
 
     def _left_s(self) -> float:
-        return self.deadline - self._loop.time()
+        left = self.deadline - self._loop.time()
+        return left if left > _NO_TIME_S else 0.0
 
     def _limit_s(self) -> float:
         """Time for one attempt. While there is another place to call, half of the time left is kept for it."""
