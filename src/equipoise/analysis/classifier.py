@@ -25,7 +25,7 @@ from equipoise.analysis.structure import STRUCTURE_NAMES
 from equipoise.analysis.vocabulary import Vocabulary, bundled_vocabulary
 from equipoise.errors import StateError
 from equipoise.sparse import SparseRows
-from equipoise.types import DOMAINS, TASKS, Singles
+from equipoise.types import DOMAINS, TASKS, Ints, Singles
 
 WEIGHTS = "classifier.npz"
 _SINGLES = ("dense", "forms", "bias", "mean", "scale")
@@ -86,12 +86,21 @@ class Classifier:
     def _by_words(self, lexical: SparseRows) -> Singles:
         """What words and word pairs say, shape (n, c)."""
         weights = self.lexical.take(self.rows.take(lexical.indices), axis=0)
-        terms = np.diff(lexical.indptr)
+        starts = lexical.indptr[:-1]
+        terms = lexical.indptr[1:] - starts
+        if terms.all():
+            return _mean_of(weights, starts, terms)
         spoken = terms > 0  # a sum over nothing is not reduceat's to make
         out = np.zeros((len(terms), _CLASSES), dtype=np.float32)
-        out[spoken] = np.add.reduceat(weights, lexical.indptr[:-1][spoken], axis=0)
-        out /= np.sqrt(np.maximum(terms, 1), dtype=np.float32)[:, None]
+        out[spoken] = _mean_of(weights, starts[spoken], terms[spoken])
         return out
+
+
+def _mean_of(weights: Singles, starts: Ints, terms: Ints) -> Singles:
+    """Sums of rows from every start on, over the root of how many they are."""
+    sums: Singles = np.add.reduceat(weights, starts, axis=0)
+    sums /= np.sqrt(terms, dtype=np.float32)[:, None]
+    return sums
 
 
 def standardised(shape: Singles, mean: Singles, scale: Singles) -> Singles:
