@@ -65,8 +65,10 @@ class Conversation:
     @property
     def mixed(self) -> bool:
         """Whether the turns before are of several models."""
+        if not self._going_on:
+            return False
         turns = [turn for turn in (self.last, self._since) if turn is not None]
-        return self._going_on and (any(t.mixed for t in turns) or len({t.model for t in turns}) > 1)
+        return any(t.mixed for t in turns) or len({t.model for t in turns}) > 1
 
     def kept(self, decision: Decision) -> Decision:
         """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
