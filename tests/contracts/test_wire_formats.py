@@ -513,6 +513,15 @@ def test_a_stream_that_is_wrong_anywhere_is_a_bad_answer_or_works(name: WireForm
         assert str(error)
 
 
+@pytest.mark.parametrize("time", [1.8446744073709552e19, -1e300])
+def test_a_time_beyond_all_times_is_none(time: float) -> None:
+    answer = {**ANSWERS["text, then calls"], "created": time}
+    with pytest.raises(BadAnswer):
+        translate_answer(answer, "chat", "responses", "m")
+    said = translate_answer(ANSWERS["text, then calls"], "chat", "responses", "m")
+    assert translate_answer({**said, "created_at": time}, "responses", "chat", "m", now=7)["created"] == 7
+
+
 @pytest.mark.parametrize("name", CONVERSED)
 def test_the_executors_count_of_tokens_is_what_the_stream_ends_with(name: WireFormat) -> None:
     body = request_in(name)

@@ -11,7 +11,8 @@ _TEXTS = ("content", "reasoning_content", "refusal")
 # What Mistral and OpenRouter, vLLM and SGLang, and DeepSeek say of an answer that they could not finish.
 _BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 _TEXT_OR_NOTHING = (str, type(None))
-_NUMBER_OR_NOTHING = (int, float, type(None))
+# Beyond it, readers of JSON no longer agree what a number is.
+_LATEST_S = 1 << 53
 
 
 def checked_chunk(chunk: Any) -> Body:
@@ -113,8 +114,18 @@ def _check_calls(calls: Any, numbered: bool) -> None:
             raise BadAnswer("the answer has a tool call whose name or arguments are no text")
 
 
+def seconds(value: Any, otherwise: int = 0) -> int:
+    """A time as vendors give it, in whole seconds; ``otherwise`` for what is none."""
+    return int(value) if _is_time(value) else otherwise
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, int | float) and -_LATEST_S <= value <= _LATEST_S
+
+
 def _is_head(document: Body) -> bool:
-    return isinstance(document.get("created"), _NUMBER_OR_NOTHING) and isinstance(document.get("id"), _TEXT_OR_NOTHING)
+    created = document.get("created")
+    return (created is None or _is_time(created)) and isinstance(document.get("id"), _TEXT_OR_NOTHING)
 
 
 def _is_ending(choice: Body) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
+from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 from equipoise.wire.media import split_data_url
@@ -76,11 +77,10 @@ def to_chat(answer: Body, now: int) -> Body:
         message["tool_calls"] = calls
     if reasoning:
         message["reasoning_content"] = "\n".join(reasoning)
-    created = answer.get("created_at")
     chat = {
         "id": str(answer.get("id") or "resp"),
         "object": "chat.completion",
-        "created": int(created) if isinstance(created, int | float) else now,
+        "created": seconds(answer.get("created_at"), now),
         "model": str(answer.get("model") or ""),
         "choices": [{"index": 0, "message": message, "finish_reason": finish_of(answer)}],
     }
@@ -174,7 +174,7 @@ def from_chat(chat: Body, model_name: str) -> Body:
         items.append(call_item(str(call.get("id")), str(function.get("name")), str(function.get("arguments") or "{}")))
     usage = chat_usage(chat)
     said = None if usage is None else usage_from_chat(usage, reasoning_tokens(chat.get("usage")))
-    return response(base, model_name, int(chat.get("created") or 0), items, str(choice.get("finish_reason")), said)
+    return response(base, model_name, seconds(chat.get("created")), items, str(choice.get("finish_reason")), said)
 
 
 def response(base: str, model: str, created: int, items: list[Body], finish: str, usage: Body | None) -> Body:

@@ -9,6 +9,7 @@ from typing import Any
 import orjson
 
 from equipoise.traffic import TokenUsage
+from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 from equipoise.wire.pivot import chunk, chunk_head, pictures_of, reasoning_of, tool_call
@@ -76,8 +77,7 @@ class Decoder:
             return self._arguments(said["output_index"], said["item"]["arguments"])
         if kind == "response.created":
             answer = said["response"]
-            created = answer.get("created_at")
-            now = int(created) if isinstance(created, int | float) else self._head["created"]
+            now = seconds(answer.get("created_at"), self._head["created"])
             self._head = chunk_head(str(answer["id"]), str(answer.get("model") or ""), now)
             return [chunk(self._head, {"role": "assistant", "content": ""})]
         if kind in ("response.completed", "response.incomplete"):
@@ -159,7 +159,7 @@ class Encoder:
     def _follow(self, kind: str, said: Body) -> None:
         if kind == "response.created":
             self._begun = said["response"]
-            self._base, self._created = str(self._begun["id"]), int(self._begun.get("created_at") or 0)
+            self._base, self._created = str(self._begun["id"]), seconds(self._begun.get("created_at"))
         elif kind == "response.output_item.added":
             item, number = said["item"], len(self._items)
             if said["output_index"] != number:
@@ -195,7 +195,7 @@ class Encoder:
         return [*events, self._event("response.failed", response=failed)]
 
     def _begin(self, chunk: Body) -> list[bytes]:
-        self._base, self._created = str(chunk.get("id") or "0"), int(chunk.get("created") or 0)
+        self._base, self._created = str(chunk.get("id") or "0"), seconds(chunk.get("created"))
         begun = self._whole("in_progress", None)
         return [self._event("response.created", response=begun), self._event("response.in_progress", response=begun)]
 
