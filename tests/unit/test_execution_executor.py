@@ -183,8 +183,16 @@ def test_time_that_ran_out_is_a_timeout_whatever_the_last_call_met_in_the_rest_o
 @virtually
 async def test_no_call_is_made_in_the_last_moment_of_a_deadline() -> None:
     with pytest.raises(ExecutionFailed) as caught:
-        await executor([model("big")], {"big": answering()}).run(Plan(model="big"), work(deadline_s=0.001), always)
+        await executor([model("big")], {"big": answering()}).run(Plan(model="big"), work(deadline_s=0.009), always)
     assert (caught.value.status, caught.value.code, caught.value.attempts) == (504, "timeout", ())
+
+
+@virtually
+async def test_the_last_call_that_may_be_made_has_all_of_the_time_that_is_left() -> None:
+    slow, slower = SlowProvider(answering(), delay_s=1000), SlowProvider(answering(), delay_s=9)
+    ex = executor([model("big"), model("small")], {"big": slow, "small": slower}, attempts_per_model=1, max_attempts=2)
+    running = await ex.run(PLAN, work(deadline_s=20.0), always)
+    assert running.model == "small"
 
 
 @virtually

@@ -107,8 +107,8 @@ class Course:
 
     @property
     def others(self) -> bool:
-        """Whether a call that is given up in time leaves another place to call."""
-        return self.made < self._settings.max_attempts and sum([len(lane.places) for lane in self._lanes]) > 1
+        """Whether the next call, if it is given up in time, leaves another place to call."""
+        return self.made + 1 < self._settings.max_attempts and sum([len(lane.places) for lane in self._lanes]) > 1
 
     def open(self, place: Place, now: float) -> bool:
         """Whether a call may be made there now."""

@@ -20,7 +20,7 @@ from equipoise.wire import NO_NAMES, BadRequest, Body, long_names, target_format
 
 _CONNECTING = 0.9
 # Nobody answers in less, and event loops count in milliseconds.
-_NO_TIME_S = 0.002
+_NO_TIME_S = 0.01
 
 
 class Pursuit:
