@@ -33,8 +33,9 @@ check: $(VENV)/.dev  ## style, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# A thread for each worker: with more they wait for one another.
 test: check  ## everything: style, types, layers, then the whole suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2  # two workers with two threads each took eight times as long
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
 docs: $(VENV)/.base
 	@$(BIN)/python -m pip install --quiet '.[docs]'

@@ -67,7 +67,7 @@ class StaticEmbedder:
 
 
 def tokenize_by_word(tokenizer: Tokenizer) -> Tokenize:
-    """The tokenizer as a function that remembers common words: the same ids, in a fifth of the time.
+    """The tokenizer as a function that remembers common words: the same ids, in a seventh of the time.
 
     Words can be tokenized one by one because no token of a SentencePiece vocabulary goes on past a space.
     Where spaces themselves are merged, or a special token could stand, the whole text is tokenized.
