@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo local test check docs clean
+.PHONY: demo local test fuzz check docs clean
 
 $(VENV)/.base: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -36,6 +36,9 @@ check: $(VENV)/.dev  ## style, types, layers
 # A thread for each worker: with more they wait for one another.
 test: check  ## everything: style, types, layers, then the whole suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+fuzz: $(VENV)/.dev  ## the property-based tests on new examples, not those of every run
+	EQUIPOISE_EXAMPLES=new OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hypothesis
 
 docs: $(VENV)/.base
 	@$(BIN)/python -m pip install --quiet '.[docs]'
