@@ -10,11 +10,11 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 
-from equipoise.analysis import Analyzer
+from equipoise.analysis import Analyzer, Recent
 from equipoise.cascades.best_of import best_of_models, best_of_steps
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson, expected_quality
@@ -26,6 +26,7 @@ from equipoise.estimates import CostModel
 from equipoise.numerics.clusters import kinds_of
 from equipoise.numerics.newcomers import expected_scores, telling_prompts
 from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, Spec, make_policy, make_router, spec_of
+from equipoise.request import check_prompt, check_request
 from equipoise.storage.ids import new_id
 from equipoise.storage.router_file import load_states, model_from_plain, model_to_plain, save_states
 from equipoise.tables import OutcomeTable
@@ -48,7 +49,6 @@ from equipoise.types import (
 )
 from equipoise.version import __version__
 
-MOST_CHARACTERS = 1_000_000
 # Prompts with outcomes of two known models or more, from which a new model's answers are read beside theirs.
 LEAST_COMPARED = 20
 
@@ -76,6 +76,7 @@ class Engine:
     when_none_fits: WhenNoneFits = "cheapest"
     fallback: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
+    _recent: Recent | None = field(default=None, init=False, repr=False, compare=False)
 
     @classmethod
     def train(
@@ -255,9 +256,8 @@ class Engine:
             InputError: a prompt is empty or too long, or a limit is negative or not a number.
         """
         for request in requests:
-            check_prompt(request.text)
-            _check_limits(request)
-        rows = self.analyzer.rows(requests, self._needs)
+            check_request(request)
+        rows = self._analysis.rows(requests)
         decider = Decider(
             models=self.models,
             router=self.router,
@@ -273,6 +273,13 @@ class Engine:
     @property
     def _needs(self) -> frozenset[str]:
         return frozenset(self.router.needs | self.costs.needs)
+
+    @property
+    def _analysis(self) -> Recent:
+        recent, needs = self._recent, self._needs
+        if recent is None or recent.analyzer is not self.analyzer or recent.needs != needs:
+            recent = self._recent = Recent(self.analyzer, needs)
+        return recent
 
     def learn(self, prompt: str, model: str, reward: float) -> None:
         """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1].
@@ -408,41 +415,9 @@ class Engine:
         return engine
 
 
-def check_prompt(text: str) -> None:
-    """Refuse what cannot be routed.
-
-    Raises:
-        InputError: the prompt is empty or longer than a million characters.
-    """
-    if not text.strip():
-        raise InputError("the prompt is empty; give some text to route")
-    if len(text) > MOST_CHARACTERS:
-        raise InputError(f"the prompt has more than {MOST_CHARACTERS} characters; shorten it")
-
-
 def _case(request: Request, features: Features) -> Case:
     draw = (int.from_bytes(os.urandom(7)) >> 3) / 2**53
     return Case(features, request.constraints, draw, new_id())
-
-
-_REQUIREMENTS, _URGENCIES = get_args(Requirement), get_args(Urgency)
-
-
-def _check_limits(request: Request) -> None:
-    limits = request.constraints
-    if not isinstance(limits.capabilities, (frozenset, set)):
-        raise InputError(f"capabilities is {limits.capabilities!r}; give a set, such as {{'tools'}}")
-    for said, known in ((request.quality_requirement, _REQUIREMENTS), (request.urgency, _URGENCIES)):
-        if said is not None and said not in known:
-            raise UnknownName("urgency" if known is _URGENCIES else "quality requirement", said, known)
-    for name in ("context_tokens", "max_output_tokens"):
-        if (getattr(request, name) or 0) < 0:
-            raise InputError(f"{name} is {getattr(request, name)!r}; give a number from 0 up")
-    for name, most in (("max_cost_usd", np.inf), ("max_latency_s", np.inf), ("min_quality", 1.0)):
-        value = getattr(limits, name)
-        if value is not None and not 0.0 <= value <= most:
-            span = "a quality in [0, 1]" if name == "min_quality" else "a number from 0 up"
-            raise InputError(f"{name} is {value!r}; give {span}")
 
 
 def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:

@@ -61,7 +61,8 @@ class Request:
     """One prompt to route, with what the caller said about it.
 
     ``text`` is what the routers see: the last user message. ``context_tokens`` counts what goes along with
-    it (system prompt, earlier turns, tools, images): it fills the window and is paid for.
+    it (system prompt, earlier turns, tools, images): it fills the window and is paid for. Nothing that is
+    remembered of a request serves one of another ``tenant``.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Request:
     session: str | None = None
     context_tokens: int = 0
     warm: Warm | None = None
+    tenant: str = ""
 
 
 # ---------------------------------------------------------------- models and prices

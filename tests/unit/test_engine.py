@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from equipoise.analysis import Analyzer
-from equipoise.engine import MOST_CHARACTERS, Engine
+from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, NotEnoughData, PriceError, StateError, UnknownName
 from equipoise.registry import routers
+from equipoise.request import MOST_CHARACTERS
 from equipoise.tables import OutcomeTable
 from equipoise.types import Constraints, Decision, Deployment, Model, Price, Request
 from tests.small_world import A_POEM, A_SUM, COST_USD, DEAR_MODEL, MODELS, POEM_MODEL, SUM_MODEL, small_table

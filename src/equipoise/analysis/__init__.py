@@ -6,6 +6,7 @@ from equipoise.analysis.endpoint import EndpointEmbedder
 from equipoise.analysis.form import FORM_NAMES
 from equipoise.analysis.lexical import WIDTH as LEXICAL_WIDTH
 from equipoise.analysis.linguistic import LINGUISTIC_NAMES
+from equipoise.analysis.recent import Recent
 from equipoise.analysis.structure import STRUCTURE_NAMES
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "STRUCTURE_NAMES",
     "Analyzer",
     "EndpointEmbedder",
+    "Recent",
     "StaticEmbedder",
     "make_embedder",
 ]

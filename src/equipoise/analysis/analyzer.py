@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal, Self
 
@@ -73,10 +73,19 @@ class Analyzer:
         Raises:
             UnknownName: ``needs`` holds another name.
         """
+        found = self.texts([request.text for request in requests], needs)
+        return list(map(as_asked, found, requests))
+
+    def texts(self, texts: Sequence[str], needs: frozenset[str] = ALL) -> list[Features]:
+        """What is found in prompts by themselves, whatever was said about them.
+
+        Raises:
+            UnknownName: ``needs`` holds another name.
+        """
         unknown = needs - ALL
         if unknown:
             raise UnknownName("feature", min(unknown), ALL)
-        parts = [requests[i : i + _AT_ONCE] for i in range(0, len(requests), _AT_ONCE)]
+        parts = [texts[i : i + _AT_ONCE] for i in range(0, len(texts), _AT_ONCE)]
         return [row for part in parts for row in _Analysis(self, part).rows(needs)]
 
     def analyze_batch(self, requests: Sequence[Request | str], needs: frozenset[str] = ALL) -> FeatureBatch:
@@ -103,6 +112,22 @@ class Analyzer:
         return static_embedder() if self.embedder is None else self.embedder
 
 
+def as_asked(found: Features, request: Request) -> Features:
+    """What was found in a request's text, and what was said about it: that goes before what is guessed."""
+    if request.max_output_tokens is None and request.warm is None and not request.context_tokens:
+        if request.quality_requirement is None and request.urgency is None:
+            return found
+    most = request.max_output_tokens
+    return replace(
+        found,
+        input_tokens=found.input_tokens + request.context_tokens,
+        output_tokens=found.output_tokens if most is None else min(found.output_tokens, float(most)),
+        quality_requirement=request.quality_requirement or found.quality_requirement,
+        urgency=request.urgency or found.urgency,
+        warm=request.warm,
+    )
+
+
 class _Analysis:
     """Some prompts while they are analysed.
 
@@ -110,9 +135,9 @@ class _Analysis:
     view of the prompts is made at most once, when first asked for.
     """
 
-    def __init__(self, analyzer: Analyzer, requests: Sequence[Request]) -> None:
-        self._analyzer, self._requests = analyzer, requests
-        whole = [clean(request.text) for request in requests]
+    def __init__(self, analyzer: Analyzer, texts: Sequence[str]) -> None:
+        self._analyzer = analyzer
+        whole = list(map(clean, texts))
         self.texts = [window(text) for text in whole]
         self.words = [word_tokens(text) for text in self.texts]
         self.sizes = [self._size(text) for text in whole]
@@ -159,21 +184,20 @@ class _Analysis:
         if "lexical" in views:
             views["lexical"] = [self.lexical.row(i) for i in range(len(self.texts))]
         rows = []
-        for i, (request, size, said) in enumerate(zip(self._requests, self.sizes, found, strict=True)):
+        for i, (size, said) in enumerate(zip(self.sizes, found, strict=True)):
             complexity = keywords.complexity(said.complexity_points, size.words)
             domain, task = labels[i]
             row = Features(
                 text=self.texts[i],
                 words=size.words,
-                input_tokens=size.tokens + request.context_tokens,
+                input_tokens=size.tokens,
                 output_tokens=output[i],
                 domain=domain,
                 task_type=task,
                 complexity=complexity,
                 difficulty=keywords.difficulty(complexity, domain, size.words),
-                quality_requirement=request.quality_requirement or said.quality_requirement,
-                urgency=request.urgency or said.urgency,
-                warm=request.warm,
+                quality_requirement=said.quality_requirement,
+                urgency=said.urgency,
                 **{need: view[i] for need, view in views.items()},
             )
             rows.append(row)
@@ -182,12 +206,8 @@ class _Analysis:
     def _output_tokens(self, tasks: Sequence[str]) -> list[float]:
         model = bundled_output_length() if self._analyzer.output_length == "learned" else None
         if model is not None:
-            expected = list(map(model.predict, self.structure, self.static))
-        else:
-            pairs = zip(self.sizes, tasks, strict=True)
-            expected = [bounded(self._by_ratio(size, task)) for size, task in pairs]
-        limits = [request.max_output_tokens for request in self._requests]
-        return [e if limit is None else min(e, float(limit)) for e, limit in zip(expected, limits, strict=True)]
+            return list(map(model.predict, self.structure, self.static))
+        return [bounded(self._by_ratio(size, task)) for size, task in zip(self.sizes, tasks, strict=True)]
 
     def _by_ratio(self, size: Sizes, task: str) -> float:
         ratio = keywords.output_ratio(task)

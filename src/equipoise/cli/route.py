@@ -9,8 +9,8 @@ from equipoise.api import request_with
 from equipoise.cli.engines import add_engine_arguments, as_document, engine_of, explain
 from equipoise.cli.numbers import limit, share
 from equipoise.cli.output import emit_json, say
-from equipoise.engine import MOST_CHARACTERS, check_prompt
 from equipoise.errors import InputError
+from equipoise.request import MOST_CHARACTERS, check_prompt
 
 NAME = "route"
 HELP = "decide which model should answer a prompt"

@@ -43,7 +43,8 @@ def calling(format: WireFormat) -> Handler:
         live.users += 1
         try:
             call = await _understood(gateway, live, incoming, format)
-            found = await gateway.deciding.decide(call.target, call.asked, call.said, call.conversation.warm)
+            warm, tenant = call.conversation.warm, incoming.caller.tenant
+            found = await gateway.deciding.decide(call.target, call.asked, call.said, warm, tenant=tenant)
             decided = Decided(call.conversation.kept(found.decision), found.took_s, found.degraded)
             policy = call.target.engine.policy if isinstance(call.target, Route) else None
             exchange = Exchange(gateway, incoming, format, call.asked, decided, policy=policy)

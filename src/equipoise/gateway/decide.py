@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
-from equipoise.engine import check_prompt
 from equipoise.errors import NoModel
 from equipoise.execution.clock import Clock
 from equipoise.gateway.logs import Lines
@@ -18,6 +17,7 @@ from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Named, Route, Target
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
+from equipoise.request import check_prompt
 from equipoise.storage.ids import new_id
 from equipoise.types import Constraints, Decision, Model, Request, Warm
 from equipoise.wire import Asked
@@ -41,7 +41,9 @@ class Decided(NamedTuple):
     degraded: bool = False
 
 
-def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None) -> Request:
+def request_of(
+    target: Target, asked: Asked, said: Steering, warm: Warm | None = None, *, tenant: str = ""
+) -> Request:
     """What to route, under the limits of the route and those of the caller.
 
     Raises:
@@ -49,7 +51,7 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None) 
         Problem: the region is not the route's.
     """
     check_prompt(asked.text)
-    context = _context_tokens(asked.context_text) if asked.context_text else 0
+    context = _context_tokens(asked.context_text, tenant) if asked.context_text else 0
     return Request(
         text=asked.text,
         constraints=_limits(target, asked, said),
@@ -59,15 +61,16 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None) 
         session=said.session,
         context_tokens=context + asked.images * IMAGE_TOKENS,
         warm=warm,
+        tenant=tenant,
     )
 
 
-def _context_tokens(text: str) -> int:
-    return count_tokens(text) if len(text) > _LONG_CHARACTERS else _remembered_tokens(text)
+def _context_tokens(text: str, tenant: str) -> int:
+    return count_tokens(text) if len(text) > _LONG_CHARACTERS else _remembered_tokens(text, tenant)
 
 
 @lru_cache(maxsize=_REMEMBERED_CONTEXTS)
-def _remembered_tokens(text: str) -> int:
+def _remembered_tokens(text: str, _tenant: str) -> int:
     """Most requests of an application bring along the same system prompt and tools."""
     return count_tokens(text)
 
@@ -100,8 +103,10 @@ class Deciding:
         self._lines, self._clock, self._in_flight = lines, clock, in_flight
         self._together = Together(self._decide_all)
 
-    async def decide(self, target: Target, asked: Asked, said: Steering, warm: Warm | None = None) -> Decided:
-        """Choose a model. A router that fails is done without.
+    async def decide(
+        self, target: Target, asked: Asked, said: Steering, warm: Warm | None = None, *, tenant: str
+    ) -> Decided:
+        """Choose a model for a tenant's request. A router that fails is done without.
 
         Raises:
             InputError: the prompt is too long.
@@ -109,13 +114,13 @@ class Deciding:
         """
         if len(asked.text) + len(asked.context_text) > _LONG_CHARACTERS:
             # Other requests are not to wait for a long text.
-            return await asyncio.to_thread(self._decide_alone, target, asked, said, warm)
+            return await asyncio.to_thread(self._decide_alone, target, asked, said, warm, tenant)
         if self._in_flight() < 2:
-            return self._decide_alone(target, asked, said, warm)
-        return await self._together.ask((target, request_of(target, asked, said, warm)))
+            return self._decide_alone(target, asked, said, warm, tenant)
+        return await self._together.ask((target, request_of(target, asked, said, warm, tenant=tenant)))
 
-    def _decide_alone(self, target: Target, asked: Asked, said: Steering, warm: Warm | None) -> Decided:
-        (found,) = self._decide(target, [request_of(target, asked, said, warm)])
+    def _decide_alone(self, target: Target, asked: Asked, said: Steering, warm: Warm | None, tenant: str) -> Decided:
+        (found,) = self._decide(target, [request_of(target, asked, said, warm, tenant=tenant)])
         if isinstance(found, Problem):
             raise found
         return found

@@ -29,9 +29,9 @@ async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     format: WireFormat = "responses" if "input" in body and "messages" not in body else "chat"
     asked = FORMATS[format].read({"model": "auto", **body})
     target = gateway.live.serving.target(asked.model)
-    decision = (await gateway.deciding.decide(target, asked, steering_of(incoming.http.headers))).decision
+    said, tenant = steering_of(incoming.http.headers), incoming.caller.tenant
+    decision = (await gateway.deciding.decide(target, asked, said, tenant=tenant)).decision
     received = gateway.clock.time()
-    tenant = incoming.caller.tenant
     gateway.log.record(decision, tenant=tenant, route=asked.model, format=format, received=received)
     record = Record(decision, tenant, asked.model, format, received, None, None, ())
     return as_json(_document(record, gateway.live.serving.models), incoming)
