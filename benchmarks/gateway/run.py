@@ -22,9 +22,10 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--prompts", type=int, default=Plan.prompts, help="different ones; the gateway knows few again")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    plan = Plan(rounds=args.rounds, seconds=args.seconds, connections=args.connections)
+    plan = Plan(rounds=args.rounds, seconds=args.seconds, connections=args.connections, prompts=args.prompts)
     contenders = [*bare(), ours(args.out), *installed(args.peers)]
     found = measured(contenders, plan, args.out, print)
     (args.out / "results.json").write_text(json.dumps(found, indent=2))

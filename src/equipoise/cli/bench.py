@@ -26,13 +26,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--seconds", metavar="S", type=amount, default=plan.seconds, help="of load per server and round (default 5)"
     )
     gateway.add_argument("--connections", metavar="N", type=positive, default=plan.connections, help="(default 16)")
+    about = "different prompts, asked in turn (default 2000: new to the gateway, which remembers the last ones)"
+    gateway.add_argument("--prompts", metavar="N", type=positive, default=plan.prompts, help=about)
     gateway.add_argument("--out", metavar="DIR", type=Path, help="keep logs there (default: nowhere)")
     gateway.add_argument("--json", action="store_true", help="print every round as one JSON document")
 
 
 def run(args: argparse.Namespace) -> int:
     """0: measured."""
-    plan = Plan(rounds=args.rounds, seconds=args.seconds, connections=args.connections)
+    plan = Plan(rounds=args.rounds, seconds=args.seconds, connections=args.connections, prompts=args.prompts)
     with ExitStack() as stack:
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)

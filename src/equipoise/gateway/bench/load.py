@@ -24,7 +24,8 @@ WORDS = (
     "never again water light metal paper stone bridge forest animal history science planet country city village"
 ).split()
 _PROMPT_WORDS = 25
-_DIFFERENT = 2000
+# More than the gateway remembers, and it forgets the oldest first: each is as new when its turn comes again.
+DIFFERENT = 2000
 
 
 def prompts(number: int, *, seed: int = 0) -> list[str]:
@@ -123,10 +124,11 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--prompts", type=int, default=DIFFERENT)
     parser.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
     args = parser.parse_args()
     headers = dict(header.split(":", 1) for header in args.header)
-    requests = [request_bytes(prompt, headers) for prompt in prompts(_DIFFERENT)]
+    requests = [request_bytes(prompt, headers) for prompt in prompts(args.prompts)]
     found = asyncio.run(measure(args.port, requests, connections=args.connections, seconds=args.seconds))
     sys.stdout.write(orjson.dumps(found).decode() + "\n")
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from equipoise.gateway.bench.load import prompts, request_bytes
+from equipoise.gateway.bench.load import DIFFERENT, prompts, request_bytes
 from equipoise.gateway.bench.processes import Process, cores, free_port, module, pinned, wait_until_answers
 
 DIRECT, BARE, APPLICATION, OURS = "direct", "bare proxy", "aiohttp application", "equipoise"
@@ -79,11 +79,16 @@ def ours(folder: Path) -> Contender:
 
 @dataclass(frozen=True)
 class Plan:
-    """How much to measure."""
+    """How much to measure.
+
+    Attributes:
+        prompts: different ones, asked in turn; by default each is new to the gateway, which remembers the last ones.
+    """
 
     rounds: int = 3
     seconds: float = 5.0
     connections: int = 16
+    prompts: int = DIFFERENT
 
 
 def measured(contenders: Sequence[Contender], plan: Plan, folder: Path, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -126,16 +131,17 @@ def _check(process: Process, headers: Mapping[str, str]) -> None:
 
 def _round(process: Process, headers: Mapping[str, str], plan: Plan, core: int | None) -> dict[str, Any]:
     before = process.cpu_s()
-    many = _load(process.port, headers, plan.connections, plan.seconds, core)
+    many = _load(process.port, headers, plan.connections, plan, core)
     after = process.cpu_s()
     if before is not None and after is not None and many["requests"]:
         many["cpu_ms"] = (after - before) / many["requests"] * 1e3
-    return {"many": many, "one": _load(process.port, headers, 1, plan.seconds, core)}
+    return {"many": many, "one": _load(process.port, headers, 1, plan, core)}
 
 
-def _load(port: int, headers: Mapping[str, str], connections: int, seconds: float, core: int | None) -> dict[str, Any]:
+def _load(port: int, headers: Mapping[str, str], connections: int, plan: Plan, core: int | None) -> dict[str, Any]:
     said = [f"--header={name}:{value}" for name, value in headers.items()]
-    sizes = ("--port", str(port), "--connections", str(connections), "--seconds", str(seconds))
+    numbers = {"port": port, "connections": connections, "seconds": plan.seconds, "prompts": plan.prompts}
+    sizes = [f"--{name}={number}" for name, number in numbers.items()]
     command = pinned(module("equipoise.gateway.bench.load", *sizes, *said), core)
     done = subprocess.run(command, capture_output=True, check=True)
     found: dict[str, Any] = orjson.loads(done.stdout)
