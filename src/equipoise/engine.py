@@ -19,6 +19,7 @@ from equipoise.cascades.best_of import best_of_models, best_of_steps
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson, expected_quality
 from equipoise.cascades.pool import View, pool_of
+from equipoise.catalog.models import by_name
 from equipoise.contracts import Policy, Router, Situation
 from equipoise.decision import Case, Decider, Undecided, WhenNoneFits
 from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
@@ -66,6 +67,9 @@ class Engine:
         when_none_fits: what to do when no model meets the constraints.
         fallback: models to fall back to, in order; by falling utility where none are named.
         versions: of what was trained, for the decision record.
+
+    Raises:
+        ConfigError: there is no model, two have one name, or a field of one holds a value that cannot be.
     """
 
     router: Router
@@ -77,6 +81,10 @@ class Engine:
     fallback: tuple[str, ...] = ()
     versions: dict[str, str] = field(default_factory=dict)
     _recent: Recent | None = field(default=None, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        if not by_name(self.models):
+            raise ConfigError("there is no model to choose; give at least one")
 
     @classmethod
     def train(
@@ -306,7 +314,10 @@ class Engine:
         Raises:
             UnknownName: the table does not hold the model, or no data set of that name.
             InputError: a score is not in [0, 1].
+            ConfigError: a field of the model holds a value that cannot be.
         """
+        others = [m for m in self.models if m.name != model.name]
+        by_name([*others, model])
         features = self.analyzer.analyze_batch(list(table.prompts), self._needs | {"embedding"})
         if scores is None:
             quality, benchmark = self._told(model.name, table, features)
@@ -315,7 +326,7 @@ class Engine:
         self.router.add_model(model.name, features, quality, benchmark=benchmark)
         if model.name in table.models:
             self.costs.add(outcomes_from(table.only([model.name]), features))
-        self.models = [*(m for m in self.models if m.name != model.name), model]
+        self.models = [*others, model]
         return self
 
     def prompts_to_try(self, model: str, table: OutcomeTable, count: int = 10, *, seed: int = 0) -> tuple[str, ...]:
@@ -351,11 +362,15 @@ class Engine:
 
         Raises:
             UnknownName: the engine has no such model.
+            InputError: it is the only one.
         """
-        if model not in {m.name for m in self.models}:
+        left = [m for m in self.models if m.name != model]
+        if len(left) == len(self.models):
             raise UnknownName("model", model, [m.name for m in self.models])
+        if not left:
+            raise InputError(f"'{model}' is the only model; add another before you retire it")
         self.router.without(model)
-        self.models = [m for m in self.models if m.name != model]
+        self.models = left
         return self
 
     def with_policy(self, policy: Spec) -> Self:

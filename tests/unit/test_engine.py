@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(ro
 
 def test_structure_is_handed_out_only_where_the_router_or_the_cost_model_reads_it(engine: Engine) -> None:
     assert engine.costs.needs == {"structure"} and engine.analyze(Request(text=A_SUM)).structure is not None
-    assert Engine.train_free(models=MODELS).analyze(Request(text=A_SUM)).structure is None
+    assert Engine.train_free(models=[Model(name=name) for name in MODELS]).analyze(Request(text=A_SUM)).structure is None
 
 
 def test_a_prompt_that_no_model_can_take_does_not_spoil_the_others(engine: Engine) -> None:
@@ -259,6 +260,36 @@ def test_learning_moves_the_estimate_towards_the_reward(router: str) -> None:
 def test_a_reward_out_of_range_is_refused(engine: Engine, reward: float) -> None:
     with pytest.raises(InputError, match=r"not in \[0, 1\]"):
         engine.learn(A_SUM, SUM_MODEL, reward)
+
+
+@pytest.mark.parametrize(
+    ("models", "told"),
+    [
+        ([], "give at least one"),
+        (["gpt"], "'gpt' is no Model"),
+        ([Model(name="m"), Model(name="m")], "'m' is given twice"),
+        ([Model(name="m", price=Price(usd_per_1m_input=-1.0))], "usd_per_1m_input is -1.0"),
+        ([Model(name="m", price=Price(usd_per_1m_input=float("nan")))], "usd_per_1m_input is nan"),
+        ([Model(name="m", quality={"code": 7})], "quality of code is 7"),
+    ],
+)
+def test_models_that_cannot_be_are_refused(models, told: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(told)):
+        Engine.train_free(models=models)
+
+
+def test_a_new_model_that_cannot_be_is_refused_and_changes_nothing(engine: Engine, table: OutcomeTable) -> None:
+    before = list(engine.models)
+    with pytest.raises(ConfigError, match="context_window is 0"):
+        engine.add_model(Model(name=DEAR_MODEL, context_window=0), table)
+    assert engine.models == before
+
+
+def test_the_last_model_is_not_retired() -> None:
+    engine = Engine.train_free(models=[Model(name="one"), Model(name="two")]).without("one")
+    with pytest.raises(InputError, match="'two' is the only model"):
+        engine.without("two")
+    assert [m.name for m in engine.models] == ["two"]
 
 
 def test_a_model_that_the_engine_does_not_have_is_refused(engine: Engine) -> None:

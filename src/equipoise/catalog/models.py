@@ -49,7 +49,7 @@ class Catalog:
         """
         if version is None:
             return cls({}, "own").with_models(models)
-        return cls(_by_name(models), version, resolve)
+        return cls(by_name(models), version, resolve)
 
     @classmethod
     def from_prices_file(cls, path: str | Path) -> Catalog:
@@ -120,7 +120,7 @@ class Catalog:
 
     def with_models(self, models: Iterable[Model]) -> Catalog:
         """A catalog in which these models are added, or take the place of those of the same name."""
-        added = _by_name(models)
+        added = by_name(models)
         return replace(self, _models={**self._models, **added}, _changed=self._changed | added.keys())
 
     def with_prices(self, prices: Catalog) -> Catalog:
@@ -166,9 +166,16 @@ class Catalog:
         return familiar
 
 
-def _by_name(models: Iterable[Model]) -> dict[str, Model]:
+def by_name(models: Iterable[Model]) -> dict[str, Model]:
+    """Models by their names, in this order.
+
+    Raises:
+        ConfigError: one is no ``Model``, two have one name, or a field holds a value that cannot be.
+    """
     named: dict[str, Model] = {}
     for model in models:
+        if not isinstance(model, Model):
+            raise ConfigError(f"{model!r} is no Model; give Model(name=...)")
         if model.name in named:
             raise ConfigError(f"model '{model.name}' is given twice; keep one of the two")
         named[model.name] = checked(model)
