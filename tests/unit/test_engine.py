@@ -58,7 +58,8 @@ def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(ro
 
 def test_structure_is_handed_out_only_where_the_router_or_the_cost_model_reads_it(engine: Engine) -> None:
     assert engine.costs.needs == {"structure"} and engine.analyze(Request(text=A_SUM)).structure is not None
-    assert Engine.train_free(models=[Model(name=name) for name in MODELS]).analyze(Request(text=A_SUM)).structure is None
+    free = Engine.train_free(models=[Model(name=name) for name in MODELS])
+    assert free.analyze(Request(text=A_SUM)).structure is None
 
 
 def test_a_prompt_that_no_model_can_take_does_not_spoil_the_others(engine: Engine) -> None:

@@ -41,9 +41,7 @@ class Decided(NamedTuple):
     degraded: bool = False
 
 
-def request_of(
-    target: Target, asked: Asked, said: Steering, warm: Warm | None = None, *, tenant: str = ""
-) -> Request:
+def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None = None, *, tenant: str) -> Request:
     """What to route, under the limits of the route and those of the caller.
 
     Raises:

@@ -42,7 +42,7 @@ async def count(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     body = await read_body(incoming.http, gateway.settings)
     asked = FORMATS["messages"].read({"max_tokens": 1, **body})
     target = gateway.live.serving.target(asked.model)
-    request = request_of(target, asked, Steering())
+    request = request_of(target, asked, Steering(), tenant=incoming.caller.tenant)
     return as_json({"input_tokens": int(target.plain.features(request).input_tokens)}, incoming)
 
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from equipoise.analysis import Analyzer
+from equipoise.analysis import Analyzer, Recent
 from equipoise.estimates import CostModel
 from equipoise.policy.constraints import Row, no_model, refusals
 from equipoise.types import Candidate, Decision, Estimates, FeatureBatch, Features, Model, Plan, Request
@@ -31,11 +31,12 @@ class Plain:
     def __init__(self, models: Sequence[Model], *, method: str, reason: str, versions: Mapping[str, str]) -> None:
         self.models, self._method, self._reason = tuple(models), method, reason
         self._versions = {**versions, "router": "none", "policy": method}
-        self._analyzer, self._costs = Analyzer(), CostModel()
+        self._analysis, self._costs = Recent(Analyzer(), frozenset()), CostModel()
 
     def features(self, request: Request) -> Features:
         """How long the prompt is, and the answer about."""
-        return self._analyzer.analyze(request, frozenset())
+        (found,) = self._analysis.rows([request])
+        return found
 
     def decide(self, request: Request, decision_id: str) -> Decision:
         """The decision and its record.
