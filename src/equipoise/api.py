@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -168,9 +168,10 @@ def engine_from(config: Config, route: str = "auto", *, folder: Path = Path()) -
     if route not in config.routes:
         raise UnknownName("route", route, config.routes)
     chosen = config.routes[route]
-    models = models_of(config)
+    models = routed(models_of(config))
     if not models:
-        raise ConfigError("the configuration names no models; list them under 'models:', or write 'pool: notebook'")
+        said = "the configuration names no models that answer; list them under 'models:', or write 'pool: notebook'"
+        raise ConfigError(said)
     models += best_of_models(chosen.best_of, models)
     for name in chosen.fallback:
         if name not in {m.name for m in models}:
@@ -245,6 +246,11 @@ def models_of(config: Config) -> list[Model]:
     if config.pool == "notebook":
         return list(notebook_pool().find())
     return [_model(m) for m in config.models]
+
+
+def routed(models: Iterable[Model]) -> list[Model]:
+    """Those that a route chooses from: one that only makes embeddings is asked by its own name."""
+    return [m for m in models if m.capabilities != {"embeddings"}]
 
 
 def _model(given: ModelConfig) -> Model:

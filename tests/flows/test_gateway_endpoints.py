@@ -11,7 +11,7 @@ import pytest
 from multidict import CIMultiDict
 
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, world
+from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, serving, settings, world
 
 FORMATS = {
     CHAT: {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]},
@@ -393,6 +393,18 @@ async def test_embeddings_of_a_model_and_not_of_a_route(tmp_path: Path) -> None:
         assert status == 200 and len(document["data"]) == 2 and headers["x-equipoise-model"] == SMALL
         status, document, _ = await gateway.post("/v1/embeddings", {"model": "auto", "input": "one"})
         assert status == 400 and code_of(document) == "embeddings_need_a_model"
+
+
+async def test_a_model_that_only_embeds_is_asked_by_name_and_no_candidate_of_a_route(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        place = {"provider": "openai_compatible", "base_url": vendor.base_url}
+        document["models"].insert(0, {"name": "text-embedding-3-small", "deployments": [place]})
+        async with serving(tmp_path, document) as gateway:
+            assert (await gateway.post("/v1/embeddings", {"model": "text-embedding-3-small", "input": "one"}))[0] == 200
+            _, route, _ = await gateway.post("/v1/route", say("Hello"))
+            assert [c["model"] for c in route["decision"]["candidates"]] == [SMALL, LARGE]
+            assert not [line for line in gateway.lines if line["event"] == "models are never chosen"]
 
 
 async def test_what_leans_on_one_vendors_memory_is_not_routed(tmp_path: Path) -> None:

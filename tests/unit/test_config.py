@@ -244,6 +244,15 @@ def test_a_router_file_chooses_only_among_configured_models(tmp_path: Path) -> N
         api.engine_from(config(tmp_path, "models: [{name: gpt-4o}]\n" + routes), folder=tmp_path)
 
 
+def test_a_model_that_only_embeds_stands_beside_routes_that_learn_from_a_table(tmp_path: Path) -> None:
+    write_small_table(tmp_path, n=120)
+    text = LEARNED.replace("models: [", "models: [{name: text-embedding-3-small}, ")
+    engine, _ = api.engine_from(config(tmp_path, text), "table", folder=tmp_path)
+    assert [c.model for c in engine.decide(A_SUM).candidates] == list(MODELS)
+    with pytest.raises(ConfigError, match="names no models that answer"):
+        api.engine_from(config(tmp_path, "models: [{name: text-embedding-3-small}]\n"))
+
+
 def test_a_model_without_any_known_price_is_refused_where_costs_are_weighed(tmp_path: Path) -> None:
     given = "models: [{name: home-made, quality: {general: 0.5}}]\n"
     engine, _ = api.engine_from(config(tmp_path, given))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from equipoise.api import engine_from, models_of
+from equipoise.api import engine_from, models_of, routed
 from equipoise.config import ChecksConfig, Config, RouteConfig
 from equipoise.contracts import Policy
 from equipoise.engine import Engine
@@ -142,7 +142,8 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     except InputError as error:
         raise ConfigError(f"route '{name}': {error}", place=("routes", name, *_part(error))) from None
     _check_checks(name, settings.checks, engine.policy)
-    order = sorted(models, key=lambda m: settings.fallback.index(m.name) if m.name in settings.fallback else 1000)
+    turn = {model: i for i, model in enumerate(settings.fallback)}
+    order = sorted(routed(models), key=lambda m: turn.get(m.name, len(turn)))
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
     return Route(name, engine, limits, plain, settings, stamp, unknown)
