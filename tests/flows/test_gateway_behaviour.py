@@ -243,6 +243,9 @@ async def test_prompts_are_kept_only_as_configured(tmp_path: Path) -> None:
             _, _, headers = await gateway.post(CHAT, say("Mail a@b.example now"))
             record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
             assert record is not None and record.prompt == expected
+            _, route, _ = await gateway.post("/v1/route", say("Mail a@b.example now"))
+            record = gateway.gateway.log.get(route["decision_id"])
+            assert record is not None and record.prompt == route["prompt"] == expected
 
 
 async def test_a_client_that_goes_away_stops_the_call_and_is_billed(tmp_path: Path) -> None:

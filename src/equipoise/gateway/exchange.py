@@ -54,22 +54,7 @@ class Exchange:
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
-        gateway.log.record(
-            decided.decision,
-            tenant=incoming.caller.tenant,
-            route=asked.model,
-            format=format,
-            prompt=self._prompt(asked.text),
-            received=self.received,
-        )
-        if decided.degraded:
-            gateway.metrics.count("degraded", asked.model)
-
-    def _prompt(self, text: str) -> str | None:
-        kept = self._gateway.live.serving.config.log.prompts
-        if kept == "none":
-            return None
-        return redact(text) if kept == "redacted" else text
+        log_decision(gateway, decided, asked, tenant=incoming.caller.tenant, format=format, received=self.received)
 
     @property
     def tells_usage(self) -> bool:
@@ -160,3 +145,18 @@ class Exchange:
             latency_ms=round(outcome.latency_s * 1e3, 3),
             overhead_ms=round(outcome.overhead_s * 1e3, 3),
         )
+
+
+def log_decision(
+    gateway: Gateway, decided: Decided, asked: Asked, *, tenant: str, format: WireFormat, received: float
+) -> str | None:
+    """Log and count a decision. Returns the prompt as it is kept."""
+    kept, prompt = gateway.live.serving.config.log.prompts, None
+    if kept != "none":
+        prompt = redact(asked.text) if kept == "redacted" else asked.text
+    gateway.log.record(
+        decided.decision, tenant=tenant, route=asked.model, format=format, prompt=prompt, received=received
+    )
+    if decided.degraded:
+        gateway.metrics.count("degraded", asked.model)
+    return prompt

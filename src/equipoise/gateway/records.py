@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from equipoise.gateway.edge import read_body
+from equipoise.gateway.exchange import log_decision
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import as_json
 from equipoise.gateway.state import Gateway, Incoming
@@ -30,10 +31,10 @@ async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     asked = FORMATS[format].read({"model": "auto", **body})
     target = gateway.live.serving.target(asked.model)
     said, tenant = steering_of(incoming.http.headers), incoming.caller.tenant
-    decision = (await gateway.deciding.decide(target, asked, said, tenant=tenant)).decision
+    decided = await gateway.deciding.decide(target, asked, said, tenant=tenant)
     received = gateway.clock.time()
-    gateway.log.record(decision, tenant=tenant, route=asked.model, format=format, received=received)
-    record = Record(decision, tenant, asked.model, format, received, None, None, ())
+    prompt = log_decision(gateway, decided, asked, tenant=tenant, format=format, received=received)
+    record = Record(decided.decision, tenant, asked.model, format, received, prompt, None, ())
     return as_json(_document(record, gateway.live.serving.models), incoming)
 
 
