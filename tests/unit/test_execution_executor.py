@@ -268,6 +268,30 @@ async def test_an_open_breaker_sends_requests_to_the_fallback_without_a_call() -
     assert ex.status()[0].state == "open"
 
 
+@pytest.mark.parametrize(("deadline_s", "state"), [(2.0, "closed"), (None, "open")])
+@pytest.mark.parametrize("stream", [False, True])
+@virtually
+async def test_a_caller_with_little_time_closes_no_deployment_to_others(
+    stream: bool, deadline_s: float | None, state: str
+) -> None:
+    slow = SlowProvider(answering(), delay_s=1000)
+    ex = executor([model("big")], {"big": slow}, breaker_min_calls=2, max_attempts=1, total_s=20.0)
+    for _ in range(3):
+        with pytest.raises(ExecutionFailed, match="no answer within"):
+            await ex.run(Plan(model="big"), work(deadline_s=deadline_s, stream=stream), always)
+    assert ex.status()[0].state == state
+
+
+@virtually
+async def test_what_fails_at_once_counts_though_the_caller_had_little_time() -> None:
+    refusing = raising(failed(None, code="connection"))
+    ex = executor([model("big")], {"big": refusing}, breaker_min_calls=2, max_attempts=1)
+    for _ in range(2):
+        with pytest.raises(ExecutionFailed):
+            await ex.run(Plan(model="big"), work(deadline_s=2.0), always)
+    assert ex.status()[0].state == "open"
+
+
 @virtually
 async def test_when_all_breakers_are_open_the_least_bad_deployment_is_tried() -> None:
     broken = FailingProvider()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from equipoise.traffic import Attempt, AttemptKind, TokenUsage
 from equipoise.wire import FORMATS, NO_NAMES, BadAnswer, Body, SseEvent, translate_answer
 
 Count = Callable[[str], int]
+_WAITED_FOR = frozenset({"timeout", "connection"})
 
 
 class Heard(NamedTuple):
@@ -57,7 +59,7 @@ class Call:
 
     __slots__ = (
         "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
-        "_began", "_events", "_finish", "_first_s", "_input_tokens", "_lease", "_meter", "_names", "_over",
+        "_began", "_events", "_finish", "_first_s", "_hurry_s", "_input_tokens", "_lease", "_meter", "_names", "_over",
         "_said", "_started", "_upstream", "_work",
     )  # fmt: skip
 
@@ -80,6 +82,7 @@ class Call:
         self._upstream: Upstream | None = None
         self._finish: str | None = None
         self._first_s: float | None = None
+        self._hurry_s = math.inf
         self._over = False
         self._said: TokenUsage | None = None
         self._names = names
@@ -90,12 +93,16 @@ class Call:
         self.usage = TokenUsage()
         self.attempt: Attempt | None = None
 
-    async def begin(self, limit_s: float) -> None:
+    async def begin(self, limit_s: float, hurry_s: float = math.inf) -> None:
         """Send it, and wait for the whole answer, or for the first content of a stream.
+
+        Args:
+            hurry_s: who gives up waiting from then on does so since the caller has no more time.
 
         Raises:
             ProviderError: whatever went wrong.
         """
+        self._hurry_s = hurry_s
         try:
             async with asyncio.timeout(limit_s):
                 self._upstream = await self.place.provider.send(self.request)
@@ -107,6 +114,7 @@ class Call:
             raise self.wrong(f"no answer within {limit_s:.3g} s", code="timeout") from None
         now = self._meter.clock.monotonic()
         self._first_s = max(now - self._began, 0.0)
+        self._hurry_s = math.inf
         self._lease.answering(now, stream=self.request.stream, hedge=self.kind == "hedge")
 
     async def more(self, until: float) -> Heard | None:
@@ -144,6 +152,8 @@ class Call:
         left = self.request.sent.begun is not False
         accepted = self._answering or (left and (error is None or was_accepted(error)))
         self.usage = self._billed() if accepted else TokenUsage()
+        if how is End.FAILED and error is not None and error.vendor_code in _WAITED_FOR and elapsed >= self._hurry_s:
+            how = End.GIVEN_UP
         self._lease.end(now, how, self.usage, error)
         cost = cost_usd(self.usage, price_of(self.place.model), elapsed_s=elapsed) if accepted else 0.0
         status = self._upstream.status if self._upstream is not None else None

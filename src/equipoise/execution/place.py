@@ -91,6 +91,7 @@ class End(Enum):
 
     ANSWERED = "answered"
     FAILED = "failed"
+    GIVEN_UP = "given up"  # since the caller's time was over: it says nothing about the place
     CANCELLED = "cancelled"
 
 
@@ -134,10 +135,10 @@ class Lease:
             place.breaker.succeeded(now)
         elif how is End.FAILED and error is not None:
             place.breaker.failed(now, error)
-            if error.vendor_code == "timeout" and not self._answered:
-                place.latency.at_least(now, max(now - self.began, 0.0))
         else:
             place.breaker.abandoned()
+        if error is not None and error.vendor_code == "timeout" and not self._answered:
+            place.latency.at_least(now, max(now - self.began, 0.0))
 
 
 def places_of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 from equipoise.config import ExecutionConfig
 from equipoise.contracts import UpstreamCall
@@ -19,6 +20,7 @@ from equipoise.types import WireFormat
 from equipoise.wire import NO_NAMES, BadRequest, Body, long_names, target_format, translate_request
 
 _CONNECTING = 0.9
+_MOST_OF_IT = 0.8
 # Nobody answers in less, and event loops count in milliseconds.
 _NO_TIME_S = 0.01
 
@@ -33,7 +35,7 @@ class Pursuit:
 
     __slots__ = (
         "deadline", "waited_s", "_bodies", "_body", "_course", "_format", "_hedging", "_input_tokens", "_loop",
-        "_meter", "_names", "_said", "_settings", "_work",
+        "_meter", "_names", "_own_deadline", "_said", "_settings", "_work",
     )  # fmt: skip
 
     def __init__(self, course: Course, work: Work, settings: ExecutionConfig, hedging: Hedging, meter: Meter) -> None:
@@ -45,8 +47,9 @@ class Pursuit:
         self._body, self._bodies = work.body, dict[WireFormat, Body]()
         self._names = long_names(work.body) if work.format == "messages" else NO_NAMES
         self._loop = asyncio.get_running_loop()
-        total_s = settings.total_s if work.deadline_s is None else min(settings.total_s, work.deadline_s)
-        self.deadline = self._loop.time() + total_s
+        self._own_deadline = self.deadline = self._loop.time() + settings.total_s
+        if work.deadline_s is not None:
+            self.deadline = min(self.deadline, self._loop.time() + work.deadline_s)
         self.waited_s = 0.0
 
     async def call(self) -> Call:
@@ -93,16 +96,16 @@ class Pursuit:
             return None
 
     async def _attempt(self, step: Step) -> Call:
-        limit_s = self._limit_s()
+        limit_s, hurry_s = self._limits_s()
         first = self._make(step.place, step.kind, limit_s)
         delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream)
         started = self._meter.clock.monotonic()
         try:
             if delay_s is None or delay_s >= limit_s:
-                await first.begin(limit_s)
+                await first.begin(limit_s, hurry_s)
                 return first
             return await race(
-                first, delay_s, lambda: self._second(step.place, limit_s), lambda call: call.begin(limit_s)
+                first, delay_s, lambda: self._second(step.place, limit_s), lambda call: call.begin(limit_s, hurry_s)
             )
         except BadRequest:
             first.withdraw()
@@ -154,8 +157,13 @@ class Pursuit:
         left = self.deadline - self._loop.time()
         return left if left > _NO_TIME_S else 0.0
 
-    def _limit_s(self) -> float:
-        """Time for one attempt. While there is another place to call, half of the time left is kept for it."""
-        left = self._left_s()
+    def _limits_s(self) -> tuple[float, float]:
+        """Time for one attempt, and the time from which a wait that is given up is the caller's doing alone."""
+        limit = self._limit_within(self._left_s())
+        own = self._limit_within(self._own_deadline - self._loop.time())
+        return limit, limit * _MOST_OF_IT if limit < own else math.inf
+
+    def _limit_within(self, left: float) -> float:
+        """While there is another place to call, half of the time left is kept for it."""
         limit = min(left, self._settings.first_token_s) if self._work.asked.stream else left
         return min(limit, left / 2.0) if self._course.others else limit

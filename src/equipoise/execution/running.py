@@ -66,10 +66,10 @@ class Running:
             self._add(call)
             self.finish, self.status = call.finish, "ok"
 
-    def broke(self, call: Call, error: ProviderError) -> None:
+    def broke(self, call: Call, error: ProviderError, how: End = End.FAILED) -> None:
         """The call broke after its first content."""
         self._call = None
-        call.settle(End.FAILED, error)
+        call.settle(how, error)
         self._add(call)
 
     def goes_on(self, call: Call) -> None:

@@ -94,7 +94,8 @@ class Stream:
         self._ready = self._side.end(self._running.usage)
 
     async def _broken(self, call: Call, error: ProviderError) -> None:
-        self._running.broke(call, error)
+        hurried = error.vendor_code == "timeout" and self._deadline < self._heard_at + self._between_s
+        self._running.broke(call, error, End.GIVEN_UP if hurried else End.FAILED)
         await call.close()
         if self._side.open_to_others and (successor := await self._successor(call, error)) is not None:
             try:
