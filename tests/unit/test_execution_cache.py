@@ -115,6 +115,20 @@ async def test_who_asks_makes_no_other_request(fields: dict[str, Any]) -> None:
     assert isinstance(await ask(store, "t", REVERSE, **fields), Hit)
 
 
+@pytest.mark.parametrize("field", ["user", "safety_identifier", "prompt_cache_key", "metadata"])
+def test_who_asks_makes_another_request_where_the_answer_says_it_again(field: str) -> None:
+    one, other = (work(format="responses", input="Hello", **{field: who}) for who in ("one", "other"))
+    assert ask_of(one) != ask_of(other)
+    assert ask_of(one) == ask_of(work(format="responses", input="Hello", **{field: "one"}, model="fast"))
+
+
+def test_what_is_nested_too_deeply_to_be_written_is_not_cached() -> None:
+    deep: Any = 1
+    for _ in range(400):
+        deep = [deep]
+    assert ask_of(work("Hello", unknown_field=deep)) is None
+
+
 @virtually
 async def test_the_order_of_fields_makes_no_other_request() -> None:
     store = cache()

@@ -24,8 +24,9 @@ from equipoise.execution.work import Work
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.wire import SseParser
 
-# They name who asks, not what is asked.
+# They name who asks, not what is asked; but a response says them again.
 _ABOUT_THE_CALLER = frozenset({"model", "user", "metadata", "safety_identifier", "prompt_cache_key"})
+_ABOUT_THE_CALLER_OF_RESPONSES = frozenset({"model"})
 _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _MOST_OF_IT = 8
 _MOST_COMPARED = 16
@@ -47,15 +48,19 @@ class Ask(NamedTuple):
 
 
 def ask_of(work: Work, *, limits: str = "") -> Ask | None:
-    """What a request asks; None for one whose answer depends on more than the request.
+    """What a request asks; None for one whose answer depends on more than the request, or that cannot be sent.
 
     Streamed and other requests ask for different things, as do two with other ``limits`` on how they are served.
     """
     body = work.body
     if work.asked.vendor_state is not None:
         return None
-    said = {k: v for k, v in body.items() if k not in _ABOUT_THE_CALLER}
-    document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    aside = _ABOUT_THE_CALLER_OF_RESPONSES if work.format == "responses" else _ABOUT_THE_CALLER
+    said = {k: v for k, v in body.items() if k not in aside}
+    try:
+        document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+    except orjson.JSONEncodeError:  # nested too deeply
+        return None
     scope = f"{work.format}\0{work.asked.stream}\0{work.region}\0{limits}\0{sorted(work.headers.items())}\0".encode()
     before, quoted, after = document.rpartition(orjson.dumps(work.asked.text))
     around = _hash(scope, before, after) if quoted and not work.asked.images else None
