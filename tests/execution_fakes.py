@@ -173,7 +173,7 @@ class Hanging:
         self.closed = True
 
 
-def chunk(content: str | None = None, *, finish: str | None = None, **delta: Any) -> SseEvent:
+def chunk(content: str | None = None, *, finish: str | None = None, index: int = 0, **delta: Any) -> SseEvent:
     """A chat chunk as an event."""
     said = {**({} if content is None else {"content": content}), **delta}
     document = {
@@ -181,7 +181,7 @@ def chunk(content: str | None = None, *, finish: str | None = None, **delta: Any
         "object": "chat.completion.chunk",
         "created": 1,
         "model": "up",
-        "choices": [{"index": 0, "delta": said, "finish_reason": finish}],
+        "choices": [{"index": index, "delta": said, "finish_reason": finish}],
     }
     data = orjson.dumps(document)
     return SseEvent(b"data: " + data + b"\n\n", "", data)

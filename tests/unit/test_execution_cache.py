@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import pytest
 
 from equipoise.config import CacheConfig
 from equipoise.errors import ConfigError
 from equipoise.execution import AnswerCache, Running, ask_of
 from equipoise.execution.cache import Hit
-from equipoise.testing import FlakyProvider, ScriptedProvider
+from equipoise.testing import FakeUpstream, FlakyProvider, ScriptedProvider
 from equipoise.types import Deployment, Plan
-from tests.execution_fakes import always, answering, executor, model, read, text_of, virtually, work
+from tests.execution_fakes import (
+    Provided,
+    always,
+    answering,
+    chunk,
+    executor,
+    model,
+    read,
+    streamed,
+    text_of,
+    virtually,
+    work,
+)
 from tests.unit.test_execution_affinity import Hands
 
 PLAN = Plan(model="m")
@@ -220,6 +233,26 @@ async def test_bytes_are_bounded_and_no_answer_takes_most_of_them() -> None:
     for stream in (False, True):
         await read(await ask(store, "t", "word " * 1000, stream=stream))  # type: ignore[arg-type]
     assert store.stats().entries == before
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("second", "kept"), [("content_filter", False), ("length", True)])
+@virtually
+async def test_several_answers_of_which_one_was_filtered_are_not_kept(second: str, kept: bool, stream: bool) -> None:
+    ends = list(enumerate(("stop", second)))
+    if stream:
+        heads = [chunk(f"text {i}", index=i) for i, _ in ends]
+        sent: Any = streamed(*heads, *(chunk(finish=reason, index=i) for i, reason in ends))
+    else:
+        said = [{"index": i, "message": {"content": f"text {i}"}, "finish_reason": reason} for i, reason in ends]
+        sent = FakeUpstream(body=orjson.dumps({"choices": said}))
+    store, asked = cache(), work("Hello", n=2, stream=stream)
+    key = ask_of(asked)
+    assert key is not None
+    running = await executor([model("m")], {"m": Provided(lambda n, call: sent)}).run(PLAN, asked, always)
+    store.partition("t").keep(key, running)
+    await read(running)
+    assert (store.partition("t").find(key) is not None) is kept
 
 
 @virtually

@@ -8,6 +8,7 @@ from typing import Any
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, NO_NAMES, Body, SseEvent, restore
+from equipoise.wire.chat import FILTERED
 
 _THINKING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"})
 
@@ -71,7 +72,8 @@ class Reader:
             self.usage = FORMATS["chat"].usage(chunk) or self.usage
         for choice in chunk["choices"]:
             if reason := choice.get("finish_reason"):
-                self.finish = self.finish or str(reason)
+                # Of several answers one that was filtered is what matters.
+                self.finish = FILTERED if reason == FILTERED else self.finish or str(reason)
                 self.started = True
             if delta := choice.get("delta"):
                 self._note_delta(choice, delta)

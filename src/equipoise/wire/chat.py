@@ -43,6 +43,7 @@ ERROR_TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
+FILTERED = "content_filter"
 
 
 class Chat:
@@ -112,8 +113,9 @@ class Chat:
         return chat_usage(answer)
 
     def finish(self, answer: Body) -> str | None:
-        """``finish_reason`` of the first choice."""
-        reason = first_choice(answer).get("finish_reason")
+        """``finish_reason`` of the first choice, or of one that was filtered."""
+        reasons = [choice.get("finish_reason") for choice in checked_completion(answer)["choices"]]
+        reason = FILTERED if FILTERED in reasons else reasons[0]
         return reason if isinstance(reason, str) else None
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from equipoise.traffic import TokenUsage
-from equipoise.wire.chat import first_choice
+from equipoise.wire.chat import FILTERED, first_choice
 from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
@@ -78,13 +78,13 @@ def finish_of(candidate: Body, calls: bool) -> str | None:
 
 
 def ended(answer: Body) -> str | None:
-    """Why the first candidate ended, in chat's words.
+    """Why the first candidate ended, or one that was filtered, in chat's words.
 
     Raises:
         BadAnswer: it is not an answer of Gemini's.
     """
-    candidate = candidates_of(answer)[0]
-    return finish_of(candidate, "tool_calls" in message_of(candidate, answer))
+    reasons = [finish_of(one, "tool_calls" in message_of(one, answer)) for one in candidates_of(answer)]
+    return FILTERED if FILTERED in reasons else reasons[0]
 
 
 def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
