@@ -10,7 +10,7 @@ import anthropic
 import pytest
 
 from equipoise.testing import FakeServer
-from tests.gateway_world import CHAT, World, echo, say, world
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, serving, settings, world
 
 ASKED = "How do I reverse a list in Python?"
 SAME = "What is the way to reverse a Python list?"
@@ -126,6 +126,30 @@ async def test_a_streamed_hit_is_replayed_as_the_stream_that_it_was(tmp_path: Pa
         chunks = [json.loads(event.removeprefix(b"data: ")) for event in events[:-2]]
         assert "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks) == echo(ASKED)
         assert (await ask(gateway, SAME))[1] == "miss", "who does not stream gets no stream"
+
+
+async def test_a_conversation_that_the_cache_began_is_known_by_the_model_that_wrote_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    thought = {"type": "thinking", "thinking": "t", "signature": "c2ln"}
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url, routes={"auto": CACHE, "sticky": {**CACHE, "affinity": "sticky"}})
+        for model in document["models"]:
+            model["deployments"] = [{"provider": "anthropic", "base_url": vendor.root_url}]
+        async with serving(tmp_path, document) as gateway:
+            for route, second in (("auto", SMALL), ("sticky", LARGE)):
+                begun = [{"role": "user", "content": ASKED}]
+                asked = {"model": route, "max_tokens": 99, "messages": begun}
+                await gateway.post("/v1/messages", asked, x_equipoise_min_quality="0.8")
+                begun[0] = {"role": "user", "content": SAME}
+                _, _, hit = await gateway.post("/v1/messages", asked, x_equipoise_min_quality="0.8")
+                assert (hit["x-equipoise-cache"], hit["x-equipoise-model"]) == ("semantic", LARGE)
+                answer = {"role": "assistant", "content": [thought, {"type": "text", "text": "So."}]}
+                asked["messages"] = [*begun, answer, {"role": "user", "content": "And now?"}]
+                _, _, then = await gateway.post("/v1/messages", asked, x_equipoise_min_quality="0.1")
+                assert then["x-equipoise-model"] == second
+    assert ["thinking" in str(r["messages"]) for r in vendor.requests] == [False, False, False, True]
 
 
 async def test_a_streamed_hit_is_read_by_anthropics_sdk(tmp_path: Path) -> None:

@@ -109,6 +109,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
     hit = part.find(ask)
     if hit is not None:
         exchange.cache, exchange.saved_usd = hit.kind, hit.saved_usd
+        exchange.on_answer = lambda: call.conversation.answered(hit, call.target)
         return hit
     exchange.cache = "miss"
     running = await _run(gateway, live, exchange, call, work)

@@ -7,10 +7,11 @@ from dataclasses import replace
 from operator import attrgetter
 from typing import Literal
 
-from equipoise.execution import Running, Session, Sessions, session_key
+from equipoise.execution import Hit, Running, Session, Sessions, session_key
 from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.steering import Steering
+from equipoise.traffic import TokenUsage
 from equipoise.types import Decision, Plan, Warm
 from equipoise.wire import Asked
 
@@ -88,17 +89,24 @@ class Conversation:
             reasons=(f"the conversation stays with {model}", *decision.reasons),
         )
 
-    def answered(self, running: Running | Climbed, target: Target) -> None:
+    def answered(self, running: Running | Hit | Climbed, target: Target) -> None:
         """A turn was answered."""
         if running.status != "ok":
             return
+        usage = running.usage
+        if isinstance(running, Hit):
+            # Its vendor was asked for nothing now: what that holds of this conversation stays as it was.
+            latest = self._since or self.last
+            if latest is not None and (latest.model, latest.deployment) == (running.model, running.deployment):
+                return
+            usage = TokenUsage()
         price = next((m.price for m in target.plain.models if m.name == running.model), None)
         mixed = self.mixed or self.answered_by not in (None, running.model)
         self._sessions.remember(
             self._key,
             running.model,
             running.deployment,
-            usage=running.usage,
+            usage=usage,
             price=price,
             mixed=mixed,
             answers=self._answers,

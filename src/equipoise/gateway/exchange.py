@@ -30,7 +30,7 @@ class Exchange:
         format: what the client speaks.
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
-        on_answer: called when a provider's answer is over.
+        on_answer: called when an answer is over.
     """
 
     def __init__(
