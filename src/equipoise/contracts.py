@@ -144,6 +144,7 @@ class Situation(NamedTuple):
 
     Every row of ``allowed`` has at least one True: refusals and the fallback come before the policy.
     ``models`` names the columns, for policies that know some models by name; empty where names play no part.
+    ``groups`` numbers the groups of prompts that may fail together, while calibrating; None where each stands alone.
     """
 
     quality: Floats
@@ -153,6 +154,7 @@ class Situation(NamedTuple):
     allowed: Bools
     requirement: Sequence[str]
     models: Sequence[str] = ()
+    groups: Ints | None = None
 
 
 class Policy(ABC):

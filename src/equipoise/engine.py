@@ -208,6 +208,7 @@ class Engine:
             estimates.mean == estimates.mean,
             list(outcomes.features.quality_requirement),
             [m.name for m in self.models],
+            outcomes.groups,
         )
         self.policy.calibrate(situation, table.cost_usd[complete], table.quality[complete])
         return self

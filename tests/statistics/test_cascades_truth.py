@@ -168,6 +168,21 @@ def test_a_loss_above_the_promise_is_seldom_taken_for_one_below_it(mean: float) 
     assert cuts <= 0.08 * 400
 
 
+def test_losses_that_come_sorted_are_judged_by_their_mean() -> None:
+    """Half of all prompts gain and half lose, in this order: on average the promise is not kept."""
+    sorted_losses = np.repeat([0.2, 0.9], 150)
+    assert loss_p_value(sorted_losses, 0.5) > 0.05 and loss_p_value(sorted_losses[::-1], 0.5) > 0.05
+
+
+def test_a_group_is_as_heavy_as_it_is_large_and_one_look() -> None:
+    groups = np.repeat(np.arange(110), [10] * 10 + [1] * 100)
+    assert loss_p_value(np.where(groups < 10, 0.9, 0.2), 0.5, groups) > 0.05
+    few = np.resize([0.3, 0.4, 0.5], 12)
+    assert loss_p_value(np.repeat(few, 50), 0.5) < 0.01 < loss_p_value(np.repeat(few, 50), 0.5, np.repeat(few, 50))
+    apart = np.random.default_rng(0).random(50)
+    assert loss_p_value(apart, 0.6, np.arange(50)) == loss_p_value(apart, 0.6)
+
+
 def test_a_loss_well_below_the_promise_is_found_out() -> None:
     rng = np.random.default_rng(0)
     found = sum(loss_p_value((rng.random(300) < 0.35).astype(float), 0.5) <= 0.05 for _ in range(100))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
@@ -165,3 +167,74 @@ def test_a_floor_that_cannot_be_shown_is_refused() -> None:
     seen, answers = graded(60, 5)
     with pytest.raises(ConfigError, match="60 calibration prompts do not show"):
         Floor(floor=1.0).calibrate(seen, seen.cost_usd, answers)
+
+
+def led(lead: np.ndarray, groups: np.ndarray | None = None) -> Situation:
+    """Two models: the dear one is estimated better by ``lead``, which tells nothing."""
+    n = len(lead)
+    estimates = np.column_stack([0.7 - lead, np.full(n, 0.7)])
+    cost, spread = np.tile([1.0, 100.0], (n, 1)), np.full((n, 2), 0.1)
+    return Situation(estimates, spread, cost, spread, np.ones((n, 2), dtype=bool), ["medium"] * n, (), groups)
+
+
+def often_broken(draw: Callable[[np.random.Generator], tuple[np.ndarray, np.ndarray | None]], means: np.ndarray) -> int:
+    """How often in 40 calibrations a floor of 95 % is broken, given the mean qualities of all prompts there are."""
+    leads = np.array([0.01, 0.03, 0.1, 0.3, 0.4])
+    broken = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        quality, groups = draw(rng)
+        seen = led(rng.permutation(np.resize(leads, len(quality))), groups)
+        try:
+            policy = Floor(floor=0.95, confidence=0.95).calibrate(seen, seen.cost_usd, quality)
+        except ConfigError:
+            continue  # nothing is promised
+        broken += bool((policy.choose(led(leads)).probability @ means).mean() < 0.95 * means.max() - 1e-9)
+    return broken
+
+
+def test_a_floor_holds_in_a_table_that_is_sorted_by_kind() -> None:
+    """The cheap model shines on the first half of the prompts and fails on the second."""
+    chance = np.repeat([[0.95, 0.55], [0.35, 0.9]], 300, axis=0)
+    assert often_broken(lambda rng: ((rng.random((600, 2)) < chance) * 1.0, None), chance.mean(axis=0)) <= 4
+
+
+def test_a_floor_counts_prompts_of_one_group_as_one() -> None:
+    groups = np.repeat(np.arange(120), 5)
+    chance = np.array([0.5, 0.8])
+    assert often_broken(lambda rng: (((rng.random((120, 2)) < chance) * 1.0)[groups], groups), chance) <= 4
+
+
+def test_a_floor_holds_where_kinds_that_are_asked_often_are_the_ones_that_fail() -> None:
+    """One group in ten is asked ten times as often as the others, and the cheap model fails on it."""
+    size = np.resize([1] * 9 + [10], 200)
+    groups = np.repeat(np.arange(200), size)
+    chance = np.where(np.repeat(size, size)[:, None] == 10, [0.4, 0.8], [0.8, 0.75])
+    assert often_broken(lambda rng: ((rng.random(chance.shape) < chance) * 1.0, groups), chance.mean(axis=0)) <= 4
+
+
+def test_a_floor_holds_though_the_best_model_looks_second_best() -> None:
+    """A model of constant quality, which is all that is ever chosen, hides one that is better on average."""
+    broken = 0
+    for seed in range(60):
+        answers = np.random.default_rng(seed).random(300) < 0.53
+        seen = led(np.full(300, 0.1))
+        try:
+            Floor(floor=0.95).calibrate(seen, seen.cost_usd, np.column_stack([answers, np.full(300, 0.5)]))
+            broken += 1
+        except ConfigError:
+            pass
+    assert broken <= 5
+
+
+@pytest.mark.parametrize("lead", [0.0, 0.1, 0.123])
+def test_what_a_floor_tests_is_what_it_does_where_estimates_tie(lead: float) -> None:
+    """A router that says the same of every prompt: at one multiplier all of them change at once."""
+    quality = np.tile([[0.3, 0.8], [0.3, 0.8], [0.3, 0.7]], (200, 1))
+    seen = led(np.full(600, lead))
+    try:
+        policy = Floor(floor=0.9).calibrate(seen, seen.cost_usd, quality)
+    except ConfigError:
+        assert lead == 0.0
+        return
+    assert (policy.choose(seen).probability * quality).sum(axis=1).mean() >= 0.9 * quality.mean(axis=0).max()

@@ -72,10 +72,11 @@ def run(args: argparse.Namespace) -> int:
     if args.models:
         table = table.only(m.strip() for m in args.models.split(","))
     groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    table = replace(table, groups=groups.astype(object))
     if answers is None:
         engine, counts = _held_out(args, table, policy, groups)
     else:
-        engine, counts = _taught(args, replace(table, groups=groups.astype(object)), policy, answers)
+        engine, counts = _taught(args, table, policy, answers)
     engine.save(args.out)
     settled = engine.policy.settled()
     if args.json:

@@ -135,14 +135,11 @@ class Cascade(AnswerPolicy):
         cascade, last = self.bound(lesson.view), self._last()
         target = lesson.answers.quality[:, last, 0]
         played = [play(cascade, point, lesson.answers) for point in range(self.points)]
-        # A group of prompts is one look: its prompts may fail together.
-        _, group = np.unique(lesson.groups, return_inverse=True)
-        size = np.bincount(group)
-        lost = [np.bincount(group, target - p.quality) / size for p in played]
-        order = sorted(range(self.points), key=lambda point: -played[point].cost_usd.mean())
+        lost = (target - p.quality for p in played)
         # What is lost on one prompt lies in [-1, 1]; the test wants [0, 1].
-        p_values = (loss_p_value((lost[point] + 1) / 2, (self.max_loss + 1) / 2) for point in order)
-        kept = order[: last_safe(p_values, self.confidence)]
+        p_values = (loss_p_value((loss + 1) / 2, (self.max_loss + 1) / 2, lesson.groups) for loss in lost)
+        # The ladders stand from the dearest to the cheapest on the prompts that they were learned from.
+        kept = range(last_safe(p_values, self.confidence))
         if kept:
             self.point = min(kept, key=lambda point: float(played[point].cost_usd.mean()))
         else:

@@ -10,7 +10,7 @@ from annotated_types import Gt, Le, Lt
 
 from equipoise.contracts import Choice, Policy, Situation
 from equipoise.errors import ConfigError, NotEnoughData
-from equipoise.numerics.frontier import choose, walk, weight_grid
+from equipoise.numerics.frontier import walk, weight_grid
 from equipoise.numerics.risk import last_safe, loss_p_value
 from equipoise.policy.cost_aware import CostAware
 from equipoise.types import Floats, State
@@ -22,7 +22,7 @@ class Floor(Policy):
 
     On calibration prompts multipliers are tested from 0 on: that the mean quality is at least ``floor`` times the
     best single model's must be shown with the stated confidence (learn then test: a fixed sequence, which the first
-    multiplier ends that is not shown to keep it). Prompts count as independent.
+    multiplier ends that is not shown to keep it). Prompts of one group count as one.
 
     Args:
         floor: share of the best single model's mean quality that is kept.
@@ -46,14 +46,9 @@ class Floor(Policy):
         del paid_usd
         if quality is None:
             raise NotEnoughData("policy 'floor' needs the quality of every calibration prompt")
-        # The best single model is chosen on the same prompts: that makes it look better than it is, never worse.
-        goal = self.floor * quality[:, int(np.argmax(quality.mean(axis=0)))]
         walked = walk(np.where(situation.allowed, situation.quality, np.nan), situation.cost_usd)
         weights = weight_grid(walked)[:-1]
-        rows = np.arange(len(quality))
-        lost = (goal - quality[rows, picked] for picked in choose(walked, weights).astype(np.int64))
-        # What is lost on one prompt lies in [-1, 1]; the test wants [0, 1].
-        kept = last_safe((loss_p_value((loss + 1) / 2, 0.5) for loss in lost), self.confidence)
+        kept = last_safe((self._p_value(situation, quality, float(weight)) for weight in weights), self.confidence)
         if not kept:
             raise ConfigError(
                 f"policy 'floor': {len(quality)} calibration prompts do not show that this router keeps {self.floor:g} "
@@ -62,6 +57,16 @@ class Floor(Policy):
         self._multiplier = float(weights[kept - 1])
         return self
 
+    def _p_value(self, situation: Situation, quality: Floats, weight: float) -> float:
+        """How likely qualities like these are, if this multiplier broke the promise."""
+        # What is tested is what will be done, ties included.
+        picked = np.argmax(_weighing(weight).choose(situation).probability, axis=1)
+        got = quality[np.arange(len(quality)), picked]
+        # Which single model is the best is not known: the floor must be shown under every one of them.
+        # What is lost on one prompt lies in [-1, 1]; the test wants [0, 1].
+        lost = ((self.floor * alone - got + 1) / 2 for alone in quality.T)
+        return max(loss_p_value(loss, 0.5, situation.groups) for loss in lost)
+
     def choose(self, situation: Situation) -> Choice:
         """The allowed model of highest utility."""
         if self._multiplier < 0:
@@ -69,7 +74,7 @@ class Floor(Policy):
                 "policy 'floor' is not calibrated; write a router file with: "
                 "equipoise calibrate TABLE --router SPEC --floor X --out FILE"
             )
-        return CostAware(form="linear", cost_weight=self._multiplier).choose(situation)
+        return _weighing(self._multiplier).choose(situation)
 
     def state(self) -> State:
         """The multiplier."""
@@ -79,3 +84,7 @@ class Floor(Policy):
         """The inverse of ``state``."""
         self._multiplier = state.meta["multiplier"]
         return self
+
+
+def _weighing(weight: float) -> CostAware:
+    return CostAware(form="linear", cost_weight=weight)
