@@ -92,6 +92,24 @@ async def test_the_accepted_answer_is_streamed_in_the_clients_format(
         assert status == 200 and document["content"][0]["text"] == "answer 11"
 
 
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_route_with_a_cache_gives_the_accepted_answer_again_and_tells_what_all_its_calls_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    vendor = unsure()
+    async with world(tmp_path, vendor, routes={"auto": {"cache": {"exact": True}}}) as gateway:
+        climbing(gateway, monkeypatch)
+        bodies, outcomes = [], []
+        for said in ("miss", "exact"):
+            async with gateway.session.post(gateway.url + CHAT, json=say("Which?", stream=stream)) as answer:
+                bodies.append(await answer.read())
+                assert answer.headers["x-equipoise-cache"] == said
+                outcomes.append(outcome_of(gateway, answer.headers["x-equipoise-decision-id"]))
+    assert bodies[0] == bodies[1] and b"answer 3" in bodies[0] and len(vendor.requests) == 4
+    assert outcomes[1].attempts == () and (outcomes[1].model, outcomes[1].finish) == (LARGE, "stop")
+    assert outcomes[1].saved_usd == pytest.approx(outcomes[0].cost_usd - outcomes[0].routing_usd)
+
+
 async def test_where_no_step_can_be_had_the_error_is_the_providers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

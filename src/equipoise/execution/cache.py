@@ -10,7 +10,7 @@ import hashlib
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 import orjson
@@ -18,7 +18,7 @@ import orjson
 from equipoise.config import CacheConfig
 from equipoise.execution.calibration import calibrated
 from equipoise.execution.clock import Clock
-from equipoise.execution.running import Running
+from equipoise.execution.running import Status
 from equipoise.execution.sameness import Gist, agreement, gist
 from equipoise.execution.work import Work
 from equipoise.traffic import Attempt, TokenUsage
@@ -67,13 +67,35 @@ def ask_of(work: Work, *, limits: str = "") -> Ask | None:
     return Ask(_hash(scope, document), around, work.asked.text)
 
 
+class Answered(Protocol):
+    """What is asked of an answer that may be kept: a ``Running`` is one."""
+
+    body: bytes | None
+    stream: AsyncIterator[bytes] | None
+    model: str
+    deployment: str
+    usage: TokenUsage
+    finish: str | None
+    continued: bool
+
+    @property
+    def status(self) -> Status:
+        """``ok`` once all of it was handed over."""
+        ...
+
+    @property
+    def made_usd(self) -> float:
+        """What it cost to make."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Kept:
     """An answer as it was sent.
 
     Attributes:
         payload: its body, or all of its stream.
-        cost_usd: of the call that it came from: what giving it again saves.
+        cost_usd: of what it came from: what giving it again saves.
     """
 
     payload: bytes
@@ -235,7 +257,7 @@ class Partition:
         self._cache._count(hit)
         return hit
 
-    def keep(self, ask: Ask, running: Running) -> None:
+    def keep(self, ask: Ask, running: Answered) -> None:
         """Keep an answer once all of it was handed over. Call this before its stream is read."""
         if running.stream is not None:
             most = self._cache._settings.max_bytes // _MOST_OF_IT
@@ -243,11 +265,10 @@ class Partition:
         elif running.body is not None:
             self._keep(ask, running, running.body, False)
 
-    def _keep(self, ask: Ask, running: Running, payload: bytes, stream: bool) -> None:
+    def _keep(self, ask: Ask, running: Answered, payload: bytes, stream: bool) -> None:
         if running.status != "ok" or running.finish not in _GOOD_ENDS or running.continued:
             return
-        cost_usd = sum(attempt.cost_usd for attempt in running.attempts if attempt.won)
-        kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, cost_usd)
+        kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, running.made_usd)
         self._cache._put(self._tenant, ask, kept)
 
 

@@ -82,6 +82,11 @@ class Running:
         self.status, self.error = "interrupted", error.vendor_code or "provider_error"
 
     @property
+    def made_usd(self) -> float:
+        """What the call that gave it cost."""
+        return sum(attempt.cost_usd for attempt in self.attempts if attempt.won)
+
+    @property
     def unbilled_usd(self) -> float:
         """What the call that gives the answer comes to so far; nothing once it is among the attempts."""
         return 0.0 if self._call is None else self._call.cost_so_far()

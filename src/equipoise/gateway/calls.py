@@ -113,8 +113,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         return hit
     exchange.cache = "miss"
     running = await _run(gateway, live, exchange, call, work)
-    if isinstance(running, Running):
-        part.keep(ask, running)
+    part.keep(ask, running)
     return running
 
 

@@ -32,16 +32,22 @@ class _Kept:
 
 
 class Climbed:
-    """The accepted answer. It reads like a ``Running`` that is over."""
+    """The accepted answer. It reads like a ``Running`` that is over.
 
-    def __init__(self, kept: _Kept, work: Work, waited_s: float) -> None:
+    Args:
+        made_usd: what all the calls for it cost, checks included.
+    """
+
+    continued = False
+
+    def __init__(self, kept: _Kept, work: Work, waited_s: float, made_usd: float) -> None:
         running = kept.running
         self.model, self.deployment, self.finish = running.model, running.deployment, running.finish
         self.usage: TokenUsage = running.usage
         self.status: Literal["ok"] = "ok"
         self.error = None
         self.unbilled_usd = 0.0
-        self.waited_s = waited_s
+        self.waited_s, self.made_usd = waited_s, made_usd
         self.body = None if work.asked.stream else _whole(kept.answer, work, running.model)
         self.stream = _streamed(kept.answer, work, running) if work.asked.stream else None
 
@@ -73,7 +79,7 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
     kept: _Kept = returned.answer.kept
     won = {id(attempt) for attempt in kept.running.attempts}
     attempts[:] = [a if id(a) in won else replace(a, won=False) for a in attempts]
-    return Climbed(kept, work, calls.waited_s)
+    return Climbed(kept, work, calls.waited_s, sum(attempt.cost_usd for attempt in attempts))
 
 
 class _Steps:
