@@ -3,7 +3,8 @@
 A sentence embedding cannot tell `euros to dollars` from `dollars to euros`, or `Python` from `Java` in an otherwise
 equal question: the rest of the sentence drowns the one word that matters. So every word that carries content must
 have a partner in the other prompt; the agreement is the similarity of the worst pair. Numbers, names, months and the
-like have to be equal, and the order of the words may change only in ways that do not swap roles.
+like have to be equal, and the order of the words may change only in ways that do not swap roles. Of the other words,
+those that say who and when must be the same; so must what is quoted, and the signs of formulas and code.
 
 The vectors and the lists of words are English. A prompt that does not show that it is English, and a word in another
 script, only match what is spelt the same: in other languages the comparison is stricter, never laxer.
@@ -41,6 +42,10 @@ _EXACT = frozenset(
     "ninety hundred thousand million billion trillion half quarter third fourth fifth sixth seventh eighth ninth tenth "
     "first second last who whom whose when where why which".split()
 )
+# Of the empty words, those that say whom it is about, whose it is, and when.
+_PERSONS = frozenset("he him his she her hers they them their theirs".split())
+_OWNERS = {"my": "my", "mine": "my", "our": "our", "ours": "our", "your": "your", "yours": "your"}
+_TENSES = {"was": "past", "were": "past", "did": "past", "had": "past", "will": "future", "shall": "future"}
 _ENGLISH = frozenset(
     "the what which how does are my your you with should and this that from about for who when where why "
     "write give list make explain describe name show tell find suggest recommend".split()
@@ -66,8 +71,14 @@ _CONTRACTIONS = (
     (re.compile(r"['’]s\b", re.IGNORECASE), ""),
     (re.compile(r"%"), " percent "),
 )
-# Numbers, words, and every sign that is no punctuation.
-_TOKEN = re.compile(r"\d+(?:[.,/:]\d+)*|[^\W\d_]+[#+]*|[^\s\w.,!?;:'\"’()-]")
+_QUOTED = re.compile(r"\"[^\"]+\"|“[^”]+”|`[^`]+`|(?<!\w)['‘][^'’]+['’](?!\w)")
+_FORMULA = re.compile(r"[\w)]\(|[=+*^<>]|\d\s*[-/(]|[-/)]\s*\d")
+# What has a minus before it, numbers, words, every sign that is no punctuation, and punctuation that means something.
+_TOKENS = (
+    r"(?<![\w)-])--?\w[\w.-]*|\d+(?:[.,/:]\d+)*|[^\W\d_]+[#+]*|[^\s\w.,!?;:'\"’()-]"
+    r"|(?<=\w)[._:](?=\w)|(?<=\s)-(?=\s)|(?<=[\d)])-(?=[\d(])|(?<=[\d)])!|(?<=\w)'(?=\()"
+)
+_TOKEN, _TOKEN_OF_FORMULA = re.compile(_TOKENS), re.compile(_TOKENS + r"|[()]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +89,16 @@ class Gist:
         order: what it tells to do, where it begins with that: `explain`, `list`. A question does not.
         words: that carry content, in their order, without plural. Only names keep their capitals.
         directed: it has a word such as `from` or `than`.
+        told: who, when and what is quoted, which two prompts must have in common.
+        owners: `my`, `our` and `your`, of which two prompts must not have different ones.
         english: it shows that it is.
     """
 
     order: str | None
     words: tuple[str, ...]
     directed: bool
+    told: frozenset[str]
+    owners: frozenset[str]
     english: bool
 
     @property
@@ -103,19 +118,29 @@ def gist(text: str) -> Gist | None:
     if len(text) > LONGEST_CHARACTERS:
         return None
     english = not _ENGLISH.isdisjoint(text.lower().split())
+    quoted = {said.lower() for said in _QUOTED.findall(text)}
     text = _POLITE.sub("", text, count=1)
     order = _ORDER_TO.match(text)
     if order is not None:
         text = text[order.end() :]
-    words, directed = _content(text)
+    words, spelt = _content(text)
     if not 0 < len(words) <= MOST_WORDS:
         return None
-    return Gist(None if order is None else order.group(1).lower(), words, directed, english)
+    return Gist(
+        order=None if order is None else order.group(1).lower(),
+        words=words,
+        directed=not _DIRECTIONS.isdisjoint(spelt),
+        told=frozenset(quoted | (spelt & _PERSONS) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
+        owners=frozenset(_OWNERS[word] for word in spelt & _OWNERS.keys()),
+        english=english,
+    )
 
 
 def agreement(a: Gist, b: Gist) -> float:
     """From 0 to 1: the similarity of the worst pair of words; 0 where words have no partner, or change roles."""
-    if len(a.words) != len(b.words) or a.numbers != b.numbers:
+    if len(a.words) != len(b.words) or a.numbers != b.numbers or a.told != b.told:
+        return 0.0
+    if a.owners and b.owners and a.owners.isdisjoint(b.owners):
         return 0.0
     compare = _similarity if a.english and b.english else _equality
     similar = np.array([[compare(x, y) for y in b.words] for x in a.words])
@@ -129,20 +154,24 @@ def agreement(a: Gist, b: Gist) -> float:
     return max(weakest, 0.0)
 
 
-def _content(text: str) -> tuple[tuple[str, ...], bool]:
+def _content(text: str) -> tuple[tuple[str, ...], set[str]]:
+    """Its words that carry content, and all of them in small letters."""
     text = _WAY_TO.sub(" ", text)
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
-    words, directed = [], False
-    for match in _TOKEN.finditer(text):
+    words, spelt = [], set()
+    for match in (_TOKEN_OF_FORMULA if _FORMULA.search(text) else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
-        directed = directed or lower in _DIRECTIONS
+        spelt.add(lower)
+        if token[0] == "-":
+            words.append(token)
+            continue
         acronym = len(token) > 1 and token.isupper()
         if lower in _EMPTY and not acronym:
             continue
         word = _singular(_NUMERALS.get(lower, lower))
         words.append(word.capitalize() if acronym or _is_name(token, text[: match.start()]) else word)
-    return tuple(words), directed
+    return tuple(words), spelt
 
 
 def _is_name(token: str, before: str) -> bool:
@@ -167,16 +196,16 @@ def _same_turn(a: Sequence[str], b: Sequence[str]) -> Singles:
 
 
 def _equality(x: str, y: str) -> float:
-    return float(x.lower() == y.lower())
+    return float(x == y if x[0] == "-" else x.lower() == y.lower())
 
 
 def _similarity(x: str, y: str) -> float:
     a, b = x.lower(), y.lower()
     if a == b:
-        return 1.0
+        return _equality(x, y)
     if x[0].isupper() or y[0].isupper() or not (a.isascii() and b.isascii()):
         return 0.0
-    if a[0].isdigit() or b[0].isdigit() or a in _EXACT or b in _EXACT:
+    if a[0] in "-0123456789" or b[0] in "-0123456789" or a in _EXACT or b in _EXACT:
         return 0.0
     if a.endswith(b) or b.endswith(a):  # legal and illegal, possible and impossible
         return 0.0
