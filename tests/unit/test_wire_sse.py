@@ -37,6 +37,12 @@ def test_a_last_event_without_its_blank_line_is_not_lost() -> None:
     assert [e.data for e in events_of(b"data: 1\n\ndata: [DONE]")] == [b"1", b"[DONE]"]
 
 
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n", b"\r"])
+def test_a_last_event_gets_the_blank_line_without_which_clients_drop_it(end: bytes) -> None:
+    [event] = events_of(b"data: 1" + end)
+    assert [e.data for e in events_of(event.raw + b"data: 2\n\n") if e.data] == [b"1", b"2"]
+
+
 def test_nothing_is_left_after_the_end() -> None:
     parser = SseParser()
     parser.feed(b"data: 1")
@@ -60,7 +66,7 @@ def test_events_are_the_same_wherever_the_bytes_are_cut(events: list, data: st.D
     cuts = data.draw(st.lists(st.integers(0, len(raw)), max_size=8))
     whole = events_of(raw)
     assert events_of(raw, cuts) == whole
-    assert b"".join(e.raw for e in whole) == raw
+    assert b"".join(e.raw for e in whole) in (raw, raw + b"\n\n")
     assert events_of(raw, range(len(raw))) == whole
 
 
@@ -70,8 +76,9 @@ def test_no_bytes_break_the_parser_and_none_are_lost(raw: bytes, cuts: list[int]
     cuts = [c for c in cuts if c <= len(raw)]
     whole = events_of(raw)
     assert events_of(raw, cuts) == whole
-    assert raw.startswith(b"".join(e.raw for e in whole))
-    assert raw[len(b"".join(e.raw for e in whole)) :].strip() == b""
+    passed = b"".join(e.raw for e in whole)
+    assert (raw + b"\n\n").startswith(passed)
+    assert raw[len(passed) :].strip() == b""
 
 
 def test_an_event_of_any_size_is_refused_above_the_bound() -> None:

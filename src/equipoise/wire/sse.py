@@ -42,8 +42,8 @@ class SseParser:
         held = self._buffer
         held += data
         events: list[SseEvent] = []
-        start = 0
-        while (end := _event_end(held, max(start, self._searched))) > 0:
+        start, returns = 0, _CR in held
+        while (end := _event_end(held, max(start, self._searched), returns=returns)) > 0:
             events.append(self._event(bytes(held[start:end])))
             start, self._searched = end, 0
         if start:
@@ -54,11 +54,13 @@ class SseParser:
         return events
 
     def end(self) -> list[SseEvent]:
-        """What is left when the stream ends: at most one event, which lacks its blank line."""
+        """What is left when the stream ends: at most one event, given the blank line that it lacks."""
         rest = bytes(self._buffer)
         self._buffer.clear()
         self._searched = 0
-        return [self._event(rest)] if rest.strip() else []
+        if not rest.strip():
+            return []
+        return [self._event(rest if _BLANK_LINE.search(rest) else rest + b"\n\n")]
 
     def _event(self, raw: bytes) -> SseEvent:
         if len(raw) > self._most:
@@ -68,9 +70,9 @@ class SseParser:
         return _with_fields(raw)
 
 
-def _event_end(held: bytearray, search: int) -> int:
-    """Where the first blank line ends; 0 while there is none."""
-    if b"\r" not in held:
+def _event_end(held: bytearray, search: int, *, returns: bool) -> int:
+    """Where the first blank line ends; 0 while there is none. ``returns``: there are carriage returns."""
+    if not returns:
         at = held.find(b"\n\n", search)
         return at + 2 if at >= 0 else 0
     found = _BLANK_LINE.search(held, search)

@@ -1,0 +1,67 @@
+"""The gateway's life on its sockets: upstreams and clients that write, read, pause and leave as they please."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.gateway_world import CHAT, World, say, serving, settings
+
+Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+DONE = b"data: [DONE]\n\n"
+
+
+def event(text: str = "", finish: str | None = None) -> bytes:
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": finish}
+    document = {"id": "c", "object": "chat.completion.chunk", "model": "m", "choices": [choice]}
+    return b"data: " + json.dumps(document).encode() + b"\n\n"
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+@asynccontextmanager
+async def upstream(script: Script) -> AsyncIterator[str]:
+    """A vendor that answers every request, byte by byte, as a script says, and then closes the connection."""
+
+    async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            await reader.readexactly(int(length.split(b":")[1]))
+            await script(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # the gateway left
+        finally:
+            writer.close()
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
+    finally:
+        server.close()
+
+
+@asynccontextmanager
+async def behind(script: Script, folder: Path, **changes: Any) -> AsyncIterator[World]:
+    """A gateway before such a vendor."""
+    async with upstream(script) as base_url, serving(folder, settings(base_url, **changes)) as gateway:
+        yield gateway
+
+
+async def test_an_event_cut_off_before_its_blank_line_is_not_glued_to_what_follows(tmp_path: Path) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(HEAD + b"Connection: close\r\n\r\n" + event("one") + event(" two").rstrip(b"\n"))
+
+    async with behind(script, tmp_path, execution={"midstream": "error"}) as gateway:
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+            text = await answer.read()
+        one, two, error = [json.loads(e.removeprefix(b"data: ")) for e in text.split(b"\n\n") if e]
+        assert two["choices"][0]["delta"]["content"] == " two" and error["error"]["code"] == "stream_interrupted"
