@@ -65,3 +65,24 @@ async def test_an_event_cut_off_before_its_blank_line_is_not_glued_to_what_follo
             text = await answer.read()
         one, two, error = [json.loads(e.removeprefix(b"data: ")) for e in text.split(b"\n\n") if e]
         assert two["choices"][0]["delta"]["content"] == " two" and error["error"]["code"] == "stream_interrupted"
+
+
+async def test_thousands_of_events_in_one_piece_let_others_have_their_turn(tmp_path: Path) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        events = event("one") + b":\n\n" * 10_000 + event(finish="stop") + DONE
+        writer.write(CHUNKED + chunk(events) + b"0\r\n\r\n")
+
+    async with behind(script, tmp_path) as gateway:
+        turns = 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+            taking_turns = asyncio.create_task(others())
+            assert (await answer.read()).endswith(DONE)
+            taking_turns.cancel()
+        assert turns > 200

@@ -26,6 +26,8 @@ MAX_STREAM_BYTES = 256 << 20
 _MAX_ERROR_BYTES = 64 << 10
 _KEEP_ALIVE_S = 30.0
 _MOST_SPOILT = 20
+# Thousands of events may come in one piece; the other streams have their turn in between.
+_TURN_EVENTS = 32
 
 
 class Http:
@@ -229,8 +231,10 @@ class HttpUpstream:
                 total += len(data)
                 if total > MAX_STREAM_BYTES:
                     raise self._bad(f"the stream is longer than {MAX_STREAM_BYTES} bytes", retryable=False)
-                for event in parser.feed(data):
+                for number, event in enumerate(parser.feed(data), 1):
                     yield self._checked(event)
+                    if number % _TURN_EVENTS == 0:
+                        await asyncio.sleep(0)
             for event in parser.end():
                 yield self._checked(event)
         except (aiohttp.ClientError, OSError) as error:
