@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.gateway_world import CHAT, World, say, serving, settings
+from tests.gateway_world import CHAT, World, eventually, say, serving, settings
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -56,6 +56,21 @@ async def behind(script: Script, folder: Path, **changes: Any) -> AsyncIterator[
         yield gateway
 
 
+def request(body: Any, *headers: bytes) -> bytes:
+    data = json.dumps(body).encode()
+    lines = [b"POST %s HTTP/1.1" % CHAT.encode(), b"Host: 127.0.0.1", b"Content-Type: application/json", *headers]
+    return b"\r\n".join([*lines, b"Content-Length: %d" % len(data), b"", data])
+
+
+async def connect(gateway: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    host, port = gateway.url.removeprefix("http://").split(":")
+    return await asyncio.open_connection(host, int(port))
+
+
+def told(gateway: World) -> list[dict[str, Any]]:
+    return [line for line in gateway.lines if line["event"] == "request"]
+
+
 async def test_an_event_cut_off_before_its_blank_line_is_not_glued_to_what_follows(tmp_path: Path) -> None:
     async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(HEAD + b"Connection: close\r\n\r\n" + event("one") + event(" two").rstrip(b"\n"))
@@ -86,3 +101,21 @@ async def test_thousands_of_events_in_one_piece_let_others_have_their_turn(tmp_p
             assert (await answer.read()).endswith(DONE)
             taking_turns.cancel()
         assert turns > 200
+
+
+async def test_an_answer_is_whole_for_a_client_that_leaves_with_its_last_event(tmp_path: Path) -> None:
+    left = asyncio.Event()
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + chunk(event("one")) + chunk(event(finish="stop")) + chunk(DONE))
+        await left.wait()  # for ever: the end of the response does not come
+
+    async with behind(script, tmp_path) as gateway:
+        reader, writer = await connect(gateway)
+        writer.write(request(say("Hello", stream=True)))
+        await asyncio.wait_for(reader.readuntil(DONE), 10)
+        writer.close()
+        await eventually(lambda: told(gateway))
+        left.set()
+        [line] = told(gateway)
+        assert (line["status"], line["error"], line["attempts"], line["output_tokens"]) == ("ok", None, 1, 1)

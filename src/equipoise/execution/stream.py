@@ -12,6 +12,10 @@ from equipoise.execution.clock import Clock
 from equipoise.execution.place import End
 from equipoise.execution.running import Running, Successor
 from equipoise.wire import BadAnswer
+from equipoise.wire.sse import is_last
+
+# How long a response may take to end after the last event.
+_END_S = 0.5
 
 
 class Stream:
@@ -77,7 +81,9 @@ class Stream:
                 if heard.chunks:  # pings and comments are no sign that an answer is being written
                     self._heard_at = self._loop.time()
                 self._ready = self._side.take(heard)
-                return
+                if heard.event is None or not is_last(heard.event):
+                    return
+                await self._see_out(call)
         except ProviderError as error:
             if call.reader is not None and call.reader.complete:
                 self._end()  # only what follows the answer was lost
@@ -89,9 +95,15 @@ class Stream:
         else:
             self._end()
 
+    async def _see_out(self, call: Call) -> None:
+        """Wait a little for the response to end: a client that has read the last event may leave at once."""
+        until = min(self._loop.time() + _END_S, self._deadline)
+        while (heard := await call.more(until)) is not None:
+            self._ready += self._side.take(heard)
+
     def _end(self) -> None:
         self._running.complete()
-        self._ready = self._side.end(self._running.usage)
+        self._ready += self._side.end(self._running.usage)
 
     async def _broken(self, call: Call, error: ProviderError) -> None:
         hurried = error.vendor_code == "timeout" and self._deadline < self._heard_at + self._between_s

@@ -9,6 +9,7 @@ from equipoise.wire.errors import BadAnswer
 
 MAX_EVENT_BYTES = 8 << 20
 DONE = b"[DONE]"
+_LAST = frozenset({"message_stop", "response.completed", "response.incomplete"})
 _CR = 13
 _BOM = b"\xef\xbb\xbf"
 # Atomic: a line end of two bytes must not be taken for two line ends.
@@ -91,6 +92,11 @@ def _with_fields(raw: bytes) -> SseEvent:
         elif field == b"event":
             name = value.decode("utf-8", "replace")
     return SseEvent(raw, name, b"\n".join(data))
+
+
+def is_last(event: SseEvent) -> bool:
+    """Whether a vendor that streams says nothing after it."""
+    return event.data == DONE or event.event in _LAST
 
 
 def frame(data: bytes, event: str = "") -> bytes:
