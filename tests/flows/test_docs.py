@@ -20,6 +20,7 @@ import equipoise
 from equipoise import OutcomeTable, registry, write_table
 from equipoise.cli.main import main
 from equipoise.datasets import public
+from tests.contracts import test_router_adversity as adversity
 from tests.contracts import test_router_contract as contract
 
 ROOT = Path(__file__).parents[2]
@@ -194,6 +195,8 @@ def test_the_router_that_the_docs_build_keeps_the_contract(
     assert len(checks) > 10
     for check in checks:
         check(name, tmp_path) if "tmp_path" in check.__code__.co_varnames[:2] else check(name)
+    for rows in (0, 2):
+        adversity.test_few_rows_are_refused_by_name_or_fitted(name, rows)
 
 
 def test_every_router_has_its_row_in_the_table_that_helps_to_choose() -> None:
