@@ -55,6 +55,21 @@ async def test_collect_builds_a_table_from_prompts_and_an_endpoint(tmp_path: Pat
     assert {r["temperature"] for r in server.requests} == {0.0, 0.8}
 
 
+async def test_what_was_spent_is_not_called_nothing_where_no_price_is_known(tmp_path: Path, command: Command) -> None:
+    prompts, prices = write_prompts(tmp_path, 3), tmp_path / "prices.csv"
+    prices.write_text("model,usd_per_1m_input,usd_per_1m_output\na,1,1\nb,1,1\n")
+    async with FakeOpenAIServer(str.upper) as server:
+        asked = [prompts, "--base-url", server.base_url, "--models", "a,b", "--grader", "exact"]
+        for out in ("unknown.parquet", "unknown.parquet"):  # what the journal holds counts as well
+            status, stdout, stderr = await command(*asked, "--out", tmp_path / out)
+            assert status == 0 and "spent $0, and the unknown cost of 6 answers" in stdout, stdout
+            assert "the unknown cost of 6 answers" in stderr and "$0 left" not in stderr
+        _, stdout, _ = await command(*asked, "--out", tmp_path / "unknown.parquet", "--json")
+        assert json.loads(stdout)["answers_of_unknown_cost"] == 6
+        _, stdout, _ = await command(*asked, "--out", tmp_path / "known.parquet", "--prices", prices)
+        assert "unknown cost" not in stdout
+
+
 async def test_a_candidates_file_says_how_each_is_asked(tmp_path: Path, command: Command) -> None:
     prompts, out = write_prompts(tmp_path, 2), tmp_path / "t.csv"
     async with FakeOpenAIServer(lambda prompt: prompt.split("\n")[0].upper(), timings=True) as server:

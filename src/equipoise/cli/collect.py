@@ -227,7 +227,8 @@ def _tell(collected: Collected, args: argparse.Namespace, job: Job) -> None:
             (prompt_id, model, _), why = next(iter(problems.items()))
             note(f"{title} for {len(problems)} draws; the first: prompt '{prompt_id}', {model}: {why}")
     if collected.written is not None and not args.json:
-        say(f"{job.out}: {collected.written} prompts x {len(job.candidates)} models; spent ${collected.spent_usd:.4g}")
+        spent = tally.spent(collected.spent_usd)
+        say(f"{job.out}: {collected.written} prompts x {len(job.candidates)} models; {spent}")
     if collected.missing:
         reason = "answers are not graded" if args.no_grade and tally.stopped is None else _WHY[tally.stopped]
         again = "the same command without --no-grade" if args.no_grade else "the same command"

@@ -17,6 +17,7 @@ class Tally:
         total: draws wanted.
         done: draws answered, earlier runs included.
         answered_now: draws answered in this run.
+        unpriced: answers whose cost is not known, since their candidate has no price; earlier runs included.
         failures: draws given up in this run, with the error.
         ungradable: answers that could not be graded in this run, with the reason.
         stopped: why the run ended early: ``cost``, ``time``, ``interrupted``; None when it did not.
@@ -28,6 +29,7 @@ class Tally:
         self.total = len(keys)
         self.done = sum(k in journal.answers for k in keys)
         self.answered_now = 0
+        self.unpriced = sum(a.cost_usd is None for k, a in journal.answers.items() if k in keys)
         self.cost_now_usd = 0.0
         self.failures: dict[Key, str] = {}
         self.ungradable: dict[Key, str] = {}
@@ -39,6 +41,7 @@ class Tally:
         """Count one answer."""
         self.done += 1
         self.answered_now += 1
+        self.unpriced += answer.cost_usd is None
         self.cost_now_usd += answer.cost_usd or 0.0
 
     def graded(self, grade: Grade) -> None:
@@ -69,13 +72,18 @@ class Tally:
         means = self.mean_quality()
         if means:
             parts.append("quality " + ", ".join(f"{n} {means[n]:.2f}" for n in self.candidates if n in means))
-        parts.append(f"spent ${spent_usd:.4g}")
+        parts.append(self.spent(spent_usd))
         left = self.total - self.done - len(self.failures)
         if left and self.answered_now:
             elapsed = time.monotonic() - self._started
-            parts.append(f"about {_duration(left * elapsed / self.answered_now)} and ")
-            parts[-1] += f"${left * self.cost_now_usd / self.answered_now:.4g} left"
+            money = "" if self.unpriced else f" and ${left * self.cost_now_usd / self.answered_now:.4g}"
+            parts.append(f"about {_duration(left * elapsed / self.answered_now)}{money} left")
         return "; ".join(parts)
+
+    def spent(self, spent_usd: float) -> str:
+        """What was spent, as far as it is known."""
+        unknown = f", and the unknown cost of {self.unpriced} answers" if self.unpriced else ""
+        return f"spent ${spent_usd:.4g}{unknown}"
 
     def summary(self, spent_usd: float) -> dict[str, Any]:
         """The JSON of how it went."""
@@ -91,6 +99,7 @@ class Tally:
             ],
             "mean_quality": self.mean_quality(),
             "spent_usd": spent_usd,
+            "answers_of_unknown_cost": self.unpriced,
             "stopped": self.stopped,
         }
 
