@@ -126,7 +126,7 @@ def _described(parser: argparse.ArgumentParser) -> Iterator[str]:
     yield from ("```text", f"{parser.prog} {required}{optional}".replace("  ", " "), "```", "")
     yield from ("| option | |", "|---|---|")
     for action in rows:
-        yield f"| `{_spelled(action)}` | {_cell(action.help or '')} |"
+        yield f"| {_code(_spelled(action))} | {_cell(action.help or '')} |"
     yield ""
 
 
@@ -147,6 +147,11 @@ def _spelled(action: argparse.Action) -> str:
 
 def _sentence(text: str) -> str:
     return text[:1].upper() + text[1:] + "."
+
+
+def _code(text: str) -> str:
+    """As code in a cell. GitHub ends a cell at a bar in code, too, and MkDocs would show its backslash."""
+    return f"<code>{text.replace('|', '&#124;').replace('*', '&#42;')}</code>" if "|" in text else f"`{text}`"
 
 
 def _cell(text: str) -> str:

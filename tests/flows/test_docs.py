@@ -175,6 +175,16 @@ def anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).strip().replace(" ", "-")
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_row_of_a_table_has_the_cells_of_its_head(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for table in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        head, *rows = table.splitlines()
+        # A bar in code ends a cell on GitHub, where it is read.
+        bars = [len(re.findall(r"(?<!\\)\|", row)) for row in (head, *rows)]
+        assert set(bars) == {bars[0]}, next(row for row, n in zip((head, *rows), bars, strict=True) if n != bars[0])
+
+
 def test_every_page_is_in_the_navigation() -> None:
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = set(re.findall(r"(\w[\w-]*\.md)", nav))

@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     commands = parser.add_subparsers(dest="action", metavar="list|get|path", required=True)
     listing = commands.add_parser("list", help="every known data set, its licence, and where it lies if it is here")
     get = commands.add_parser("get", help="download a data set, check it, and convert it to an outcome table")
-    get.add_argument("name", metavar="NAME")
+    get.add_argument("name", metavar="NAME", help="as listed")
     get.add_argument("--out", metavar="FOLDER", type=Path, help="where to put it (default: the cache folder)")
     path = commands.add_parser("path", help="where the data set lies on this machine")
-    path.add_argument("name", metavar="NAME")
+    path.add_argument("name", metavar="NAME", help="as listed")
     for sub in (listing, get, path):
         sub.add_argument("--json", action="store_true", help="print one JSON document")
 
