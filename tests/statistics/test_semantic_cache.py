@@ -80,7 +80,7 @@ def test_at_one_percent_it_still_helps_where_the_cosine_of_sentences_cannot() ->
 @pytest.mark.parametrize("reword", [str.lower, lambda t: f"Please {t}", lambda t: f"Could you tell me {t}", str.strip])
 def test_a_light_rewording_is_the_same(reword: object) -> None:
     hits = [likeness(p.prompt, reword(p.prompt)) >= calibrated(0.01).value for p in PAIRS]  # type: ignore[operator]
-    assert np.mean(hits) >= 0.95
+    assert np.mean(hits) >= 0.99
 
 
 @pytest.mark.parametrize(
@@ -115,6 +115,17 @@ def test_a_light_rewording_is_the_same(reword: object) -> None:
         ("Do I owe him 5 USD?", "Does he owe me 5 USD?"),
         ("Did they win the match?", "Did we win the match?"),
         ("Is my dog in the house?", "Is your dog in the house?"),
+        ("Who am I?", "Who are you?"),
+        ("How old am I?", "How old are you?"),
+        ("Do you like me?", "Do I like you?"),
+        ("How do I pay?", "What do I pay?"),
+        ("Tell me how dogs eat", "Tell me what dogs eat"),
+        ("Which birds fly?", "How do birds fly?"),
+        ("Is it safe to mix salt and sugar?", "Is it safe to mix salt or sugar?"),
+        ("Is x != y?", "Is x = y?"),
+        ("What is 1e3?", "What is 1e-3?"),
+        ("What is .5 + 1?", "What is 5 + 1?"),
+        ("Explain .NET", "Explain net"),
         ("Wie heißt der Hund?", "Wie heißt die Katze?"),
         ("今天天气怎么样", "明天天气怎么样"),
         ("Come si accende il forno?", "Come si spegne il forno?"),
@@ -135,6 +146,7 @@ def test_one_word_that_matters_makes_another_question(one: str, other: str) -> N
         ("What is the capital of Georgia (the country)?", "What is the capital of Georgia, the country?"),
         ("Translate 'I am' to French", "Could you translate 'I am' to French?"),
         ("What is a well-known poem?", "What is a well known poem?"),
+        ("How do I reverse a list?", "What is the best way to reverse a list?"),
         ("Who was the first king of Spain?", "Tell me who the first king of Spain was"),
     ],
 )

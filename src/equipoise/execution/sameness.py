@@ -42,9 +42,14 @@ _EXACT = frozenset(
     "ninety hundred thousand million billion trillion half quarter third fourth fifth sixth seventh eighth ninth tenth "
     "first second last who whom whose when where why which".split()
 )
-# Of the empty words, those that say whom it is about, whose it is, and when.
-_PERSONS = frozenset("he him his she her hers they them their theirs".split())
-_OWNERS = {"my": "my", "mine": "my", "our": "our", "ours": "our", "your": "your", "yours": "your"}
+# Of the empty words, those that both prompts must have: whom it is about, when, and whether one of two is meant.
+_TOLD = frozenset("he him his she her hers they them their theirs or".split())
+# And those that may be left out, but not replaced by one of the same row.
+_INSTEAD = (
+    {"i": "i", "me": "me", "you": "you"},
+    {"my": "my", "mine": "my", "our": "our", "ours": "our", "your": "your", "yours": "your"},
+    {"how": "how", "what": "what", "which": "what"},
+)
 _TENSES = {"was": "past", "were": "past", "did": "past", "had": "past", "will": "future", "shall": "future"}
 _ENGLISH = frozenset(
     "the what which how does are my your you with should and this that from about for who when where why "
@@ -55,15 +60,17 @@ _NUMERALS = {
     word: str(i) for i, word in enumerate("zero one two three four five six seven eight nine ten eleven twelve".split())
 }
 _POLITE = re.compile(
-    r"^\s*(?:please\s+)?(?:(?:can|could|would|will) you\s+(?:please\s+)?)?(?:(?:tell|give|show)\s+(?:me|us)\s+)?"
+    r"^\s*(?:please\s+)?(?:(?:can|could|would|will) you\s+(?:please\s+)?)?(?:(?:tell|give|show)\s+(?:me|us)\b[\s:,]*)?"
     r"(?:please\s+)?[\s:,]*",
     re.IGNORECASE,
 )
 _ORDER_TO = re.compile(
-    r"(explain|describe|state|calculate|compute|find|name|list|give|show|tell|suggest|recommend)\b(?: how| what)?",
+    r"(explain|describe|state|calculate|compute|find|name|list|give|show|tell|suggest|recommend)\b",
     re.IGNORECASE,
 )
-_WAY_TO = re.compile(r"\b(?:best |good )?ways? (?:to|of|for)\b", re.IGNORECASE)
+_WAY_TO = re.compile(
+    r"\b(?:best |good )?ways? (?:to|of|for)\b|\bhow (?:do|can|could|would) (?:i|you|we|one)\b", re.IGNORECASE
+)
 _CONTRACTIONS = (
     (re.compile(r"\bcan['’]t\b", re.IGNORECASE), "can not"),
     (re.compile(r"\bcannot\b", re.IGNORECASE), "can not"),
@@ -73,10 +80,15 @@ _CONTRACTIONS = (
 )
 _QUOTED = re.compile(r"\"[^\"]+\"|“[^”]+”|`[^`]+`|(?<!\w)['‘][^'’]+['’](?!\w)")
 _FORMULA = re.compile(r"[\w)]\(|[=+*^<>]|\d\s*[-/(]|[-/)]\s*\d")
-# What has a minus before it, numbers, words, every sign that is no punctuation, and punctuation that means something.
-_TOKENS = (
-    r"(?<![\w)-])--?\w[\w.-]*|\d+(?:[.,/:]\d+)*|[^\W\d_]+[#+]*|[^\s\w.,!?;:'\"’()-]"
-    r"|(?<=\w)[._:](?=\w)|(?<=\s)-(?=\s)|(?<=[\d)])-(?=[\d(])|(?<=[\d)])!|(?<=\w)'(?=\()"
+# Words, numbers, every sign that is no punctuation, and punctuation that means something.
+_TOKENS = "|".join(
+    [
+        r"(?<![\w)-])--?\w[\w.-]*|(?<!\S)\.\w+",  # -5, -l, .5, .NET
+        r"\d+(?:[.,/:]\d+)*|[^\W\d_]+[#+]*|[^\s\w.,!?;:'\"’()-]",
+        r"(?<=\w)[._:](?=\w)",  # list.sort, snake_case
+        r"(?<=\s)-(?=\s)|(?<=[\d)])-(?=[\d(])|(?<=\de)-(?=\d)",  # 3 - 2, 3-2, 1e-3
+        r"(?<=[\d)])!|!(?==)|(?<=\w)'(?=\()",  # 5!, !=, f'(x)
+    ]
 )
 _TOKEN, _TOKEN_OF_FORMULA = re.compile(_TOKENS), re.compile(_TOKENS + r"|[()]")
 
@@ -90,7 +102,8 @@ class Gist:
         words: that carry content, in their order, without plural. Only names keep their capitals.
         directed: it has a word such as `from` or `than`.
         told: who, when and what is quoted, which two prompts must have in common.
-        owners: `my`, `our` and `your`, of which two prompts must not have different ones.
+        instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`: where two prompts have some,
+            they must have the same.
         english: it shows that it is.
     """
 
@@ -98,7 +111,7 @@ class Gist:
     words: tuple[str, ...]
     directed: bool
     told: frozenset[str]
-    owners: frozenset[str]
+    instead: tuple[frozenset[str], ...]
     english: bool
 
     @property
@@ -124,14 +137,16 @@ def gist(text: str) -> Gist | None:
     if order is not None:
         text = text[order.end() :]
     words, spelt = _content(text)
+    if "how" in spelt:  # as in: what is the way to
+        spelt -= {"what", "which"}
     if not 0 < len(words) <= MOST_WORDS:
         return None
     return Gist(
         order=None if order is None else order.group(1).lower(),
         words=words,
         directed=not _DIRECTIONS.isdisjoint(spelt),
-        told=frozenset(quoted | (spelt & _PERSONS) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
-        owners=frozenset(_OWNERS[word] for word in spelt & _OWNERS.keys()),
+        told=frozenset(quoted | (spelt & _TOLD) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
+        instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
         english=english,
     )
 
@@ -140,7 +155,7 @@ def agreement(a: Gist, b: Gist) -> float:
     """From 0 to 1: the similarity of the worst pair of words; 0 where words have no partner, or change roles."""
     if len(a.words) != len(b.words) or a.numbers != b.numbers or a.told != b.told:
         return 0.0
-    if a.owners and b.owners and a.owners.isdisjoint(b.owners):
+    if any(x != y for x, y in zip(a.instead, b.instead, strict=True) if x and y):
         return 0.0
     compare = _similarity if a.english and b.english else _equality
     similar = np.array([[compare(x, y) for y in b.words] for x in a.words])
@@ -156,14 +171,14 @@ def agreement(a: Gist, b: Gist) -> float:
 
 def _content(text: str) -> tuple[tuple[str, ...], set[str]]:
     """Its words that carry content, and all of them in small letters."""
-    text = _WAY_TO.sub(" ", text)
+    text = _WAY_TO.sub(" how ", text)
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
     words, spelt = [], set()
     for match in (_TOKEN_OF_FORMULA if _FORMULA.search(text) else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
         spelt.add(lower)
-        if token[0] == "-":
+        if token[0] in "-.":
             words.append(token)
             continue
         acronym = len(token) > 1 and token.isupper()
@@ -196,7 +211,7 @@ def _same_turn(a: Sequence[str], b: Sequence[str]) -> Singles:
 
 
 def _equality(x: str, y: str) -> float:
-    return float(x == y if x[0] == "-" else x.lower() == y.lower())
+    return float(x == y if x[0] in "-." else x.lower() == y.lower())
 
 
 def _similarity(x: str, y: str) -> float:
@@ -205,7 +220,7 @@ def _similarity(x: str, y: str) -> float:
         return _equality(x, y)
     if x[0].isupper() or y[0].isupper() or not (a.isascii() and b.isascii()):
         return 0.0
-    if a[0] in "-0123456789" or b[0] in "-0123456789" or a in _EXACT or b in _EXACT:
+    if a[0] in "-.0123456789" or b[0] in "-.0123456789" or a in _EXACT or b in _EXACT:
         return 0.0
     if a.endswith(b) or b.endswith(a):  # legal and illegal, possible and impossible
         return 0.0
