@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from equipoise.execution.affinity import Sessions, held_tokens, session_key
+from equipoise.execution.affinity import SessionKey, Sessions, held_tokens, session_key
 from equipoise.traffic import TokenUsage
 from equipoise.types import Price, Warm
 
@@ -24,7 +24,7 @@ class Hands:
         return self.now
 
 
-def key(tenant: str = "t", route: str = "auto", session: str | None = None, affinity: bytes = b"seed") -> bytes:
+def key(tenant: str = "t", route: str = "auto", session: str | None = None, affinity: bytes = b"seed") -> SessionKey:
     return session_key(tenant, route, session=session, affinity=affinity)
 
 
@@ -72,6 +72,16 @@ def test_only_the_latest_conversations_are_remembered() -> None:
     assert len(sessions) == 3
     assert sessions.recall(key(session="a")) is not None
     assert sessions.recall(key(session="b")) is None
+
+
+def test_a_tenant_with_many_conversations_makes_none_of_anothers_be_forgotten() -> None:
+    sessions = Sessions(clock=Hands(), most=4)
+    sessions.remember(key("small"), "m", "m/a", usage=LONG, price=None, mixed=True)
+    for name in "abcdefgh":
+        sessions.remember(key("large", session=name), "m", "m/a", usage=LONG, price=None, mixed=False)
+    assert len(sessions) == 4
+    assert sessions.recall(key("small")) is not None
+    assert sessions.recall(key("large", session="h")) is not None
 
 
 def test_what_is_held_depends_on_how_the_vendor_caches() -> None:

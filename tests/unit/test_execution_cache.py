@@ -222,6 +222,21 @@ async def test_the_least_recently_used_go_when_there_are_too_many() -> None:
     assert not isinstance(await ask(store, "t", SAME), Hit), "its meaning went with it"
 
 
+@pytest.mark.parametrize("bound", [{"max_entries": 10}, {"max_bytes": 20_000}], ids=str)
+@virtually
+async def test_a_tenant_that_asks_for_much_drives_out_none_of_anothers_answers(bound: dict[str, int]) -> None:
+    store = cache(semantic=True, **bound)
+    for prompt in (REVERSE, "one thing"):
+        await ask(store, "small", prompt)
+    for i in range(50):
+        await ask(store, "large", f"question {i} with some words of its own")
+    for prompt in (SAME, "one thing"):
+        assert isinstance(await ask(store, "small", prompt), Hit)
+    held = store.stats()
+    assert held.entries <= 10 or held.bytes <= 20_000
+    assert isinstance(await ask(store, "large", "question 49 with some words of its own"), Hit)
+
+
 @virtually
 async def test_bytes_are_bounded_and_no_answer_takes_most_of_them() -> None:
     store = cache(max_bytes=20_000)

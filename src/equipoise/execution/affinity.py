@@ -6,10 +6,10 @@ Nothing is decided here: the decision is told what is warm, and the cost model s
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from typing import NamedTuple
 
 from equipoise.execution.clock import Clock
+from equipoise.execution.shares import Shares
 from equipoise.traffic import TokenUsage
 from equipoise.types import Price, Warm
 
@@ -36,6 +36,13 @@ class Session(NamedTuple):
     at: float
 
 
+class SessionKey(NamedTuple):
+    """The name of a tenant's conversation."""
+
+    tenant: str
+    name: bytes
+
+
 class _Turn(NamedTuple):
     model: str
     deployment: str
@@ -49,33 +56,33 @@ class Sessions:
     """Remembers the last turn of conversations, the latest ones, for a while.
 
     Args:
-        most: conversations remembered; the longest unused are forgotten.
+        most: conversations remembered; the longest unused are forgotten, of the tenant that has most.
         ttl_s: how long a conversation stays with its model.
         warm_s: how long vendors keep a prompt cached.
     """
 
     def __init__(self, *, clock: Clock, most: int = 50_000, ttl_s: float = 3600.0, warm_s: float = 300.0) -> None:
-        self._clock, self._most, self._ttl_s, self._warm_s = clock, most, ttl_s, warm_s
-        self._turns: OrderedDict[bytes, _Turn] = OrderedDict()
+        self._clock, self._ttl_s, self._warm_s = clock, ttl_s, warm_s
+        self._turns: Shares[_Turn] = Shares(most)
 
     def __len__(self) -> int:
-        return len(self._turns)
+        return self._turns.count
 
-    def recall(self, key: bytes) -> Session | None:
+    def recall(self, key: SessionKey) -> Session | None:
         """The last turn of a conversation, if it is remembered."""
-        turn = self._turns.get(key)
+        turn = self._turns.get(*key)
         if turn is None:
             return None
         age = self._clock.monotonic() - turn.at
         if age >= self._ttl_s:
-            del self._turns[key]
+            self._turns.drop(*key)
             return None
         warm = Warm(turn.model, turn.held) if turn.held and age < self._warm_s else None
         return Session(turn.model, turn.deployment, warm, turn.mixed, turn.answers, turn.at)
 
     def remember(
         self,
-        key: bytes,
+        key: SessionKey,
         model: str,
         deployment: str,
         *,
@@ -85,13 +92,11 @@ class Sessions:
         answers: int = 0,
     ) -> None:
         """A turn was answered."""
-        self._turns[key] = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic(), mixed, answers)
-        self._turns.move_to_end(key)
-        while len(self._turns) > self._most:
-            self._turns.popitem(last=False)
+        turn = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic(), mixed, answers)
+        self._turns.put(*key, turn)
 
 
-def session_key(tenant: str, route: str, *, session: str | None, affinity: bytes) -> bytes:
+def session_key(tenant: str, route: str, *, session: str | None, affinity: bytes) -> SessionKey:
     """The name of a conversation: what the client calls it, else what stays the same over it.
 
     Two tenants never share one, nor do two routes.
@@ -102,7 +107,7 @@ def session_key(tenant: str, route: str, *, session: str | None, affinity: bytes
     said = b"named" + session.encode() if session else b"derived" + affinity
     # With their lengths before them, no other tenant and route begin like this.
     whose = f"{len(tenant)} {len(route)} {tenant}{route}".encode()
-    return hashlib.blake2b(whose + said, digest_size=16).digest()
+    return SessionKey(tenant, hashlib.blake2b(whose + said, digest_size=16).digest())
 
 
 def held_tokens(usage: TokenUsage, price: Price | None) -> int:

@@ -7,7 +7,6 @@ belongs to one tenant, of a cache, which belongs to one route.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
@@ -20,6 +19,7 @@ from equipoise.execution.calibration import calibrated
 from equipoise.execution.clock import Clock
 from equipoise.execution.running import Status
 from equipoise.execution.sameness import Gist, agreement, gist
+from equipoise.execution.shares import Shares
 from equipoise.execution.work import Work
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.wire import SseParser
@@ -152,12 +152,11 @@ class CacheStats(NamedTuple):
 class _Entry:
     kept: Kept
     expires: float
-    size: int
     around: bytes | None
 
 
 class AnswerCache:
-    """The cached answers of one route. The least recently used go first.
+    """The cached answers of one route. The least recently used go first, of the tenant that holds most.
 
     Raises:
         ConfigError: no threshold can be shown to keep the rate of false hits.
@@ -168,9 +167,8 @@ class AnswerCache:
         self.threshold = 1.0
         if settings.semantic:
             self.threshold = settings.threshold or calibrated(settings.false_hit_rate).value
-        self._entries: OrderedDict[tuple[str, bytes], _Entry] = OrderedDict()
+        self._entries: Shares[_Entry] = Shares(settings.max_entries, settings.max_bytes, gone=self._forget)
         self._meanings: dict[tuple[str, bytes], _Meanings] = {}
-        self._bytes = 0
         self._hits = {"exact": 0, "semantic": 0}
         self._misses = 0
         self._saved_usd = 0.0
@@ -181,10 +179,8 @@ class AnswerCache:
 
     def stats(self) -> CacheStats:
         """What it did, and what it holds."""
-        hits = self._hits
-        return CacheStats(
-            hits["exact"], hits["semantic"], self._misses, self._saved_usd, len(self._entries), self._bytes
-        )
+        hits, held = self._hits, self._entries
+        return CacheStats(hits["exact"], hits["semantic"], self._misses, self._saved_usd, held.count, held.bytes)
 
     def _find(self, tenant: str, ask: Ask) -> Hit | None:
         settings = self._settings
@@ -200,13 +196,12 @@ class AnswerCache:
         return None
 
     def _fresh(self, tenant: str, exact: bytes) -> Kept | None:
-        entry = self._entries.get((tenant, exact))
+        entry = self._entries.get(tenant, exact)
         if entry is None:
             return None
         if self._clock.monotonic() >= entry.expires:
-            self._drop((tenant, exact))
+            self._entries.drop(tenant, exact)
             return None
-        self._entries.move_to_end((tenant, exact))
         return entry.kept
 
     def _count(self, hit: Hit | None) -> None:
@@ -217,28 +212,21 @@ class AnswerCache:
             self._saved_usd += hit.saved_usd
 
     def _put(self, tenant: str, ask: Ask, kept: Kept) -> None:
-        settings, key = self._settings, (tenant, ask.exact)
+        settings = self._settings
         size = len(kept.payload) + len(ask.text) + _ENTRY_BYTES
         if size * _MOST_OF_IT > settings.max_bytes:
             return
-        self._drop(key)
+        self._entries.drop(tenant, ask.exact)
         asked = gist(ask.text) if settings.semantic and ask.around is not None else None
         around = ask.around if asked is not None else None
-        self._entries[key] = _Entry(kept, self._clock.monotonic() + settings.ttl_s, size, around)
-        self._bytes += size
         if asked is not None and around is not None:
             self._meanings.setdefault((tenant, around), _Meanings()).add(ask.exact, asked)
-        while len(self._entries) > settings.max_entries or self._bytes > settings.max_bytes:
-            self._drop(next(iter(self._entries)))
+        self._entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + settings.ttl_s, around), size)
 
-    def _drop(self, key: tuple[str, bytes]) -> None:
-        entry = self._entries.pop(key, None)
-        if entry is None:
-            return
-        self._bytes -= entry.size
+    def _forget(self, tenant: str, exact: bytes, entry: _Entry) -> None:
         if entry.around is not None:
-            where = (key[0], entry.around)
-            self._meanings[where].remove(key[1])
+            where = (tenant, entry.around)
+            self._meanings[where].remove(exact)
             if not len(self._meanings[where]):
                 del self._meanings[where]
 

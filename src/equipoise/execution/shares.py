@@ -1,0 +1,67 @@
+"""What is kept for several tenants within one bound, so that none drives out what another has kept."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+Thing = TypeVar("Thing")
+
+
+class Shares(Generic[Thing]):
+    """Things by tenant and key. Where there are too many, the longest unused of the tenant that holds most goes.
+
+    Args:
+        most: how many.
+        most_bytes: how large all of them may be.
+        gone: called with whatever goes.
+    """
+
+    __slots__ = ("_bytes_of", "_gone", "_kept", "_most", "_most_bytes", "bytes", "count")
+
+    def __init__(
+        self, most: int, most_bytes: float = math.inf, *, gone: Callable[[str, bytes, Thing], None] | None = None
+    ) -> None:
+        self._most, self._most_bytes, self._gone = most, most_bytes, gone
+        self._kept: dict[str, OrderedDict[bytes, tuple[Thing, int]]] = {}
+        self._bytes_of: dict[str, int] = {}
+        self.count = self.bytes = 0
+
+    def get(self, tenant: str, key: bytes) -> Thing | None:
+        """A thing that is kept, which is used by that."""
+        kept = self._kept.get(tenant)
+        found = None if kept is None else kept.get(key)
+        if kept is None or found is None:
+            return None
+        kept.move_to_end(key)
+        return found[0]
+
+    def put(self, tenant: str, key: bytes, thing: Thing, size: int = 0) -> None:
+        """Keep a thing, in place of what had its key."""
+        self.drop(tenant, key)
+        self._kept.setdefault(tenant, OrderedDict())[key] = thing, size
+        self._bytes_of[tenant] = self._bytes_of.get(tenant, 0) + size
+        self.count, self.bytes = self.count + 1, self.bytes + size
+        while self.count > self._most:
+            self._drop_oldest(max(self._kept, key=lambda one: len(self._kept[one])))
+        while self.bytes > self._most_bytes:
+            self._drop_oldest(max(self._bytes_of, key=self._bytes_of.__getitem__))
+
+    def drop(self, tenant: str, key: bytes) -> None:
+        """Forget a thing, if it is there."""
+        kept = self._kept.get(tenant)
+        found = None if kept is None else kept.pop(key, None)
+        if kept is None or found is None:
+            return
+        thing, size = found
+        self._bytes_of[tenant] -= size
+        self.count, self.bytes = self.count - 1, self.bytes - size
+        if not kept:
+            del self._kept[tenant], self._bytes_of[tenant]
+        if self._gone is not None:
+            self._gone(tenant, key, thing)
+
+    def _drop_oldest(self, tenant: str) -> None:
+        self.drop(tenant, next(iter(self._kept[tenant])))
