@@ -438,6 +438,8 @@ def _case(request: Request, features: Features) -> Case:
 
 def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:
     """What is known of the models of a table; of one that is another asked several times, what is known of that."""
+    if any(isinstance(m, str) for m in models):
+        raise InputError("models= takes records, such as default_catalog().get('gpt-4o'); for names, table.only([...])")
     known = {m.name: m for m in models}
     again = [name for name in names if name not in known and any(s.model in known for s in best_of_steps(name))]
     known |= {m.name: m for m in best_of_models(again, models)}

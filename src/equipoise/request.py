@@ -32,6 +32,8 @@ def check_request(request: Request) -> None:
         InputError: the prompt is empty or too long, or a limit is negative or not a number.
         UnknownName: there is no such quality requirement or urgency.
     """
+    if not isinstance(request, Request):
+        raise InputError(f"a prompt is a text or a Request, not {type(request).__name__}; give the text to route")
     check_prompt(request.text)
     limits = request.constraints
     if not isinstance(limits.capabilities, (frozenset, set)):

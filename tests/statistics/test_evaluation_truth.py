@@ -58,6 +58,7 @@ def test_without_structure_quality_alone_shows_no_gain() -> None:
     table = made_table(prompts=1500, structure=0.0, seed=5)
     results = evaluate(table, routers=["subject", "noise:0.05"], seeds=5, cost=False, **QUICK)
     assert all(v.split(": ")[1].startswith(("no better", "worse")) for v in results.verdicts())
+    assert repr(results).splitlines()[1:] == [f"  {v}" for v in results.verdicts()], "what a notebook shows of them"
 
 
 def test_with_structure_quality_alone_shows_the_gain() -> None:

@@ -340,3 +340,10 @@ def test_features_of_another_analysis_are_refused(engine: Engine, tmp_path: Path
     engine.save(tmp_path / "r.npz")
     with pytest.raises(StateError, match="trained on features of analysis"):
         Engine.load(tmp_path / "r.npz", analyzer=Analyzer.notebook())
+
+
+def test_a_prompt_or_a_model_of_another_type_is_refused_in_one_line(engine: Engine, table: OutcomeTable) -> None:
+    with pytest.raises(InputError, match="a text or a Request, not list; give the text to route"):
+        engine.decide([{"role": "user", "content": "hello"}])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"takes records, such as .*; for names, table.only"):
+        Engine.train(table, router="static", models=list(MODELS))  # type: ignore[arg-type]

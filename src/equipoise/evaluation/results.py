@@ -198,6 +198,10 @@ class Results:
     cascades: tuple[CascadeRow, ...] = ()
     source: tuple[str, ...] = ("TABLE",)
 
+    def __repr__(self) -> str:
+        size = f"{self.n_prompts} prompts, {len(self.models)} models, {self.split} x {self.seeds}"
+        return "\n  ".join([f"Results({self.table!r}, {size})", *self.verdicts()])
+
     @property
     def traded(self) -> bool:
         """Whether there is a frontier of quality and cost: costs are known, and differ between models."""
