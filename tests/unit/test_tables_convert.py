@@ -129,6 +129,19 @@ def test_plain_wide_tables_with_costs_and_tokens(tmp_path):
     assert table.quality[1, 1] == 1.0 and math.isnan(table.quality[1, 0])
 
 
+def test_what_is_wrong_with_a_wide_table_is_told_by_the_row_of_its_file(tmp_path):
+    head = ["prompt_id", "prompt", "a", "b", "c"]
+    path = write_csv(tmp_path / "t.csv", head, ["1", "Hi", 1, 1, 1], ["2", "Ho", 1, 1, 5], ["3", "", 1, 1, 1])
+    with pytest.raises(TableError, match=r"t.csv, row 3: prompt is empty"):
+        convert(path)
+    path = write_csv(tmp_path / "t.csv", head, ["1", "Hi", 1, 1, 1], ["2", "Ho", 1, 1, 5], ["1", "Hi", 1, 1, 1])
+    with pytest.raises(TableError, match=r"t.csv, row 2: quality 5 is outside 0 to 1 \(prompt_id '2', model 'c'\)"):
+        convert(path)
+    path = write_csv(tmp_path / "t.csv", head, ["1", "Hi", 1, 1, 1], ["2", "Ho", 1, 1, 1], ["2", "Ho", 1, 1, 1])
+    with pytest.raises(TableError, match=r"t.csv, row 3: .* already stands in row 2"):
+        convert(path)
+
+
 def test_a_wide_column_that_is_no_model_is_named(tmp_path):
     path = write_csv(tmp_path / "t.csv", ["prompt", "gpt-4", "comment"], ["Hi", 1, "nice"])
     with pytest.raises(TableError, match="row 1: comment is 'nice'.*taken as a model's quality"):

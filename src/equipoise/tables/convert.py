@@ -20,7 +20,7 @@ import numpy as np
 from equipoise.errors import TableError, UnknownName
 from equipoise.tables.columns import coded, numbers
 from equipoise.tables.files import read_table
-from equipoise.tables.rows import NUMBERS, REQUIRED
+from equipoise.tables.rows import NUMBERS, REQUIRED, rows_from_columns
 from equipoise.tables.sources import csv_columns, csv_header, json_records, kind_of
 from equipoise.tables.table import OutcomeTable
 from equipoise.types import Floats, Strings
@@ -236,7 +236,8 @@ def _melted(
     keep = ~np.isnan(values["quality"])
     columns: dict[str, Any] = {name: np.repeat(text, len(models))[keep] for name, text in long.items()}
     columns["model"] = np.tile(np.array(models, dtype=object), n)[keep]
-    return columns | {name: cell[keep] for name, cell in values.items()}
+    columns |= {name: cell[keep] for name, cell in values.items()}
+    return columns | {"row": np.repeat(np.arange(n), len(models))[keep]}
 
 
 def _number_cells(cells: Mapping[tuple[str, str], Any], model: str, column: str, n: int, path: Path) -> Floats:
@@ -257,7 +258,10 @@ def _joined(path: Path, parts: Sequence[Mapping[str, Any]]) -> OutcomeTable:
         name: np.concatenate([_filled(part, name) for part in parts]) if len(parts) > 1 else parts[0][name]
         for name in names
     }
-    return replace(OutcomeTable.from_columns(columns, name=str(path)), name=path.stem)
+    rows = rows_from_columns(columns, name=str(path))
+    if len(parts) == 1:
+        rows = replace(rows, of_file=columns.get("row"))
+    return OutcomeTable(name=path.stem, **rows.checked().matrices())
 
 
 def _filled(part: Mapping[str, Any], name: str) -> Any:

@@ -38,14 +38,18 @@ class Problem:
     text: Callable[[int], str]
     mend: str
 
-    def message(self, row: int) -> str:
-        """What is wrong in one row."""
-        return f"row {row + 1}: {self.text(row)}; {self.mend}"
+    def message(self, row: int, number: int | None = None) -> str:
+        """What is wrong in one row. ``number`` is that of the row in its file."""
+        return f"row {number or row + 1}: {self.text(row)}; {self.mend}"
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Rows:
-    """Columns of a long-form table, not yet known to be sound."""
+    """Columns of a long-form table, not yet known to be sound.
+
+    Attributes:
+        of_file: for every row the one of its file, from 0, where that has several models in a row.
+    """
 
     name: str
     prompt_id: Coded
@@ -59,13 +63,18 @@ class Rows:
     input_tokens: Floats
     output_tokens: Floats
     latency_s: Floats
+    of_file: Ints | None = None
 
     def __len__(self) -> int:
         return len(self.prompt_id)
 
+    def number(self, row: int) -> int:
+        """What a reader counts to find a row in the file."""
+        return int(row if self.of_file is None else self.of_file[row]) + 1
+
     def take(self, rows: Ints) -> Rows:
         """The given rows."""
-        chosen: dict[str, Any] = {}
+        chosen: dict[str, Any] = {"of_file": None if self.of_file is None else self.of_file[rows]}
         for column in TEXT:
             value = getattr(self, column)
             chosen[column] = None if value is None else value.take(rows)
@@ -81,7 +90,8 @@ class Rows:
             raise TableError(f"{self.name}: no rows; give at least one row of {', '.join(REQUIRED)}")
         for problem in self.problems():
             more = f" ({len(problem.rows):,} such rows)" if len(problem.rows) > 1 else ""
-            raise TableError(f"{self.name}, {problem.message(int(problem.rows[0]))}{more}")
+            first = int(problem.rows[0])
+            raise TableError(f"{self.name}, {problem.message(first, self.number(first))}{more}")
         cells = len(self.prompt_id.values) * len(self.model.values)
         if cells > MAX_CELLS:
             raise TableError(
@@ -297,7 +307,7 @@ def _duplicates(rows: Rows) -> Iterator[Problem]:
     yield Problem(
         "duplicate",
         _where((earlier != np.arange(len(rows))) & known),
-        lambda row: f"{_cell(rows, row)} already stands in row {earlier[row] + 1}",
+        lambda row: f"{_cell(rows, row)} already stands in row {rows.number(earlier[row])}",
         "keep one row per prompt and model (the mean of repeated runs, say)",
     )
 
@@ -316,7 +326,7 @@ def _impossible(rows: Rows, column: str, row: int) -> str:
 
 
 def _conflicting(rows: Rows, column: str, first: Ints, row: int) -> str:
-    earlier = first[rows.prompt_id.codes[row]] + 1
+    earlier = rows.number(first[rows.prompt_id.codes[row]])
     return f"prompt_id {quoted(rows.prompt_id.at(row))} has another {column} than in row {earlier}"
 
 
