@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from equipoise.errors import InputError, UnknownName
 from equipoise.evaluation import Results, bootstrap, evaluate
 from equipoise.tables import OutcomeTable
 from equipoise.tables.rows import TEXT
-from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table
+from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table, objects
 
 QUICK = {**OPTIONS, "analyzer": SubjectAnalyzer(), "replicates": 200}
 
@@ -48,6 +50,14 @@ def test_the_choice_on_calibration_rows_finds_the_better_router(structured: Resu
 def test_without_structure_no_router_is_better(structureless: Results) -> None:
     verdicts = {r.name: r.verdict for r in structureless.routers if not r.is_baseline}
     assert all(v.startswith(("no better", "worse")) for v in verdicts.values()), verdicts
+
+
+@pytest.mark.parametrize(("tested", "said"), [(1, "1 independent group, and"), (4, "4 independent groups, and")])
+def test_from_a_handful_of_test_prompts_there_is_no_verdict(tested: int, said: str) -> None:
+    table = made_table(prompts=100, structure=0.0)
+    split = objects(["test"] * tested + ["train"] * (100 - tested))
+    results = evaluate(replace(table, split=split), routers=["subject"], seeds=2, split="table", cost=False, **QUICK)
+    assert f"no verdict: test prompts fall into {said}" in results.router("subject").verdict
 
 
 def test_random_choice_is_below_the_zero_router(structured: Results) -> None:

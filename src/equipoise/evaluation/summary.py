@@ -43,7 +43,9 @@ class Evaluated:
     @property
     def no_verdict(self) -> str | None:
         """Why there can be none; None where there can."""
-        return too_few(len(np.unique(self.study.outcomes.groups)))
+        groups = self.study.outcomes.groups
+        tested = groups[np.concatenate([f.split.test for f in self.folds])]
+        return too_few(len(np.unique(groups)), len(np.unique(tested)))
 
     @property
     def test_share(self) -> float:

@@ -10,6 +10,7 @@ from equipoise.evaluation.results import AtBest
 MARGIN = 0.01
 # A fifth of the groups of prompts is tested on, and whole groups are resampled: from a few, no interval can be told.
 LEAST_GROUPS = 25
+LEAST_TESTED = 5
 # What would be printed as 0 % or 0.000 is nothing.
 LEAST_SAVING = 0.005
 LEAST_AREA = 0.0005
@@ -31,11 +32,15 @@ class Evidence(NamedTuple):
     at_best: AtBest | None
 
 
-def too_few(groups: int) -> str | None:
-    """What is said instead of a verdict where prompts are not independent enough for one."""
-    if groups >= LEAST_GROUPS:
+def too_few(groups: int, tested: int) -> str | None:
+    """What is said instead of a verdict where prompts, or those that were tested, are not independent enough for one."""
+    if groups >= LEAST_GROUPS and tested >= LEAST_TESTED:
         return None
-    return f"no verdict: prompts fall into {groups} independent groups, and an interval takes {LEAST_GROUPS} or more"
+    which, found, least = "prompts", groups, LEAST_GROUPS
+    if groups >= LEAST_GROUPS:
+        which, found, least = "test prompts", tested, LEAST_TESTED
+    many = "s" * (found != 1)
+    return f"no verdict: {which} fall into {found} independent group{many}, and an interval takes {least} or more"
 
 
 def verdict(e: Evidence) -> str:
