@@ -62,6 +62,14 @@ def test_prompts_that_all_look_hard_raise_the_price_and_not_the_spending() -> No
     assert paced.price > 1.8 * calm
 
 
+def test_a_model_of_unknown_cost_does_not_break_a_budget() -> None:
+    seen = situation(200, 7)
+    paid = seen.cost_usd.copy()
+    seen.cost_usd[:, 1] = np.nan
+    chosen = Budget(mean_cost_usd=4.0).calibrate(seen, paid).choose(seen).probability
+    assert (chosen * paid).sum(axis=1).mean() == pytest.approx(4.0)
+
+
 def test_one_enormous_bill_does_not_end_all_spending() -> None:
     paced = Paced(mean_cost_usd=4.0, pace=30).calibrate(situation(600, 5), situation(600, 5).cost_usd)
     calm = paced.price

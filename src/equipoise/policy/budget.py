@@ -103,6 +103,6 @@ def spent(situation: Situation, paid_usd: Floats, multiplier: float) -> float:
 
 
 def _utility(situation: Situation, multiplier: float) -> Floats:
-    """Refused models at minus infinity."""
+    """Refused models, and those of unknown cost, at minus infinity."""
     utility: Floats = situation.quality - multiplier * situation.cost_usd
-    return np.where(situation.allowed, utility, -np.inf)
+    return np.where(situation.allowed & (utility == utility), utility, -np.inf)
