@@ -26,12 +26,12 @@ def situation(n: int, seed: int, *, cost: np.ndarray = COST, lift: float = 0.0) 
     return Situation(quality, spread, np.tile(cost, (n, 1)), spread, np.ones((n, 3), dtype=bool), ["medium"] * n)
 
 
-def run(policy: Paced, stream: Situation, *, billed: float = 1.0) -> np.ndarray:
+def run(policy: Paced, stream: Situation, *, billed: float | np.ndarray = 1.0) -> np.ndarray:
     """Serve a stream one request at a time; the bill of every request is ``billed`` times what was estimated."""
     bills = []
-    for i in range(len(stream.quality)):
+    for i, times in enumerate(np.broadcast_to(billed, len(stream.quality))):
         one = Situation(*(v[i : i + 1] for v in stream[:5]), ["medium"])
-        bill = billed * float((policy.choose(one).probability * one.cost_usd).sum())
+        bill = float(times) * float((policy.choose(one).probability * one.cost_usd).sum())
         policy.paid(bill)
         bills.append(bill)
     return np.array(bills)
@@ -70,11 +70,21 @@ def test_a_model_of_unknown_cost_does_not_break_a_budget() -> None:
     assert (chosen * paid).sum(axis=1).mean() == pytest.approx(4.0)
 
 
+def test_the_promise_is_kept_when_few_bills_are_most_of_the_spending() -> None:
+    billed = np.where(np.arange(2000) % 50, 0.2, 40.0)
+    assert run(Paced(mean_cost_usd=4.0, pace=30), situation(2000, 2), billed=billed)[500:].mean() == pytest.approx(
+        4, rel=0.1
+    )
+
+
 def test_one_enormous_bill_does_not_end_all_spending() -> None:
     paced = Paced(mean_cost_usd=4.0, pace=30).calibrate(situation(600, 5), situation(600, 5).cost_usd)
     calm = paced.price
     paced.paid(1e9)
     assert calm < paced.price < 2 * calm
+    for _ in range(1000):
+        paced.paid(0.0)
+    assert paced.price < calm
 
 
 def test_the_price_survives_state() -> None:

@@ -33,7 +33,7 @@ class Evidence(NamedTuple):
 
 
 def too_few(groups: int, tested: int) -> str | None:
-    """What is said instead of a verdict where prompts, or those that were tested, are not independent enough for one."""
+    """What is said instead of a verdict where prompts, or those tested, are not independent enough for one."""
     if groups >= LEAST_GROUPS and tested >= LEAST_TESTED:
         return None
     which, found, least = "prompts", groups, LEAST_GROUPS

@@ -13,7 +13,7 @@ from equipoise.policy.budget import bracket
 from equipoise.policy.cost_aware import CostAware
 from equipoise.types import Floats, State
 
-# A single bill moves the price as if it were at most so many times the promise.
+# A single bill moves the price as if it were at most so many times the promise; later ones move it by what is left.
 _MOST_TIMES = 10.0
 _RANGE = 1e6
 
@@ -25,7 +25,8 @@ class Paced(Policy):
     Every bill moves the logarithm of the price by (cost / promise - 1) / ``pace``. So the mean overspending of any run
     of requests is the rise of the log price over that run, times ``pace`` / requests: as long as the price stays
     within bounds, what was promised is kept in the long run whatever happens to prices, prompts and estimates.
-    Someone who makes all requests look hard can raise the price, not the spending.
+    Someone who makes all requests look hard can raise the price, not the spending. Of a bill above ten times the
+    promise the rest is carried over to the next requests, up to ten times ``pace`` promises; more is forgiven.
 
     Args:
         mean_cost_usd: the promised mean cost of a request.
@@ -38,6 +39,7 @@ class Paced(Policy):
     pace: Annotated[float, Ge(1)] = 100.0
 
     _log_price: float | None = field(default=None, init=False, repr=False, compare=False)
+    _carried: float = field(default=0.0, init=False, repr=False, compare=False)
 
     @property
     def price(self) -> float:
@@ -50,21 +52,23 @@ class Paced(Policy):
 
     def paid(self, cost_usd: float) -> None:
         """Move the price by one bill."""
-        times = min(cost_usd / self.mean_cost_usd, _MOST_TIMES)
+        due = cost_usd / self.mean_cost_usd + self._carried
+        times = min(due, _MOST_TIMES)
+        self._carried = min(due - times, _MOST_TIMES * self.pace)
         usual = math.log(0.1 / self.mean_cost_usd)
         moved = math.log(self.price) + (times - 1.0) / self.pace
         self._log_price = min(max(moved, usual - math.log(_RANGE)), usual + math.log(_RANGE))
 
     def follow(self, before: Policy) -> None:
-        """Take over the price of now."""
+        """Take over the price of now, and what is carried over."""
         if isinstance(before, Paced):
-            self._log_price = before._log_price
+            self._log_price, self._carried = before._log_price, before._carried
 
     def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:
         """Begin at the price that would have kept the promise on these prompts."""
         del quality
         _, high = bracket(situation, paid_usd, self.mean_cost_usd, self.name)
-        self._log_price = math.log(max(high, 1e-9 / self.mean_cost_usd))
+        self._log_price, self._carried = math.log(max(high, 1e-9 / self.mean_cost_usd)), 0.0
         return self
 
     def settled(self) -> dict[str, Any]:
@@ -72,10 +76,10 @@ class Paced(Policy):
         return {"price": self.price}
 
     def state(self) -> State:
-        """The price of now."""
-        return State({}, {"log_price": self._log_price})
+        """The price of now, and what is carried over."""
+        return State({}, {"log_price": self._log_price, "carried": self._carried})
 
     def restore(self, state: State) -> Self:
         """The inverse of ``state``."""
-        self._log_price = state.meta["log_price"]
+        self._log_price, self._carried = state.meta["log_price"], state.meta.get("carried", 0.0)
         return self
