@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.gateway_world import CHAT, World, eventually, say, serving, settings
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -119,3 +121,38 @@ async def test_an_answer_is_whole_for_a_client_that_leaves_with_its_last_event(t
         left.set()
         [line] = told(gateway)
         assert (line["status"], line["error"], line["attempts"], line["output_tokens"]) == ("ok", None, 1, 1)
+
+
+async def large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """An answer that fits into no buffer of the kernel's."""
+    message = {"role": "assistant", "content": "y" * 12_000_000}
+    body = json.dumps({"choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}).encode()
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+    await writer.drain()
+
+
+async def test_a_client_that_takes_nothing_of_an_answer_is_cut_also_where_it_is_not_streamed(tmp_path: Path) -> None:
+    async with behind(large, tmp_path, server={"port": 0, "write_timeout_s": 0.2}) as gateway:
+        edge = gateway.one.edge
+        reader, writer = await connect(gateway)
+        writer.write(request(say("Hello")))
+        await eventually(lambda: edge.unsent)
+        await eventually(lambda: not edge.connections)
+        with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
+            await reader.readexactly(12_000_000)
+        writer.close()
+
+
+async def test_an_answer_that_a_client_still_takes_is_waited_for_when_the_gateway_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.gateway.serve._CUT_S", 0.01)
+    async with behind(large, tmp_path) as gateway:
+        reader, writer = await connect(gateway)
+        writer.write(request(say("Hello")))
+        await eventually(lambda: gateway.one.edge.unsent)
+        stopping = asyncio.create_task(gateway.one.drain(60.0))
+        assert (await asyncio.wait({stopping}, timeout=0.5))[0] == set(), "the process would end"
+        assert len(await reader.read()) > 12_000_000
+        await stopping
+        writer.close()

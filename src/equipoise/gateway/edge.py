@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import orjson
 from aiohttp import web
@@ -34,23 +34,42 @@ _NEVER = float("inf")
 
 
 class Connection(web.RequestHandler):
-    """One client's connection, which must send the head of each request within a time.
+    """One client's connection, which must send the head of each request, and take what is written, within a time.
 
     ``due`` is the loop time by which the head that is being sent must be complete.
     """
 
-    __slots__ = ("_allowed_s", "busy", "due")
+    __slots__ = ("_allowed_s", "_most_stuck_s", "_seen_unsent", "_taken_at", "_wire", "busy", "due")
 
-    def __init__(self, manager: web.Server, *, header_timeout_s: float, **options: Any) -> None:
+    def __init__(self, manager: web.Server, *, settings: ServerConfig, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._allowed_s = header_timeout_s
+        self._allowed_s, self._most_stuck_s = settings.header_timeout_s, settings.write_timeout_s
+        self._wire: asyncio.Transport | None = None
+        self._seen_unsent, self._taken_at = 0, 0.0
         self.busy = False
         self.due = _NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A new connection, which has to say something soon."""
         super().connection_made(transport)
+        # Kept: the base class forgets it once it closes, when there may be something yet to be sent.
+        self._wire = cast(asyncio.Transport, transport)
         self.due = self._loop.time() + self._allowed_s
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that were written, and that the client has yet to take."""
+        return 0 if self._wire is None else self._wire.get_write_buffer_size()
+
+    def cut_if_late(self, now: float) -> None:
+        """Cut a client that does not send its head in time, or for too long takes nothing of what is written."""
+        if self.due < now:
+            self.force_close()
+        unsent = self.unsent
+        if unsent == 0 or unsent != self._seen_unsent:
+            self._seen_unsent, self._taken_at = unsent, now
+        elif now - self._taken_at > self._most_stuck_s and self._wire is not None:
+            self._wire.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes; the first of a head start its clock."""
@@ -103,7 +122,7 @@ class Edge(web.Server):
 
     def __call__(self) -> Connection:
         """A connection that was accepted."""
-        return Connection(self, loop=self._loop, header_timeout_s=self._settings.header_timeout_s, **self._kwargs)
+        return Connection(self, loop=self._loop, settings=self._settings, **self._kwargs)
 
     def _request(
         self,
@@ -128,9 +147,14 @@ class Edge(web.Server):
     def _sweep(self) -> None:
         now = self._loop.time()
         for connection in self.connections:
-            if isinstance(connection, Connection) and connection.due < now:
-                connection.force_close()
+            if isinstance(connection, Connection):
+                connection.cut_if_late(now)
         self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
+
+    @property
+    def unsent(self) -> int:
+        """Clients that have yet to take something that was written to them."""
+        return sum([isinstance(c, Connection) and c.unsent > 0 for c in self.connections])
 
     async def shutdown(self, timeout: float | None = None) -> None:
         """Close every connection, waiting for handlers as long as ``timeout``."""

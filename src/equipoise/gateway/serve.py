@@ -43,11 +43,13 @@ class Opened:
     """A gateway with what it needs closed at the end. An asynchronous context manager's inside.
 
     Attributes:
+        edge: its clients' connections.
         url: where it listens.
     """
 
-    def __init__(self, gateway: Gateway, pool: ProviderPool, reloader: Reloader, runner: web.ServerRunner) -> None:
-        self.gateway, self.pool, self.reloader, self._runner = gateway, pool, reloader, runner
+    def __init__(self, gateway: Gateway, pool: ProviderPool, reloader: Reloader, edge: Edge) -> None:
+        self.gateway, self.pool, self.reloader, self.edge = gateway, pool, reloader, edge
+        self._runner = web.ServerRunner(edge)
         self.url = ""
 
     async def listen(self) -> None:
@@ -76,10 +78,11 @@ class Opened:
         if self._runner.server is not None:
             self._runner.server.pre_shutdown()
         until = gateway.clock.monotonic() + most_s
-        while gateway.in_flight and gateway.clock.monotonic() < until:
+        # What was answered is in flight until the client has it.
+        while (left := max(gateway.in_flight, self.edge.unsent)) and gateway.clock.monotonic() < until:
             await asyncio.sleep(0.02)
-        if gateway.in_flight:
-            gateway.lines.say("cut at the end of draining", level="warning", requests=gateway.in_flight)
+        if left:
+            gateway.lines.say("cut at the end of draining", level="warning", requests=left)
         if self._runner.server is not None:
             await self._runner.server.shutdown(_CUT_S)
 
@@ -202,7 +205,7 @@ async def opened(
         )
         reloader = Reloader(gateway, path, pool, make_live)
         gateway.reload = reloader.reload
-        one = Opened(gateway, pool, reloader, web.ServerRunner(Edge(handler_of(gateway), settings)))
+        one = Opened(gateway, pool, reloader, Edge(handler_of(gateway), settings))
         closing.push_async_callback(one.close)
         yield one
 
