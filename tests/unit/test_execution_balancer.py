@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from equipoise.config import ExecutionConfig
 from equipoise.execution.balancer import Need, may_serve, pick
-from equipoise.execution.place import End, Place, places_of
+from equipoise.execution.place import End, Lease, Place, places_of
 from equipoise.traffic import TokenUsage
 from equipoise.types import Deployment
 from tests.execution_fakes import answering, failed, model
@@ -41,6 +42,40 @@ def shares(choices: tuple[Place, ...], n: int = 4000, **options: object) -> dict
 def test_places_that_are_alike_share_calls_as_their_weights_say() -> None:
     choices = places(Deployment(provider="a", weight=3.0), Deployment(provider="b", weight=1.0))
     assert shares(choices)["m/a"] == pytest.approx(0.75, abs=0.03)
+
+
+def simulated(choices: tuple[Place, ...], seconds: tuple[float, ...], *, every_s: float, n: int = 4000) -> list[float]:
+    """Shares of calls whose times spread as those of models do (lognormal), in a simulation of many of them."""
+    rng, counts, now = np.random.default_rng(5), [0] * len(choices), 0.0
+    running: list[tuple[float, int, Lease]] = []
+    for i in range(n):
+        now += rng.exponential(every_s)
+        while running and running[0][0] <= now:
+            ended, _, lease = heapq.heappop(running)
+            lease.answering(ended, stream=False, hedge=False)
+            lease.end(ended, End.ANSWERED, TokenUsage())
+        place = pick(choices, NEED, now, rng)
+        assert place is not None
+        counts[choices.index(place)] += 1
+        took = seconds[choices.index(place)] * rng.lognormal(-0.125, 0.5)
+        heapq.heappush(running, (now + took, i, place.begin(now, 1)))
+    return [count / n for count in counts]
+
+
+@pytest.mark.parametrize("every_s", [20.0, 1.0, 0.1])
+@pytest.mark.parametrize("weights", [(1.0, 1.0), (3.0, 1.0), (10.0, 1.0), (1.0, 1.0, 2.0)], ids=str)
+def test_shares_follow_the_weights_in_the_long_run_however_much_is_asked(
+    weights: tuple[float, ...], every_s: float
+) -> None:
+    choices = places(*(Deployment(provider=f"p{i}", weight=weight) for i, weight in enumerate(weights)))
+    expected = [weight / sum(weights) for weight in weights]
+    assert simulated(choices, (1.0,) * len(weights), every_s=every_s) == pytest.approx(expected, abs=0.06)
+
+
+@pytest.mark.parametrize("every_s", [20.0, 1.0, 0.1])
+def test_most_calls_go_to_the_place_that_is_three_times_as_fast(every_s: float) -> None:
+    slow, fast = two()
+    assert simulated((slow, fast), (3.0, 1.0), every_s=every_s)[1] > 0.65
 
 
 def test_a_place_that_answers_clearly_slower_gets_no_calls_when_the_other_is_free() -> None:

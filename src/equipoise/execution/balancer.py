@@ -52,7 +52,14 @@ def pick(places: Sequence[Place], need: Need, now: float, rng: Draw, *, home: st
         return ready[0] if ready else None
     first = next((p for p in ready if p.label == need.prefer), None) or _drawn(ready, rng)
     second = _drawn([p for p in ready if p is not first], rng)
-    return second if _load(first, ready, now) > _CLEARLY * _load(second, ready, now) else first
+    fastest = min([p.latency.mean for p in ready if p.latency.mean == p.latency.mean], default=1.0)
+    lighter = min(first.deployment.weight, second.deployment.weight)
+
+    def load(place: Place) -> float:
+        """Expected time to an answer: latency times calls in flight, for its weight. An unknown one is the best."""
+        return place.latency.expected(now, fastest) * (1.0 + place.outstanding * lighter / place.deployment.weight)
+
+    return second if load(first) > _CLEARLY * load(second) else first
 
 
 def _drawn(places: Sequence[Place], rng: Draw) -> Place:
@@ -64,13 +71,3 @@ def _drawn(places: Sequence[Place], rng: Draw) -> Place:
         if left < 0.0:
             return place
     return places[-1]
-
-
-def _load(place: Place, among: Sequence[Place], now: float) -> float:
-    """Expected time to an answer: latency times calls in flight, for its weight. An unknown one is the best known."""
-    heaviest = max(p.deployment.weight for p in among)
-    latency = place.latency.mean(now)
-    if latency != latency:
-        known = [m for p in among if (m := p.latency.mean(now)) == m]
-        latency = min(known, default=1.0)
-    return latency * (1.0 + place.outstanding * heaviest / place.deployment.weight)

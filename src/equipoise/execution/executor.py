@@ -121,7 +121,7 @@ class Executor:
                 place.outstanding,
                 place.calls,
                 place.breaker.error_rate(),
-                place.latency.mean(now),
+                place.latency.mean,
             )
             for places in self._places.values()
             for place in places

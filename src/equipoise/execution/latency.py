@@ -6,7 +6,8 @@ import math
 from collections import deque
 
 _MEMORY_S = 10.0
-_FORGIVEN_S = 60.0
+_LEAST_MEMORY = 10
+_FORGIVEN_S = 30.0
 _KEPT = 1024
 _FEWEST = 64
 _REFRESH = 32
@@ -15,32 +16,38 @@ _REFRESH = 32
 class Latency:
     """Moving mean of the time to the first content of a stream, or to the whole of another answer.
 
-    An old mean counts for less and less, so that a place that was slow once is tried again.
+    It is that of the last seconds, or of the last few answers where those are older: one alone says little.
+
+    Attributes:
+        mean: seconds; NaN before the first observation.
     """
 
-    __slots__ = ("_at", "_mean")
+    __slots__ = ("_at", "_seen", "mean")
 
     def __init__(self) -> None:
-        self._mean = math.nan
-        self._at = 0.0
+        self.mean = math.nan
+        self._at, self._seen = 0.0, 0
 
     def observe(self, now: float, seconds: float) -> None:
         """An answer took that long."""
-        if self._mean != self._mean:
-            self._mean = seconds
+        self._seen += 1
+        if self._seen == 1:
+            self.mean = seconds
         else:
-            kept = math.exp(-max(now - self._at, 0.01) / _MEMORY_S)
-            self._mean = kept * self._mean + (1.0 - kept) * seconds
+            fresh = 1.0 - math.exp(-max(now - self._at, 0.01) / _MEMORY_S)
+            self.mean += max(min(fresh, 1.0 / _LEAST_MEMORY), 1.0 / self._seen) * (seconds - self.mean)
         self._at = now
 
     def at_least(self, now: float, seconds: float) -> None:
         """A call was given up after that long: its answer would have taken longer."""
-        if not seconds <= self._mean:
+        if not seconds <= self.mean:
             self.observe(now, seconds)
 
-    def mean(self, now: float) -> float:
-        """Seconds; NaN before the first observation."""
-        return self._mean * math.exp(-max(now - self._at, 0.0) / _FORGIVEN_S)
+    def expected(self, now: float, fastest: float) -> float:
+        """The mean, or for one that is old more and more that of the fastest, so that a place is tried again."""
+        if self._seen == 0:
+            return fastest
+        return fastest + (self.mean - fastest) * math.exp(-max(now - self._at, 0.0) / _FORGIVEN_S)
 
 
 class Tail:
