@@ -47,7 +47,7 @@ def test_after_its_cooldown_one_call_tries_it_out_and_success_closes_it() -> Non
     assert breaker.state(4.9) == "open"
     assert breaker.state(5.0) == "half_open"
     assert breaker.admits(5.0)
-    breaker.begin()
+    breaker.begin(5.0)
     assert not breaker.admits(5.0), "a second call while the first tries it out"
     breaker.succeeded(5.5)
     assert breaker.state(5.5) == "closed"
@@ -56,7 +56,7 @@ def test_after_its_cooldown_one_call_tries_it_out_and_success_closes_it() -> Non
 
 def test_an_answer_that_has_begun_closes_it_for_the_others() -> None:
     breaker = broken()
-    breaker.begin()
+    breaker.begin(5.0)
     breaker.answering()
     assert breaker.state(5.0) == "closed" and breaker.admits(5.0)
     breaker.failed(6.0, failed())
@@ -68,7 +68,7 @@ def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_bound() -> None:
     for _ in range(6):
         waits.append(breaker.opens_at(now) - now)
         now = breaker.opens_at(now)
-        breaker.begin()
+        breaker.begin(now)
         breaker.failed(now, failed())
     assert waits == [5.0, 10.0, 20.0, 40.0, 40.0, 40.0]
 
@@ -76,15 +76,26 @@ def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_bound() -> None:
 def test_calls_in_flight_when_it_opens_do_not_keep_it_open_for_longer() -> None:
     breaker = Breaker(SETTINGS)
     for _ in range(60):
-        breaker.begin()
+        breaker.begin(0.0)
     for _ in range(60):
         breaker.failed(1.0, failed())
     assert breaker.opens_at(1.0) == 6.0
 
 
+def test_calls_that_are_made_though_it_is_open_do_not_keep_it_open_for_longer() -> None:
+    breaker = broken()
+    for _ in range(20):
+        breaker.begin(1.0)
+        breaker.failed(1.5, failed())
+    assert breaker.opens_at(1.5) == 5.0 and breaker.admits(5.0)
+    breaker.begin(2.0)
+    breaker.answering()
+    assert breaker.state(2.0) == "closed", "but one that is answered closes it"
+
+
 def test_a_trial_that_was_abandoned_lets_the_next_call_try() -> None:
     breaker = broken()
-    breaker.begin()
+    breaker.begin(5.0)
     breaker.abandoned()
     assert breaker.admits(5.0)
 
@@ -93,7 +104,7 @@ def test_a_trial_that_was_abandoned_lets_the_next_call_try() -> None:
 def test_a_request_that_is_at_fault_says_nothing_about_the_deployment(status: int) -> None:
     breaker = Breaker(SETTINGS)
     for _ in range(20):
-        breaker.begin()
+        breaker.begin(0.0)
         breaker.failed(0.0, failed(status, retryable=False))
     assert breaker.state(0.0) == "closed"
 

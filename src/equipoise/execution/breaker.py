@@ -62,14 +62,14 @@ class Breaker:
         """Seconds that it still asked to be left alone."""
         return max(self._cool_until - now, 0.0)
 
-    def begin(self) -> None:
-        """A call is made."""
-        if self._opened:
+    def begin(self, now: float) -> None:
+        """A call is made: to try it out, if its time is over. One that is made before proves nothing by failing."""
+        if self._opened and now >= self._open_until:
             self._probing = True
 
     def answering(self) -> None:
-        """The call that tries it out is being answered: others need not wait for the end of a long stream."""
-        if self._probing:
+        """A call is being answered: others need not wait for the end of a long stream."""
+        if self._opened:
             self._close()
 
     def succeeded(self, now: float) -> None:
@@ -92,7 +92,7 @@ class Breaker:
             self._cool(now, error)
             return
         self._count(now, failed=True)
-        # Calls that were in flight when it opened say nothing new.
+        # Calls that were in flight when it opened say nothing new, nor do those made since for want of another place.
         if self._probing if self._opened else self._broken():
             self._open(now)
 

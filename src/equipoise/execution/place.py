@@ -66,7 +66,7 @@ class Place:
         """A call is made here. Every lease must be ended."""
         self.outstanding += 1
         self.calls += 1
-        self.breaker.begin()
+        self.breaker.begin(now)
         if self.requests is not None:
             self.requests.take(now, 1.0)
         expected = input_tokens + self._output
