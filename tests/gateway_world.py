@@ -145,9 +145,15 @@ class Process:
 
 
 @contextmanager
-def process(folder: Path, *arguments: str) -> Iterator[Process]:
-    """The gateway of a folder's configuration, which is killed at the end if it still runs."""
+def process(folder: Path, *arguments: str, redirected: str = "") -> Iterator[Process]:
+    """The gateway of a folder's configuration, which is killed at the end if it still runs.
+
+    Args:
+        redirected: what a shell is told about its standard streams.
+    """
     command = [sys.executable, "-m", "equipoise", "serve", "--config", str(folder / "equipoise.yaml"), *arguments]
+    if redirected:
+        command = ["sh", "-c", f'exec "$@" {redirected}', "sh", *command]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as popen:
         try:

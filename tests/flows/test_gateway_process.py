@@ -367,6 +367,16 @@ async def test_sigterm_lets_what_is_in_flight_end(tmp_path: Path) -> None:
                 await ask(session, gateway.url, say("Hello"))
 
 
+def test_closed_standard_streams_are_no_place_for_a_socket(tmp_path: Path) -> None:
+    write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    with process(tmp_path, redirected="<&- >&-") as gateway:
+        places = [Path(f"/proc/{gateway.popen.pid}/fd/{number}").resolve() for number in (0, 1)]
+        assert places == [Path("/dev/null")] * 2
+        gateway.signal(signal.SIGTERM)
+        gateway.until("stopped")
+        assert gateway.popen.wait() == 0
+
+
 async def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:
     stalling = FakeServer(echo, misbehave=lambda number, body: Misbehaviour(break_after=3, then="stall"))
     async with stalling as vendor, aiohttp.ClientSession() as session:

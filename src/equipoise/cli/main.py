@@ -57,6 +57,7 @@ class _Parser(argparse.ArgumentParser):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
+    _open_standard_streams()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(prog="equipoise", description="Route every prompt to the cheapest LLM that is good enough.")
     parser.add_argument("--version", action="version", version=f"equipoise {__version__}")
@@ -89,6 +90,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         note(f"{command}: {where}{error.strerror or error}")
         return 2
+
+
+def _open_standard_streams() -> None:
+    """Open on nothing those that are closed: a file or socket would take their place, and get what is written there."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))
 
 
 def _remedy(error: EquipoiseError, args: argparse.Namespace) -> str:
