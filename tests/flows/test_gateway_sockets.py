@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -156,3 +157,12 @@ async def test_an_answer_that_a_client_still_takes_is_waited_for_when_the_gatewa
         assert len(await reader.read()) > 12_000_000
         await stopping
         writer.close()
+
+
+async def test_a_client_is_not_told_the_address_at_which_nobody_answers(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # but nobody listens
+        address = f"http://127.0.0.1:{taken.getsockname()[1]}/v1"
+        async with serving(tmp_path, settings(address)) as gateway:
+            status, document, _ = await gateway.post(CHAT, say("Hello"))
+    assert status == 502 and document["error"]["message"].endswith("cannot connect: Connection refused")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
+import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from functools import lru_cache
 from typing import Any
@@ -77,7 +80,7 @@ class Http:
         except aiohttp.ClientConnectorCertificateError:
             raise border.failed("its certificate is not valid", code="connection", retryable=False) from None
         except aiohttp.ClientConnectorError as error:
-            message = f"cannot connect: {error.os_error.strerror or 'refused'}"
+            message = f"cannot connect: {_said_of(error.os_error)}"
             raise border.failed(message, code="connection", retryable=True) from None
         except (aiohttp.ClientError, OSError) as error:
             raise _lost(border, error) from None
@@ -280,6 +283,13 @@ def _error_in(data: bytes, event: str = "") -> Any:
 @lru_cache
 def _connecting_within(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=None, connect=seconds)
+
+
+def _said_of(error: OSError) -> str:
+    """What the system calls it: event loops add the address, which is nobody's business but the operator's."""
+    if isinstance(error, socket.gaierror | ssl.SSLError) or not error.errno:
+        return error.strerror or "refused"
+    return os.strerror(error.errno)
 
 
 def _lost(border: Border, error: Exception) -> Exception:
