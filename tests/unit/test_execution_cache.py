@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -10,8 +11,9 @@ import pytest
 from equipoise.config import CacheConfig
 from equipoise.errors import ConfigError
 from equipoise.execution import AnswerCache, Running, ask_of
-from equipoise.execution.cache import Hit
+from equipoise.execution.cache import Ask, Hit, Kept
 from equipoise.testing import FakeUpstream, FlakyProvider, ScriptedProvider
+from equipoise.traffic import TokenUsage
 from equipoise.types import Deployment, Plan
 from tests.execution_fakes import (
     Provided,
@@ -222,7 +224,7 @@ async def test_the_least_recently_used_go_when_there_are_too_many() -> None:
     assert not isinstance(await ask(store, "t", SAME), Hit), "its meaning went with it"
 
 
-@pytest.mark.parametrize("bound", [{"max_entries": 10}, {"max_bytes": 20_000}], ids=str)
+@pytest.mark.parametrize("bound", [{"max_entries": 10}, {"max_bytes": 60_000}], ids=str)
 @virtually
 async def test_a_tenant_that_asks_for_much_drives_out_none_of_anothers_answers(bound: dict[str, int]) -> None:
     store = cache(semantic=True, **bound)
@@ -233,7 +235,7 @@ async def test_a_tenant_that_asks_for_much_drives_out_none_of_anothers_answers(b
     for prompt in (SAME, "one thing"):
         assert isinstance(await ask(store, "small", prompt), Hit)
     held = store.stats()
-    assert held.entries <= 10 or held.bytes <= 20_000
+    assert held.entries <= 10 or held.bytes <= 60_000
     assert isinstance(await ask(store, "large", "question 49 with some words of its own"), Hit)
 
 
@@ -268,6 +270,24 @@ async def test_several_answers_of_which_one_was_filtered_are_not_kept(second: st
     store.partition("t").keep(key, running)
     await read(running)
     assert (store.partition("t").find(key) is not None) is kept
+
+
+@pytest.mark.parametrize("around", [b"the same", None], ids=["one context", "many contexts"])
+def test_what_comparing_prompts_takes_counts_as_well(around: bytes | None) -> None:
+    store = cache(semantic=True, threshold=0.7, max_bytes=2 << 20)
+    kept = Kept(b"x" * 300, False, "m", "m/p", TokenUsage(), "stop", 0.0)
+    text = "How do I reverse a long list in Python with as few lines and allocations as that takes?"
+    assert store.partition("t").find(Ask(b"", b"", text)) is None
+    tracemalloc.start()
+    try:
+        for i in range(1000):
+            name = str(i).encode()
+            store._put("t", Ask(name, around or name, text), kept)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 100 < store.stats().entries < 1000
+    assert taken < 1.3 * store.stats().bytes
 
 
 @virtually

@@ -31,6 +31,8 @@ _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _MOST_OF_IT = 8
 _MOST_COMPARED = 16
 _ENTRY_BYTES = 1024
+# The words of a prompt, and their vectors' mean.
+_MEANING_BYTES = 4096
 
 
 class Ask(NamedTuple):
@@ -213,11 +215,11 @@ class AnswerCache:
 
     def _put(self, tenant: str, ask: Ask, kept: Kept) -> None:
         settings = self._settings
-        size = len(kept.payload) + len(ask.text) + _ENTRY_BYTES
+        asked = gist(ask.text) if settings.semantic and ask.around is not None else None
+        size = len(kept.payload) + len(ask.text) + _ENTRY_BYTES + (_MEANING_BYTES if asked is not None else 0)
         if size * _MOST_OF_IT > settings.max_bytes:
             return
         self._entries.drop(tenant, ask.exact)
-        asked = gist(ask.text) if settings.semantic and ask.around is not None else None
         around = ask.around if asked is not None else None
         if asked is not None and around is not None:
             self._meanings.setdefault((tenant, around), _Meanings()).add(ask.exact, asked)
@@ -290,7 +292,7 @@ class _Meanings:
     def add(self, exact: bytes, about: Gist) -> None:
         centre, n = about.centre(), len(self._exact)
         if n >= len(self._centres):
-            grown = np.empty((max(4, 2 * n), len(centre)), dtype=np.float32)
+            grown = np.empty((max(1, 2 * n), len(centre)), dtype=np.float32)
             if n:
                 grown[:n] = self._centres[:n]
             self._centres = grown
