@@ -10,6 +10,7 @@ import anthropic
 import pytest
 from multidict import CIMultiDict
 
+from equipoise.storage.store import StoreUnavailable
 from equipoise.testing import FakeServer, Misbehaviour
 from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, serving, settings, world
 
@@ -433,6 +434,30 @@ async def test_health_and_readiness(tmp_path: Path) -> None:
         gateway.gateway.draining = True
         status, document = await gateway.get("/readyz")
         assert status == 503 and "draining" in document["reasons"][0]
+
+
+async def test_what_is_wrong_with_the_log_is_told_in_full_to_administrators_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as gateway:
+        log, keys = gateway.gateway.log, gateway.gateway.keys
+        _, _, headers = await gateway.post(CHAT, say("Hello"))
+
+        def locked(*_: object) -> None:
+            raise StoreUnavailable(f"{tmp_path}/kept.db: database is locked")
+
+        monkeypatch.setattr(log.store, "read", locked)
+        monkeypatch.setattr(log.store, "ingest", locked)
+        assert not log.flush()
+        _, ready = await gateway.get("/readyz")
+        status, told = await gateway.get("/v1/decisions/" + headers["x-equipoise-decision-id"])
+        assert (status, told["error"]["code"]) == (503, "store_unavailable")
+        for said in (ready["warnings"][0], told["error"]["message"]):
+            assert str(tmp_path) not in said and "just now" in said
+        key, _ = keys.create(name="k", scopes=["admin"], now=0.0)
+        _, full = await gateway.get("/admin/status", x_api_key=key)
+        assert full["log"]["trouble"].endswith("kept.db: database is locked")
+        monkeypatch.undo()
 
 
 async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def warnings(gateway: Gateway) -> list[str]:
     if gateway.lacking():
         found.append("providers: some cannot be called, their keys are missing")
     if gateway.log.status.trouble is not None:
-        found.append("decision log: " + gateway.log.status.trouble)
+        found.append("decision log: entries cannot be kept as they should be just now")
     if gateway.keys.stale:
         found.append("keys: the file cannot be read just now, the known ones are served")
     return found

@@ -52,7 +52,8 @@ def problem_of(error: EquipoiseError) -> Problem:
     if isinstance(error, NoModel):
         return Problem(400, error.code, message)
     if isinstance(error, StoreUnavailable):
-        return Problem(503, error.code, message, retry_after_s=1.0)
+        said = "the file of decisions and keys cannot be used just now; try again"  # which file is no caller's business
+        return Problem(503, error.code, said, retry_after_s=1.0)
     if isinstance(error, ProviderError):
         return Problem(502, error.code, message, retry_after_s=error.retry_after_s)
     return Problem(500, error.code, "the gateway cannot serve this; its log says why")
