@@ -110,6 +110,19 @@ def test_holding_a_data_set_out_and_holding_a_model_out_keep_the_winner() -> Non
     assert by_model.router("subject").delta_aiq > 0
 
 
+@pytest.mark.parametrize("dataset", ["east", "west"])
+def test_where_one_data_set_costs_the_same_with_all_models_quality_is_judged(dataset: str) -> None:
+    table = made_table(prompts=400, structure=0.2)
+    same = np.where((table.datasets == dataset)[:, None], table.cost_usd[:, :1], table.cost_usd)
+    results = evaluate(replace(table, cost_usd=same), routers=["subject", "noise:0.1"], split="dataset", **QUICK)
+    row = results.router("subject")
+    assert "all models cost the same in a split" in results.notes[-1]
+    assert 0 < row.p_value < row.p_holm < 0.05 and row.quality_gain_ci.low > 0 and "better than always" in row.verdict
+    assert row.delta_over_control is not None and row.delta_over_control > 0
+    told = row.over_datasets
+    assert told is not None and told["above"] + told["below"] == 3 and told["wilcoxon_p"] <= 1
+
+
 def test_a_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     rng = np.random.default_rng(0)
     hits = 0

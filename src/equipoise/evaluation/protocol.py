@@ -173,7 +173,7 @@ def evaluate(table: OutcomeTable, *, routers: Sequence[Spec], **options: Unpack[
         )
     rows, baselines = router_rows(evaluated), baseline_rows(evaluated)
     if settings.cost and not np.isfinite(baselines["zero_router"]["aiq"]):
-        notes.append("all models cost the same: there is no frontier, and routers are judged by quality")
+        notes.append("all models cost the same in a split: there is no frontier, and routers are judged by quality")
     cascades = cascade_rows(evaluated, rows) if climbs else ()
     done = time.perf_counter()
     return Results(

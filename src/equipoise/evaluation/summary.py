@@ -199,8 +199,8 @@ class _Row:
 
     @property
     def traded(self) -> bool:
-        """Whether quality is traded for cost: costs are known, and not the same for all models."""
-        return bool(np.isfinite(self.e.scores[0].zero_aiq[0]))
+        """Whether quality is traded for cost: costs are known, and in no fold the same for all models."""
+        return all(np.isfinite(s.zero_aiq[0]) for s in self.e.scores)
 
     @staticmethod
     def mean(values: Any) -> float:
