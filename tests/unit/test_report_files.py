@@ -17,7 +17,7 @@ import pytest
 from equipoise.contracts import Router
 from equipoise.errors import InputError, MissingExtra, NotEnoughData, PriceError, UnknownName
 from equipoise.evaluation import Results, evaluate
-from equipoise.evaluation.files import staged, write_evaluation
+from equipoise.evaluation.files import check_directory, staged, write_evaluation
 from equipoise.tables import OutcomeTable
 from equipoise.types import Outcomes
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, SubjectMeans, build, made_table
@@ -164,6 +164,20 @@ def test_a_file_in_the_place_of_the_directory_is_refused(tmp_path: Path) -> None
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="needs a directory"), staged(tmp_path / "out", ()):
         pass
+
+
+def test_files_are_built_where_they_can_be_moved_from_and_trouble_is_found_before_the_work(tmp_path: Path) -> None:
+    """A directory that is there already may be a mount of its own."""
+    there = tmp_path / "there"
+    there.mkdir()
+    with staged(there, ("a.txt",)) as stage:
+        assert stage.parent == there
+        (stage / "a.txt").write_text("x")
+    assert [p.name for p in there.iterdir()] == ["a.txt"]
+    with pytest.raises(InputError, match="a.txt is a file"):
+        check_directory(there / "a.txt" / "below")
+    check_directory(tmp_path / "new" / "newer")
+    assert not (tmp_path / "new").exists()
 
 
 def test_without_prices_there_is_one_point_and_no_curve(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from equipoise.cli.output import emit_json, note, say
 from equipoise.comparison import evaluate
 from equipoise.engine import Engine
 from equipoise.errors import InputError
-from equipoise.evaluation.files import json_ready, write_evaluation
+from equipoise.evaluation.files import check_directory, json_ready, write_evaluation
 from equipoise.evaluation.results import Results, RouterRow
 from equipoise.evaluation.scenario_files import write_scenarios
 from equipoise.evaluation.scenarios import SCENARIOS, Contender, ScenarioReport, run_scenarios, simulate
@@ -65,8 +65,8 @@ def run(args: argparse.Namespace) -> int:
         return _scenarios(args)
     if args.table is None:
         raise InputError("no table to evaluate; give a file or the name of a data set, or --scenarios")
-    if args.out is not None and args.out.exists() and not args.out.is_dir():
-        raise InputError(f"{args.out} is a file; --out needs a directory")
+    if args.out is not None:
+        check_directory(args.out)
     results = evaluate(
         args.table,
         routers=_specs(args.routers),
@@ -80,12 +80,12 @@ def run(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         on_progress=note,
     )
-    written = write_evaluation(results, args.out) if args.out is not None else ()
+    # First what was found: a disk that is full must not cost the work of minutes.
     if args.json:
         emit_json(json_ready(results.document()))
     else:
         _print(results)
-    for file in written:
+    for file in write_evaluation(results, args.out) if args.out is not None else ():
         note(f"wrote {file}")
     return 0
 

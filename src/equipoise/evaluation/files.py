@@ -1,6 +1,6 @@
 """The three files of an evaluation: results.json, choices.parquet and report.html.
 
-They are built in a directory beside the target and moved in one by one, so that an interrupted run
+They are built in a directory of their own and moved in one by one, so that an interrupted run
 leaves nothing half-written under the final names. results.json comes last: where it is, all is.
 """
 
@@ -67,13 +67,30 @@ def write_evaluation(results: Results, out: str | os.PathLike[str]) -> tuple[Pat
     return tuple(Path(out) / name for name in reversed(names))
 
 
+def check_directory(out: str | os.PathLike[str]) -> None:
+    """Find out before any long work whether files can be written into ``out``.
+
+    Raises:
+        InputError: it is a file or lies below one, or nothing can be written there.
+    """
+    place = Path(out).absolute()
+    while not place.exists():
+        place = place.parent
+    if not place.is_dir():
+        raise InputError(f"{place} is a file; --out needs a directory")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(f"{out}: cannot be written ({place} is closed to you); name a directory in a writable folder")
+
+
 @contextmanager
 def staged(out: str | os.PathLike[str], names: tuple[str, ...]) -> Iterator[Path]:
-    """A directory beside ``out``; when the block ends well, the named files in it are moved to ``out``, in order."""
-    target = Path(out)
-    if target.exists() and not target.is_dir():
-        raise InputError(f"{target} is a file; --out needs a directory")
-    stage = target.resolve().parent / f"{target.resolve().name}.tmp-{os.getpid()}"
+    """A directory in ``out``, or beside it where there is none yet; when the block ends well, the named files in it are
+    moved to ``out``, in order."""
+    check_directory(out)
+    target = Path(out).resolve()
+    # What is there already may be a mount of its own, into which nothing can be moved from beside it.
+    place = target / "new" if target.exists() else target
+    stage = place.with_name(f"{place.name}.tmp-{os.getpid()}")
     try:
         stage.mkdir(parents=True)
         yield stage
