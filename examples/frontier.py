@@ -15,6 +15,8 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from equipoise.evaluation.plots import name_dots
+
 COLOURS = ("#0a84c6", "#e07b00", "#119e75", "#cc6699", "#8c6bd1")
 
 
@@ -37,13 +39,12 @@ def draw(results: dict[str, Any], target: Path) -> None:
         axes.fill_between(x, band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
         axes.plot(x, band["quality"], color=colour, label=router["name"])
     curves = numbers(zero["frontier"]["quality"])
-    bottom = np.nanmin(curves) - 1.5 * (np.nanmax(curves) - np.nanmin(curves))
     models = results["baselines"]["single_models"]
+    weakest = min(model["quality"] for model in models)
+    bottom = max(np.nanmin(curves) - 1.5 * (np.nanmax(curves) - np.nanmin(curves)), weakest - 0.05)
     shown_models = [model for model in models if model["quality"] > bottom]
-    for model in shown_models:
-        share = 100 * model["cost_usd"] / best["cost_usd"]
-        axes.plot(share, model["quality"], "o", color="#222222", markersize=4)
-        axes.annotate(model["model"], (share, model["quality"]), (4, -10), textcoords="offset points", fontsize=7)
+    dots = {m["model"]: (100 * m["cost_usd"] / best["cost_usd"], m["quality"]) for m in shown_models}
+    axes.plot(*zip(*dots.values(), strict=True), "o", color="#222222", markersize=4)
     if len(shown_models) < len(models):
         note = f"{len(models) - len(shown_models)} weaker models lie below the picture"
         axes.annotate(note, (0.01, 0.02), xycoords="axes fraction", fontsize=7, color="#666666")
@@ -51,13 +52,14 @@ def draw(results: dict[str, Any], target: Path) -> None:
     axes.set_xscale("log")
     left = 0.7 * x[~np.isnan(curves)].min()
     axes.set_xlim(left=left)
-    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200) if t >= left]
+    ticks = [t for t in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000) if left <= t <= axes.get_xlim()[1]]
     axes.set_xticks(ticks, labels=[f"{t} %" for t in ticks])
     axes.minorticks_off()
     axes.set_xlabel(f"mean cost, as a share of that of {' or '.join(best['models'])}, the best single model")
     axes.set_ylabel("mean quality on held-out prompts")
     axes.set_title(f"{results['table']}: {results['n_prompts']:,} prompts, {results['seeds']} splits", fontsize=10)
     axes.legend(frameon=False, fontsize=8, loc="lower right")
+    name_dots(axes, dots)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -13,11 +14,13 @@ from typing import Any, Self
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from matplotlib.figure import Figure
 
 from equipoise.contracts import Router
 from equipoise.errors import InputError, MissingExtra, NotEnoughData, PriceError, UnknownName
 from equipoise.evaluation import Results, evaluate
 from equipoise.evaluation.files import check_directory, staged, write_evaluation
+from equipoise.evaluation.plots import name_dots
 from equipoise.tables import OutcomeTable
 from equipoise.types import Outcomes
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, SubjectMeans, build, made_table
@@ -355,3 +358,15 @@ def test_a_router_whose_extra_is_missing_is_left_out_with_a_note_and_the_others_
     assert any(n.startswith("router heavy is left out: router 'heavy' needs the extra 'torch'") for n in found.notes)
     with pytest.raises(NotEnoughData, match="no router could be fitted: heavy: .* needs the extra 'torch'"):
         evaluate(TABLE, routers=["heavy"], seeds=1, **quick)
+
+
+def test_names_of_models_are_written_where_they_hide_no_other_and_stay_in_the_picture() -> None:
+    axes = Figure(figsize=(8, 4), layout="constrained").add_subplot(xlim=(0, 100), ylim=(0, 1))
+    places = {"gpt-4o-2024-08-06": (50, 0.5), "gemini-1.5-pro-002": (51, 0.47), "claude-3-opus-20240229": (99, 0.02)}
+    name_dots(axes, places, others=[(54, 0.46)])
+    axes.figure.draw_without_rendering()
+    boxes = [text.get_window_extent() for text in axes.texts]
+    assert [text.get_text() for text in axes.texts] == list(places)
+    assert not any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2))
+    assert all(axes.bbox.x0 <= box.x0 and box.x1 <= axes.bbox.x1 and axes.bbox.y0 <= box.y0 for box in boxes)
+    assert not any(box.contains(*axes.transData.transform((54, 0.46))) for box in boxes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import io
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import matplotlib as mpl
 import numpy as np
@@ -28,30 +28,18 @@ SVG_DPI = 72
 def frontier_plot(results: Results) -> str:
     """Quality against relative cost: every router with its band, the zero router, the label and the single models."""
     fig, ax = _figure(8.6, 4.8)
-    x = results.shares * 100
-    zero = results.baselines["zero_router"]["frontier"]
-    ax.fill_between(x, zero["low"], zero["high"], color=GREY, alpha=0.15, linewidth=0)
-    ax.plot(x, zero["quality"], color=GREY, linestyle="--", label="zero router (mix of single models)")
-    label = next((r for r in results.routers if r.name == "baseline:dataset_label"), None)
-    if label is not None:
-        ax.plot(x, label.frontier["quality"], color=GREY, linestyle=":", label="data set label")
     rows = shown(results)
-    for k, (row, colour) in enumerate(zip(rows, COLOURS * 9, strict=False)):
-        # Bands of many curves would hide one another; colours that return come with another dash.
-        if len(rows) <= len(COLOURS):
-            ax.fill_between(x, row.frontier["low"], row.frontier["high"], color=colour, alpha=0.15, linewidth=0)
-        ax.plot(x, row.frontier["quality"], DASHES[k // len(COLOURS) % len(DASHES)], color=colour, label=row.name)
+    _curves(ax, results, rows)
     best = results.baselines["best_single"]
     costs = [single["cost_usd"] for single in results.baselines["single_models"]]
     # A logarithm has no place for models that are free: they stand at the left edge.
     edge = 0.8 * min(cost for cost in costs if cost > 0)
-    for single in results.baselines["single_models"]:
-        share = 100 * max(single["cost_usd"], edge) / best["cost_usd"]
-        ax.plot(share, single["quality"], "o", color=INK, markersize=3.5, clip_on=False)
-        side, aside = ("right", -4) if share > 150 else ("left", 4)
-        place = (share, single["quality"])
-        ax.annotate(single["model"], place, xytext=(aside, -9), textcoords="offset points", fontsize=7, ha=side)
-    ax.axhline(best["quality"], color=INK, linewidth=0.6, alpha=0.5)
+    singles = {
+        single["model"]: (100 * max(single["cost_usd"], edge) / best["cost_usd"], single["quality"])
+        for single in results.baselines["single_models"]
+    }
+    ax.plot(*zip(*singles.values(), strict=True), "o", color=INK, markersize=3.5, clip_on=False, label="single models")
+    ax.axhline(best["quality"], color=INK, linewidth=0.6, alpha=0.5, label="quality of the best one")
     ax.set_xscale("log")
     ticks = (1, 2, 5, 10, 20, 50, 100, 200, 500)
     ax.set_xticks(ticks, labels=[f"{tick} %" for tick in ticks])
@@ -60,29 +48,74 @@ def frontier_plot(results: Results) -> str:
     ax.set_ylabel("mean quality")
     ax.set_xlim(100 * edge / best["cost_usd"], 100 * max(2.2, 1.1 * max(costs) / best["cost_usd"]))
     ax.legend(fontsize=8, frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    curves = spots(rows)
+    places = [[(100 * max(s.pick.cost_usd, edge) / best["cost_usd"], s.pick.quality) for s in c] for c in curves]
+    name_dots(ax, singles, [place for curve in places for place in curve])
     drawn = _svg(fig, "Quality against cost", "frontier")
-    curves = zip(rows, spots(rows), COLOURS * 9, strict=False)
     # Where points lie over one another, a click meets that of the best router.
-    links = "".join(
-        _links(ax, curve, [100 * max(s.pick.cost_usd, edge) / best["cost_usd"] for s in curve], colour)
-        for _, curve, colour in sorted(curves, key=lambda drawn: drawn[0].aiq)
-    )
+    order = sorted(zip(rows, curves, places, COLOURS * 9, strict=False), key=lambda drawn: drawn[0].aiq)
+    links = "".join(_links(ax, curve, at, colour) for _, curve, at, colour in order)
     # What an image holds is not looked at by those who cannot see it; links are.
     return drawn.replace('role="img"', 'role="group"', 1).replace("</svg>", f"{links}</svg>")
 
 
-def _links(ax: Axes, curve: Sequence[Spot], x: Sequence[float], colour: str) -> str:
+def _curves(ax: Axes, results: Results, rows: Sequence[RouterRow]) -> None:
+    """The zero router, what knows the data set's label, and the routers."""
+    x = results.shares * 100
+    zero = results.baselines["zero_router"]["frontier"]
+    ax.fill_between(x, zero["low"], zero["high"], color=GREY, alpha=0.15, linewidth=0)
+    ax.plot(x, zero["quality"], color=GREY, linestyle="--", label="zero router (mix of single models)")
+    label = next((r for r in results.routers if r.name == "baseline:dataset_label"), None)
+    if label is not None:
+        ax.plot(x, label.frontier["quality"], color=GREY, linestyle=":", label="data set label")
+    for k, (row, colour) in enumerate(zip(rows, COLOURS * 9, strict=False)):
+        # Bands of many curves would hide one another; colours that return come with another dash.
+        if len(rows) <= len(COLOURS):
+            ax.fill_between(x, row.frontier["low"], row.frontier["high"], color=colour, alpha=0.15, linewidth=0)
+        ax.plot(x, row.frontier["quality"], DASHES[k // len(COLOURS) % len(DASHES)], color=colour, label=row.name)
+
+
+def name_dots(ax: Axes, named: Mapping[str, tuple[float, float]], others: Sequence[tuple[float, float]] = ()) -> None:
+    """Write the names of some dots where they hide least: other names, dots and the edge of the picture.
+
+    Limits and scales of the axes must be set.
+    """
+    figure = ax.get_figure()
+    assert isinstance(figure, Figure)
+    figure.draw_without_rendering()
+    to_points = 72 / figure.dpi
+    places = ax.transData.transform([*named.values(), *others]) * to_points
+    taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in places]
+    inside = [float(side) * to_points for side in ax.get_window_extent().extents]
+    for name, place, (x, y) in zip(named, named.values(), places, strict=False):
+        width, height = 4.0 * len(name), 8.0  # of letters of size 7, about
+        corners = [(x + aside, y + up) for up in (-10, 2) for aside in (4, -4 - width)]
+        boxes = [(at, foot, at + width, foot + height) for at, foot in corners]
+        hidden = [sum(_overlap(box, one) for one in taken) + width * height - _overlap(box, inside) for box in boxes]
+        best = int(np.argmin(hidden))
+        taken.append(boxes[best])
+        aside, side = (4, "left") if best % 2 == 0 else (-4, "right")
+        offset = (aside, -9 if best < 2 else 4)
+        ax.annotate(name, place, offset, textcoords="offset points", fontsize=7, ha=side).set_in_layout(False)
+
+
+def _overlap(one: Sequence[float], other: Sequence[float]) -> float:
+    """The area that two boxes share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    return max(0.0, width) * max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+
+
+def _links(ax: Axes, curve: Sequence[Spot], at: Sequence[tuple[float, float]], colour: str) -> str:
     """The points of one curve as links, at the places where the saved figure has them."""
     if not curve:
         return ""
     figure = ax.get_figure()
     assert isinstance(figure, Figure)
     height = figure.get_figheight() * SVG_DPI
-    places = ax.transData.transform(list(zip(x, (s.pick.quality for s in curve), strict=True)))
+    places = ax.transData.transform(at)
     drawn = []
-    for spot, share, (left, up) in zip(curve, x, places * SVG_DPI / figure.dpi, strict=True):
-        at = f"at {share:.3g} % of the best single model's cost"
-        said = html.escape(f"{spot.router}: quality {spot.pick.quality:.3f} {at}")
+    for spot, (share, quality), (left, up) in zip(curve, at, places * SVG_DPI / figure.dpi, strict=True):
+        said = html.escape(f"{spot.router}: quality {quality:.3f} at {share:.3g} % of the best single model's cost")
         drawn.append(
             f'<a class="spot" href="#{spot.anchor}" aria-label="{said}"><title>{said}</title>'
             f'<circle cx="{left:.1f}" cy="{height - up:.1f}" r="4" fill="{colour}"/></a>'

@@ -16,7 +16,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-size: .88rem; width: 100%; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: .25rem .5rem; border-bottom: 1px solid var(--line); vertical-align: top; }
+th, td { text-align: right; padding: .25rem .4rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } td.words { text-align: left; }
 tr.baseline { opacity: .75; } .wide { overflow-x: auto; }
 .verdict { background: var(--soft); border-left: 4px solid var(--good); padding: .6rem 1rem; }
@@ -327,8 +327,13 @@ def _money(value: float | None) -> str:
 def _ci(value: float, ci: Interval) -> str:
     if value != value:
         return "–"
-    return f"{value:+.3f} [{ci.low:+.3f}, {ci.high:+.3f}]" if ci.low == ci.low else f"{value:+.3f}"
+    return f"{value:+.3f}{_span(f'{ci.low:+.3f}', f'{ci.high:+.3f}')}"
 
 
 def _percent_ci(value: float, ci: Interval) -> str:
-    return f"{value:z.0%} [{ci.low * 100:z.0f}, {ci.high * 100:z.0f}]" if ci.low == ci.low else _percent(value)
+    return _percent(value) + _span(f"{ci.low * 100:z.0f}", f"{ci.high * 100:z.0f}")
+
+
+def _span(low: str, high: str) -> str:
+    """An interval that no line breaks, if there is one."""
+    return "" if "nan" in low else f" [{low},\N{NO-BREAK SPACE}{high}]"
