@@ -166,3 +166,19 @@ async def test_a_client_is_not_told_the_address_at_which_nobody_answers(tmp_path
         async with serving(tmp_path, settings(address)) as gateway:
             status, document, _ = await gateway.post(CHAT, say("Hello"))
     assert status == 502 and document["error"]["message"].endswith("cannot connect: Connection refused")
+
+
+async def test_an_answer_that_takes_longer_than_its_caller_has_is_not_said_to_have_stalled(tmp_path: Path) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED)
+        while True:
+            writer.write(chunk(event(" word")))
+            await writer.drain()
+            await asyncio.sleep(0.01)
+
+    async with behind(script, tmp_path) as gateway:
+        headers = {"x-equipoise-timeout-s": "1"}
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello", stream=True), headers=headers) as answer:
+            error = json.loads((await answer.read()).rstrip().rpartition(b"data: ")[2])["error"]
+        assert error["code"] == "stream_interrupted" and error["message"].endswith("did not come in time")
+        assert [(line["status"], line["error"]) for line in told(gateway)] == [("interrupted", "timeout")]

@@ -131,7 +131,7 @@ class Call:
             async with asyncio.timeout_at(until):
                 event = await anext(self._events, None)
         except TimeoutError:
-            raise self.wrong("the stream stalled", code="timeout") from None
+            raise self.wrong("the rest of the answer did not come in time", code="timeout") from None
         return self._heard(event, self.reader)
 
     async def close(self) -> None:
