@@ -26,6 +26,8 @@ _PREFIXED = re.compile(
     r"|AKIA[A-Z0-9]{12,}+|ASIA[A-Z0-9]{12,}+|AIza[\w-]{20,}+|ya29\.[\w-]{10,}+)"
 )
 _TOKEN = re.compile(r"(?<![\w+=-])[\w+=-]{24,}+")
+_SECRET = re.compile(r"(?<![\w/+=])[\w/+]{40}(?![\w/+=])")
+_IN_URL = re.compile(r"//(?<=://)[^\s/@:]{0,100}+:[^\s/@]{1,200}+@")
 _EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]++(?:\.[\w-]++)++")
 _IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
 _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4})(?![\w:])")
@@ -50,6 +52,7 @@ def redact(text: str) -> str:
     if any(name in small for name in _NAMES):
         text = _BEARER.sub(r"\1[key]", _ASSIGNED.sub(r"\1[key]", text))
     if "@" in text:
+        text = _IN_URL.sub("//[key]@", text)
         text = _EMAIL.sub("[email]", text)
     return _without_numbers(text)
 
@@ -72,7 +75,7 @@ def _vendor_keys(word: re.Match[str]) -> str:
 
 
 def _tokens(word: re.Match[str]) -> str:
-    return _TOKEN.sub(_token, word[0])
+    return _TOKEN.sub(_token, _SECRET.sub(_token, word[0]))
 
 
 def _token(found: re.Match[str]) -> str:
