@@ -164,6 +164,26 @@ async def test_what_one_model_thought_is_not_sent_to_another_that_is_asked_by_it
             assert [await thought_goes_to(*one) for one in asked] == [False, False, True, True, True, True]
 
 
+async def test_reasoning_that_one_deployment_sealed_goes_to_no_other_of_the_same_model(tmp_path: Path) -> None:
+    sealed = {"type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": "sealed"}
+    said = {"type": "message", "id": "msg_1", "role": "assistant", "content": [{"type": "output_text", "text": "So."}]}
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        place = document["models"][0]["deployments"][0]
+        document["models"][0]["deployments"] = [{**place, "region": region} for region in ("eu", "us")]
+        async with serving(tmp_path, document) as gateway:
+            items: list[Any] = []
+            for region in ("eu", "eu", "us", "us", "eu"):
+                items += [{"role": "user", "content": "Go on"}]
+                body = {"model": "auto", "input": items, "store": False}
+                status, _, headers = await gateway.post("/v1/responses", body, x_equipoise_region=region)
+                assert status == 200 and headers["x-equipoise-deployment"].endswith(region)
+                items += [sealed, said]
+    kinds = [[item.get("type") for item in r["input"]] for r in vendor.requests]
+    assert ["reasoning" in of_one for of_one in kinds] == [False, True, False, False, False]
+    assert all("id" not in item for item in vendor.requests[2]["input"])
+
+
 async def test_a_sticky_route_stays_with_its_model_in_a_loop_of_tools(tmp_path: Path) -> None:
     async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
         await gateway.post("/v1/messages", thinking(), x_equipoise_min_quality="0.8")

@@ -143,7 +143,7 @@ class Pursuit:
             connect_s=min(settings.connect_s, limit_s * _CONNECTING),
             first_byte_s=None,
             headers=work.headers,
-            mixed=work.mixed or work.answered_by not in (None, place.model.name),
+            mixed=work.mixed or _is_anothers(work, place, target),
             translated=target != work.format,
         )
         self._course.called(place, hedge=kind == "hedge")
@@ -167,3 +167,9 @@ class Pursuit:
         """While there is another place to call, half of the time left is kept for it."""
         limit = min(left, self._settings.first_token_s) if self._work.asked.stream else left
         return min(limit, left / 2.0) if self._course.others else limit
+
+
+def _is_anothers(work: Work, place: Place, kind: WireFormat) -> bool:
+    """Whether what was thought in the turn before is another model's, or was sealed for another deployment."""
+    sealed = kind == "responses" and work.answered_at not in (None, place.label)
+    return sealed or work.answered_by not in (None, place.model.name)

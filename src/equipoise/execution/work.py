@@ -20,6 +20,7 @@ class Work(NamedTuple):
         deadline_s: the client's own limit for all of it.
         prefer: label of the deployment that holds the conversation in its prompt cache.
         answered_by: the model that answered the turn before, where known.
+        answered_at: label of the deployment that did.
         mixed: the turns before are of several models.
         headers: the client's, of those that a provider may pass on.
     """
@@ -32,5 +33,6 @@ class Work(NamedTuple):
     deadline_s: float | None = None
     prefer: str | None = None
     answered_by: str | None = None
+    answered_at: str | None = None
     mixed: bool = False
     headers: Mapping[str, str] = MappingProxyType({})

@@ -72,7 +72,7 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
     if isinstance(target, Route):
         _check_routable(asked, format)
     tenant, names = incoming.caller.tenant, live.serving.targets
-    conversation = Conversation(live.sessions, tenant, target, asked, said, names)
+    conversation = Conversation(live.sessions, tenant, target, asked, said, names, sealed=format == "responses")
     return Call(body, format, asked, said, target, conversation)
 
 
@@ -98,6 +98,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         deadline_s=call.said.timeout_s,
         prefer=call.conversation.deployment,
         answered_by=call.conversation.answered_by,
+        answered_at=call.conversation.answered_at,
         mixed=call.conversation.mixed,
         headers={name: headers[name] for name in _PASSED_ON if name in headers},
     )

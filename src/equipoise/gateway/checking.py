@@ -60,6 +60,7 @@ class Checking:
             deadline_s=timeout_s,
             prefer=None,
             answered_by=None,
+            answered_at=None,
             mixed=False,
             headers={},
         )

@@ -23,16 +23,26 @@ class Conversation:
 
     Args:
         names: of all routes and models, any of which may have answered in between.
+        sealed: what a model thought is sealed, and opened by nobody but the deployment that it was thought at.
 
     Attributes:
         last: its last turn, if it is remembered.
     """
 
-    __slots__ = ("_affinity", "_answers", "_going_on", "_key", "_sessions", "_since", "last")
+    __slots__ = ("_affinity", "_answers", "_going_on", "_key", "_sealed", "_sessions", "_since", "last")
 
     def __init__(
-        self, sessions: Sessions, tenant: str, target: Target, asked: Asked, said: Steering, names: Iterable[str] = ()
+        self,
+        sessions: Sessions,
+        tenant: str,
+        target: Target,
+        asked: Asked,
+        said: Steering,
+        names: Iterable[str] = (),
+        *,
+        sealed: bool = False,
     ) -> None:
+        self._sealed = sealed
         self._affinity: Affinity = target.settings.affinity if isinstance(target, Route) else "economic"
         self._sessions = sessions
         self._going_on = bool(asked.answers) or said.session is not None
@@ -62,6 +72,12 @@ class Conversation:
         """The model that answered the turn before, whoever was asked for it."""
         latest = self._since or self.last
         return latest.model if latest is not None and self._going_on else None
+
+    @property
+    def answered_at(self) -> str | None:
+        """The deployment that answered the turn before."""
+        latest = self._since or self.last
+        return latest.deployment if latest is not None and self._going_on else None
 
     @property
     def mixed(self) -> bool:
@@ -101,7 +117,8 @@ class Conversation:
                 return
             usage = TokenUsage()
         price = next((m.price for m in target.plain.models if m.name == running.model), None)
-        mixed = self.mixed or self.answered_by not in (None, running.model)
+        moved = self._sealed and self.answered_at not in (None, running.deployment)
+        mixed = self.mixed or moved or self.answered_by not in (None, running.model)
         self._sessions.remember(
             self._key,
             running.model,
