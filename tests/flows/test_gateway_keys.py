@@ -103,6 +103,9 @@ async def test_keys_are_made_listed_and_revoked_by_an_administrator(tmp_path: Pa
         asked = {"name": "app", "tenant": "t", "scopes": ["call"], "expires_days": 1}
         status, made_key, _ = await gateway.post("/admin/keys", asked, **admin)
         assert status == 201 and made_key["key"].startswith(made_key["id"]) and made_key["tenant"] == "t"
+        for headers, shown in (({"x_api_key": made_key["key"]}, made_key["id"]), ({}, None)):
+            await gateway.post(CHAT, say("Hello"), **headers)
+            assert [line["key"] for line in gateway.lines if line["event"] == "request"][-1] == shown
         _, listed = await gateway.get("/admin/keys", **admin)
         assert made_key["id"] in {k["id"] for k in listed["keys"]} and made_key["key"] not in json.dumps(listed)
         url = f"{gateway.url}/admin/keys/{made_key['id']}"

@@ -8,6 +8,7 @@ from typing import Literal
 from equipoise.contracts import Policy
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.state import Gateway, Incoming
+from equipoise.storage.keys import PREFIX
 from equipoise.storage.redact import redact
 from equipoise.traffic import Attempt, Outcome
 from equipoise.types import WireFormat
@@ -129,7 +130,7 @@ class Exchange:
             request_id=self._incoming.id,
             decision_id=outcome.decision_id,
             tenant=caller.tenant,
-            key=caller.id,
+            key=PREFIX + caller.id if caller.id else None,
             route=self._asked.model,
             format=self.format,
             stream=self._asked.stream,
