@@ -379,6 +379,23 @@ async def test_a_request_that_leans_on_one_vendors_memory_is_refused_rather_than
 
 
 @virtually
+async def test_a_response_that_one_deployment_remembers_is_gone_on_from_there() -> None:
+    def unknown(number: int, call: Any) -> Any:
+        raise failed(400, code="previous_response_not_found", retryable=False)
+
+    said = b'{"object":"response","status":"completed","output":[]}'
+    stranger = Provided(unknown, formats=frozenset({"responses"}))
+    knowing = Provided(lambda n, call: FakeUpstream(body=said), formats=frozenset({"responses"}))
+    ex = executor([model("big", "a", "b", "c")], {"a": stranger, "b": knowing, "c": stranger})
+    asked = work(format="responses", input="Go on", previous_response_id="resp_1")
+    for _ in range(10):
+        assert (await ex.run(Plan(model="big"), asked, always)).deployment == "big/b"
+    assert stranger.calls and all(s.state == "closed" for s in ex.status())
+    with pytest.raises(ExecutionFailed, match="told to fail"):
+        await executor([model("big", "a", "c")], {"a": stranger, "c": stranger}).run(Plan(model="big"), asked, always)
+
+
+@virtually
 async def test_a_body_that_cannot_be_sent_is_no_attempt() -> None:
     def unsendable(number: int, call: Any) -> Any:
         raise BadRequest("not JSON", code="not_json")

@@ -26,11 +26,13 @@ class Need(NamedTuple):
         input_tokens: for tpm limits.
         region: where the data may go; None is anywhere.
         prefer: label of the place that holds the conversation in its prompt cache.
+        remembered: it leans on what one of the places remembers, and the others refuse.
     """
 
     input_tokens: int
     region: str | None = None
     prefer: str | None = None
+    remembered: bool = False
 
 
 def may_serve(place: Place, need: Need) -> bool:

@@ -98,7 +98,7 @@ class Course:
             return
         if isinstance(error, BadRequest):
             lane.places.remove(place)
-        elif error.status in REQUEST_FAULTS:
+        elif error.status in REQUEST_FAULTS and not self._need.remembered:
             lane.places.clear()
         elif not error.retryable:
             lane.places.remove(place)

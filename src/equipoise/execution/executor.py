@@ -85,7 +85,7 @@ class Executor:
             ExecutionFailed: no attempt brought an answer.
         """
         attempts = [] if attempts is None else attempts
-        need = Need(work.input_tokens, work.region, work.prefer)
+        need = Need(work.input_tokens, work.region, work.prefer, work.asked.vendor_state is not None)
         lanes = [
             [place for place in self._places.get(name, ()) if may_serve(place, need)]
             for name in dict.fromkeys((plan.model, *plan.fallback))
