@@ -28,14 +28,14 @@ def run(args: argparse.Namespace) -> int:
         say(f"{kind}:")
         for name, cls in known.items():
             described = _described(cls)
-            say(f"  {name:<14} {described['about']}")
+            say(f"  {name:<16} {described['about']}")
             for parameter, default in described["parameters"].items():
                 say(f"      {parameter} = {default}")
     return 0
 
 
 def _described(cls: type[Any]) -> dict[str, Any]:
-    about = (cls.__doc__ or "").strip().splitlines()[0]
+    about = (cls.__doc__ or "").strip().splitlines()[0].replace("``", "`")
     parameters = {
         name: "required" if default is dataclasses.MISSING else default
         for name, (_, default) in registry.parameters(cls).items()
