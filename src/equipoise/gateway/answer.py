@@ -41,7 +41,7 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         _end(exchange, running)
         await response.write_eof()
     except (asyncio.CancelledError, ConnectionError):
-        await _left(exchange, running, "client_gone")
+        await _left(exchange, running, gateway.why_cancelled)
         raise
     except _TooSlow:
         await _left(exchange, running, "client_slow")

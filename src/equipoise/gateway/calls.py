@@ -52,7 +52,7 @@ def calling(format: WireFormat) -> Handler:
                 running = await _executed(gateway, live, exchange, call, incoming)
                 return await answered(gateway, incoming, exchange, running)
             except asyncio.CancelledError:
-                exchange.end("cancelled", error="client_gone")
+                exchange.end("cancelled", error=gateway.why_cancelled)
                 raise
             except Exception:
                 exchange.end("failed", error="internal_error")  # unless it had ended: then that is what counts

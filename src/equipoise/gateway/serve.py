@@ -83,6 +83,7 @@ class Opened:
             await asyncio.sleep(0.02)
         if left:
             gateway.lines.say("cut at the end of draining", level="warning", requests=left)
+        gateway.cutting = True
         if self._runner.server is not None:
             await self._runner.server.shutdown(_CUT_S)
 

@@ -51,6 +51,7 @@ class Gateway:
         trouble: why the configuration that the files hold is not the one that is served.
         lacking: what providers lack to be called, such as their keys.
         draining: no new requests are to come; those in flight are served.
+        cutting: those in flight are cut.
     """
 
     live: Live
@@ -67,8 +68,14 @@ class Gateway:
     trouble: str | None = None
     lacking: Callable[[], Sequence[str]] = tuple
     draining: bool = False
+    cutting: bool = False
     in_flight: int = 0
     started: float = field(default_factory=time.time)
+
+    @property
+    def why_cancelled(self) -> str:
+        """The code of a request that was cancelled: by whom."""
+        return "gateway_stopped" if self.cutting else "client_gone"
 
 
 class Incoming(NamedTuple):
