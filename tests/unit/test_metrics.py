@@ -142,6 +142,15 @@ def test_interval_coverage_tells_honest_from_overconfident_estimates() -> None:
     assert metrics.interval_coverage(mean, np.full_like(mean, 1e-6), observed, cells) < 0.5
 
 
+def test_what_estimates_know_of_single_prompts_does_not_pass_for_uncertainty() -> None:
+    """Nine in ten intervals hold where estimates are perfect and say so, though prompts differ in difficulty."""
+    rng = np.random.default_rng(0)
+    chance = rng.random((30_000, 2))
+    observed = (rng.random(chance.shape) < chance).astype(float)
+    cells = np.repeat(np.arange(600), 50)
+    assert metrics.interval_coverage(chance, np.zeros(chance.shape), observed, cells) == pytest.approx(0.9, abs=0.02)
+
+
 def test_entropy_of_shares() -> None:
     assert metrics.share_entropy(np.array([0.5, 0.25, 0.25, 0.0])) == pytest.approx(1.5)
     assert metrics.share_entropy(np.array([1.0, 0.0])) == 0.0

@@ -186,22 +186,22 @@ def interval_coverage(mean: Floats, std: Floats, observed: Floats, cells: Ints, 
     """Share of cells whose mean outcome lies in the cell's central 90 % interval.
 
     A cell is a set of prompts (a data set, say) under one model. Its interval joins the estimates' own
-    spread, taken as shared by the cell, with the sampling spread of the observed mean. Cells with fewer
+    spread, taken as shared by the cell, with the sampling spread of their mean error. Cells with fewer
     than ``least`` prompts are left out; NaN if none is left.
     """
     k = int(cells.max()) + 1
     inside: list[npt.NDArray[np.bool_]] = []
     for j in range(mean.shape[1]):
         known = ~(np.isnan(mean[:, j]) | np.isnan(observed[:, j]))
-        where, seen = cells[known], observed[known, j]
+        where, wrong = cells[known], observed[known, j] - mean[known, j]
         count = np.bincount(where, minlength=k)
         full = count >= least
         n = count[full]
-        estimated, spread, found, squares = (
-            np.bincount(where, weights=v, minlength=k)[full] / n for v in (mean[known, j], std[known, j], seen, seen**2)
+        off, squares, spread = (
+            np.bincount(where, weights=v, minlength=k)[full] / n for v in (wrong, wrong**2, std[known, j])
         )
-        variance = spread**2 + np.maximum(squares - found**2, 0.0) / n
-        inside.append(np.abs(estimated - found) <= 1.6448536269514722 * np.sqrt(variance))
+        variance = spread**2 + np.maximum(squares - off**2, 0.0) / n
+        inside.append(np.abs(off) <= 1.6448536269514722 * np.sqrt(variance))
     every = np.concatenate(inside)
     return float(every.mean()) if len(every) else float("nan")
 
