@@ -182,3 +182,23 @@ async def test_an_answer_that_takes_longer_than_its_caller_has_is_not_said_to_ha
             error = json.loads((await answer.read()).rstrip().rpartition(b"data: ")[2])["error"]
         assert error["code"] == "stream_interrupted" and error["message"].endswith("did not come in time")
         assert [(line["status"], line["error"]) for line in told(gateway)] == [("interrupted", "timeout")]
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_refusal_is_one_also_where_its_reason_breaks_off_or_never_comes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    monkeypatch.setattr("equipoise.providers.http._REASON_S", 60.0 if ends else 0.05)
+
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 429 Too Many\r\nContent-Type: application/json\r\nRetry-After: 7\r\n")
+        writer.write(b"Content-Length: 100\r\n\r\n{")
+        if not ends:
+            await reader.read()
+
+    async with behind(script, tmp_path, execution={"max_attempts": 1}) as gateway:
+        status, _, headers = await gateway.post(CHAT, say("Hello"))
+        assert (status, headers["Retry-After"]) == (429, "7")
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None and record.outcome is not None
+        assert [(a.status, a.cost_usd) for a in record.outcome.attempts] == [(429, 0.0)]

@@ -27,6 +27,7 @@ from equipoise.wire import BadAnswer, SseEvent, SseParser
 MAX_RESPONSE_BYTES = 64 << 20
 MAX_STREAM_BYTES = 256 << 20
 _MAX_ERROR_BYTES = 64 << 10
+_REASON_S = 5.0
 _KEEP_ALIVE_S = 30.0
 _MOST_SPOILT = 20
 # Thousands of events may come in one piece; the other streams have their turn in between.
@@ -92,7 +93,7 @@ class Http:
         response = await self._posted(url, headers, payload, timeout)
         upstream = HttpUpstream(response, border)
         if not 200 <= response.status < 300:
-            raise border.refused(response.status, response.headers, await upstream.beginning(_MAX_ERROR_BYTES))
+            raise border.refused(response.status, response.headers, await upstream.reason())
         return upstream
 
     async def _posted(
@@ -202,6 +203,14 @@ class HttpUpstream:
         finally:
             self._response.close()
         return b"".join(parts)[:most]
+
+    async def reason(self) -> bytes:
+        """What a refusal says; nothing where that breaks off or does not come: its status says enough."""
+        try:
+            async with asyncio.timeout(_REASON_S):
+                return await self.beginning(_MAX_ERROR_BYTES)
+        except (aiohttp.ClientError, OSError):
+            return b""
 
     async def read(self) -> bytes:
         """The whole body, bounded."""
