@@ -145,6 +145,7 @@ class Situation(NamedTuple):
     Every row of ``allowed`` has at least one True: refusals and the fallback come before the policy.
     ``models`` names the columns, for policies that know some models by name; empty where names play no part.
     ``groups`` numbers the groups of prompts that may fail together, while calibrating; None where each stands alone.
+    ``max_cost_usd`` is the limit of every row, infinite where it has none; None where no row has one.
     """
 
     quality: Floats
@@ -155,6 +156,7 @@ class Situation(NamedTuple):
     requirement: Sequence[str]
     models: Sequence[str] = ()
     groups: Ints | None = None
+    max_cost_usd: Floats | None = None
 
 
 class Policy(ABC):

@@ -24,6 +24,7 @@ from equipoise.types import (
     Estimate,
     FeatureBatch,
     Features,
+    Floats,
     Model,
     Plan,
     Step,
@@ -104,6 +105,7 @@ class Decider:
             np.array([standing.allowed for standing in standings]),
             [case.features.quality_requirement for case in cases],
             [model.name for model in self.models],
+            max_cost_usd=_limits(cases),
         )
         choice = self.policy.choose(situation)
         shares, utilities, confidences = (part.tolist() for part in choice)
@@ -148,6 +150,13 @@ class Decider:
             draw=case.draw,
             versions=dict(self.versions),
         )
+
+
+def _limits(cases: Sequence[Case]) -> Floats | None:
+    limits = [case.constraints.max_cost_usd for case in cases]
+    if all(limit is None for limit in limits):
+        return None
+    return np.array([_INFINITE if limit is None else limit for limit in limits])
 
 
 class _Chosen(NamedTuple):

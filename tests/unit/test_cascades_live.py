@@ -324,6 +324,24 @@ async def test_answers_that_cannot_be_judged_are_not_trusted(engine: Engine, mon
     assert "the answers could not be judged (ArithmeticError: no such number); going on" in returned.notes[0]
 
 
+def test_a_step_whose_answers_together_cost_more_than_the_limit_is_left_out() -> None:
+    voted = Engine.train(WORLD.table, router="knn:k=20", policy="cascade:steps=[m0*3,m1,m2],test=vote,max_loss=0.5")
+    voted.teach(WORLD.table, WORLD.answers)
+    prompt = WORLD.table.prompts[0]
+    usd = {c.model: c.cost_usd or 0.0 for c in voted.decide(prompt).candidates}
+    assert usd["m0"] < 1.5 * usd["m0"] < usd["m1"] < 3.5 * usd["m0"] < usd["m2"]
+
+    def asked(limit: float | None) -> list[tuple[str, int]]:
+        made = voted.decide(prompt, max_cost_usd=limit)
+        assert made.plan.steps == () or made.plan.steps[0].model == made.model
+        return [(step.model, step.samples) for step in made.plan.steps] or [(made.model, 1)]
+
+    assert asked(None) == [("m0", 3), ("m1", 1), ("m2", 1)]
+    assert asked(3.5 * usd["m0"]) == [("m0", 3), ("m1", 1)]
+    assert asked(1.5 * usd["m0"]) == [("m0", 1)]
+    assert asked(0.5 * usd["m0"]) == [("m0", 1)], "where no model fits, the cheapest is asked once"
+
+
 async def test_a_saved_engine_climbs_as_before(engine: Engine, tmp_path: Any) -> None:
     engine.save(tmp_path / "e.npz")
     again = Engine.load(tmp_path / "e.npz")

@@ -21,7 +21,7 @@ from equipoise.errors import ConfigError, NotEnoughData, UnknownName
 from equipoise.numerics.risk import last_safe, loss_p_value
 from equipoise.policy.cost_aware import CostAware
 from equipoise.tables.answers import CHECKS, SIGNALS
-from equipoise.types import State, Step
+from equipoise.types import Bools, State, Step
 
 TESTS = ("scorer", "vote", "agreement", *SIGNALS, *CHECKS)
 LEAST_PROMPTS = 40
@@ -171,19 +171,19 @@ class Cascade(AnswerPolicy):
         return known.get(self.test) or Signal(self.test)
 
     def choose(self, situation: Situation) -> Choice:
-        """The model of the first step that is allowed; a single model where none is."""
+        """The model of the first step that may be taken; a single model where none may."""
         single = CostAware(form="linear", cost_weight=self.cost_weight).choose(situation)
         probability = single.probability.copy()
         free = np.ones(len(probability), dtype=bool)
-        for column, _, _ in self._rungs(situation):
-            take = free & situation.allowed[:, column]
+        for column, stage, _ in self._rungs(situation):
+            take = free & _may_take(situation, column, stage)
             probability[take] = np.eye(probability.shape[1])[column]
             free &= ~take
         return Choice(probability, single.utility, single.confidence)
 
     def steps_from(self, situation: Situation, picked: int, row: int = 0) -> tuple[Step, ...]:
-        """The steps whose models are allowed, if the picked model is the first of them; none for one plain call."""
-        rungs = [rung for rung in self._rungs(situation) if situation.allowed[row, rung[0]]]
+        """The steps that may be taken, if the picked model is that of the first; none for one plain call."""
+        rungs = [rung for rung in self._rungs(situation) if _may_take(situation, rung[0], rung[1])[row]]
         if not rungs or rungs[0][0] != picked or (len(rungs) == 1 and rungs[0][1].samples == 1):
             return ()
         ends = [*(at for _, _, at in rungs[:-1]), None]
@@ -231,3 +231,12 @@ class Cascade(AnswerPolicy):
         )
         self._scorer = Scorer.from_arrays(state.arrays) if state.arrays else None
         return self
+
+
+def _may_take(situation: Situation, column: int, stage: Stage) -> Bools:
+    """In which rows the model of a step is allowed, and all the answers that it asks for within the limit on cost."""
+    allowed = situation.allowed[:, column]
+    if situation.max_cost_usd is None:
+        return allowed
+    may: Bools = allowed & ~(stage.samples * situation.cost_usd[:, column] > situation.max_cost_usd)
+    return may
