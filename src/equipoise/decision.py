@@ -133,17 +133,19 @@ class Decider:
         name, fell_back = models[picked].name, standing.fell_back
         candidates = _candidates(models, standing.row, chosen.utility, chosen.share, standing.refused)
         steps = chosen.steps or best_of_steps(name)
+        adaptive = self.policy.adaptive and bool(steps)
+        explained = (*_course(steps, adaptive), *self.router.explain(case.features))
         return Decision(
             id=case.decision_id,
             plan=Plan(
                 model=name,
                 fallback=_fallbacks(models, standing.allowed, chosen.utility, picked, self.fallback),
                 steps=steps,
-                adaptive=self.policy.adaptive and bool(steps),
+                adaptive=adaptive,
             ),
             confidence=self.policy.fallback_confidence if fell_back else chosen.confidence,
             method=self.policy.name + ("_fallback" if fell_back else ""),
-            reasons=_reasons(candidates, picked, fell_back, self.router.explain(case.features)),
+            reasons=_reasons(candidates, picked, fell_back, explained),
             candidates=candidates,
             constraints=case.constraints,
             features=_summary(case.features),
@@ -258,6 +260,18 @@ def _reasons(
     if refused:
         reasons.append(f"{refused} of {len(candidates)} models refused by the constraints")
     return (*reasons, *explained)
+
+
+def _course(steps: Sequence[Step], adaptive: bool) -> tuple[str, ...]:
+    """What is asked, where more than one answer may be paid for."""
+    if not steps:
+        return ()
+    asked = [step.model if step.samples == 1 else f"{step.model}*{step.samples}" for step in steps]
+    if adaptive:
+        return (f"{asked[0]} is asked first; whether another is asked depends on its answer",)
+    if len(steps) == 1:
+        return (f"asked: {asked[0]}; the best answer by '{steps[0].test}' is returned",)
+    return (f"asked in turn until an answer is good enough by '{steps[0].test}': {', '.join(asked)}",)
 
 
 def _summary(features: Features) -> dict[str, Any]:

@@ -324,6 +324,14 @@ async def test_answers_that_cannot_be_judged_are_not_trusted(engine: Engine, mon
     assert "the answers could not be judged (ArithmeticError: no such number); going on" in returned.notes[0]
 
 
+def test_a_decision_says_what_is_asked_in_turn() -> None:
+    voted = Engine.train(WORLD.table, router="knn:k=20", policy="cascade:steps=[m0*2,m2],test=vote,max_loss=0.5")
+    untaught = voted.decide(WORLD.table.prompts[0])
+    taught = voted.teach(WORLD.table, WORLD.answers).decide(WORLD.table.prompts[0])
+    assert "asked in turn until an answer is good enough by 'vote': m0*2, m2" in taught.reasons
+    assert not any("asked" in reason for reason in untaught.reasons)
+
+
 def test_a_step_whose_answers_together_cost_more_than_the_limit_is_left_out() -> None:
     voted = Engine.train(WORLD.table, router="knn:k=20", policy="cascade:steps=[m0*3,m1,m2],test=vote,max_loss=0.5")
     voted.teach(WORLD.table, WORLD.answers)

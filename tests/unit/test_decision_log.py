@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sqlite3
@@ -23,6 +24,7 @@ from equipoise.storage.journal import segments
 from equipoise.storage.migrations import MIGRATIONS, Migration, migrate
 from equipoise.storage.reading import LogReader, Record, document_of, journal_folder
 from equipoise.storage.store import StoreUnavailable, database_path
+from equipoise.types import Step
 from tests.logged import a_decision, an_outcome, some_feedback
 
 NEVER = 1e6
@@ -366,9 +368,22 @@ def test_export_has_every_decision_with_all_that_is_known(log: DecisionLog, tmp_
     assert second["cost_usd"] == an_outcome(1).cost_usd and second["input_tokens"] == 66
     assert second["tokens_estimated"] and second["answered_by"] == "model-1" and second["model"] == "model-0"
     assert second["reward"] == 0.75 and second["probability"] == 1.0 and second["expected_quality"] is None
+    assert first["steps"] == "[]"
     assert export_log(log, tmp_path / "new.parquet", since=1.7e9 + 2) == 1
     with pytest.raises(InputError):
         export_log(log, tmp_path / "nowhere" / "out.parquet")
+
+
+def test_export_tells_the_steps_of_a_cascade(log: DecisionLog, tmp_path: Path) -> None:
+    steps = (Step(model="model-0", samples=3, test="vote", accept_at=0.5), Step(model="model-1", test="vote"))
+    made = a_decision(1)
+    log.record(
+        replace(made, plan=replace(made.plan, steps=steps)), tenant="a", route="auto", format="chat", received=1.7e9
+    )
+    log.flush()
+    export_log(log, tmp_path / "out.parquet")
+    [row] = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert tuple(Step(**step) for step in json.loads(row["steps"])) == steps
 
 
 @pytest.mark.parametrize("url", ["postgresql://x", "sqlite://x.db", "sqlite:///", "log.db", "memory:///"])
