@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from aiohttp import ClientPayloadError, web
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -19,6 +20,7 @@ from equipoise.gateway.logs import Lines, lines_to_stderr
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
 from equipoise.storage.reading import Record
 from equipoise.testing import FakeServer, Misbehaviour
+from equipoise.types import Estimates
 from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, eventually, say, serving, settings, world, write
 from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
 
@@ -220,6 +222,21 @@ async def test_a_router_that_fails_is_done_without(tmp_path: Path, monkeypatch: 
         assert told["exception"] == "ZeroDivisionError" and "secret" not in str(gateway.lines)
         async with gateway.session.get(gateway.url + "/metrics") as answer:
             assert 'equipoise_degraded_decisions_total{route="auto"} 2.0' in await answer.text()
+
+
+async def test_a_router_that_says_nothing_of_any_model_is_done_without_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as gateway:
+        router = gateway.gateway.live.serving.routes[0].engine.router
+        nothing = np.full((1, 2), np.nan)
+        monkeypatch.setattr(router, "predict_batch", lambda *_: Estimates(nothing, nothing), raising=False)
+        status, _, headers = await gateway.post(CHAT, say("Hello"))
+        assert status == 200 and headers["x-equipoise-model"] == SMALL
+        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+        assert record is not None and record.decision.method == "without_router"
+        status, document, _ = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd="0")
+        assert status == 400 and document["error"]["code"] == "no_model", "limits hold all the same"
 
 
 async def test_a_prompt_that_breaks_the_router_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

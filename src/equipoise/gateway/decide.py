@@ -17,6 +17,7 @@ from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Named, Route, Target
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
+from equipoise.policy.constraints import UNKNOWN
 from equipoise.request import check_prompt
 from equipoise.storage.ids import new_id
 from equipoise.types import Constraints, Decision, Model, Request, Warm
@@ -143,7 +144,7 @@ class Deciding:
         self, target: Target, request: Request, found: Decision | Exception, took_s: float
     ) -> Decided | Problem:
         degraded = False
-        if not isinstance(found, Decision | NoModel):
+        if not isinstance(found, Decision | NoModel) or _nothing_known(found):
             self._lines.failed("the router failed; deciding without it", found, route=target.name)
             found, degraded = _plainly(target, request), True
         return refusal(found, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
@@ -159,6 +160,11 @@ def _chosen(target: Target, requests: Sequence[Request]) -> Sequence[Decision | 
             return [error]
         # Nor is it to fail with another request.
         return [one for request in requests for one in _chosen(target, [request])]
+
+
+def _nothing_known(found: Decision | NoModel) -> bool:
+    """Whether the router knew no model. At the start it knew some: it fails, not the request."""
+    return isinstance(found, NoModel) and set(found.refused.values()) == {UNKNOWN}
 
 
 def _plainly(target: Target, request: Request) -> Decision | NoModel:

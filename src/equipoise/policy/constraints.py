@@ -48,13 +48,14 @@ def no_model(features: Features, models: Sequence[Model], refused: Sequence[str 
     return NoModel(reasons, input_tokens=features.input_tokens, output_tokens=features.output_tokens)
 
 
+UNKNOWN = "no quality estimate: the router knows nothing of this model"
 _NONE = Constraints()
 
 
 def _unable(limits: Constraints, model: Model, level: float, tokens: float) -> str | None:
     """Why the model cannot serve the request at all."""
     if level != level:
-        return "no quality estimate: the router knows nothing of this model"
+        return UNKNOWN
     if model.context_window is not None and tokens > model.context_window:
         return f"needs about {tokens:.0f} tokens, context window {model.context_window}"
     if limits.capabilities and not limits.capabilities <= model.capabilities:
