@@ -186,6 +186,25 @@ async def test_reasoning_that_one_deployment_sealed_goes_to_no_other_of_the_same
     assert all("id" not in item for item in vendor.requests[2]["input"])
 
 
+async def test_who_stays_with_a_model_had_no_other_choice_whatever_the_draw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
+        policy = type(gateway.gateway.live.serving.routes[0].engine.policy)
+        chosen = policy.choose
+
+        def mixed(self: Any, situation: Any) -> Any:
+            return chosen(self, situation)._replace(probability=np.where(situation.allowed, 0.5, 0.0))
+
+        monkeypatch.setattr(policy, "choose", mixed)
+        _, _, first = await gateway.post(CHAT, turns("Hello"))
+        for _ in range(8):
+            _, _, headers = await gateway.post(CHAT, turns("Hello", "Hi.", "And now?"))
+            record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+            assert record is not None and record.decision.model == first["x-equipoise-model"]
+            assert record.decision.selected.probability == 1.0
+
+
 async def test_a_sticky_route_stays_with_its_model_in_a_loop_of_tools(tmp_path: Path) -> None:
     async with world(tmp_path, routes={"auto": {"affinity": "sticky"}}) as gateway:
         await gateway.post("/v1/messages", thinking(), x_equipoise_min_quality="0.8")

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Literal
 
+from equipoise.cascades.best_of import best_of_steps
 from equipoise.execution import Hit, Running, Session, Sessions, session_key
 from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.steering import Steering
 from equipoise.traffic import TokenUsage
-from equipoise.types import Decision, Plan, Warm
+from equipoise.types import Candidate, Decision, Plan, Warm
 from equipoise.wire import Asked
 
 Affinity = Literal["economic", "sticky", "off"]
@@ -93,10 +94,12 @@ class Conversation:
         if self._affinity != "sticky" or model is None:
             return decision
         asked = tuple(dict.fromkeys(s.model for s in plan.steps)) or (plan.model,)
-        if asked == (model,) or not any(c.model == model and c.refused is None for c in decision.candidates):
+        if not any(c.model == model and c.refused is None for c in decision.candidates):
             return decision
+        candidates = _staying(decision.candidates, model)
+        if asked == (model,):
+            return replace(decision, candidates=candidates)
         rest = (*asked, *plan.fallback)
-        candidates = tuple(replace(c, probability=float(c.model == model)) for c in decision.candidates)
         return replace(
             decision,
             plan=Plan(model=model, fallback=tuple(name for name in dict.fromkeys(rest) if name != model)),
@@ -128,3 +131,10 @@ class Conversation:
             mixed=mixed,
             answers=self._answers,
         )
+
+
+def _staying(candidates: Sequence[Candidate], model: str) -> tuple[Candidate, ...]:
+    """With the chances there were: whatever was drawn, the model answers, several times where that was drawn."""
+    again = {c.model: c.probability for c in candidates if any(s.model == model for s in best_of_steps(c.model))}
+    chances = {**again, model: 1.0 - sum(again.values())}
+    return tuple(replace(c, probability=chances.get(c.model, 0.0)) for c in candidates)
