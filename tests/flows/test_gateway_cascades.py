@@ -131,6 +131,28 @@ async def test_a_step_that_cannot_be_had_is_passed(tmp_path: Path, monkeypatch: 
         assert status == 200 and headers["x-equipoise-model"] == LARGE
 
 
+async def test_a_step_that_hangs_leaves_half_of_the_time_to_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def hanging(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(hang_s=30.0) if body["model"] == SMALL else None
+
+    async with world(tmp_path, FakeServer(lambda p: "x", misbehave=hanging)) as gateway:
+        climbing(gateway, monkeypatch)
+        status, _, headers = await gateway.post(CHAT, say("Which?"), x_equipoise_timeout_s="1.2")
+        assert status == 200 and headers["x-equipoise-model"] == LARGE
+
+
+async def test_a_deployment_that_takes_all_of_the_gateways_time_counts_as_failing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = FakeServer(lambda p: "x", misbehave=lambda n, b: Misbehaviour(hang_s=30.0))
+    async with world(tmp_path, vendor, execution={"total_s": 0.2}) as gateway:
+        climbing(gateway, monkeypatch, samples=1)
+        assert (await gateway.post(CHAT, say("Which?")))[0] == 504
+        assert max(place.error_rate for place in gateway.gateway.live.executor.status()) > 0
+
+
 @pytest.mark.parametrize(
     "logprobs",
     [
@@ -145,8 +167,8 @@ async def test_log_probabilities_that_are_none_cost_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logprobs: Any
 ) -> None:
     class Sure(_Steps):
-        def __init__(self, calls: WaitedCalls, work: Work, *, signals: bool) -> None:
-            super().__init__(calls, work, signals=True)
+        def __init__(self, calls: WaitedCalls, work: Work, plan: Plan, *, signals: bool) -> None:
+            super().__init__(calls, work, plan, signals=True)
 
     message = {"role": "assistant", "content": "Paris"}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}

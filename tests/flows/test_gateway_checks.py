@@ -228,16 +228,22 @@ async def test_a_check_keeps_to_the_limit_on_cost(tmp_path: Path, table: Path) -
             assert calls_of(outcome_of(gateway, headers)) == [(CHEAP, "first"), (JUDGE, "check")]
 
 
-async def test_the_callers_deadline_is_for_all_calls_together(tmp_path: Path, table: Path) -> None:
+@pytest.mark.parametrize(("caller", "gateways"), [({"x_equipoise_timeout_s": "0.4"}, 600.0), ({}, 0.4)])
+async def test_the_callers_deadline_and_the_gateways_are_for_all_calls_together(
+    tmp_path: Path, table: Path, caller: dict[str, str], gateways: float
+) -> None:
     def hanging(number: int, body: Any) -> Misbehaviour | None:
         return Misbehaviour(hang_s=30.0) if body["model"] == JUDGE else None
 
-    async with vendor("0.9", misbehave=hanging) as server, served(tmp_path, table, server, **JUDGED) as gateway:
-        status, _, headers = await gateway.post(CHAT, say(PROMPT), x_equipoise_timeout_s="0.4")
-        assert status == 200 and headers["x-equipoise-model"] == CHEAP, "the best answer that there was in time"
-        outcome = outcome_of(gateway, headers)
-        assert {model for model, _ in calls_of(outcome)} == {CHEAP, JUDGE}
-        assert {a.error for a in outcome.attempts if a.model == JUDGE} == {"timeout"}
+    async with vendor("0.9", misbehave=hanging) as server:
+        document = settings(server.base_url, **configured(table, server.base_url, **JUDGED))
+        document["execution"]["total_s"] = gateways
+        async with serving(tmp_path, document) as gateway:
+            status, _, headers = await gateway.post(CHAT, say(PROMPT), **caller)
+            assert status == 200 and headers["x-equipoise-model"] == CHEAP, "the best answer that there was in time"
+            outcome = outcome_of(gateway, headers)
+            assert {model for model, _ in calls_of(outcome)} == {CHEAP, JUDGE}
+            assert {a.error for a in outcome.attempts if a.model == JUDGE} == {"timeout"}
 
 
 async def test_a_client_that_leaves_during_a_check_stops_it_and_its_bill_is_kept(tmp_path: Path, table: Path) -> None:

@@ -72,6 +72,11 @@ class Executor:
         if inherit is not None:
             self._take_from(inherit)
 
+    @property
+    def total_s(self) -> float:
+        """The time for all of a request."""
+        return self._settings.total_s
+
     async def run(
         self, plan: Plan, work: Work, allowed: Callable[[str], bool], *, attempts: list[Attempt] | None = None
     ) -> Running:

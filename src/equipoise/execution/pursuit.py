@@ -47,7 +47,8 @@ class Pursuit:
         self._body, self._bodies = work.body, dict[WireFormat, Body]()
         self._names = long_names(work.body) if work.format == "messages" else NO_NAMES
         self._loop = asyncio.get_running_loop()
-        self._own_deadline = self.deadline = self._loop.time() + settings.total_s
+        total_s = settings.total_s if work.total_s is None else work.total_s
+        self._own_deadline = self.deadline = self._loop.time() + total_s
         if work.deadline_s is not None:
             self.deadline = min(self.deadline, self._loop.time() + work.deadline_s)
         self.waited_s = 0.0

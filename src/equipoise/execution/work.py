@@ -18,6 +18,7 @@ class Work(NamedTuple):
         input_tokens: our count of all that is sent: for tpm limits, and for the bill where a provider is silent.
         region: where the data may go; None is anywhere.
         deadline_s: the client's own limit for all of it.
+        total_s: what is left of the gateway's limit, where other calls were made before; None for all of it.
         prefer: label of the deployment that holds the conversation in its prompt cache.
         answered_by: the model that answered the turn before, where known.
         answered_at: label of the deployment that did.
@@ -31,6 +32,7 @@ class Work(NamedTuple):
     input_tokens: int
     region: str | None = None
     deadline_s: float | None = None
+    total_s: float | None = None
     prefer: str | None = None
     answered_by: str | None = None
     answered_at: str | None = None

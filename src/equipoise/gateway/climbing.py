@@ -19,7 +19,7 @@ from equipoise.gateway.checking import Checking
 from equipoise.gateway.serving import Route
 from equipoise.gateway.waited import WaitedCalls
 from equipoise.traffic import Attempt, TokenUsage
-from equipoise.types import Decision
+from equipoise.types import Decision, Plan
 from equipoise.wire import FORMATS, Body, dumps
 
 
@@ -67,7 +67,7 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
     policy = route.engine.policy
     guide = policy if isinstance(policy, AnswerPolicy) else None
     calls = WaitedCalls(executor, work.deadline_s, attempts)
-    steps = _Steps(calls, work, signals=guide is not None and bool(guide.signals))
+    steps = _Steps(calls, work, decision.plan, signals=guide is not None and bool(guide.signals))
     checks = Checking(calls, work, route, most_usd=decision.constraints.max_cost_usd).checks()
     try:
         # Checks keep their time limits themselves, so that what they cost until then is counted.
@@ -85,8 +85,9 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
 class _Steps:
     """Makes the calls. All are chat completions, not streamed, whatever the client speaks."""
 
-    def __init__(self, calls: WaitedCalls, work: Work, *, signals: bool) -> None:
+    def __init__(self, calls: WaitedCalls, work: Work, plan: Plan, *, signals: bool) -> None:
         self._calls = calls
+        self._unasked = {*(step.model for step in plan.steps), *plan.fallback}
         chat = {**FORMATS[work.format].to_chat(work.body), "stream": False}
         chat.pop("stream_options", None)
         self._signals = signals and work.format == "chat" and not chat.get("logprobs")
@@ -101,6 +102,7 @@ class _Steps:
         Raises:
             ProviderError: none could be had.
         """
+        self._unasked.discard(model)
         answers = await asyncio.gather(*(self._one(model, i) for i in range(samples)), return_exceptions=True)
         given = [answer for answer in answers if isinstance(answer, Given)]
         if given:
@@ -113,7 +115,7 @@ class _Steps:
         raise next(error for error in answers if isinstance(error, BaseException))
 
     async def _one(self, model: str, number: int) -> Given:
-        running = await self._calls.make(model, self._work, number)
+        running = await self._calls.make(model, self._work, number, others=bool(self._unasked))
         answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
         choice = answer["choices"][0]
         return Given(

@@ -144,7 +144,7 @@ class Deciding:
         self, target: Target, request: Request, found: Decision | Exception, took_s: float
     ) -> Decided | Problem:
         degraded = False
-        if not isinstance(found, Decision | NoModel) or _nothing_known(found):
+        if isinstance(found, Exception) and (not isinstance(found, NoModel) or _nothing_known(found)):
             self._lines.failed("the router failed; deciding without it", found, route=target.name)
             found, degraded = _plainly(target, request), True
         return refusal(found, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
@@ -162,9 +162,9 @@ def _chosen(target: Target, requests: Sequence[Request]) -> Sequence[Decision | 
         return [one for request in requests for one in _chosen(target, [request])]
 
 
-def _nothing_known(found: Decision | NoModel) -> bool:
+def _nothing_known(found: NoModel) -> bool:
     """Whether the router knew no model. At the start it knew some: it fails, not the request."""
-    return isinstance(found, NoModel) and set(found.refused.values()) == {UNKNOWN}
+    return set(found.refused.values()) == {UNKNOWN}
 
 
 def _plainly(target: Target, request: Request) -> Decision | NoModel:

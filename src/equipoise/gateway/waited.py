@@ -16,10 +16,10 @@ _DRAW_TEMPERATURE = 0.8
 
 
 class WaitedCalls:
-    """Makes the calls of one request, within the time that its caller gave for all of them.
+    """Makes the calls of one request, within the time that there is for all of them.
 
     Args:
-        deadline_s: that time; None for no limit.
+        deadline_s: what its caller gave; None for no limit beside the gateway's.
         attempts: is filled with every call made.
 
     Attributes:
@@ -30,25 +30,31 @@ class WaitedCalls:
     def __init__(self, executor: Executor, deadline_s: float | None, attempts: list[Attempt]) -> None:
         self._executor, self._attempts = executor, attempts
         self._now = asyncio.get_running_loop().time
+        self._own_until = self._now() + executor.total_s
         self._until = math.inf if deadline_s is None else self._now() + deadline_s
         self._out, self._since = 0, 0.0
         self.waited_s = self.answers_usd = 0.0
 
-    async def make(self, model: str, work: Work, number: int = 0, *, kind: Literal["check"] | None = None) -> Running:
+    async def make(
+        self, model: str, work: Work, number: int = 0, *, kind: Literal["check"] | None = None, others: bool = False
+    ) -> Running:
         """One answer of a model.
 
         Args:
             work: what to ask; not streamed.
             number: of the draw, from 0.
             kind: what the attempts are called, beside the usual.
+            others: there are other models to ask, for which half of the time left is kept.
 
         Raises:
             ExecutionFailed: there is none.
         """
         if number and "temperature" not in work.body:
             work = work._replace(body={**work.body, "temperature": _DRAW_TEMPERATURE})
-        left_s = min(self._until - self._now(), math.inf if work.deadline_s is None else work.deadline_s)
-        work = work._replace(deadline_s=None if left_s == math.inf else left_s)
+        share = 0.5 if others else 1.0
+        own_s, left_s = (share * (until - self._now()) for until in (self._own_until, self._until))
+        left_s = min(left_s, math.inf if work.deadline_s is None else work.deadline_s)
+        work = work._replace(deadline_s=None if left_s == math.inf else left_s, total_s=own_s)
         made: list[Attempt] = []
         self._went()
         try:
