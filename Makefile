@@ -41,7 +41,7 @@ fuzz: $(VENV)/.dev  ## the property-based tests on new examples, not those of ev
 	EQUIPOISE_EXAMPLES=new OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hypothesis
 
 docs: $(VENV)/.base
-	@$(BIN)/python -m pip install --quiet '.[docs]'
+	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
 
 clean:

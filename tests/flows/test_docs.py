@@ -185,6 +185,12 @@ def test_every_row_of_a_table_has_the_cells_of_its_head(page: Path) -> None:
         assert set(bars) == {bars[0]}, next(row for row, n in zip((head, *rows), bars, strict=True) if n != bars[0])
 
 
+def test_no_make_target_puts_a_copy_of_the_package_in_the_place_of_the_checkout() -> None:
+    lines = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    installs = [line for line in lines if re.search(r"pip install .*(?:\s|')\.", line)]
+    assert len(installs) >= 4 and all("--editable" in line for line in installs), installs
+
+
 def test_every_page_is_in_the_navigation() -> None:
     nav = (ROOT / "mkdocs.yml").read_text(encoding="utf-8")
     listed = set(re.findall(r"(\w[\w-]*\.md)", nav))
