@@ -136,6 +136,7 @@ def test_what_is_wrong_is_told_in_one_line(folder: Path, capsys: pytest.CaptureF
     a_log().close()
     assert "would be overwritten" in one_line(capsys, ["log", "export", "--out", "kept.db"])
     assert "no folder" in one_line(capsys, ["log", "export", "--out", "nowhere/x.parquet"])
+    assert "d.csv: the log is written as parquet" in one_line(capsys, ["log", "export", "--out", "d.csv"])
     (folder / "equipoise.yaml").write_text('storage: {url: "memory://"}\n')
     assert "memory://" in one_line(capsys, ["log", "tail"])
     (folder / "equipoise.yaml").write_text('storage: {url: "mysql://x"}\n')

@@ -14,6 +14,7 @@ from equipoise.atomic import check_target
 from equipoise.cli.numbers import amount, limit, positive
 from equipoise.cli.output import emit_json, note, plain, say
 from equipoise.cli.places import Place, add_config_argument, storage_of
+from equipoise.errors import InputError
 from equipoise.storage.decisions import catch_up
 from equipoise.storage.export import export_log
 from equipoise.storage.reading import LogReader, Record, document_of
@@ -50,6 +51,8 @@ def run(args: argparse.Namespace) -> int:
     place = storage_of(args)
     if args.action == "export":
         check_target(args.out, inputs=(place.path, args.config))
+        if args.out.suffix.lower() != ".parquet":
+            raise InputError(f"{args.out}: the log is written as parquet; name it .parquet")
     # What a killed gateway left in its journal belongs to the log; a running one moves it there itself.
     catch_up(place.url, place.folder)
     if args.action == "prune":
