@@ -79,6 +79,13 @@ def test_a_table_without_a_usable_split_column_is_refused() -> None:
         splits.table_split(np.array(["train"] * 5, dtype=object), np.arange(5), 0)
 
 
+@pytest.mark.parametrize("name", ["tset", "holdout", ""])
+def test_rows_that_are_held_out_under_another_name_are_not_trained_on(name: str) -> None:
+    names = np.array(["train"] * 40 + ["test"] * 8 + [name] * 2, dtype=object)
+    with pytest.raises(TableError, match=rf"holds '{name}' \(2 prompts\); name rows train, test or calibration"):
+        splits.table_split(names, np.arange(50), 0)
+
+
 def test_too_few_groups_cannot_be_split() -> None:
     with pytest.raises(NotEnoughData, match="too few"):
         splits.random_split(np.zeros(100, dtype=np.int64), 0)

@@ -16,6 +16,7 @@ from equipoise.types import Ints, Strings
 Kind = Literal["random", "dataset", "model", "table"]
 KINDS: tuple[Kind, ...] = ("random", "dataset", "model", "table")
 LEAST_TEST_PROMPTS = 10
+_TRAINING_NAMES = frozenset({"fit", "train", "training"})
 _CALIBRATION_NAMES = frozenset({"calibrate", "calibration", "dev", "val", "valid", "validation"})
 
 
@@ -107,17 +108,23 @@ def table_split(split: Strings | None, groups: Ints, seed: int) -> Split:
     """The table's own split: ``test`` rows are tested; calibration rows are taken as named, else dealt by ``seed``.
 
     Raises:
-        TableError: there is no split column, or it lacks test or training rows.
+        TableError: there is no split column, it lacks test or training rows, or it holds other names: rows that were
+            held out under a name of their own must not be trained on.
     """
     if split is None:
         raise TableError("the table has no 'split' column; add one with train and test, or use --split random")
     names = np.array([str(s).strip().lower() for s in split], dtype=object)
+    if other := sorted(set(names) - _TRAINING_NAMES - _CALIBRATION_NAMES - {"test"}):
+        raise TableError(
+            f"column 'split' holds {', '.join(map(repr, other[:3]))} ({int(np.isin(names, other).sum()):,} prompts); "
+            "name rows train, test or calibration, and leave out what is none of these"
+        )
     test = np.flatnonzero(names == "test")
     named = np.flatnonzero(np.isin(names, sorted(_CALIBRATION_NAMES)))
     # A training prompt that is tied to a test prompt would leak it.
     free = ~np.isin(groups, groups[test])
     named = named[free[named]]
-    rest = np.flatnonzero(~np.isin(names, ["test", *sorted(_CALIBRATION_NAMES)]) & free)
+    rest = np.flatnonzero(np.isin(names, sorted(_TRAINING_NAMES)) & free)
     if not len(test) or not len(rest):
         seen = ", ".join(sorted(set(names))[:5])
         raise TableError(f"column 'split' needs rows named train and rows named test, found: {seen}")
