@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import resource
 import signal
 import socket
 import subprocess
@@ -375,6 +376,17 @@ def test_closed_standard_streams_are_no_place_for_a_socket(tmp_path: Path) -> No
         gateway.signal(signal.SIGTERM)
         gateway.until("stopped")
         assert gateway.popen.wait() == 0
+
+
+def test_the_gateway_takes_all_descriptors_that_it_may_have(tmp_path: Path) -> None:
+    write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (usual // 2, most))
+    try:
+        with process(tmp_path) as gateway:
+            assert resource.prlimit(gateway.popen.pid, resource.RLIMIT_NOFILE) == (most, most)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (usual, most))
 
 
 async def test_what_does_not_end_in_time_is_cut(tmp_path: Path) -> None:

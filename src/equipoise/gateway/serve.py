@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import resource
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -211,6 +212,16 @@ async def opened(
         yield one
 
 
+def _take_descriptors() -> None:
+    """Have as many open files and sockets as may be had: the usual limit is less than what ``max_in_flight`` takes.
+
+    A request takes two, and where there are no more, the event loop closes new connections without a word.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # some systems say that there is no limit, and have one
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def _settle() -> None:
     """Keep what is there for good out of the garbage collector's way: looking through it would stop every request.
 
@@ -229,6 +240,7 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
     """
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     gc.disable()  # most of what starting makes stays
+    _take_descriptors()
     async with opened(config, path, lines) as one:
         reloads: set[asyncio.Task[str | None]] = set()
 
