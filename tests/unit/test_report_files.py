@@ -21,6 +21,7 @@ from equipoise.errors import InputError, MissingExtra, NotEnoughData, PriceError
 from equipoise.evaluation import Results, evaluate
 from equipoise.evaluation.files import check_directory, staged, write_evaluation
 from equipoise.evaluation.plots import name_dots
+from equipoise.evaluation.report import report_html
 from equipoise.tables import OutcomeTable
 from equipoise.types import Outcomes
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, SubjectMeans, build, made_table
@@ -185,6 +186,8 @@ def test_files_are_built_where_they_can_be_moved_from_and_trouble_is_found_befor
 
 def test_without_prices_there_is_one_point_and_no_curve(tmp_path: Path) -> None:
     results = evaluate(TABLE, routers=["subject"], seeds=2, cost=False, **QUICK)
+    page = report_html(results)
+    assert "<b>gain</b>" in page and "<b>AIQ</b>" not in page and "<b>CPT</b>" not in page, "words for what is shown"
     write_evaluation(results, tmp_path / "o")
     document = json.loads((tmp_path / "o" / "results.json").read_text())
     row = document["routers"][0]

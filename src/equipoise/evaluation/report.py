@@ -92,7 +92,7 @@ def _folds(results: Results) -> str:
     return {
         "random": f"{many} random split" + "s" * (many > 1),
         "dataset": f"{many} data sets, each left out once",
-        "model": f"{many} models, each held out once",
+        "model": f"{many} of them held out in turn",
         "table": f"the table's own split, {many} seeds",
     }[results.split]
 
@@ -111,7 +111,7 @@ def _routers(results: Results) -> str:
         head += ["APGR", "CPT 50", "CPT 80"]
     head += ["p, corrected", "decision, µs", "fit, s"]
     body = [_row([r.name, *_cells(r, results)], "baseline" if r.is_baseline else "") for r in results.routers]
-    terms = "; ".join(f"<b>{a}</b> {b}" for a, b in TERMS)
+    terms = "; ".join(f"<b>{a}</b> {b}" for a, b in TERMS if any(name.startswith(a) for name in head))
     return _table(head, body) + f"<p><small>{terms}.</small></p>"
 
 
