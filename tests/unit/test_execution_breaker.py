@@ -109,6 +109,20 @@ def test_a_request_that_is_at_fault_says_nothing_about_the_deployment(status: in
     assert breaker.state(0.0) == "closed"
 
 
+@pytest.mark.parametrize("status", [403, 404])
+@pytest.mark.parametrize(("answered_at", "state"), [(None, "open"), (0.0, "closed"), (-20.0, "open")])
+def test_what_one_caller_may_not_have_or_names_wrongly_is_not_the_fault_of_a_deployment_that_answers_others(
+    status: int, answered_at: float | None, state: str
+) -> None:
+    breaker = Breaker(SETTINGS)
+    if answered_at is not None:
+        breaker.succeeded(100.0 + answered_at)
+    for _ in range(20):
+        breaker.begin(100.0)
+        breaker.failed(100.0, failed(status, retryable=False))
+    assert breaker.state(100.0) == state
+
+
 def test_a_429_cools_it_for_as_long_as_it_asked_without_breaking_it() -> None:
     breaker = Breaker(SETTINGS)
     for _ in range(10):

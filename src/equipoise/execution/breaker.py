@@ -12,6 +12,8 @@ State = Literal["closed", "open", "half_open", "cooling"]
 
 _SLOTS = 10
 _LONGEST_COOLDOWNS = 8
+# The deployment is set up wrongly, or the request names a file of nobody's, or says what may not be said.
+_PERHAPS_THE_REQUESTS = frozenset({403, 404})
 
 
 class Breaker:
@@ -85,7 +87,9 @@ class Breaker:
 
     def failed(self, now: float, error: ProviderError) -> None:
         """It failed."""
-        if error.status in REQUEST_FAULTS:
+        self._roll(now)
+        answers_others = sum(self._failures) < sum(self._calls)
+        if error.status in REQUEST_FAULTS or (error.status in _PERHAPS_THE_REQUESTS and answers_others):
             self.abandoned()
             return
         if error.status == 429 or error.retry_after_s:
@@ -125,13 +129,17 @@ class Breaker:
         self._calls = [0] * _SLOTS
         self._failures = [0] * _SLOTS
 
-    def _count(self, now: float, *, failed: bool) -> None:
+    def _roll(self, now: float) -> None:
+        """Forget what is older than the window."""
         slot = int(now * _SLOTS / self._settings.breaker_window_s)
         passed = min(slot - self._slot, _SLOTS)
         for i in range(passed):
             self._calls[(slot - i) % _SLOTS] = self._failures[(slot - i) % _SLOTS] = 0
         if passed > 0:
             self._slot = slot
+
+    def _count(self, now: float, *, failed: bool) -> None:
+        self._roll(now)
         here = self._slot % _SLOTS
         self._calls[here] += 1
         self._failures[here] += failed
