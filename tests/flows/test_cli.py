@@ -214,6 +214,13 @@ def test_train_on_some_models_and_on_quality_alone(here: Path, run: Run) -> None
     assert (20 + 2 * 5) / 1e6 < sure["candidates"][1]["cost_usd"] < 2 * (20 + 2 * 80) / 1e6
 
 
+def test_a_router_that_learned_from_nothing_is_told_apart_from_limits_that_no_model_meets(here: Path, run: Run) -> None:
+    (here / "equipoise.yaml").write_text("pool: notebook\nroutes: {auto: {router: {type: linear}}}\n")
+    told = run("route", "hello")
+    assert told.status == 2
+    assert "router 'linear' knows none of gpt-4, " in told.err and "train it on a table" in told.err
+
+
 def test_a_route_of_a_configuration_reads_its_router_file(here: Path, run: Run, shared: Path) -> None:
     models = "models: [{name: abacus}, {name: bard}]\n"
     routes = f"routes: {{sums: {{router: {{file: {shared / 'r.npz'}}}, constraints: {{max_cost_usd: 0.01}}}}}}\n"

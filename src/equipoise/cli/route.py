@@ -9,7 +9,8 @@ from equipoise.api import request_with
 from equipoise.cli.engines import add_engine_arguments, as_document, engine_of, explain
 from equipoise.cli.numbers import limit, share
 from equipoise.cli.output import emit_json, say
-from equipoise.errors import InputError
+from equipoise.errors import InputError, NoModel
+from equipoise.policy.constraints import UNKNOWN
 from equipoise.request import MOST_CHARACTERS, check_prompt
 
 NAME = "route"
@@ -39,7 +40,14 @@ def run(args: argparse.Namespace) -> int:
         max_latency_s=args.max_latency_s,
         min_quality=args.min_quality,
     )
-    decision = engine.decide(request)
+    try:
+        decision = engine.decide(request)
+    except NoModel as error:
+        if {*error.refused.values()} != {UNKNOWN}:
+            raise
+        name = engine.router.name
+        said = f"router '{name}' knows none of {', '.join(error.refused)}; train it on a table that has them"
+        raise InputError(f"{said}, or give the models 'quality' and take router 'static'") from None
     if args.json:
         emit_json(as_document(decision))
     elif args.explain:
