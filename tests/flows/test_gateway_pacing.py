@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -10,9 +12,10 @@ from typing import Any
 import pytest
 import yaml
 
+from equipoise.gateway.serving import make_serving
 from equipoise.policy.paced import Paced
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, world, write
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, eventually, say, serving, settings, world, write
 
 
 def paced(mean_cost_usd: float, **more: Any) -> dict[str, Any]:
@@ -100,3 +103,33 @@ async def test_a_reload_keeps_the_price_unless_the_promise_changes(tmp_path: Pat
         changed(paced(2e-5))
         assert await gateway.one.reloader.reload() is None
         assert price_of(gateway) == pytest.approx(start / 2)
+
+
+async def test_bills_that_come_while_a_configuration_is_made_ready_move_the_price_that_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, go_on = threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **more: Any) -> Any:
+        ready = make_serving(*args, **more)
+        made.set()
+        assert go_on.wait(30.0)
+        return ready
+
+    async with FakeServer(echo, delay_s=0.2) as vendor:
+        document = settings(vendor.base_url, routes=paced(1e-5))
+        async with serving(tmp_path, document) as gateway:
+            monkeypatch.setattr("equipoise.gateway.reload.make_serving", slowly)
+            write(tmp_path, {**document, "routes": paced(1e-5, constraints={"min_quality": 0.1})})
+            reloading = asyncio.create_task(gateway.one.reloader.reload())
+            await eventually(made.is_set)
+            told = Paced(mean_cost_usd=1e-5, pace=10)
+            before, _ = await bills(gateway, ["auto"])
+            asking = asyncio.create_task(bills(gateway, ["auto"]))
+            await eventually(lambda: len(vendor.requests) == 2)
+            go_on.set()
+            assert await reloading is None
+            during, _ = await asking
+            for usd in (*before, *during):
+                told.paid(usd)
+            assert price_of(gateway) == pytest.approx(told.price, rel=1e-3)

@@ -46,8 +46,7 @@ def calling(format: WireFormat) -> Handler:
             warm, tenant = call.conversation.warm, incoming.caller.tenant
             found = await gateway.deciding.decide(call.target, call.asked, call.said, warm, tenant=tenant)
             decided = Decided(call.conversation.kept(found.decision), found.took_s, found.degraded)
-            policy = call.target.engine.policy if isinstance(call.target, Route) else None
-            exchange = Exchange(gateway, incoming, format, call.asked, decided, policy=policy)
+            exchange = Exchange(gateway, incoming, format, call.asked, decided)
             try:
                 running = await _executed(gateway, live, exchange, call, incoming)
                 return await answered(gateway, incoming, exchange, running)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from equipoise.contracts import Policy
 from equipoise.gateway.decide import Decided
+from equipoise.gateway.serving import Route
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.keys import PREFIX
 from equipoise.storage.redact import redact
@@ -24,9 +24,6 @@ Cached = Literal["exact", "semantic", "miss"]
 class Exchange:
     """Follows a request from its decision to its end. ``attempts`` fills as calls are made for it.
 
-    Args:
-        policy: of the route that was asked; it is told the bill.
-
     Attributes:
         format: what the client speaks.
         waited_s: time that was spent waiting for providers.
@@ -41,10 +38,8 @@ class Exchange:
         format: WireFormat,
         asked: Asked,
         decided: Decided,
-        *,
-        policy: Policy | None,
     ) -> None:
-        self._gateway, self._incoming, self.format, self._policy = gateway, incoming, format, policy
+        self._gateway, self._incoming, self.format = gateway, incoming, format
         self._asked, self.decision = asked, decided.decision
         self.received = gateway.clock.time()
         self._took_s = decided.took_s
@@ -109,13 +104,19 @@ class Exchange:
         if self.on_answer is not None:
             self.on_answer()
         gateway.log.finish(outcome)
-        if self._policy is not None and (status == "ok" or outcome.cost_usd > routing_usd):
-            self._policy.paid(outcome.cost_usd)
+        if status == "ok" or outcome.cost_usd > routing_usd:
+            self._bill(outcome.cost_usd)
         operation = OPERATIONS[self.format]
         gateway.metrics.served(outcome, operation=operation, route=self._asked.model)
         gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=self._asked.model)
         self._tell(outcome)
         return outcome
+
+    def _bill(self, cost_usd: float) -> None:
+        """Tell the bill to the policy that the route has now: after a reload, decisions are that one's."""
+        target = self._gateway.live.serving.targets.get(self._asked.model)
+        if isinstance(target, Route):
+            target.engine.policy.paid(cost_usd)
 
     def _tell(self, outcome: Outcome) -> None:
         """The line of the request in the log of the process."""

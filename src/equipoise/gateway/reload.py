@@ -14,7 +14,7 @@ from pathlib import Path
 from equipoise.config import Config, located, read_config
 from equipoise.errors import EquipoiseError
 from equipoise.gateway.pool import ProviderPool
-from equipoise.gateway.serving import Serving, make_serving, watched_files
+from equipoise.gateway.serving import Serving, follow, make_serving, watched_files
 from equipoise.gateway.state import Gateway, Live
 
 _FIXED = ("server", "storage", "shared_state", "traces")
@@ -62,6 +62,8 @@ class Reloader:
 
     def _replace(self, before: Live, live: Live) -> None:
         gateway = self._gateway
+        # Not before: making ready may take minutes, in which bills come.
+        follow(live.serving, before.serving)
         gateway.live, gateway.trouble = live, None
         self._retired.append(before)
         self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._stamps().items()}

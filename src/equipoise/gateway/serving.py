@@ -116,6 +116,16 @@ def make_serving(config: Config, folder: Path, *, before: Serving | None = None)
     return Serving(config, {m.name: m for m in models}, targets)
 
 
+def follow(now: Serving, before: Serving) -> None:
+    """Policies that are as they were specified go on where requests have moved them."""
+    for route in now.routes:
+        known = before.targets.get(route.name)
+        if isinstance(known, Route) and known is not route:
+            mine, its = route.engine.policy, known.engine.policy
+            if spec_of(mine) == spec_of(its):
+                mine.follow(its)
+
+
 def _named(model: Model) -> Plain:
     versions = {"equipoise": __version__}
     return Plain([model], method="named", reason=f"{model.name} was asked for by name", versions=versions)
@@ -132,8 +142,6 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         _check_judge(name, settings.checks.reward.model, settings.constraints.region, models)
     try:
         engine, limits = engine_from(config, name, folder=folder)
-        if isinstance(known, Route) and spec_of(known.engine.policy) == spec_of(engine.policy):
-            engine.policy.follow(known.engine.policy)
         estimated = engine.decide(_WARM_UP).candidates
         unknown = tuple(c.model for c in estimated if c.quality is None and c.model not in config.judges)
     except NoModel as error:
