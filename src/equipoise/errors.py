@@ -140,10 +140,12 @@ class ProviderError(EquipoiseError):
 
     Attributes:
         param: the field of the client's request that the vendor finds wrong, where it says so.
+        cost_usd: what the call cost all the same, as far as its caller knows.
     """
 
     code = "provider_error"
     param: str | None = None
+    cost_usd = 0.0
 
     def __init__(
         self,

@@ -92,6 +92,30 @@ async def test_the_accepted_answer_is_streamed_in_the_clients_format(
         assert status == 200 and document["content"][0]["text"] == "answer 11"
 
 
+async def test_calls_that_were_billed_and_brought_nothing_count_towards_the_limit_on_cost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def garbled(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(body='{"choices": [') if number in broken else None
+
+    async def asked(limit: float) -> list[tuple[str, float]]:
+        _, _, headers = await gateway.post(CHAT, say("Which? " * 50), x_equipoise_max_cost_usd=str(limit))
+        return [(a.model, a.cost_usd) for a in outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts]
+
+    broken: set[int] = set()
+    numbers = itertools.count()
+    vendor = FakeServer(lambda p: f"answer {next(numbers)}", misbehave=garbled)
+    async with world(tmp_path, vendor, execution={"attempts_per_model": 1, "max_attempts": 1}) as gateway:
+        climbing(gateway, monkeypatch)
+        _, document, _ = await gateway.post("/v1/route", say("Which? " * 50))
+        dear = next(c["cost_usd"] for c in document["decision"]["candidates"] if c["model"] == LARGE)
+        *cheap, last = await asked(1.0)
+        one = cheap[0][1]
+        assert [model for model, _ in cheap] == [SMALL] * 3 and last[0] == LARGE and one > 0
+        broken |= {len(vendor.requests), len(vendor.requests) + 1}
+        assert [model for model, _ in await asked(dear + 1.5 * one)] == [SMALL] * 3
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_a_route_with_a_cache_gives_the_accepted_answer_again_and_tells_what_all_its_calls_cost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool

@@ -240,6 +240,25 @@ async def test_a_step_that_would_break_a_limit_is_not_taken(limits: Constraints,
     assert f"it would break the limit on {what}" in returned.notes[0]
 
 
+async def test_what_a_failed_step_cost_and_took_counts_towards_the_limits() -> None:
+    steps = (VOTED[0], Step(model="middle", test="vote", accept_at=1.0), VOTED[1])
+    failed = lost("middle")
+    failed.cost_usd = 3.0
+    models = Models(cheap=["Paris", "Rome"], middle=failed, dear=["Lyon"])
+    await climb(decision(*steps, limits=Constraints(max_cost_usd=15.0)), models)
+    assert models.asked[-1] == ("dear", 1)
+    returned = await climb(decision(*steps, limits=Constraints(max_cost_usd=14.0)), models)
+    assert models.asked[-1] == ("middle", 1) and returned.answer.text == "Paris" and returned.cost_usd == 5.0
+
+    async def slow(name: str, samples: int) -> list[Given]:
+        if name == "middle":
+            await asyncio.sleep(0.2)
+        return await models(name, samples)
+
+    await climb(decision(*steps, limits=Constraints(max_latency_s=2.1)), slow)
+    assert models.asked[-1] == ("middle", 1)
+
+
 async def test_a_learned_plan_without_its_policy_is_refused() -> None:
     asked = decision(Step(model="cheap", samples=2, test="scorer", accept_at=0.9), Step(model="dear", test="scorer"))
     with pytest.raises(ConfigError, match="give the policy that decided"):

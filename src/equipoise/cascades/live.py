@@ -192,10 +192,13 @@ class _Run:
 
     async def ask(self, step: Step) -> None:
         """One step; a model that cannot be had is left out from here on."""
+        started = asyncio.get_running_loop().time()
         try:
             answers = await self._call(step.model, step.samples)
         except ProviderError as error:
             self._failed = error
+            self._spent += error.cost_usd
+            self._waited += asyncio.get_running_loop().time() - started
             self._lost.add(step.model)
             self.note(f"{step.model} could not be had ({error})")
             self._board.leave_out(step.model)

@@ -105,13 +105,16 @@ class _Steps:
         self._unasked.discard(model)
         answers = await asyncio.gather(*(self._one(model, i) for i in range(samples)), return_exceptions=True)
         given = [answer for answer in answers if isinstance(answer, Given)]
+        failed = [error for error in answers if isinstance(error, ExecutionFailed)]
+        lost_usd = sum(attempt.cost_usd for error in failed for attempt in error.attempts)
         if given:
-            return given
-        for error in answers:
-            if isinstance(error, ExecutionFailed):
-                self.failed = error
-                said = str(error)
-                raise ProviderError(said, provider="gateway", model=model, status=error.status, code=error.code)
+            return [replace(given[0], cost_usd=given[0].cost_usd + lost_usd), *given[1:]]
+        if failed:
+            self.failed = error = failed[0]
+            said = str(error)
+            told = ProviderError(said, provider="gateway", model=model, status=error.status, code=error.code)
+            told.cost_usd = lost_usd
+            raise told
         raise next(error for error in answers if isinstance(error, BaseException))
 
     async def _one(self, model: str, number: int) -> Given:
