@@ -223,3 +223,22 @@ async def test_an_answer_in_parts_is_streamed_as_its_text(
         async with gateway.session.post(gateway.url + path, json={**question, "stream": True}) as answer:
             text = await answer.text()
         assert said in text
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_log_probabilities_that_the_client_asked_for_come_with_the_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    sure = {"content": [{"token": "Paris", "logprob": -0.25, "bytes": None, "top_logprobs": []}]}
+    message = {"role": "assistant", "content": "Paris"}
+    choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": sure}
+    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+    vendor = FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        asked = say("Which?", stream=stream, logprobs=True)
+        async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
+            text = await answer.text()
+    events = [e.removeprefix("data: ") for e in text.split("\n\n") if e]
+    documents = [json.loads(event) for event in events if event != "[DONE]"]
+    assert [c["logprobs"] for d in documents for c in d["choices"] if c.get("logprobs")] == [sure]

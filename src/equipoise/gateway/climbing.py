@@ -182,6 +182,9 @@ def _chunks(answer: Body) -> list[Body]:
         if delta.get("tool_calls"):
             delta["tool_calls"] = [{"index": i, **call} for i, call in enumerate(delta["tool_calls"])]
         index, finish = choice.get("index", 0), choice.get("finish_reason")
-        chunks.append({**head, "choices": [{"index": index, "delta": delta, "finish_reason": None}]})
+        said = {"index": index, "delta": delta, "finish_reason": None}
+        if choice.get("logprobs") is not None:
+            said["logprobs"] = choice["logprobs"]
+        chunks.append({**head, "choices": [said]})
         chunks.append({**head, "choices": [{"index": index, "delta": {}, "finish_reason": finish}]})
     return chunks
