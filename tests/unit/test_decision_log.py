@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import sqlite3
@@ -24,7 +25,7 @@ from equipoise.storage.journal import segments
 from equipoise.storage.migrations import MIGRATIONS, Migration, migrate
 from equipoise.storage.reading import LogReader, Record, document_of, journal_folder
 from equipoise.storage.store import StoreUnavailable, database_path
-from equipoise.types import Step
+from equipoise.types import Estimate, Step
 from tests.logged import a_decision, an_outcome, some_feedback
 
 NEVER = 1e6
@@ -384,6 +385,22 @@ def test_export_tells_the_steps_of_a_cascade(log: DecisionLog, tmp_path: Path) -
     export_log(log, tmp_path / "out.parquet")
     [row] = pq.read_table(tmp_path / "out.parquet").to_pylist()
     assert tuple(Step(**step) for step in json.loads(row["steps"])) == steps
+
+
+def test_export_has_null_for_estimates_that_are_no_numbers(log: DecisionLog, tmp_path: Path) -> None:
+    made = a_decision(1)
+    wild = replace(made.selected, quality=Estimate(math.inf, math.nan), output_tokens=math.inf)
+    candidates = (wild, *(c for c in made.candidates if c.model != wild.model))
+    log.record(replace(made, candidates=candidates), tenant="a", route="auto", format="chat", received=1.7e9)
+    log.flush()
+    export_log(log, tmp_path / "out.parquet")
+    [row] = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert row["expected_quality"] is None and row["expected_output_tokens"] is None
+
+    def refused(constant: str) -> None:
+        raise ValueError(f"{constant} is no JSON")
+
+    assert json.loads(row["candidates"], parse_constant=refused)[0]["expected_quality_std"] is None
 
 
 @pytest.mark.parametrize("url", ["postgresql://x", "sqlite://x.db", "sqlite:///", "log.db", "memory:///"])

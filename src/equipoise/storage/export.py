@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
@@ -134,7 +135,8 @@ def row_of(record: Record) -> dict[str, Any]:
 
 
 def _expectations(c: Candidate) -> dict[str, Any]:
-    return {
+    """Null for what is not known, which a router that is anyone's code may say by any number that is none."""
+    found = {
         "probability": c.probability,
         "expected_quality": None if c.quality is None else c.quality.mean,
         "expected_quality_std": None if c.quality is None else c.quality.std,
@@ -143,6 +145,7 @@ def _expectations(c: Candidate) -> dict[str, Any]:
         "expected_output_tokens": c.output_tokens,
         "utility": c.utility,
     }
+    return {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
 
 
 def _candidate(c: Candidate) -> dict[str, Any]:
