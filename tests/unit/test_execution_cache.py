@@ -92,6 +92,24 @@ async def test_a_replayed_stream_comes_event_by_event() -> None:
 
 
 @virtually
+async def test_a_stream_is_kept_with_its_last_event_for_a_client_that_leaves_then() -> None:
+    store, asked = cache(), work(REVERSE, stream=True)
+    key = ask_of(asked)
+    assert key is not None
+    running = await executor([model("m")], {"m": answering()}).run(PLAN, asked, always)
+    store.partition("t").keep(key, running)
+    assert running.stream is not None
+    async for event in running.stream:
+        if b"[DONE]" in event:
+            break
+        assert store.stats().entries == 0
+    await running.close()
+    hit = store.partition("t").find(key)
+    assert hit is not None
+    assert text_of(await read(hit)) == "hello there my friend"  # type: ignore[arg-type]
+
+
+@virtually
 async def test_no_tenant_ever_gets_another_tenants_answer() -> None:
     store = cache(semantic=True)
     await ask(store, "t", REVERSE)

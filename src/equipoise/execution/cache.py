@@ -7,7 +7,7 @@ belongs to one tenant, of a cache, which belongs to one route.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -83,6 +83,11 @@ class Answered(Protocol):
     @property
     def status(self) -> Status:
         """``ok`` once all of it was handed over."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the next piece of its stream is the last; where it is not known, the end of the stream tells."""
         ...
 
     @property
@@ -251,7 +256,7 @@ class Partition:
         """Keep an answer once all of it was handed over. Call this before its stream is read."""
         if running.stream is not None:
             most = self._cache._settings.max_bytes // _MOST_OF_IT
-            running.stream = _recorded(running.stream, most, lambda payload: self._keep(ask, running, payload, True))
+            running.stream = self._recorded(ask, running, running.stream, most)
         elif running.body is not None:
             self._keep(ask, running, running.body, False)
 
@@ -261,19 +266,23 @@ class Partition:
         kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, running.made_usd)
         self._cache._put(self._tenant, ask, kept)
 
-
-async def _recorded(stream: AsyncIterator[bytes], most: int, done: Callable[[bytes], None]) -> AsyncIterator[bytes]:
-    """A stream, and all of it at its end, unless it is too long."""
-    frames: list[bytes] | None = []
-    size = 0
-    async for frame in stream:
+    async def _recorded(
+        self, ask: Ask, running: Answered, stream: AsyncIterator[bytes], most: int
+    ) -> AsyncIterator[bytes]:
+        """A stream, which is kept at its end, unless it is too long. A client may leave with the last of it."""
+        frames: list[bytes] | None = []
+        size = 0
+        async for frame in stream:
+            if frames is not None:
+                size += len(frame)
+                frames.append(frame)
+                frames = frames if size <= most else None
+            if frames is not None and running.over:
+                self._keep(ask, running, b"".join(frames), True)
+                frames = None
+            yield frame
         if frames is not None:
-            size += len(frame)
-            frames.append(frame)
-            frames = frames if size <= most else None
-        yield frame
-    if frames is not None:
-        done(b"".join(frames))
+            self._keep(ask, running, b"".join(frames), True)
 
 
 class _Meanings:

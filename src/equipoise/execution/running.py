@@ -82,6 +82,11 @@ class Running:
         self.status, self.error = "interrupted", error.vendor_code or "provider_error"
 
     @property
+    def over(self) -> bool:
+        """Whether nothing more comes, though its last piece may be yet to be handed over."""
+        return self._call is None
+
+    @property
     def made_usd(self) -> float:
         """What the call that gave it cost."""
         return sum(attempt.cost_usd for attempt in self.attempts if attempt.won)

@@ -38,7 +38,7 @@ class Climbed:
         made_usd: what all the calls for it cost, checks included.
     """
 
-    continued = False
+    continued = over = False  # the end of its stream tells that it is over
 
     def __init__(self, kept: _Kept, work: Work, waited_s: float, made_usd: float) -> None:
         running = kept.running
