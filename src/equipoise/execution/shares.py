@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable
+from heapq import heapify, heappop, heapreplace
 from typing import Generic, TypeVar
 
 Thing = TypeVar("Thing")
+# Where there is too much, a hundredth of all is made free, for to look for the largest takes time with many tenants.
+_SPARE = 100
 
 
 class Shares(Generic[Thing]):
@@ -44,10 +47,12 @@ class Shares(Generic[Thing]):
         self._kept.setdefault(tenant, OrderedDict())[key] = thing, size
         self._bytes_of[tenant] = self._bytes_of.get(tenant, 0) + size
         self.count, self.bytes = self.count + 1, self.bytes + size
-        while self.count > self._most:
-            self._drop_oldest(max(self._kept, key=lambda one: len(self._kept[one])))
-        while self.bytes > self._most_bytes:
-            self._drop_oldest(max(self._bytes_of, key=self._bytes_of.__getitem__))
+        if self.count > self._most:
+            left = self._most - self._most // _SPARE
+            self._drop_from_largest(lambda one: len(self._kept[one]), lambda: self.count > left)
+        if self.bytes > self._most_bytes:
+            left_bytes = self._most_bytes - self._most_bytes / _SPARE
+            self._drop_from_largest(self._bytes_of.__getitem__, lambda: self.bytes > left_bytes)
 
     def drop(self, tenant: str, key: bytes) -> None:
         """Forget a thing, if it is there."""
@@ -63,5 +68,13 @@ class Shares(Generic[Thing]):
         if self._gone is not None:
             self._gone(tenant, key, thing)
 
-    def _drop_oldest(self, tenant: str) -> None:
-        self.drop(tenant, next(iter(self._kept[tenant])))
+    def _drop_from_largest(self, held: Callable[[str], int], too_much: Callable[[], bool]) -> None:
+        largest = [(-held(tenant), tenant) for tenant in self._kept]
+        heapify(largest)
+        while too_much():
+            tenant = largest[0][1]
+            self.drop(tenant, next(iter(self._kept[tenant])))
+            if tenant in self._kept:
+                heapreplace(largest, (-held(tenant), tenant))
+            else:
+                heappop(largest)
