@@ -32,6 +32,8 @@ def draw(results: dict[str, Any], target: Path) -> None:
     axes = figure.add_subplot()
     x = 100 * numbers(results["frontier_cost_shares"])
     best, zero = results["baselines"]["best_single"], results["baselines"]["zero_router"]
+    if zero is None or zero["aiq"] is None:
+        sys.exit("no frontier to draw: costs are not known, or the same for all models")
     axes.plot(x, numbers(zero["frontier"]["quality"]), "--", color="#8a8a8a", label="coin-flips between models")
     shown = [r for r in results["routers"] if not r["name"].startswith("baseline:") and r["name"] != "auto"]
     for router, colour in zip(shown, COLOURS * len(shown), strict=False):
