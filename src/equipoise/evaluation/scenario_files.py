@@ -43,6 +43,8 @@ def _cost_quality(ax: Axes, report: ScenarioReport) -> None:
     ax.figure.colorbar(dots, ax=ax, label="mean utility")
     ax.set(title="Cost against quality", xlabel="mean cost, USD", ylabel="mean quality")
     ax.margins(0.25)
+    ax.set_xlim(left=0)  # nothing costs less
+    dots.set_clip_on(False)
 
 
 def _tier_usage(ax: Axes, report: ScenarioReport) -> None:
@@ -90,6 +92,8 @@ def _latency_cost(ax: Axes, report: ScenarioReport) -> None:
     ax.figure.colorbar(dots, ax=ax, label="mean quality")
     ax.set(title="Latency against cost", xlabel="mean latency, s", ylabel="mean cost, USD")
     ax.margins(0.25)
+    ax.set(xlim=(0, None), ylim=(0, None))
+    dots.set_clip_on(False)
 
 
 def _name_dots(ax: Axes, places: dict[str, tuple[float, float]]) -> None:
