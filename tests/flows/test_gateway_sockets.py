@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.gateway_world import CHAT, World, eventually, say, serving, settings
+from tests.gateway_world import CHAT, World, eventually, say, serving, settings, world
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -202,3 +202,32 @@ async def test_a_refusal_is_one_also_where_its_reason_breaks_off_or_never_comes(
         record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
         assert record is not None and record.outcome is not None
         assert [(a.status, a.cost_usd) for a in record.outcome.attempts] == [(429, 0.0)]
+
+
+def before_http_11(body: Any, *headers: bytes) -> bytes:
+    """A request as nginx makes it unless told otherwise: the end of the connection is that of the answer."""
+    return request(body, *headers).replace(b"HTTP/1.1", b"HTTP/1.0")
+
+
+async def test_before_http_1_1_a_stream_ends_with_the_connection(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        for headers in ([], [b"Connection: keep-alive"]):
+            reader, writer = await connect(gateway)
+            writer.write(before_http_11(say("Hello", stream=True), *headers))
+            assert (await asyncio.wait_for(reader.read(), 30)).endswith(DONE)
+            writer.close()
+
+
+async def test_before_http_1_1_a_stream_that_is_cut_is_reset(tmp_path: Path) -> None:
+    async def script(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(CHUNKED + chunk(event("one")))
+        await reader.read()
+
+    async with behind(script, tmp_path) as gateway:
+        reader, writer = await connect(gateway)
+        writer.write(before_http_11(say("Hello", stream=True)))
+        await reader.readuntil(b"one")
+        await gateway.one.drain(0.0)
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        writer.close()

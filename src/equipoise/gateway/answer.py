@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 
 from aiohttp import web
+from aiohttp.http import HttpVersion11
 
 from equipoise.execution import Hit, Running
 from equipoise.gateway.climbing import Climbed
@@ -32,7 +35,11 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
     headers["Content-Type"] = _SSE
     headers["Cache-Control"] = "no-cache"
     response = web.StreamResponse(headers=headers)
+    ends_by_closing = incoming.http.version < HttpVersion11
     try:
+        if ends_by_closing:
+            response.force_close()
+            _reset_when_closed(incoming, True)
         await response.prepare(incoming.http)
         stream = running.stream
         if exchange.tells_usage:
@@ -40,6 +47,8 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         await _pour(stream, response, gateway.settings.write_timeout_s)
         _end(exchange, running)
         await response.write_eof()
+        if ends_by_closing:
+            _reset_when_closed(incoming, False)
     except (asyncio.CancelledError, ConnectionError):
         await _left(exchange, running, gateway.why_cancelled)
         raise
@@ -52,6 +61,13 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         _abort(incoming)
         raise
     return response
+
+
+def _reset_when_closed(incoming: Incoming, yes: bool) -> None:
+    """Where a connection that is closed says that the answer is whole, one that is cut has to be told apart."""
+    if (transport := incoming.http.transport) is not None:
+        linger = struct.pack("ii", yes, 0)
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
 
 
 def _abort(incoming: Incoming) -> None:
