@@ -182,10 +182,11 @@ def _content(text: str) -> tuple[tuple[str, ...], set[str]]:
             words.append(token)
             continue
         acronym = len(token) > 1 and token.isupper()
-        if lower in _EMPTY and not acronym:
+        name = acronym or _is_name(token, text[: match.start()])
+        if lower in _EMPTY and (not name or lower == "i"):
             continue
         word = _singular(_NUMERALS.get(lower, lower))
-        words.append(word.capitalize() if acronym or _is_name(token, text[: match.start()]) else word)
+        words.append(word.capitalize() if name else word)
     return tuple(words), spelt
 
 
