@@ -127,6 +127,8 @@ def test_a_light_rewording_is_the_same(reword: object) -> None:
         ("What is .5 + 1?", "What is 5 + 1?"),
         ("Explain .NET", "Explain net"),
         ("What is the weather in May?", "What is the weather?"),
+        ("What does print(i) do?", "What does print() do?"),
+        ("What is min(a, i, b) in C?", "What is min(i, a, b) in C?"),
         ("How is hepatitis A treated?", "How is hepatitis treated?"),
         ("Who is Will Smith?", "Who is Smith?"),
         ("Which band is louder, Can or Rush?", "Which band is louder, or Rush?"),

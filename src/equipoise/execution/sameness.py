@@ -90,6 +90,8 @@ _TOKENS = "|".join(
         r"(?<=[\d)])!|!(?==)|(?<=\w)'(?=\()",  # 5!, !=, f'(x)
     ]
 )
+# What stands beside a variable, which is no `a` or `i` of English then.
+_BESIDE = frozenset("()[]{},=+*/^<>")
 _TOKEN, _TOKEN_OF_FORMULA = re.compile(_TOKENS), re.compile(_TOKENS + r"|[()]")
 
 
@@ -100,7 +102,7 @@ class Gist:
     Attributes:
         order: what it tells to do, where it begins with that: `explain`, `list`. A question does not.
         words: that carry content, in their order, without plural. Only names keep their capitals.
-        directed: it has a word such as `from` or `than`.
+        directed: it has a word such as `from` or `than`, or a formula.
         told: who, when and what is quoted, which two prompts must have in common.
         instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`: where two prompts have some,
             they must have the same.
@@ -144,7 +146,7 @@ def gist(text: str) -> Gist | None:
     return Gist(
         order=None if order is None else order.group(1).lower(),
         words=words,
-        directed=not _DIRECTIONS.isdisjoint(spelt),
+        directed=not _DIRECTIONS.isdisjoint(spelt) or _FORMULA.search(text) is not None,
         told=frozenset(quoted | (spelt & _TOLD) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
         instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
         english=english,
@@ -175,7 +177,8 @@ def _content(text: str) -> tuple[tuple[str, ...], set[str]]:
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
     words, spelt = [], set()
-    for match in (_TOKEN_OF_FORMULA if _FORMULA.search(text) else _TOKEN).finditer(text):
+    formula = _FORMULA.search(text) is not None
+    for match in (_TOKEN_OF_FORMULA if formula else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
         spelt.add(lower)
         if token[0] in "-.":
@@ -183,7 +186,9 @@ def _content(text: str) -> tuple[tuple[str, ...], set[str]]:
             continue
         acronym = len(token) > 1 and token.isupper()
         name = acronym or _is_name(token, text[: match.start()])
-        if lower in _EMPTY and (not name or lower == "i"):
+        around = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
+        variable = formula and len(token) == 1 and not _BESIDE.isdisjoint(around)
+        if lower in _EMPTY and not variable and (not name or lower == "i"):
             continue
         word = _singular(_NUMERALS.get(lower, lower))
         words.append(word.capitalize() if name else word)
