@@ -259,6 +259,7 @@ async def test_a_client_that_leaves_during_a_check_stops_it_and_its_bill_is_kept
         record = gateway.gateway.log.get(line["decision_id"])
         assert record is not None and record.outcome is not None and record.outcome.status == "cancelled"
         assert calls_of(record.outcome) == [(CHEAP, "first"), (JUDGE, "check")] and server.at_once == 0
+        assert not any(attempt.won for attempt in record.outcome.attempts), "nothing was returned"
 
 
 # ---------------------------------------------------------------- what is configured

@@ -69,16 +69,18 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
     calls = WaitedCalls(executor, work.deadline_s, attempts)
     steps = _Steps(calls, work, decision.plan, signals=guide is not None and bool(guide.signals))
     checks = Checking(calls, work, route, most_usd=decision.constraints.max_cost_usd).checks()
+    of_returned: set[int] = set()
     try:
         # Checks keep their time limits themselves, so that what they cost until then is counted.
         returned = await climb(decision, steps.ask, policy=guide, checks=checks, check_timeout_s=None)
+        kept: _Kept = returned.answer.kept
+        of_returned = {id(attempt) for attempt in kept.running.attempts}
     except ProviderError:
         if steps.failed is None:
             raise
         raise steps.failed from None
-    kept: _Kept = returned.answer.kept
-    won = {id(attempt) for attempt in kept.running.attempts}
-    attempts[:] = [a if id(a) in won else replace(a, won=False) for a in attempts]
+    finally:
+        attempts[:] = [a if id(a) in of_returned else replace(a, won=False) for a in attempts]
     return Climbed(kept, work, calls.waited_s, sum(attempt.cost_usd for attempt in attempts))
 
 
