@@ -242,3 +242,16 @@ async def test_log_probabilities_that_the_client_asked_for_come_with_the_answer(
     events = [e.removeprefix("data: ") for e in text.split("\n\n") if e]
     documents = [json.loads(event) for event in events if event != "[DONE]"]
     assert [c["logprobs"] for d in documents for c in d["choices"] if c.get("logprobs")] == [sure]
+
+
+async def test_hints_in_the_words_of_another_format_are_left_out_where_a_vendor_would_refuse_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor = FakeServer(lambda p: "Paris")
+    thinking = {**MESSAGES, "max_tokens": 5000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        assert (await gateway.post("/v1/messages", thinking))[0] == 200
+        assert not any("reasoning_effort" in request for request in vendor.requests)
+        assert (await gateway.post(CHAT, say("Which?", reasoning_effort="low")))[0] == 200
+        assert vendor.requests[-1]["reasoning_effort"] == "low", "what the client said in these words is its own affair"

@@ -145,7 +145,7 @@ class Pursuit:
             first_byte_s=None,
             headers=work.headers,
             mixed=work.mixed or _is_anothers(work, place, target),
-            translated=target != work.format,
+            translated=work.translated or target != work.format,
         )
         self._course.called(place, hedge=kind == "hedge")
         return Call(place, request, kind, self._meter, work=work, input_tokens=self._input_tokens, names=self._names)

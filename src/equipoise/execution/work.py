@@ -23,6 +23,7 @@ class Work(NamedTuple):
         answered_by: the model that answered the turn before, where known.
         answered_at: label of the deployment that did.
         mixed: the turns before are of several models.
+        translated: the client speaks another format than that of ``body``.
         headers: the client's, of those that a provider may pass on.
     """
 
@@ -37,4 +38,5 @@ class Work(NamedTuple):
     answered_by: str | None = None
     answered_at: str | None = None
     mixed: bool = False
+    translated: bool = False
     headers: Mapping[str, str] = MappingProxyType({})

@@ -95,7 +95,9 @@ class _Steps:
         self._signals = signals and work.format == "chat" and not chat.get("logprobs")
         if self._signals:
             chat |= {"logprobs": True, "top_logprobs": 2}
-        self._work = work._replace(body=chat, format="chat", asked=work.asked._replace(stream=False))
+        translated = work.format != "chat"
+        waited = work.asked._replace(stream=False)
+        self._work = work._replace(body=chat, format="chat", asked=waited, translated=translated)
         self.failed: ExecutionFailed | None = None
 
     async def ask(self, model: str, samples: int) -> list[Given]:
