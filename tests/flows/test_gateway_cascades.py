@@ -255,3 +255,20 @@ async def test_hints_in_the_words_of_another_format_are_left_out_where_a_vendor_
         assert not any("reasoning_effort" in request for request in vendor.requests)
         assert (await gateway.post(CHAT, say("Which?", reasoning_effort="low")))[0] == 200
         assert vendor.requests[-1]["reasoning_effort"] == "low", "what the client said in these words is its own affair"
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_tool_whose_name_is_too_long_for_other_vendors_is_called_by_the_name_that_the_client_knows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    def call(prompt: str) -> Any:
+        name = vendor.requests[-1]["tools"][0]["function"]["name"]
+        assert len(name) <= 64
+        return {"tool_calls": [{"id": "1", "type": "function", "function": {"name": name, "arguments": "{}"}}]}
+
+    vendor, name = FakeServer(call), "look_up_" * 12
+    asked = {**MESSAGES, "stream": stream, "tools": [{"name": name, "input_schema": {"type": "object"}}]}
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        async with gateway.session.post(gateway.url + "/v1/messages", json=asked) as answer:
+            assert f'"{name}"' in await answer.text()

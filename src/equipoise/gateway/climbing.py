@@ -20,7 +20,7 @@ from equipoise.gateway.serving import Route
 from equipoise.gateway.waited import WaitedCalls
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.types import Decision, Plan
-from equipoise.wire import FORMATS, Body, dumps
+from equipoise.wire import FORMATS, NO_NAMES, Body, dumps, long_names, restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ class _Steps:
             chat |= {"logprobs": True, "top_logprobs": 2}
         translated = work.format != "chat"
         waited = work.asked._replace(stream=False)
+        self._names = long_names(work.body) if work.format == "messages" else NO_NAMES
         self._work = work._replace(body=chat, format="chat", asked=waited, translated=translated)
         self.failed: ExecutionFailed | None = None
 
@@ -124,6 +125,8 @@ class _Steps:
     async def _one(self, model: str, number: int) -> Given:
         running = await self._calls.make(model, self._work, number, others=bool(self._unasked))
         answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
+        for choice in answer["choices"]:
+            restore(choice["message"].get("tool_calls"), self._names)
         choice = answer["choices"][0]
         return Given(
             model=model,
