@@ -193,7 +193,11 @@ def test_calibrate_sets_the_score_from_which_a_cheap_answer_is_returned(
 def test_a_promise_that_nothing_keeps_asks_the_last_model_at_once(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    summary = calibrated(folder, "cascade:test=vote,steps=[m0*3,m2],max_loss=0.001", capsys)
+    strict = "cascade:test=vote,steps=[m0*3,m2],max_loss=0.001"
+    asked = ["calibrate", str(folder / "mine.parquet"), "--router", "knn:k=20", "--out", str(folder / "r.npz")]
+    assert main([*asked, "--policy", strict]) == 0
+    assert "asks m2 at once: no step before it could be shown" in capsys.readouterr().out
+    summary = calibrated(folder, strict, capsys)
     assert summary["steps"] == [{"model": "m2", "samples": 1, "accept_at": None}]
     assert load(folder / "r.npz").decide("capital question 77").plan.steps == ()
 

@@ -127,6 +127,8 @@ def _in_words(settled: Mapping[str, Any]) -> str:
     steps = settled.get("steps")
     if steps is None:
         return ", ".join(f"{name} {value:.4g}" for name, value in settled.items() if isinstance(value, float | int))
+    if len(steps) == 1:
+        return f"asks {steps[0]['model']} at once: no step before it could be shown to keep the promise"
     return "asks " + ", then ".join(
         f"{step['model']}*{step['samples']}"
         + ("" if step["accept_at"] is None else f" (returned from a score of {step['accept_at']:.3g} on)")
