@@ -155,6 +155,24 @@ async def test_a_step_that_cannot_be_had_is_passed(tmp_path: Path, monkeypatch: 
         assert status == 200 and headers["x-equipoise-model"] == LARGE
 
 
+async def test_a_step_is_not_insisted_on_while_there_are_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(status=503) if body["model"] == SMALL else None
+
+    async def asked() -> list[str]:
+        status, _, headers = await gateway.post(CHAT, say("Which?"))
+        assert status == 200 and headers["x-equipoise-model"] == LARGE
+        return [a.model for a in outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts]
+
+    settings = {"attempts_per_model": 2, "max_attempts": 6, "backoff_s": 0.001, "breaker_min_calls": 2}
+    async with world(tmp_path, FakeServer(lambda p: "x", misbehave=down), execution=settings) as gateway:
+        climbing(gateway, monkeypatch, samples=1)
+        assert await asked() == [SMALL, SMALL, LARGE]
+        assert await asked() == [LARGE], "the breaker of the other is open"
+
+
 async def test_a_step_that_hangs_leaves_half_of_the_time_to_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

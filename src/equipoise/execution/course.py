@@ -46,6 +46,7 @@ class Course:
 
     Args:
         lanes: per model of the plan, in its order, the places that may serve the request.
+        insist: whether to go on after the first round.
     """
 
     def __init__(
@@ -54,7 +55,10 @@ class Course:
         need: Need,
         settings: ExecutionConfig,
         rng: Random,
+        *,
+        insist: bool = True,
     ) -> None:
+        self._insist = insist
         self._lanes = [_Lane(places) for places in lanes if places]
         self._need, self._settings, self._rng = need, settings, rng
         self._at = 0
@@ -71,14 +75,15 @@ class Course:
         """
         if self.made >= self._settings.max_attempts or left_s <= 0.0 or not self._lanes:
             return None
-        for _ in range(2):
+        for _ in range(2 if self._insist else 1):
             while self._at < len(self._lanes):
                 step = self._within(self._lanes[self._at], now, left_s)
                 if step is not None:
                     return step
                 self._at += 1
-            self._new_round()
-        return self._forced(now, left_s)
+            if self._insist:
+                self._new_round()
+        return self._forced(now, left_s) if self._insist else None
 
     def called(self, place: Place, *, hedge: bool = False) -> None:
         """A call is made there."""

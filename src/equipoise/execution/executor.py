@@ -78,13 +78,20 @@ class Executor:
         return self._settings.total_s
 
     async def run(
-        self, plan: Plan, work: Work, allowed: Callable[[str], bool], *, attempts: list[Attempt] | None = None
+        self,
+        plan: Plan,
+        work: Work,
+        allowed: Callable[[str], bool],
+        *,
+        attempts: list[Attempt] | None = None,
+        insist: bool = True,
     ) -> Running:
         """Carry out a plan. Returns when there is an answer, or the first content of a stream.
 
         Args:
             allowed: whether a model can serve this request at all. Only models of the plan are asked.
             attempts: is filled with every call made, also when this is cancelled.
+            insist: go round again where all models failed, and knock at closed doors. Not where others are asked next.
 
         Raises:
             ExecutionFailed: no attempt brought an answer.
@@ -96,7 +103,7 @@ class Executor:
             for name in dict.fromkeys((plan.model, *plan.fallback))
             if allowed(name)
         ]
-        course = Course(lanes, need, self._settings, self._rng)
+        course = Course(lanes, need, self._settings, self._rng, insist=insist)
         meter = Meter(self._clock, self._count, attempts)
         pursuit = Pursuit(course, work, self._settings, self.hedging, meter)
         call = await pursuit.call()

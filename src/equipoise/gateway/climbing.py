@@ -89,7 +89,8 @@ class _Steps:
 
     def __init__(self, calls: WaitedCalls, work: Work, plan: Plan, *, signals: bool) -> None:
         self._calls = calls
-        self._unasked = {*(step.model for step in plan.steps), *plan.fallback}
+        self._ahead, self._beside = {step.model for step in plan.steps}, set(plan.fallback)
+        self._adaptive = plan.adaptive
         chat = {**FORMATS[work.format].to_chat(work.body), "stream": False}
         chat.pop("stream_options", None)
         self._signals = signals and work.format == "chat" and not chat.get("logprobs")
@@ -107,12 +108,15 @@ class _Steps:
         Raises:
             ProviderError: none could be had.
         """
-        self._unasked.discard(model)
+        for models in (self._ahead, self._beside):
+            models.discard(model)
         answers = await asyncio.gather(*(self._one(model, i) for i in range(samples)), return_exceptions=True)
         given = [answer for answer in answers if isinstance(answer, Given)]
         failed = [error for error in answers if isinstance(error, ExecutionFailed)]
         lost_usd = sum(attempt.cost_usd for error in failed for attempt in error.attempts)
         if given:
+            if not self._adaptive:
+                self._beside.clear()  # they are asked for want of any answer
             return [replace(given[0], cost_usd=given[0].cost_usd + lost_usd), *given[1:]]
         if failed:
             self.failed = error = failed[0]
@@ -123,7 +127,7 @@ class _Steps:
         raise next(error for error in answers if isinstance(error, BaseException))
 
     async def _one(self, model: str, number: int) -> Given:
-        running = await self._calls.make(model, self._work, number, others=bool(self._unasked))
+        running = await self._calls.make(model, self._work, number, others=bool(self._ahead or self._beside))
         answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
         for choice in answer["choices"]:
             restore(choice["message"].get("tool_calls"), self._names)

@@ -44,7 +44,7 @@ class WaitedCalls:
             work: what to ask; not streamed.
             number: of the draw, from 0.
             kind: what the attempts are called, beside the usual.
-            others: there are other models to ask, for which half of the time left is kept.
+            others: there are other models to ask: half of the time left is kept for them, and this one not insisted on.
 
         Raises:
             ExecutionFailed: there is none.
@@ -58,7 +58,8 @@ class WaitedCalls:
         made: list[Attempt] = []
         self._went()
         try:
-            return await self._executor.run(Plan(model=model), work, lambda name: name == model, attempts=made)
+            plan = Plan(model=model)
+            return await self._executor.run(plan, work, model.__eq__, attempts=made, insist=not others)
         finally:
             self._came()
             if kind is None:
