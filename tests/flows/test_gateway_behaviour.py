@@ -365,6 +365,8 @@ async def test_a_trained_router_is_served(tmp_path: Path) -> None:
             _, _, sums = await gateway.post(CHAT, say(A_SUM))
             _, _, poems = await gateway.post(CHAT, say(A_POEM))
             assert sums["x-equipoise-model"] != POEM_MODEL and poems["x-equipoise-model"] != SUM_MODEL
+            first = gateway.lines[0]
+            assert (first["event"], first["routes"]) == ("learning", ["auto"]), "silence for a minute looks like a hang"
 
 
 def vendor_of(server: FakeServer) -> Any:

@@ -188,6 +188,8 @@ async def opened(
         pool = ProviderPool(make)
         closing.push_async_callback(pool.close)
         make_live = partial(live_from, pool=pool)
+        if learning := [name for name, route in config.routes.items() if "table" in route.router]:
+            lines.say("learning", routes=learning)  # which may take a minute
         live = make_live(make_serving(config, folder), None)
         traces = open_traces(config.traces)
         closing.callback(traces.close)
