@@ -132,11 +132,11 @@ class Breaker:
     def _roll(self, now: float) -> None:
         """Forget what is older than the window."""
         slot = int(now * _SLOTS / self._settings.breaker_window_s)
-        passed = min(slot - self._slot, _SLOTS)
-        for i in range(passed):
+        if slot <= self._slot:
+            return
+        for i in range(min(slot - self._slot, _SLOTS)):
             self._calls[(slot - i) % _SLOTS] = self._failures[(slot - i) % _SLOTS] = 0
-        if passed > 0:
-            self._slot = slot
+        self._slot = slot
 
     def _count(self, now: float, *, failed: bool) -> None:
         self._roll(now)

@@ -161,6 +161,8 @@ class Pursuit:
     def _limits_s(self) -> tuple[float, float]:
         """Time for one attempt, and the time from which a wait that is given up is the caller's doing alone."""
         limit = self._limit_within(self._left_s())
+        if self.deadline == self._own_deadline:
+            return limit, math.inf
         own = self._limit_within(self._own_deadline - self._loop.time())
         return limit, limit * _MOST_OF_IT if limit < own else math.inf
 

@@ -44,8 +44,10 @@ class Shares(Generic[Thing]):
     def put(self, tenant: str, key: bytes, thing: Thing, size: int = 0) -> None:
         """Keep a thing, in place of what had its key."""
         self.drop(tenant, key)
-        self._kept.setdefault(tenant, OrderedDict())[key] = thing, size
-        self._bytes_of[tenant] = self._bytes_of.get(tenant, 0) + size
+        if tenant not in self._kept:
+            self._kept[tenant], self._bytes_of[tenant] = OrderedDict(), 0
+        self._kept[tenant][key] = thing, size
+        self._bytes_of[tenant] += size
         self.count, self.bytes = self.count + 1, self.bytes + size
         if self.count > self._most:
             left = self._most - self._most // _SPARE
