@@ -262,6 +262,24 @@ async def test_a_client_that_leaves_during_a_check_stops_it_and_its_bill_is_kept
         assert not any(attempt.won for attempt in record.outcome.attempts), "nothing was returned"
 
 
+async def test_who_only_judges_answers_nothing_when_the_router_fails_either(
+    tmp_path: Path, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    async with vendor("0.9") as server:
+        document = configured(table, server.base_url, **JUDGED)
+        document["models"].reverse()
+        async with serving(tmp_path, settings(server.base_url, **document)) as gateway:
+            router = gateway.gateway.live.serving.routes[0].engine.router
+            monkeypatch.setattr(router, "predict_batch", broken, raising=False)
+            _, _, headers = await gateway.post(CHAT, say(PROMPT))
+            record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
+            assert record is not None and record.decision.method == "without_router"
+            assert {c.model for c in record.decision.candidates} == {CHEAP, DEAR}
+
+
 # ---------------------------------------------------------------- what is configured
 
 

@@ -32,7 +32,8 @@ class Checking:
     def __init__(self, calls: WaitedCalls, work: Work, route: Route, *, most_usd: float | None) -> None:
         self._calls, self._work, self._most_usd = calls, work, most_usd
         self._settings = route.settings.checks
-        self._models = {model.name: model for model in route.plain.models}
+        asked = route.plain.models if route.judge is None else (*route.plain.models, route.judge)
+        self._models = {model.name: model for model in asked}
         self._set_aside_usd = 0.0
 
     def checks(self) -> dict[str, Check]:

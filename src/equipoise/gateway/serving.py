@@ -33,7 +33,7 @@ class Route:
     """A name that applications ask for, with all that deciding needs.
 
     ``plain`` decides when the engine fails. ``stamp`` is what the engine was made from. ``unknown`` are the models of
-    which the router knows nothing.
+    which the router knows nothing. ``judge`` grades answers.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Route:
     settings: RouteConfig
     stamp: str
     unknown: tuple[str, ...] = ()
+    judge: Model | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +139,14 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     if isinstance(known, Route) and known.stamp == stamp:
         return known
     _check_region(name, settings.constraints.region, models)
+    judge = None
     if settings.checks.reward is not None:
-        _check_judge(name, settings.checks.reward.model, settings.constraints.region, models)
+        judge = _judge(name, settings.checks.reward.model, settings.constraints.region, models)
     try:
         engine, limits = engine_from(config, name, folder=folder)
         estimated = engine.decide(_WARM_UP).candidates
-        unknown = tuple(c.model for c in estimated if c.quality is None and c.model not in config.judges)
+        met = {c.model for c in estimated if c.quality is not None}
+        unknown = tuple(c.model for c in estimated if c.model not in met | config.judges)
     except NoModel as error:
         hint = "give the models 'quality', or the route a router that was trained on them"
         raise ConfigError(f"route '{name}' serves no request: {error}; {hint}", place=("routes", name)) from None
@@ -151,10 +154,12 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         raise ConfigError(f"route '{name}': {error}", place=("routes", name, *_part(error))) from None
     _check_checks(name, settings.checks, engine.policy)
     turn = {model: i for i, model in enumerate(settings.fallback)}
-    order = sorted(routed(models), key=lambda m: turn.get(m.name, len(turn)))
+    # Who only judges answers nothing.
+    able = [m for m in routed(models) if m.name in met or m.name not in config.judges]
+    order = sorted(able, key=lambda m: turn.get(m.name, len(turn)))
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
-    return Route(name, engine, limits, plain, settings, stamp, unknown)
+    return Route(name, engine, limits, plain, settings, stamp, unknown, judge)
 
 
 def _part(error: InputError) -> tuple[int | str, ...]:
@@ -189,7 +194,7 @@ def _untestable(policy: Cascade, checks: ChecksConfig) -> str:
     return f"no score of '{test}' is known from which an answer is good enough; give the router {hint}"
 
 
-def _check_judge(route: str, judge: str, region: str | None, models: Sequence[Model]) -> None:
+def _judge(route: str, judge: str, region: str | None, models: Sequence[Model]) -> Model:
     place = ("routes", route, "checks", "reward", "model")
     found = next((model for model in models if model.name == judge), None)
     if found is None:
@@ -197,6 +202,7 @@ def _check_judge(route: str, judge: str, region: str | None, models: Sequence[Mo
     if region is not None and region not in {d.region for d in found.deployments}:
         said = f"route '{route}' stays in region {region}, where its judge '{judge}' has no deployment"
         raise ConfigError(f"{said}; name another", place=place)
+    return found
 
 
 def _check_region(route: str, region: str | None, models: Sequence[Model]) -> None:
