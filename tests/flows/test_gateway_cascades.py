@@ -74,6 +74,24 @@ async def test_answers_that_differ_go_on_to_the_next_model_and_all_are_paid(
         assert sorted(drawn, key=str) == [0.8, 0.8, None] and last is None
 
 
+@pytest.mark.parametrize(
+    ("said", "drawn"),
+    [
+        ({"temperature": 0}, [(0, None), (0.8, None), (0.8, None)]),
+        ({"temperature": 0.3}, [(0.3, None)] * 3),
+        ({"temperature": 0.3, "seed": 5}, [(0.3, 5), (0.3, 6), (0.3, 7)]),
+    ],
+)
+async def test_answers_that_are_compared_are_drawn_apart_whatever_the_client_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: dict[str, Any], drawn: list[Any]
+) -> None:
+    vendor = FakeServer(lambda p: "Paris")
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch)
+        await gateway.post(CHAT, say("Which?", **said))
+    assert sorted((r.get("temperature"), r.get("seed")) for r in vendor.requests) == drawn
+
+
 async def test_the_accepted_answer_is_streamed_in_the_clients_format(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

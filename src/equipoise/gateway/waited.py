@@ -10,6 +10,7 @@ from typing import Literal
 from equipoise.execution import Executor, Running, Work
 from equipoise.traffic import Attempt
 from equipoise.types import Plan
+from equipoise.wire import Body
 
 # Draws beside the first are to differ from it.
 _DRAW_TEMPERATURE = 0.8
@@ -49,8 +50,8 @@ class WaitedCalls:
         Raises:
             ExecutionFailed: there is none.
         """
-        if number and "temperature" not in work.body:
-            work = work._replace(body={**work.body, "temperature": _DRAW_TEMPERATURE})
+        if number:
+            work = work._replace(body=_drawn_apart(work.body, number))
         share = 0.5 if others else 1.0
         own_s, left_s = (share * (until - self._now()) for until in (self._own_until, self._until))
         left_s = min(left_s, math.inf if work.deadline_s is None else work.deadline_s)
@@ -77,3 +78,10 @@ class WaitedCalls:
         self._out -= 1
         if not self._out:
             self.waited_s += self._now() - self._since
+
+
+def _drawn_apart(body: Body, number: int) -> Body:
+    """The request for a further draw: at temperature 0, or with the seed of the first, it would say the same again."""
+    seed = body.get("seed")
+    apart = {"temperature": body.get("temperature") or _DRAW_TEMPERATURE}
+    return {**body, **apart, "seed": seed + number} if isinstance(seed, int) else {**body, **apart}
