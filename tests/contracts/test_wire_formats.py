@@ -536,10 +536,10 @@ def test_the_executors_count_of_tokens_is_what_the_stream_ends_with(name: WireFo
 
 @pytest.mark.parametrize("format", IN_PARTS)
 def test_reading_a_prompt_in_many_parts_takes_time_by_its_length_alone(format: WireFormat) -> None:
-    # While one request is read, all others wait.
+    # While one request is read, all others wait. It takes .2 s; where each part is joined to those before, a minute.
     begun = time.process_time()
     asked = FORMATS[format].read({"model": "auto", **IN_PARTS[format]})
-    assert time.process_time() - begun < 1.0
+    assert time.process_time() - begun < 15.0
     assert (asked.text + asked.context_text).count("word") == PARTS
 
 

@@ -311,7 +311,7 @@ def test_a_long_export_holds_up_neither_removal_nor_writers(tmp_path: Path) -> N
     started = time.monotonic()
     assert log.prune(0.0, now=2e9 + 1) == 3
     write(log, 9)
-    assert log.flush() and time.monotonic() - started < 2.0
+    assert log.flush() and time.monotonic() - started < 4.5  # less than wait_s: nothing was waited for
     rows.close()  # type: ignore[attr-defined]
     log.close()
 
