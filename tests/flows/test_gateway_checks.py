@@ -301,6 +301,23 @@ def test_a_judge_need_not_be_in_the_table_and_a_router_file_keeps_its_thresholds
     assert "warning" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("policy", [f"cascade:test=vote,steps=[{CHEAP},{DEAR}]", "cascade_routing"])
+def test_a_policy_that_lacks_models_that_it_learned_to_ask_is_doubted(
+    tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str], policy: str
+) -> None:
+    calibrated = ["calibrate", str(table), "--router", "knn:k=60", "--models", f"{CHEAP},{DEAR}", "--policy", policy]
+    assert main([*calibrated, "--out", str(tmp_path / "router.npz")]) == 0
+    document = configured(table, "http://127.0.0.1:9/v1", router={"file": "router.npz"})
+    checking = ["serve", "--check", "--config", str(tmp_path / "equipoise.yaml")]
+    write(tmp_path, settings("http://127.0.0.1:9/v1", **document))
+    capsys.readouterr()
+    assert main(checking) == 0 and "warning" not in capsys.readouterr().err
+    document["models"] = [model for model in document["models"] if model["name"] != DEAR]
+    write(tmp_path, settings("http://127.0.0.1:9/v1", **document))
+    assert main(checking) == 0
+    assert f"route 'auto': its policy learned to ask {DEAR}, which it does not have" in capsys.readouterr().err
+
+
 def test_the_judge_of_one_route_answers_on_no_other_whose_table_lacks_it(
     tmp_path: Path, table: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

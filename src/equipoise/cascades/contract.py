@@ -64,6 +64,11 @@ class AnswerPolicy(Policy):
         """Whether it has learned from answers."""
         return bool(self.names)
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models that it may ask; it does what it has learned only where all of them are there."""
+        return self.names
+
     def meta(self) -> dict[str, Any]:
         """The part of the state that all such policies have."""
         return {"names": list(self.names), "signals": list(self.signals), "point": self.point}

@@ -73,9 +73,9 @@ class Reloader:
         self.tell_doubts()
 
     def tell_doubts(self) -> None:
-        """Tell of models that no router knows, and of keys of providers that are not there."""
+        """Tell of what may be other than it was meant, and of keys of providers that are not there."""
         for doubt in self._gateway.live.serving.doubts:
-            self._gateway.lines.say("models are never chosen", level="warning", reason=doubt)
+            self._gateway.lines.say("other than meant", level="warning", reason=doubt)
         for lack in self._pool.lacking():
             self._gateway.lines.say("provider cannot be called", level="warning", reason=lack)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from equipoise.api import engine_from, models_of, routed
+from equipoise.cascades.contract import AnswerPolicy
 from equipoise.config import ChecksConfig, Config, RouteConfig
 from equipoise.contracts import Policy
 from equipoise.engine import Engine
@@ -44,6 +45,13 @@ class Route:
     stamp: str
     unknown: tuple[str, ...] = ()
     judge: Model | None = None
+
+    @property
+    def missed(self) -> tuple[str, ...]:
+        """The models that the policy has learned to ask, and that are not there."""
+        policy, there = self.engine.policy, {model.name for model in self.engine.models}
+        asks = policy.asks if isinstance(policy, AnswerPolicy) else ()
+        return tuple(name for name in asks if name not in there)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +89,13 @@ class Serving:
     def doubts(self) -> list[str]:
         """What may be other than it was meant, though all can be served."""
         said = "its router knows nothing of them, so it never takes them; give them 'quality', or train it on them"
-        return [f"route '{r.name}': {', '.join(r.unknown)}: {said}" for r in self.routes if r.unknown]
+        found = [f"route '{r.name}': {', '.join(r.unknown)}: {said}" for r in self.routes if r.unknown]
+        missed = "which it does not have, so what was promised does not hold; list them as models, or calibrate again"
+        return found + [
+            f"route '{r.name}': its policy learned to ask {', '.join(r.missed)}, {missed}"
+            for r in self.routes
+            if r.missed
+        ]
 
     @property
     def routes(self) -> list[Route]:

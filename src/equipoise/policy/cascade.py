@@ -201,6 +201,11 @@ class Cascade(AnswerPolicy):
         named = [(self.names[stage.model], stage, at) for stage, at in zip(ladder.stages, ends, strict=True)]
         return [(models.index(name), stage, at) for name, stage, at in named if name in models]
 
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """The models of its steps."""
+        return tuple(self.names[stage.model] for stage in self._ladders[self.point].stages) if self.learned else ()
+
     def settled(self) -> dict[str, Any]:
         """The steps that are asked, and the score from which the answer of each is returned."""
         if not self.learned:
