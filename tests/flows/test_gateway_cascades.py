@@ -213,6 +213,12 @@ async def test_a_deployment_that_takes_all_of_the_gateways_time_counts_as_failin
         assert max(place.error_rate for place in gateway.gateway.live.executor.status()) > 0
 
 
+def saying(choice: dict[str, Any]) -> FakeServer:
+    """A vendor whose every answer is this choice."""
+    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
+    return FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+
+
 @pytest.mark.parametrize(
     "logprobs",
     [
@@ -232,8 +238,7 @@ async def test_log_probabilities_that_are_none_cost_no_answer(
 
     message = {"role": "assistant", "content": "Paris"}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}
-    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
-    vendor = FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+    vendor = saying(choice)
     async with world(tmp_path, vendor) as gateway:
         climbing(gateway, monkeypatch)
         monkeypatch.setattr("equipoise.gateway.climbing._Steps", Sure)
@@ -251,8 +256,7 @@ async def test_an_answer_in_parts_is_streamed_as_its_text(
 ) -> None:
     message = {"role": "assistant", "content": [{"type": "text", "text": "Paris"}]}
     choice = {"index": 0, "message": message, "finish_reason": "stop"}
-    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
-    vendor = FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+    vendor = saying(choice)
     question = {"model": "auto", "input": "Which?"} if path == "/v1/responses" else MESSAGES
     async with world(tmp_path, vendor) as gateway:
         climbing(gateway, monkeypatch)
@@ -268,8 +272,7 @@ async def test_log_probabilities_that_the_client_asked_for_come_with_the_answer(
     sure = {"content": [{"token": "Paris", "logprob": -0.25, "bytes": None, "top_logprobs": []}]}
     message = {"role": "assistant", "content": "Paris"}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": sure}
-    body = json.dumps({"id": "c", "choices": [choice], "usage": {"prompt_tokens": 3, "completion_tokens": 1}})
-    vendor = FakeServer(lambda p: "Paris", misbehave=lambda n, b: Misbehaviour(body=body))
+    vendor = saying(choice)
     async with world(tmp_path, vendor) as gateway:
         climbing(gateway, monkeypatch)
         asked = say("Which?", stream=stream, logprobs=True)

@@ -89,14 +89,14 @@ class Classifier:
         starts = lexical.indptr[:-1]
         terms = lexical.indptr[1:] - starts
         if terms.all():
-            return _mean_of(weights, starts, terms)
+            return _damped_sums(weights, starts, terms)
         spoken = terms > 0  # a sum over nothing is not reduceat's to make
         out = np.zeros((len(terms), _CLASSES), dtype=np.float32)
-        out[spoken] = _mean_of(weights, starts[spoken], terms[spoken])
+        out[spoken] = _damped_sums(weights, starts[spoken], terms[spoken])
         return out
 
 
-def _mean_of(weights: Singles, starts: Ints, terms: Ints) -> Singles:
+def _damped_sums(weights: Singles, starts: Ints, terms: Ints) -> Singles:
     """Sums of rows from every start on, over the root of how many they are."""
     sums: Singles = np.add.reduceat(weights, starts, axis=0)
     sums /= np.sqrt(terms, dtype=np.float32)[:, None]
