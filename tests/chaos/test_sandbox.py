@@ -29,24 +29,27 @@ def test_the_usual_modules_can_be_imported() -> None:
     assert run_tests(f"import {names}\nfrom typing import List", "assert math.gcd(4, 6) == 2").passed
 
 
+# Where nothing is refused, each comes to its end, or writes what should not be there.
 ATTACKS = {
     "socket": "import socket\nsocket.socket()",
-    "connection": "import socket\nsocket.create_connection(('127.0.0.1', 80), 1)",
+    "connection": "import socket\ntry: socket.create_connection(('127.0.0.1', 1), 1)\n"
+    "except ConnectionRefusedError: pass",
     "low level socket": "import _socket\n_socket.socket()",
     "lookup": "import socket\nsocket.getaddrinfo('localhost', 80)",
-    "url": "import urllib.request\nurllib.request.urlopen('http://127.0.0.1:1')",
+    "url": "import urllib.request\ntry: urllib.request.urlopen('http://127.0.0.1:1')\n"
+    "except OSError as error:\n    if not isinstance(error.reason, ConnectionRefusedError): raise",
     "write here": "open('x.txt', 'w')",
     "write in tmp": "open('/tmp/equipoise-escape.txt', 'w')",
     "low level write": "import os\nos.open('/tmp/equipoise-escape.txt', os.O_CREAT | os.O_WRONLY)",
     "read secrets": "open('/etc/passwd').read()",
     "read own environment": "open('/proc/self/environ').read()",
     "climb out": "open('/usr/share/zoneinfo/../../../etc/passwd').read()",
-    "remove": "import os\nos.remove('/tmp/equipoise-none')",
+    "remove": "import os\ntry: os.remove('/tmp/equipoise-none')\nexcept FileNotFoundError: pass",
     "make a directory": "import os\nos.mkdir('d')",
     "shell": "import os\nos.system('true')",
     "subprocess": "import subprocess\nsubprocess.run(['true'])",
     "fork": "import os\nos.fork()",
-    "exec": "import os\nos.execv('/bin/true', ['true'])",
+    "exec": "import os\nos.execv('/bin/sh', ['sh', '-c', 'echo > /tmp/equipoise-escape.txt'])",
     "c library": "import ctypes\nctypes.CDLL(None)",
     "kill": "import os\nos.kill(1, 9)",
     "raise the limits": "import resource\nresource.setrlimit(resource.RLIMIT_CPU, (99, 99))",
