@@ -932,6 +932,21 @@ async def test_geminis_are_told_how_much_to_think_as_their_generation_takes_it(
         assert sent["generationConfig"].get("thinkingConfig") == thinking
 
 
+@pytest.mark.parametrize(
+    ("model_id", "in_words"), [("gemini-2.5-flash", True), ("gemini-3-pro-preview", False), ("my-own", False)]
+)
+async def test_geminis_that_take_no_json_format_beside_functions_are_told_of_it_in_words(
+    model_id: str, in_words: bool
+) -> None:
+    body = translate_request(request_in("chat"), "chat", "gemini")
+    sent = await fitted("gemini", model_id, body, "gemini", translated=True)
+    schema, told = sent["generationConfig"].get("responseJsonSchema"), sent["systemInstruction"]["parts"]
+    assert (schema is None, len(told) == 2, '"warmer"' in told[-1]["text"]) == (in_words,) * 3
+    assert "responseMimeType" in sent["generationConfig"] or in_words
+    body.pop("tools")
+    assert "responseJsonSchema" in (await fitted("gemini", model_id, body, "gemini"))["generationConfig"]
+
+
 async def test_thinking_fits_below_the_limit_or_is_left_out(make: Make) -> None:
     def thinking(most: int, budget: int) -> Callable[[Provider], UpstreamCall]:
         body = {

@@ -328,6 +328,16 @@ def test_candidates_stay_apart() -> None:
     assert len(GEMINI.answer_from_chat(chat, "g")["candidates"]) == 2
 
 
+def test_a_stream_of_several_candidates_is_whole_when_all_have_ended() -> None:
+    pieces = [{"index": 0}, {"index": 1}, {"index": 0, "finishReason": "STOP"}, {"index": 1, "finishReason": "STOP"}]
+    decoder = GEMINI.decoder()
+    whole = []
+    for event in events_of(b"".join(b"data: " + orjson.dumps({"candidates": [p]}) + b"\r\n\r\n" for p in pieces)):
+        decoder.feed(event)
+        whole.append(decoder.complete)
+    assert whole == [False, False, False, True]
+
+
 # ---------------------------------------------------------------- what is asked of chat alone
 
 

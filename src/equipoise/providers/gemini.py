@@ -11,13 +11,16 @@ from equipoise.providers.border import MAX_RETRY_AFTER_S, ErrorTable
 from equipoise.providers.client import Client
 from equipoise.providers.keys import Secret
 from equipoise.types import Deployment, Model, WireFormat
-from equipoise.wire import Body
+from equipoise.wire import Body, dumps
 from equipoise.wire.effort import BUDGETS
 from equipoise.wire.gemini import settled
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 _GENERATION = re.compile(r"gemini-(\d+)")
-_FIRST_SIGNED_GENERATION = 3
+# The first whose calls are signed, and that takes functions and a JSON format in one request.
+_THIRD_GENERATION = 3
+_JSON = frozenset({"responseMimeType", "responseJsonSchema"})
+_JSON_AT_LAST = "Call functions as you need them. What you answer at last is one JSON object and nothing else."
 _THINKS = re.compile(r"gemini-(2\.5|[3-9])(?!.*(image|tts|audio))")
 _TWO_LEVELS = re.compile("gemini-3-pro")
 
@@ -113,8 +116,10 @@ class Gemini(Client):
         """Without what is in the path, within the model's limit, with the signatures that it demands."""
         body = {k: v for k, v in call.body.items() if k not in ("model", "stream")}
         generation = _GENERATION.search(self.model_id(call.model))
-        signed = generation is not None and int(generation[1]) >= _FIRST_SIGNED_GENERATION
-        body = settled(body, mixed=call.mixed, signed=signed)
+        third = generation is not None and int(generation[1]) >= _THIRD_GENERATION
+        body = settled(body, mixed=call.mixed, signed=third)
+        if generation is not None and not third:
+            body = _json_or_calls(body)
         config = body.get("generationConfig")
         if isinstance(config, dict):
             body["generationConfig"] = self._config(dict(config), call.model)
@@ -128,6 +133,19 @@ class Gemini(Client):
         if isinstance(thinking, dict):
             thinking = _thinking(thinking, self.model_id(model))
         return {**config, "thinkingConfig": thinking} if thinking else config
+
+
+def _json_or_calls(body: Body) -> Body:
+    """With the JSON format in words where there are functions to call: these models refuse to be asked for both."""
+    config = body.get("generationConfig")
+    declares = any("functionDeclarations" in tool for tool in body.get("tools", ()))
+    if not declares or not isinstance(config, dict) or config.get("responseMimeType") != "application/json":
+        return body
+    schema = config.get("responseJsonSchema")
+    said = f"{_JSON_AT_LAST} Its JSON schema: {dumps(schema).decode()}" if schema else _JSON_AT_LAST
+    before = body.get("systemInstruction", {}).get("parts", ())
+    kept = {k: v for k, v in config.items() if k not in _JSON}
+    return {**body, "systemInstruction": {"parts": [*before, {"text": said}]}, "generationConfig": kept}
 
 
 def _thinking(wish: Body, model_id: str) -> Body:

@@ -225,6 +225,7 @@ class Decoder:
         self._now = now
         self._calls: dict[int, int] = {}
         self._started: set[int] = set()
+        self._ended: set[int] = set()
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunk of an event."""
@@ -257,7 +258,9 @@ class Decoder:
             self._started.add(index)
             delta = {"role": "assistant", **delta}
         finish = finish_of(candidate, bool(self._calls[index]))
-        self.complete = self.complete or finish is not None
+        if finish is not None:
+            self._ended.add(index)
+        self.complete = self._started <= self._ended  # of several, one may end while another is being written
         choice = {"index": index, "delta": checked_message(delta), "finish_reason": finish}
         return {**choice, **logprobs_of(candidate)}
 
