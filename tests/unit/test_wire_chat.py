@@ -237,6 +237,16 @@ def test_answers_of_vendors_with_ways_of_their_own_are_read(choice: dict[str, An
     assert answer["choices"][0]["message"]["content"] == "ab"
 
 
+def test_reasoning_among_the_parts_of_an_answer_is_reasoning_whole_and_in_streams() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    content = [thought, {"type": "thinking", "thinking": None}, {"type": "text", "text": "ab"}]
+    said = CHAT.answer_to_chat({"choices": [{"message": {"content": content}}]})["choices"][0]["message"]
+    assert (said["content"], said["reasoning_content"]) == ("ab", "hm")
+    raw = dumps({"choices": [{"index": 0, "delta": {"content": [thought]}}]})
+    (piece,), _ = decoded("chat", events_of(b"data: " + raw + b"\n\n"))
+    assert piece["choices"][0]["delta"] == {"content": "", "reasoning_content": "hm"}
+
+
 @pytest.mark.parametrize(
     "message",
     [

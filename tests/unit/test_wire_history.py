@@ -148,6 +148,21 @@ def test_what_answers_of_openai_hold_beside_their_words_goes_to_no_other_vendor(
     assert without([refused], frozenset())[0]["refusal"] == "no"
 
 
+def test_reasoning_among_the_parts_of_an_answer_stays_with_the_model_that_wrote_it() -> None:
+    thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+    said = {"role": "assistant", "content": [thought, {"type": "text", "text": "x"}]}
+    alone = {"role": "assistant", "content": [thought], "tool_calls": [call("a", "f", "{}")]}
+    assert without([said, alone], history.CARRIED) == [
+        {"role": "assistant", "content": "x"},
+        {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}")]},
+    ]
+    assert without([said, alone], frozenset()) == [said, alone]
+    asked: Body = {"model": "m", "messages": [{"role": "user", "content": "q"}, said, {"role": "user", "content": "r"}]}
+    for target in ("messages", "gemini", "responses"):
+        made = str(translate_request(asked, "chat", target))
+        assert "hm" not in made and "'x'" in made
+
+
 @pytest.mark.parametrize("target", ["messages", "gemini", "responses"])
 def test_a_refusal_in_the_past_is_what_the_model_said(target: WireFormat) -> None:
     messages = [{"role": "user", "content": "q"}, {"role": "assistant", "content": None, "refusal": "I will not"}]

@@ -93,7 +93,8 @@ class Vendor:
 
 
 _REASONING = frozenset({"reasoning_content"})
-_ANY_REASONING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "extra_content"})
+_PARTS_OF_REASONING = frozenset({"thinking"})
+_ANY_REASONING = _PARTS_OF_REASONING | {"reasoning_content", "reasoning", "reasoning_details", "extra_content"}
 _OPENAIS_OWN = frozenset({"audio", "refusal"})
 _PICTURES = frozenset({"images"})
 _SHORT_IDS = IdRule(r"[\x21-\x7e]{1,40}")
@@ -136,6 +137,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             formats=_EMBEDS,
             stream_usage=False,
             call_ids=_NINE,
+            keeps=_PARTS_OF_REASONING,
             bridges=True,
             renames={"seed": "random_seed"},
             refuses=_OPENAI_ONLY | {"user", "stream_options", "logit_bias"},

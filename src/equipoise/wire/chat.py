@@ -8,7 +8,7 @@ import orjson
 
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire.checks import checked_chunk, checked_completion, made_id
+from equipoise.wire.checks import THOUGHT, checked_chunk, checked_completion, made_id
 from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
@@ -145,7 +145,10 @@ def only_usage(chunk: Body) -> bool:
 
 
 def parts_of(message: Body, where: str) -> list[tuple[str, Body]]:
-    """The parts of a message's content, with their paths; a string is one text part, a refusal stands for none."""
+    """The parts of a message's content, with their paths; a string is one text part, a refusal stands for none.
+
+    What an earlier model thought among them, as Mistral's do, stays with it.
+    """
     content, refusal = message.get("content"), message.get("refusal")
     if content is None:
         return [(f"{where}.refusal", {"type": "refusal", "refusal": refusal})] if isinstance(refusal, str) else []

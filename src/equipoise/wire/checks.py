@@ -8,6 +8,8 @@ from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 
 _TEXTS = ("content", "reasoning_content", "refusal")
+# The type of a part that is reasoning, as Mistral has it.
+THOUGHT = "thinking"
 # What Mistral and OpenRouter, vLLM and SGLang, and DeepSeek say of an answer that they could not finish.
 _BROKEN_OFF = frozenset({"error", "abort", "insufficient_system_resource"})
 _TEXT_OR_NOTHING = (str, type(None))
@@ -62,6 +64,8 @@ def checked_message(message: Any, *, numbered: bool = True) -> Body:
     """
     if not isinstance(message, dict):
         raise BadAnswer("the answer holds a message that is no object")
+    if isinstance(message.get("content"), list) and (thought := _thought(message["content"])):
+        message["reasoning_content"] = thought
     for field in _TEXTS:
         value = message.get(field)
         if value is not None and not isinstance(value, str):
@@ -95,6 +99,12 @@ def _joined(value: Any, field: str) -> str:
     if not isinstance(value, list) or not all(isinstance(p, dict) for p in value):
         raise BadAnswer(f"the answer has a {field} that is no text")
     return "".join(str(p["text"]) for p in value if isinstance(p.get("text"), str))
+
+
+def _thought(parts: list[Any]) -> str:
+    """The reasoning among the parts of a content, where Mistral has it."""
+    thoughts = [p.get("thinking") for p in parts if isinstance(p, dict) and p.get("type") == THOUGHT]
+    return "".join(t if isinstance(t, str) else _joined(t or [], THOUGHT) for t in thoughts)
 
 
 def _check_calls(calls: Any, numbered: bool) -> None:

@@ -12,14 +12,16 @@ from hashlib import blake2b
 from operator import is_not
 from typing import Any
 
+from equipoise.wire.checks import THOUGHT
 from equipoise.wire.format import NATIVE, Body
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
 # What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries, pictures that
-# it made, and what OpenAI has beside the text.
+# it made, and what OpenAI has beside the text. Mistral's thinking is a part of the content.
 CARRIED = frozenset(
     {
+        THOUGHT,
         "thinking_blocks",
         "reasoning_content",
         "reasoning",
@@ -166,6 +168,8 @@ def without_developer(messages: list[Body]) -> list[Body]:
 def _without(message: Body, fields: frozenset[str]) -> Body:
     if message.get("role") != "assistant":
         return message
+    if THOUGHT in fields:
+        message = _unthought(message)
     kept = {k: v for k, v in message.items() if k == "content" or not (k in fields or v is None or v == [])}
     if len(kept) < len(message):
         refusal = message.get("refusal")
@@ -179,6 +183,17 @@ def _without(message: Body, fields: frozenset[str]) -> Body:
         return message
     plain = [_plain_call(c, fields | {"index"}) for c in calls]
     return {**message, "tool_calls": plain} if any(map(is_not, plain, calls)) else message
+
+
+def _unthought(message: Body) -> Body:
+    """The message without the parts that are reasoning; texts that are left are one, which more servers read."""
+    content = message.get("content")
+    if not isinstance(content, list) or not any(isinstance(p, dict) and p.get("type") == THOUGHT for p in content):
+        return message
+    parts = [p for p in content if not (isinstance(p, dict) and p.get("type") == THOUGHT)]
+    if all(isinstance(p, dict) and p.get("type") == "text" for p in parts):
+        return {**message, "content": "".join(str(p.get("text") or "") for p in parts) or None}
+    return {**message, "content": parts}
 
 
 def _plain_call(call: Any, fields: frozenset[str]) -> Any:
