@@ -333,6 +333,13 @@ def test_calls_to_which_a_server_gave_the_same_index_stay_apart() -> None:
     assert [(c["id"], c["name"], c["arguments"]) for c in made] == [("a", "f", '{"x":1}'), ("b", "g", "{}")]
 
 
+def test_fields_that_a_server_leaves_null_are_as_if_it_had_left_them_out() -> None:
+    (made,) = calls_in([{"index": None, **call("a", "f", "{}")}])
+    assert (made["id"], made["name"]) == ("a", "f")
+    (chunk,), _ = decoded("chat", events_of(b'data: {"choices": null, "usage": null}\n\n'))
+    assert chunk["choices"] == []
+
+
 def test_a_call_whose_server_repeats_or_changes_its_id_in_every_piece_is_one() -> None:
     pieces = [{"index": 0, "id": i, "function": {"arguments": a}} for i, a in (("a", "{"), ("z", "}"))]
     assert len(calls_in([{"index": 0, **call("a", "f", "")}], *[[p] for p in pieces])) == 1

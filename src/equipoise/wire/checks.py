@@ -25,7 +25,7 @@ def checked_chunk(chunk: Any) -> Body:
     """
     if not isinstance(chunk, dict):
         raise BadAnswer("an event of the stream is not an object")
-    choices = chunk.setdefault("choices", [])
+    choices = chunk["choices"] = [] if chunk.get("choices") is None else chunk["choices"]
     if not isinstance(choices, list) or not _is_head(chunk):
         raise BadAnswer("an event of the stream is not a chat completion chunk")
     for choice in choices:
@@ -114,7 +114,9 @@ def _check_calls(calls: Any, numbered: bool) -> None:
         function = call.get("function") if isinstance(call, dict) else None
         if not isinstance(function, dict):
             raise BadAnswer("the answer has a tool call without a function")
-        if numbered and not isinstance(call.setdefault("index", i), int):
+        if numbered and call.get("index") is None:
+            call["index"] = i
+        if numbered and not isinstance(call["index"], int):
             raise BadAnswer("the answer has a tool call whose index is no number")
         if not isinstance(call.get("id"), _TEXT_OR_NOTHING):
             raise BadAnswer("the answer has a tool call whose id is no text")

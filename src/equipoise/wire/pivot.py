@@ -195,6 +195,11 @@ def chunk(head: Body, delta: Body, finish: str | None = None, index: int = 0) ->
     return {**head, "choices": [{"index": index, "delta": checked_message(delta), "finish_reason": finish}]}
 
 
+def goes_before(chunk: Body) -> bool:
+    """Whether a chunk comes before the answer, as what Azure found in the prompt does: it does not name it yet."""
+    return not chunk.get("id") and not chunk.get("choices")
+
+
 def chunk_head(answer_id: str, model: str, now: int) -> Body:
     """What all chunks of one answer share."""
     return {"id": answer_id, "object": "chat.completion.chunk", "created": now, "model": model}

@@ -18,7 +18,7 @@ from equipoise.wire.messages.answer import (
     usage_of,
 )
 from equipoise.wire.messages.request import THINKING
-from equipoise.wire.pivot import UNSIGNED, arguments_text, chunk, chunk_head, reasoning_of, tool_call
+from equipoise.wire.pivot import UNSIGNED, arguments_text, chunk, chunk_head, goes_before, reasoning_of, tool_call
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, reasoning_tokens, usage_to_chat
 
@@ -147,7 +147,7 @@ class Encoder:
         """The events of a chunk."""
         if isinstance(chunk.get("usage"), dict):
             self._usage = chunk
-        events = [] if self._started else self._begin(chunk)
+        events = [] if self._started or goes_before(chunk) else self._begin(chunk)
         for choice in chunk.get("choices") or ():
             if choice.get("index", 0):
                 continue
@@ -190,7 +190,7 @@ class Encoder:
         events += self._leave()
         counted = usage or chat_usage(self._usage) or TokenUsage()
         said = usage_from_chat(counted, reasoning_tokens(self._usage.get("usage")))
-        stop = self._stop or {"stop_reason": "end_turn", "stop_sequence": None}
+        stop = self._stop or stop_of({"finish_reason": "stop"}, calls=self._calls)
         events.append(_event("message_delta", {"delta": stop, "usage": said}))
         events.append(_event("message_stop", {}))
         return events

@@ -12,7 +12,7 @@ from equipoise.traffic import TokenUsage
 from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import chunk, chunk_head, pictures_of, reasoning_of, tool_call
+from equipoise.wire.pivot import chunk, chunk_head, goes_before, pictures_of, reasoning_of, tool_call
 from equipoise.wire.responses.answer import (
     call_item,
     finish_of,
@@ -129,7 +129,7 @@ class Encoder:
         """The events of a chunk."""
         if isinstance(chunk.get("usage"), dict):
             self._usage = chunk
-        events = [] if self._base else self._begin(chunk)
+        events = [] if self._base or goes_before(chunk) else self._begin(chunk)
         for choice in chunk.get("choices") or ():
             if choice.get("index", 0):
                 continue
