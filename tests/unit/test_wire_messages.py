@@ -7,12 +7,13 @@ import orjson
 import pytest
 
 from equipoise.traffic import TokenUsage
+from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_request
 from equipoise.wire.format import Body
 from equipoise.wire.history import CARRY_ON
 from equipoise.wire.messages import settled
 from equipoise.wire.pivot import UNSIGNED
-from tests.wire_samples import PIXEL, call, decoded, events_of, put_together, request_in, streamed
+from tests.wire_samples import PIXEL, SCHEMA, call, decoded, events_of, put_together, request_in, streamed
 
 MESSAGES = FORMATS["messages"]
 
@@ -422,6 +423,24 @@ def test_the_input_is_known_as_soon_as_the_stream_begins() -> None:
     assert not complete and put_together(chunks)["usage"] == (100, 1)
 
 
+def test_a_stream_is_named_by_the_answer_and_not_by_what_comes_before_it() -> None:
+    # Azure tells first what it found in the prompt.
+    before = {"id": "", "object": "", "created": 0, "model": "", "choices": [], "prompt_filter_results": []}
+    answer = {"id": "c7", "created": 1, "model": "m", "choices": [{"index": 0, "delta": {"content": "a"}}]}
+    names: dict[WireFormat, bytes] = {"messages": b'"id":"msg_c7"', "responses": b'"id":"resp_c7"'}
+    for name, said in names.items():
+        raw = streamed(name, [before, answer])
+        assert said in raw and b'_0"' not in raw
+
+
+def test_an_answer_that_calls_a_tool_stops_for_it_also_where_a_server_does_not_say_why_it_ended() -> None:
+    head = {"id": "c", "created": 1, "model": "m"}
+    called = {**head, "choices": [{"index": 0, "delta": {"tool_calls": [{"index": 0, **call("a", "f", "{}")}]}}]}
+    for chunks, reason in (([called], "tool_use"), ([{**head, "choices": []}], "end_turn")):
+        (ended,) = [e.data for e in events_of(streamed("messages", chunks)) if e.event == "message_delta"]
+        assert orjson.loads(ended)["delta"] == {"stop_reason": reason, "stop_sequence": None}
+
+
 def test_reasoning_that_is_not_signed_is_marked_as_such() -> None:
     head = {"id": "c", "created": 1, "model": "m"}
     chunks = [
@@ -506,6 +525,18 @@ def test_a_question_may_be_a_document_alone() -> None:
         MESSAGES.read({**body, "messages": [{"role": "user", "content": []}]})
 
 
+def test_what_anthropics_clients_may_leave_out_or_null_is_not_demanded() -> None:
+    tool = {"name": "f", "type": None, "input_schema": SCHEMA}
+    settings = {"role": "system", "output_config": {"effort": "high"}}
+    messages = [{"role": "user", "content": "q"}, settings]
+    body: Body = {"model": "m", "max_tokens": 9, "messages": messages, "tools": [tool]}
+    assert MESSAGES.read(body).text == "q"
+    chat = translate_request(body, "messages", "chat")
+    assert chat["messages"] == [{"role": "user", "content": "q"}] and chat["tools"][0]["type"] == "function"
+    with pytest.raises(BadRequest, match="tools.0..type"):
+        MESSAGES.read({**body, "tools": [{**tool, "type": 3}]})
+
+
 def test_a_long_name_of_the_user_fits_openai_and_stays_that_users() -> None:
     def user(name: str) -> Any:
         body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}]}
@@ -541,6 +572,16 @@ def test_a_search_result_is_read_as_what_it_says() -> None:
     assert MESSAGES.read(body).text == "On x\nhttps://x.org\nX."
     [message] = translate_request(body, "messages", "chat")["messages"]
     assert message == {"role": "user", "content": "On x\nhttps://x.org\nX."}
+    assert MESSAGES.from_chat(MESSAGES.to_chat(body))["messages"] == body["messages"]
+
+
+def test_a_document_of_text_is_read_with_its_title_and_what_is_said_about_it() -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": "Pay in 30 days."}
+    document = {"type": "document", "title": "Terms", "context": "Since May.", "source": source}
+    body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [document]}]}
+    told = "Terms\nSince May.\nPay in 30 days."
+    assert MESSAGES.read(body).text == told
+    assert translate_request(body, "messages", "chat")["messages"] == [{"role": "user", "content": told}]
     assert MESSAGES.from_chat(MESSAGES.to_chat(body))["messages"] == body["messages"]
 
 

@@ -48,9 +48,25 @@ def test_what_leans_on_the_vendors_memory_is_told(field: str) -> None:
     assert RESPONSES.read({"model": "m", "input": "hi"}).vendor_state is None
 
 
+@pytest.mark.parametrize("given", [{}, {"input": []}, {"input": [{"id": "msg_1"}]}])
+def test_what_a_vendor_remembers_may_be_all_that_is_asked(given: Body) -> None:
+    body = {"model": "m", "prompt": {"id": "p"}, **given}
+    assert RESPONSES.read(body).vendor_state == "prompt"
+    with pytest.raises(BadRequest) as caught:
+        RESPONSES.read({"model": "m", **given})
+    assert caught.value.param == "input"
+
+
+def test_choosing_among_no_tools_is_left_out_for_servers_that_refuse_it() -> None:
+    body = {"model": "m", "input": "hi", "tools": [], "tool_choice": "auto", "parallel_tool_calls": True}
+    made = translate_request(body, "responses", "chat")
+    assert made.keys() == {"model", "messages"}
+
+
 @pytest.mark.parametrize(
     ("body", "param"),
     [
+        ({"input": [{"id": "msg_1", "type": None}, {"role": "user", "content": "hi"}]}, "input"),
         ({"input": "hi", "top_logprobs": 2}, "include"),
         ({"input": "hi", "include": ["message.output_text.logprobs"]}, "include"),
         ({"input": "hi", "tool_choice": {"type": "web_search"}}, "tool_choice"),

@@ -82,7 +82,9 @@ class Chat:
         body["messages"] = plain_messages(with_failures_said(paired(messages)))
         if chat.get("tools"):
             body["tools"] = [_plain_tool(t) for _, t in objects(maybe_list(chat, "tools"), "tools")]
-        return body
+            return body
+        # Servers refuse to be told how to choose among no tools; Responses may say it always.
+        return _without(body, {"tool_choice", "parallel_tool_calls"})
 
     def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
         """The same, checked."""
@@ -156,7 +158,8 @@ def parts_of(message: Body, where: str) -> list[tuple[str, Body]]:
         return [(f"{where}.content", {"type": "text", "text": content})]
     if not isinstance(content, list):
         raise wrong(f"{where}.content", "a string or a list of parts", content)
-    return list(objects(content, f"{where}.content"))
+    parts = list(objects(content, f"{where}.content"))
+    return [p for p in parts if p[1].get("type") != THOUGHT] if message.get("role") == "assistant" else parts
 
 
 def _read_message(reading: Reading, role: str, message: Body, path: str) -> None:

@@ -112,8 +112,7 @@ def tools_of(body: Body) -> list[Any]:
     if len(tools) > MOST_TOOLS:
         raise BadRequest(f"'tools' has {len(tools)} entries; give at most {MOST_TOOLS}", param="tools", code="too_many")
     for path, tool in objects(tools, "tools"):
-        if not isinstance(tool.get("type", ""), str):
-            raise wrong(f"{path}.type", "a string", tool["type"])
+        maybe_text(tool, "type", f"{path}.")
     return tools
 
 

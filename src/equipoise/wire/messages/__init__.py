@@ -62,7 +62,8 @@ class Messages(Foreign):
         for path, message in objects(some(body, "messages"), "messages"):
             role = text_of(message, "role", f"{path}.")
             reading.turn(role)
-            _read_content(reading, role, message.get("content"), f"{path}.content")
+            if not request.only_settings(message):
+                _read_content(reading, role, message.get("content"), f"{path}.content")
         most = maybe_count(body, "max_tokens", least=0)
         if most is None:
             raise wrong("max_tokens", "a whole number", None)
@@ -107,9 +108,8 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
     elif kind == "search_result":
         reading.say(role, request.searched(block, path))
     elif kind == "document":
-        source = maybe_object(block, "source", f"{path}.")
-        if source.get("type") == "text":
-            reading.say(role, maybe_text(source, "data", f"{path}.source.") or "")
+        if maybe_object(block, "source", f"{path}.").get("type") == "text":
+            reading.say(role, request.written(block, path))
         else:
             reading.files = True
 

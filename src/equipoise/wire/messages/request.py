@@ -91,10 +91,17 @@ def _system(system: Any) -> list[Body]:
     return [{"role": "system", "content": [_part(b, path) for path, b in objects(system, "system")]}]
 
 
+def only_settings(message: Body) -> bool:
+    """Whether it says nothing: from one on, Anthropic's models answer in another way, such as with more effort."""
+    return message.get("role") == "system" and message.get("content") is None
+
+
 def _all_messages(body: Body) -> Iterator[Body]:
     for path, message in objects(maybe_list(body, "messages"), "messages"):
         role = text_of(message, "role", f"{path}.")
         content = message.get("content")
+        if only_settings(message):
+            continue
         if isinstance(content, str):
             yield {"role": role, "content": content}
             continue
@@ -167,7 +174,8 @@ def _part(block: Body, path: str) -> Body:
     if kind == "image" and url:
         return with_native({"type": "image_url", "image_url": {"url": url}}, _NAME, rest(block, _SOURCED))
     if kind == "document" and source.get("type") == "text":
-        part = {"type": "text", "text": text_of(source, "data", f"{path}.source.")}
+        text_of(source, "data", f"{path}.source.")
+        part = {"type": "text", "text": written(block, path)}
         return with_native(part, _NAME, {"block": block})
     if kind == "document" and url and source.get("type") == "base64":
         title = str(block.get("title") or "document")
@@ -183,6 +191,13 @@ def searched(block: Body, path: str) -> str:
         maybe_text(b, "text", f"{where}.") for where, b in objects(maybe_list(block, "content"), f"{path}.content")
     ]
     return "\n".join(t for t in (maybe_text(block, "title"), maybe_text(block, "source"), *found) if t)
+
+
+def written(block: Body, path: str) -> str:
+    """What a document of plain text says, after its title and what is said about it."""
+    text = maybe_text(maybe_object(block, "source", f"{path}."), "data", f"{path}.source.")
+    about = [maybe_text(block, key, f"{path}.") for key in ("title", "context")]
+    return "\n".join(t for t in (*about, text) if t)
 
 
 _SOURCED = frozenset({"type", "source"})

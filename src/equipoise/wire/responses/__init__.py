@@ -50,13 +50,15 @@ class Responses(Foreign):
         if instructions:
             reading.say("system", instructions)
         given = body.get("input")
+        state = next((f for f in request.STATEFUL if body.get(f) is not None), None)
+        reading.files = state is not None  # what the vendor remembers may be all that is asked
         reading.turn()
         if isinstance(given, str):
             reading.say("user", given)
         elif isinstance(given, list):
             for path, item in objects(given, "input"):
                 _read_item(reading, item, path)
-        else:
+        elif given is not None or state is None:
             raise wrong("input", "a text or a list of items", given)
         tools = tools_of(body)
         return reading.asked(
@@ -67,7 +69,7 @@ class Responses(Foreign):
             max_output_tokens=maybe_count(body, "max_output_tokens"),
             capabilities=_capabilities(tools, reading.images, body),
             user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
-            vendor_state=next((f for f in request.STATEFUL if body.get(f) is not None), None),
+            vendor_state=state,
             echo=answers.echo_of(body),
         )
 
@@ -87,7 +89,7 @@ class Responses(Foreign):
 
 def _read_item(reading: Reading, item: Body, path: str) -> None:
     reading.turn("assistant" if request.is_answer(item) else "")
-    kind = item.get("type", "message")
+    kind = request.kind_of(item)
     if kind == "message":
         role = text_of(item, "role", f"{path}.")
         _read_parts(reading, "system" if role == "developer" else role, item.get("content"), f"{path}.content")

@@ -102,16 +102,23 @@ def _messages(body: Body) -> list[Body]:
     return [*messages, _assistant(said)] if said else messages
 
 
+def kind_of(item: Body) -> Any:
+    """The type of an item, which messages and references to what the vendor keeps need not say."""
+    if item.get("type") is not None:
+        return item["type"]
+    return "item_reference" if item.keys() <= {"id", "type"} and item.get("id") else "message"
+
+
 def is_answer(item: Body) -> bool:
     """Whether the model wrote the item, rather than the user or a tool."""
-    kind = item.get("type", "message")
+    kind = kind_of(item)
     if kind == "message":
         return item.get("role") == "assistant"
     return isinstance(kind, str) and (kind.endswith("_call") or kind in ("reasoning", "compaction"))
 
 
 def _given(item: Body, path: str) -> Body:
-    kind = item.get("type", "message")
+    kind = kind_of(item)
     if kind == "function_call_output":
         output = item.get("output")
         if isinstance(output, list):
@@ -129,7 +136,7 @@ def _assistant(items: list[tuple[str, Body]]) -> Body:
     parts: list[Body] = []
     calls, reasoning, pictures = [], [], []
     for path, item in items:
-        kind = item.get("type", "message")
+        kind = kind_of(item)
         if kind == "message":
             content = _content(item, path)
             parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
