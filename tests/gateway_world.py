@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import pytest
 import yaml
+from aiohttp import web
 
 from equipoise.config import read_config
 from equipoise.gateway.logs import Lines
@@ -118,6 +120,22 @@ async def world(folder: Path, vendor: FakeServer | None = None, **changes: Any) 
     """A gateway with a fake vendor behind it."""
     async with vendor or FakeServer(echo) as server, serving(folder, settings(server.base_url, **changes)) as one:
         yield one
+
+
+def logged_at_each_write(gateway: World, monkeypatch: pytest.MonkeyPatch) -> list[bool]:
+    """For every piece that is written to a client, whether the log knows by then how its answer ended."""
+    found: list[bool] = []
+    write = web.StreamResponse.write
+
+    async def spy(response: web.StreamResponse, data: bytes) -> None:
+        decision = response.headers.get("x-equipoise-decision-id")
+        if decision is not None:  # else it is the vendor who writes
+            record = gateway.gateway.log.get(decision)
+            found.append(record is not None and record.outcome is not None)
+        await write(response, data)
+
+    monkeypatch.setattr(web.StreamResponse, "write", spy)
+    return found
 
 
 # ---------------------------------------------------------------- as a process of its own

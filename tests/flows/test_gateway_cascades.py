@@ -16,7 +16,7 @@ from equipoise.gateway.climbing import _Steps
 from equipoise.gateway.waited import WaitedCalls
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.types import Decision, Plan, Request, Step
-from tests.gateway_world import CHAT, LARGE, SMALL, World, say, world
+from tests.gateway_world import CHAT, LARGE, SMALL, World, logged_at_each_write, say, world
 
 MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Which?"}]}
 
@@ -108,6 +108,17 @@ async def test_the_accepted_answer_is_streamed_in_the_clients_format(
         assert "event: message_stop" in text and '"text":"answer 7"' in text.replace(": ", ":")
         status, document, _ = await gateway.post("/v1/messages", MESSAGES)
         assert status == 200 and document["content"][0]["text"] == "answer 11"
+
+
+async def test_the_bill_of_a_streamed_cascade_is_logged_before_the_client_can_have_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, unsure()) as gateway:
+        climbing(gateway, monkeypatch)
+        logged = logged_at_each_write(gateway, monkeypatch)
+        async with gateway.session.post(gateway.url + CHAT, json=say("Which?", stream=True)) as answer:
+            await answer.read()
+    assert logged[-1] and not any(logged[:-1])
 
 
 async def test_calls_that_were_billed_and_brought_nothing_count_towards_the_limit_on_cost(

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, serving, settings, world
+from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, logged_at_each_write, say, serving, settings, world
 
 ASKED = {"stream": True, "stream_options": {"include_usage": True}}
 
@@ -175,3 +175,32 @@ async def test_an_answer_that_talks_of_usage_passes_as_it_is(tmp_path: Path) -> 
         events = [json.loads(e.removeprefix(b"data: ")) for e in text.split(b"\n\n") if e and b"[DONE]" not in e]
         assert "".join(c["choices"][0]["delta"].get("content") or "" for c in events if c["choices"]) == said
         assert usage_in(text)["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages"])
+@pytest.mark.parametrize("vendor", [settings, claude])
+async def test_the_bill_is_logged_before_a_client_can_have_the_end_of_a_stream_from_the_cache_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]], path: str
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as server:
+        cached = {**vendor(server.base_url), "routes": {"auto": {"cache": {"exact": True}}}}
+        async with serving(tmp_path, cached) as gateway:
+            logged = logged_at_each_write(gateway, monkeypatch)
+            for said in ("miss", "exact"):
+                logged.clear()
+                _, outcome = await streamed(gateway, say("Hello there", max_tokens=50, stream=True), path)
+                assert (outcome.cache, outcome.status) == (said, "ok")
+                assert logged[-1] and not any(logged[:-1])
+
+
+async def test_what_interrupted_a_stream_is_logged_before_the_client_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = Misbehaviour(break_after=2, then="reset")
+    vendor = FakeServer(echo, misbehave=lambda number, body: broken)
+    async with world(tmp_path, vendor, execution={"midstream": "error"}) as gateway:
+        logged = logged_at_each_write(gateway, monkeypatch)
+        text, outcome = await streamed(gateway, say("Hello there", stream=True))
+        assert b"stream_interrupted" in text and outcome.status == "interrupted"
+        assert logged[-1] and not any(logged[:-1])

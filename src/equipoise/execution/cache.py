@@ -87,7 +87,7 @@ class Answered(Protocol):
 
     @property
     def over(self) -> bool:
-        """Whether the next piece of its stream is the last; where it is not known, the end of the stream tells."""
+        """Whether nothing more comes, though its last piece may be yet to be handed over."""
         ...
 
     @property
@@ -115,7 +115,7 @@ class Kept:
 
 
 class Hit:
-    """A cached answer. It reads like a ``Running`` that is over.
+    """A cached answer. It reads like a ``Running``, of which nothing runs.
 
     Attributes:
         kind: ``exact``, or ``semantic`` for a request that asks the same in other words.
@@ -128,7 +128,8 @@ class Hit:
         self.model, self.deployment, self.usage, self.finish = kept.model, kept.deployment, kept.usage, kept.finish
         self.saved_usd = kept.cost_usd
         self.body = None if kept.stream else kept.payload
-        self.stream = _replayed(kept.payload) if kept.stream else None
+        self.stream = self._replayed(kept.payload) if kept.stream else None
+        self.over = False
         self.attempts: list[Attempt] = []
         self.status: Literal["ok"] = "ok"
         self.error = None
@@ -137,11 +138,12 @@ class Hit:
     async def close(self) -> None:
         """Nothing runs."""
 
-
-async def _replayed(payload: bytes) -> AsyncIterator[bytes]:
-    parser = SseParser()
-    for event in (*parser.feed(payload), *parser.end()):
-        yield event.raw
+    async def _replayed(self, payload: bytes) -> AsyncIterator[bytes]:
+        parser = SseParser()
+        events = [*parser.feed(payload), *parser.end()]
+        for number, event in enumerate(events, 1):
+            self.over = number == len(events)
+            yield event.raw
 
 
 class CacheStats(NamedTuple):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import AsyncIterator
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -44,7 +43,10 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         stream = running.stream
         if exchange.tells_usage:
             stream = with_cost(stream, exchange.format, lambda: exchange.cost_usd() + running.unbilled_usd)
-        await _pour(stream, response, gateway.settings.write_timeout_s)
+        async for chunk in stream:
+            if running.over:
+                _end(exchange, running)
+            await _written(chunk, response, gateway.settings.write_timeout_s)
         _end(exchange, running)
         await response.write_eof()
         if ends_by_closing:
@@ -75,13 +77,12 @@ def _abort(incoming: Incoming) -> None:
         incoming.http.transport.abort()
 
 
-async def _pour(stream: AsyncIterator[bytes], response: web.StreamResponse, most_s: float) -> None:
-    async for chunk in stream:
-        try:
-            async with asyncio.timeout(most_s):
-                await response.write(chunk)
-        except TimeoutError:
-            raise _TooSlow from None
+async def _written(chunk: bytes, response: web.StreamResponse, most_s: float) -> None:
+    try:
+        async with asyncio.timeout(most_s):
+            await response.write(chunk)
+    except TimeoutError:
+        raise _TooSlow from None
 
 
 class _TooSlow(Exception):

@@ -32,13 +32,13 @@ class _Kept:
 
 
 class Climbed:
-    """The accepted answer. It reads like a ``Running`` that is over.
+    """The accepted answer. It reads like a ``Running``, of which nothing runs.
 
     Args:
         made_usd: what all the calls for it cost, checks included.
     """
 
-    continued = over = False  # the end of its stream tells that it is over
+    continued = False
 
     def __init__(self, kept: _Kept, work: Work, waited_s: float, made_usd: float) -> None:
         running = kept.running
@@ -46,13 +46,21 @@ class Climbed:
         self.usage: TokenUsage = running.usage
         self.status: Literal["ok"] = "ok"
         self.error = None
-        self.unbilled_usd = 0.0
+        self.over, self.unbilled_usd = False, 0.0
         self.waited_s, self.made_usd = waited_s, made_usd
         self.body = None if work.asked.stream else _whole(kept.answer, work, running.model)
-        self.stream = _streamed(kept.answer, work, running) if work.asked.stream else None
+        self.stream = self._streamed(kept.answer, work, running) if work.asked.stream else None
 
     async def close(self) -> None:
         """Nothing runs."""
+
+    async def _streamed(self, answer: Body, work: Work, running: Running) -> AsyncIterator[bytes]:
+        encoder = FORMATS[work.format].encoder(running.model, work.asked)
+        frames = [frame for chunk in _chunks(answer) for frame in encoder.feed(chunk)]
+        frames += encoder.end(running.usage)
+        for number, frame in enumerate(frames, 1):
+            self.over = number == len(frames)
+            yield frame
 
 
 async def climbed(executor: Executor, decision: Decision, work: Work, attempts: list[Attempt], route: Route) -> Climbed:
@@ -172,15 +180,6 @@ def _margin(best: list[dict[str, Any]]) -> float:
 
 def _whole(answer: Body, work: Work, model: str) -> bytes:
     return dumps(answer if work.format == "chat" else FORMATS[work.format].answer_from_chat(answer, model, work.asked))
-
-
-async def _streamed(answer: Body, work: Work, running: Running) -> AsyncIterator[bytes]:
-    encoder = FORMATS[work.format].encoder(running.model, work.asked)
-    for chunk in _chunks(answer):
-        for frame in encoder.feed(chunk):
-            yield frame
-    for frame in encoder.end(running.usage):
-        yield frame
 
 
 def _chunks(answer: Body) -> list[Body]:
