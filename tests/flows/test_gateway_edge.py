@@ -110,6 +110,14 @@ async def test_a_path_that_climbs_leads_nowhere(tmp_path: Path, path: str) -> No
         assert (await answers(gateway, request))[0].startswith(b"HTTP/1.1 404")
 
 
+@pytest.mark.parametrize("name", ["127.0.0.1", "evil.example", "xn--", "xn--a..b", "u:p@[::1]:80"])
+async def test_a_path_is_the_same_behind_whatever_name_it_is_asked_for(tmp_path: Path, name: str) -> None:
+    async with world(tmp_path) as gateway:
+        request = f"GET http://{name}/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
+        said, _ = await answers(gateway, HEALTH + request)
+        assert said.count(b"HTTP/1.1 200") == 2
+
+
 # ---------------------------------------------------------------- every field, of every type
 
 TOOL = {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True}

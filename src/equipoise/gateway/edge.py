@@ -133,6 +133,9 @@ class Edge(web.Server):
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         most = self._settings.max_body_bytes
+        if message.url.absolute:
+            # At whose name it was sent says nothing here, and it may be none, at which aiohttp would fail unheard.
+            message = message._replace(url=message.url.relative())
         return web.BaseRequest(message, payload, protocol, writer, task, self._loop, client_max_size=most)
 
     async def _entered(self, request: web.BaseRequest) -> web.StreamResponse:
