@@ -210,6 +210,7 @@ def test_the_tail_is_the_quantile_of_the_latest_latencies() -> None:
     tail.observe(63.0)
     assert tail.quantile(0.5) == 32.0
     assert tail.quantile(0.99) is None
+    assert tail.quantile(1.0) is None
     for i in range(2000):
         tail.observe(1000.0 + i)
     assert tail.quantile(0.5) == pytest.approx(1000.0 + 976.0 + 512.0)

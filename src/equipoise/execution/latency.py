@@ -71,7 +71,7 @@ class Tail:
         Too few: fewer than 64, or too few to have seen twice what lies beyond the quantile.
         """
         n = len(self._latest)
-        if n < max(_FEWEST, 2.0 / (1.0 - q)):
+        if n < _FEWEST or n * (1.0 - q) < 2.0:
             return None
         if self._since >= _REFRESH or not self._sorted:
             self._sorted = sorted(self._latest)
