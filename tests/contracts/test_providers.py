@@ -1124,7 +1124,16 @@ async def test_a_missing_key_file_is_told(tmp_path: Path) -> None:
     await provider.close()
 
 
-@pytest.mark.parametrize("base_url", ["example.org/v1", "ftp://example.org", "http://", "file:///etc/passwd"])
+@pytest.mark.parametrize(
+    "base_url",
+    ["example.org/v1", "ftp://example.org", "http://", "file:///etc/passwd", "http://api..example", f"http://{'a' * 64}"],
+)
 def test_a_base_url_that_is_none_is_refused_when_it_is_read(base_url: str) -> None:
     with pytest.raises(ConfigError, match="not a URL"):
         make_provider(Deployment(provider="openai", base_url=base_url), secret=str)
+
+
+@pytest.mark.parametrize("headers", [["x-a"], {"x-a": None}, {"x-a": True}, {"x-a": ["b"]}, {"x a": "b"}, {"x-a": "b\n"}])
+def test_headers_that_cannot_be_sent_as_they_are_written_are_refused(headers: Any) -> None:
+    with pytest.raises(ConfigError, match="headers"):
+        make_provider(Deployment(provider="openai", options={"headers": headers}), secret=str)

@@ -110,7 +110,7 @@ class Border(NamedTuple):
     def _parsed(self, document: Any) -> tuple[str, str]:
         """Code and message. A code is a word or two, whatever the vendor says: it goes to logs and metrics."""
         code, message = self.table.parse(document)
-        return " ".join(code.split())[:_CODE_LIMIT], message
+        return self._without_key(code)[:_CODE_LIMIT], message
 
     def _param(self, document: Any) -> str | None:
         error = document.get("error") if isinstance(document, dict) and not self.translated else None
@@ -118,9 +118,12 @@ class Border(NamedTuple):
         return self._shown(param) if isinstance(param, str) and param else None
 
     def _shown(self, message: str) -> str:
-        # Vendors quote part or all of a wrong key in their message.
-        shown = message.replace(self.key, "[key]") if self.key else message
-        return " ".join(shown.split())[:_MESSAGE_LIMIT]
+        return self._without_key(message)[:_MESSAGE_LIMIT]
+
+    def _without_key(self, text: str) -> str:
+        """One line, in which a key that the vendor quotes does not stand."""
+        shown = text.replace(self.key, "[key]") if self.key else text
+        return " ".join(shown.split())
 
 
 def retry_after_s(value: str | None, *, now: datetime, unit_s: float = 1.0) -> float | None:
