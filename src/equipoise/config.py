@@ -109,7 +109,7 @@ class DeploymentConfig(_Strict):
     provider: str
     base_url: str | None = None
     api_key_env: Annotated[str, AfterValidator(_variable)] | None = None
-    api_key_file: str | None = None
+    api_key_file: Annotated[str, Field(min_length=1)] | None = None
     model_id: str | None = None
     region: str | None = None
     weight: _Positive = 1.0

@@ -15,6 +15,8 @@ _MOST_BYTES = 1 << 20
 # Once every alias is replaced by what it stands for. A file without aliases cannot reach it.
 _MOST_NODES = 1 << 20
 _DEEPEST = 100
+# Nothing is counted so far, and JSON of larger numbers is not read everywhere.
+_LARGEST = 1 << 63
 _TAG = "tag:yaml.org,2002:"
 _TAGS = tuple(_TAG + kind for kind in ("null", "bool", "int", "float", "str", "seq", "map"))
 # Of a value that is not written as its kind wants, PyYAML's own readers raise any of these.
@@ -64,7 +66,10 @@ class _Loader(yaml.SafeLoader):
 
 def _whole(loader: _Loader, node: yaml.ScalarNode) -> int:
     text = loader.construct_scalar(node)
-    return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    number = int(text, 0) if text[:2] in ("0o", "0x") else int(text)
+    if abs(number) >= _LARGEST:
+        raise ValueError
+    return number
 
 
 _Loader.add_constructor(_TAG + "int", _whole)

@@ -330,10 +330,11 @@ async def test_a_cancelled_call_cuts_the_vendor_off(make: Make, name: str) -> No
 
 @pytest.mark.parametrize("name", KINDS)
 async def test_a_key_that_a_vendor_quotes_back_reaches_no_message(make: Make, name: str) -> None:
-    quoted = {"error": {"message": f"Incorrect API key provided: {KEY}", "type": "x", "status": "y"}}
+    quoted = {"error": {"message": f"Incorrect API key provided: {KEY}", "type": f"no {KEY}", "status": f"no {KEY}"}}
     wrong = Misbehaviour(status=401, body=json.dumps(quoted))
     error = await failure(make, name, lambda n, b: wrong)
     assert (KEY in str(error)) == (name == "gguf") and "Incorrect API key" in str(error)
+    assert (KEY in error.vendor_code) == (name == "gguf") and error.vendor_code.startswith("no ")
 
 
 @pytest.mark.parametrize("name", ["anthropic", "gemini", "openai"])
@@ -1126,14 +1127,16 @@ async def test_a_missing_key_file_is_told(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "base_url",
-    ["example.org/v1", "ftp://example.org", "http://", "file:///etc/passwd", "http://api..example", f"http://{'a' * 64}"],
+    ["example.org/v1", "ftp://example.org", "http://", "file:///etc/passwd", "http://a..b", f"http://{'a' * 64}"],
 )
 def test_a_base_url_that_is_none_is_refused_when_it_is_read(base_url: str) -> None:
     with pytest.raises(ConfigError, match="not a URL"):
         make_provider(Deployment(provider="openai", base_url=base_url), secret=str)
 
 
-@pytest.mark.parametrize("headers", [["x-a"], {"x-a": None}, {"x-a": True}, {"x-a": ["b"]}, {"x a": "b"}, {"x-a": "b\n"}])
+@pytest.mark.parametrize(
+    "headers", [["x-a"], {"x-a": None}, {"x-a": True}, {"x-a": ["b"]}, {"x a": ""}, {"x-a": "b\n"}]
+)
 def test_headers_that_cannot_be_sent_as_they_are_written_are_refused(headers: Any) -> None:
     with pytest.raises(ConfigError, match="headers"):
         make_provider(Deployment(provider="openai", options={"headers": headers}), secret=str)

@@ -69,7 +69,8 @@ class Client(ABC):
 
     def _extra_headers(self) -> dict[str, str]:
         given = self.deployment.options.get("headers", {})
-        if not isinstance(given, Mapping):
+        # Nothing, true or a list would be sent as Python writes them.
+        if not isinstance(given, Mapping) or not all(type(value) in (str, int, float) for value in given.values()):
             raise ConfigError(f"provider '{self.name}': option 'headers' should be a mapping of names to texts")
         headers = {str(name): str(value) for name, value in given.items()}
         for name, value in headers.items():

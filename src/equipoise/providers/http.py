@@ -139,6 +139,7 @@ def _checked_url(url: str, provider: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        (parts.hostname or "").encode("idna")  # as looking it up will: a label may be empty or too long
     except ValueError:
         sound = False
     if not sound or not url.isprintable() or " " in url:
