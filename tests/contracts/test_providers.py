@@ -1103,8 +1103,12 @@ async def test_a_key_file_is_read_and_read_again_when_it_changes(tmp_path: Path,
         path.write_text("second")
         os.utime(path, ns=(1, 1))
         await (await provider.send(call_of(provider))).close()
+        (tmp_path / "fresh").write_text("third")
+        os.utime(tmp_path / "fresh", ns=(1, 1))
+        (tmp_path / "fresh").replace(path)
+        await (await provider.send(call_of(provider))).close()
         await provider.close()
-    assert [h["Authorization"] for h in server.headers] == ["Bearer first", "Bearer second"]
+    assert [h["Authorization"] for h in server.headers] == ["Bearer first", "Bearer second", "Bearer third"]
 
 
 @pytest.mark.parametrize("content", ["", "  \n", "two\nlines", "\x00key", "schlüssel"])

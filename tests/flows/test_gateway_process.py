@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import resource
 import signal
 import socket
@@ -15,11 +16,18 @@ from typing import Any
 
 import aiohttp
 import pytest
+import yaml
 
 from equipoise.cli.main import main
+from equipoise.config import read_config
+from equipoise.contracts import Provider
+from equipoise.gateway.logs import Lines
+from equipoise.gateway.serve import opened, provider_of
 from equipoise.storage.decisions import DecisionLog
 from equipoise.testing import FakeServer, Misbehaviour
+from equipoise.types import Deployment
 from tests.gateway_world import CHAT, LARGE, SMALL, echo, eventually, process, say, serving, settings, write
+from tests.small_world import MODELS, write_small_table
 
 
 def test_check_says_what_would_be_served(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -322,6 +330,59 @@ async def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
             await eventually(lambda: len(gateway.gateway.live.serving.routes) == 2)
             assert (await gateway.post(CHAT, say("Hello", model="second")))[0] == 200
             watching.cancel()
+
+
+async def test_another_file_of_the_same_time_and_size_is_noticed(tmp_path: Path) -> None:
+    """As where a link is changed to another version that was unpacked with the same time."""
+    document = settings("http://127.0.0.1:9/v1")
+    async with serving(tmp_path, document) as gateway:
+        path, watching = tmp_path / "equipoise.yaml", asyncio.create_task(gateway.one.reloader.watch(0.01))
+        os.link(path, tmp_path / "before")
+        document["routes"] = {"also": document["routes"]["auto"]}
+        fresh = tmp_path / "fresh.yaml"
+        fresh.write_text(yaml.safe_dump(document))
+        os.utime(fresh, ns=(1, path.stat().st_mtime_ns))
+        fresh.replace(path)
+        await eventually(lambda: list(gateway.gateway.live.serving.config.routes) == ["also"])
+        watching.cancel()
+
+
+async def test_a_file_that_changes_while_the_gateway_starts_is_noticed(tmp_path: Path) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    path = write(tmp_path, document)
+    config, written = read_config(path), list[bytes]()
+    document["routes"]["second"] = {}
+
+    def changing(deployment: Deployment) -> Provider:
+        write(tmp_path, document)
+        return provider_of(deployment)
+
+    lines = Lines(written.append)
+    async with opened(config, path, lines, make=changing) as one:
+        assert list(one.gateway.live.serving.config.routes) == ["auto"]
+        watching = asyncio.create_task(one.reloader.watch(0.01))
+        await eventually(lambda: len(one.gateway.live.serving.routes) == 2)
+        watching.cancel()
+    lines.close()
+
+
+def test_a_sighup_while_the_gateway_starts_is_heeded_when_it_has_started(tmp_path: Path) -> None:
+    write_small_table(tmp_path, "outcomes.parquet")
+    place = {"provider": "openai_compatible", "base_url": "http://127.0.0.1:9/v1"}
+    document = settings("")
+    document["models"] = [{"name": m, "price": {"usd_per_call": 1.0}, "deployments": [place]} for m in MODELS]
+    document["routes"]["auto"]["router"] = {"type": "knn", "table": "outcomes.parquet"}
+    path, events = write(tmp_path, document), list[str]()
+    command = [sys.executable, "-m", "equipoise", "serve", "--config", str(path)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as popen:
+        assert popen.stderr is not None
+        for line in popen.stderr:
+            events.append(json.loads(line)["event"])
+            if events[-1] == "learning":
+                popen.send_signal(signal.SIGHUP)
+            elif events[-1] == "configuration reloaded":
+                popen.kill()
+    assert events == ["learning", "listening", "configuration reloaded"]
 
 
 async def test_what_did_not_change_is_taken_over_by_a_reload(tmp_path: Path) -> None:

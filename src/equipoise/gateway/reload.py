@@ -20,6 +20,9 @@ from equipoise.gateway.state import Gateway, Live
 _FIXED = ("server", "storage", "shared_state", "traces")
 _RETIRED_LOOK_S = 1.0
 MakeLive = Callable[[Serving, Live | None], Live]
+# Of each file what tells that another one is there, if there is one. Two files may be of one time: a link that is
+# changed, or a copy with the time of what it was copied from.
+Stamps = dict[Path, tuple[int, int, int] | None]
 
 
 class Reloader:
@@ -28,12 +31,13 @@ class Reloader:
     Args:
         path: the file.
         make_live: makes a configuration executable; takes over from the one before.
+        seen: the stamps of the files before they were read: a change while a router learns is a change.
     """
 
-    def __init__(self, gateway: Gateway, path: Path, pool: ProviderPool, make_live: MakeLive) -> None:
+    def __init__(self, gateway: Gateway, path: Path, pool: ProviderPool, make_live: MakeLive, *, seen: Stamps) -> None:
         self._gateway, self._path, self._pool, self._make_live = gateway, path, pool, make_live
         self._lock = asyncio.Lock()
-        self._seen = self._stamps()
+        self._seen = seen
         self._retired: list[Live] = []
 
     async def reload(self) -> str | None:
@@ -104,14 +108,18 @@ class Reloader:
         used = [self._gateway.live, *self._retired]
         await self._pool.keep_only(d for live in used for m in live.serving.models.values() for d in m.deployments)
 
-    def _stamps(self) -> dict[Path, tuple[int, int] | None]:
-        files = watched_files(self._gateway.live.serving.config, self._path.parent)
-        return {path: _stamp(path) for path in (self._path, *files)}
+    def _stamps(self) -> Stamps:
+        return stamps_of(self._gateway.live.serving.config, self._path)
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
+def stamps_of(config: Config, path: Path) -> Stamps:
+    """The stamps of a configuration's file, and of those that its routes are made from."""
+    return {file: _stamp(file) for file in (path, *watched_files(config, path.parent))}
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
     try:
         state = path.stat()
     except OSError:
         return None
-    return state.st_mtime_ns, state.st_size
+    return state.st_ino, state.st_mtime_ns, state.st_size

@@ -27,7 +27,7 @@ from equipoise.gateway.edge import Edge
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
 from equipoise.gateway.pool import ProviderPool
-from equipoise.gateway.reload import Reloader
+from equipoise.gateway.reload import Reloader, stamps_of
 from equipoise.gateway.serving import Serving, make_serving
 from equipoise.gateway.state import Gateway, Live
 from equipoise.gateway.traces import open_traces
@@ -180,7 +180,7 @@ async def opened(
     Raises:
         InputError: the configuration cannot be served.
     """
-    folder, settings = path.parent, config.server
+    folder, settings, seen = path.parent, config.server, stamps_of(config, path)
     async with AsyncExitStack() as closing:
         keys = KeyStore(config.storage.url, folder=folder)
         closing.callback(keys.close)
@@ -207,7 +207,7 @@ async def opened(
             lacking=pool.lacking,
             deciding=Deciding(lines, time, lambda: gateway.in_flight),
         )
-        reloader = Reloader(gateway, path, pool, make_live)
+        reloader = Reloader(gateway, path, pool, make_live, seen=seen)
         gateway.reload = reloader.reload
         one = Opened(gateway, pool, reloader, Edge(handler_of(gateway), settings))
         closing.push_async_callback(one.close)
@@ -240,7 +240,8 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
     Raises:
         InputError: the configuration cannot be served, or its address cannot be listened on.
     """
-    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    loop, stop, early = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, early.set)  # which would end a process that has yet to begin
     gc.disable()  # most of what starting makes stays
     _take_descriptors()
     async with opened(config, path, lines) as one:
@@ -258,6 +259,8 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
         await one.listen()
         one.reloader.tell_doubts()
         lines.say("listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
+        if early.is_set():
+            reload()
         watching = loop.create_task(one.reloader.watch(config.server.reload_s))
         await stop.wait()
         lines.say("draining", in_flight=one.gateway.in_flight)

@@ -234,7 +234,7 @@ def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
     for path in _files(settings, folder):
         with suppress(OSError):
             state = path.stat()
-            parts.append(f"{path} {state.st_mtime_ns} {state.st_size}")
+            parts.append(f"{path} {state.st_ino} {state.st_mtime_ns} {state.st_size}")
     return "\n".join(parts)
 
 

@@ -19,7 +19,7 @@ class Key:
         self._env = deployment.api_key_env or (None if deployment.api_key_file else default_env)
         self._file = Path(deployment.api_key_file).expanduser() if deployment.api_key_file else None
         self._secret = secret
-        self._read: tuple[int, str] | None = None
+        self._read: tuple[tuple[int, int], str] | None = None
 
     def value(self) -> str | None:
         """The key; None for a server that asks for none.
@@ -33,7 +33,8 @@ class Key:
 
     def _from_file(self, path: Path) -> str:
         try:
-            changed = path.stat().st_mtime_ns
+            state = path.stat()
+            changed = state.st_ino, state.st_mtime_ns
             if self._read is None or self._read[0] != changed:
                 with path.open("rb") as file:
                     text = file.read(_MOST_BYTES).decode("ascii", "replace")
