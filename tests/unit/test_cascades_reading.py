@@ -79,6 +79,14 @@ def test_reading_never_raises(reply: str) -> None:
     assert same_answers([reading, reading]) in ([0, 0], [-1, -1])
 
 
+def test_numbers_that_no_float_holds_are_read() -> None:
+    assert read_answer('{"x": 1' + "0" * 400 + "}").kind == "json"
+
+
+def test_what_a_model_thought_says_nothing() -> None:
+    assert same("<think>Lyon? No.</think>Paris", "Paris", "<think>Paris, so far") == [0, 0, -1]
+
+
 @pytest.mark.parametrize("piece", ["{", "[1, ", "def f(", "= ", "is ", "``` ", "9" * 40 + " "])
 def test_a_very_long_reply_is_read_all_the_same(piece: str) -> None:
     assert read_answer(piece * 20_000).words >= 1

@@ -65,6 +65,41 @@ def test_exact_compares_lists_times_and_signs() -> None:
     assert grade(row("14:30"), "1430", "exact") == 0.0
 
 
+@pytest.mark.parametrize(
+    ("answer", "reply"),
+    [("x + 1", "x - 1"), ("x < 1", "x > 1"), ("x ≠ 1", "x\t1"), ("C++", "C"), ("C#", "C"), ("A+", "A-"), ("A-", "A")],
+)
+def test_exact_tells_apart_what_only_a_sign_tells_apart(answer: str, reply: str) -> None:
+    assert grade(row(answer), reply, "exact") == 0.0
+    assert grade(row(answer), f"Answer: **{answer.replace(' ', '')}**.", "exact") == 1.0
+
+
+@pytest.mark.parametrize(
+    ("reply", "quality"),
+    [
+        *(("B) Paris", 1.0), ("(B) Paris", 1.0), ("B. Paris", 1.0), ("**B.** Paris", 1.0), ("b) Paris", 1.0)),
+        *(("Option B", 1.0), ("The answer is (B) Paris.", 1.0), (r"\boxed{\text{B}}", 1.0), ("Answer: B: Paris", 1.0)),
+        *(("A) Lyon", 0.0), ("A) Lyon or B) Paris", 0.0), ("B-side", 0.0), ("Bern", 0.0), ("It is not B)", 0.0)),
+    ],
+)
+def test_exact_takes_the_letter_of_a_choice_with_what_it_stands_for(reply: str, quality: float) -> None:
+    assert grade(row("B"), reply, "exact") == quality
+
+
+@pytest.mark.parametrize(
+    ("reply", "quality"),
+    [
+        ("<think>41? No, 42.</think>42", 1.0),
+        ("Perhaps 41.\n</think>\n\nIt is 42.", 1.0),
+        ("<think>42, I guess.</think>I do not know.", 0.0),
+        ("<think>\nSo far it is 42", 0.0),
+        ("The tags <think> and </think> stand around 42", 1.0),
+    ],
+)
+def test_what_a_model_thought_is_no_answer(reply: str, quality: float) -> None:
+    assert grade(row("42"), reply, "number") == quality
+
+
 def test_exact_keeps_an_answer_that_is_an_article() -> None:
     assert grade(row("a"), 'The first letter is "a".', "exact") == 1.0
     assert grade(row("a"), "the", "exact") == 0.0
@@ -98,6 +133,12 @@ def test_exact_takes_a_leading_yes_but_no_change_of_mind() -> None:
         ("12", "Answer:\n12 apples\nStep 99 is over."),
         ("15", "15 m²"),
         ("90", "Answer: **90**"),
+        ("100000", "10^5"),
+        ("300000", r"$3 \times 10^{5}$ m"),
+        ("0.0012", "1.2·10⁻³"),
+        ("9449772114007", "9,449,772,114,007"),
+        ("0.000000001", "1e-9"),
+        ("0", "0.0"),
     ],
 )
 def test_number_reads_the_usual_spellings(answer: str, reply: str) -> None:
@@ -116,6 +157,11 @@ def test_number_reads_the_usual_spellings(answer: str, reply: str) -> None:
         ("12", "Answer: 13 and not 14\n12"),
         ("1", "1/0"),
         ("0.333", "1/3"),
+        ("10", "10^5"),
+        ("9449772114007", "9449772114008"),
+        ("1e-9", "0"),
+        ("1e-7", "2e-7"),
+        ("1.5", "9" * 5000),
     ],
 )
 def test_number_refuses_other_numbers(answer: str, reply: str) -> None:
@@ -143,11 +189,20 @@ def test_regex_is_case_sensitive_and_matches_fully_unless_told_to_search() -> No
         ('{"name": "Bob", "age": 30} {"name": "Ann", "age": 30}', 0.0),
         ("{" * 50_000, 0.0),
         ("[" * 50_000 + "{", 0.0),
+        ('{"name": "Ann", "age": 3' + "0" * 400 + "}", 0.0),
         ("", 0.0),
     ],
 )
 def test_json_compares_the_first_object_as_a_whole(reply: str, quality: float) -> None:
     assert grade(row('{"name": "Ann", "age": 30}'), reply, "json") == quality
+
+
+def test_json_numbers_may_be_of_any_size() -> None:
+    huge = '{"x": 1' + "0" * 400 + "}"
+    assert grade(row('{"x": 1.5}'), huge, "json") == 0.0
+    assert grade(row(huge), huge, "json") == 1.0
+    assert grade(row('{"x": 12345678901}'), '{"x": 12345678902}', "json") == 0.0
+    assert grade(row('{"x": 1e-9}'), '{"x": 0}', "json") == 0.0
 
 
 TESTS = "assert add(2, 3) == 5\nassert add(-1, 1) == 0"
@@ -186,7 +241,7 @@ def test_a_row_that_cannot_be_graded_is_an_error_not_a_zero(grader: str) -> None
 
 
 def test_bad_answer_keys_are_errors() -> None:
-    for answer, grader in (("(", "regex"), ("{", "json"), ("none", "number"), ("?!", "exact")):
+    for answer, grader in (("(", "regex"), ("{", "json"), ("5", "json"), ("none", "number"), ("?!", "exact")):
         with pytest.raises(InputError, match="p1"):
             grade(row(answer), "x", grader)
 

@@ -8,7 +8,13 @@ import textwrap
 import unicodedata
 
 _MARK = re.compile(r"\banswer\b[\s*_]*[:：][\s*_]*", re.IGNORECASE)
-_BOXED = re.compile(r"\\boxed\s*\{([^{}]*)\}")
+_BOXED = re.compile(r"\\boxed\s*\{(?:\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{}]*)\}\s*|([^{}]*))\}")
+_THOUGHT, _THOUGHT_ENDS = "<think>", "</think>"
+# The letter of a choice, alone or with what it stands for: "(B)", "B. Paris", "Option B".
+_CHOICE = re.compile(
+    r"[\s*_]*(?:(?i:option|choice)\s+)?[(\[]?(?:([A-Z])[*_]*(?:[.:]|\W*$)|([A-Za-z])[*_]*[)\]])[*_]*(?:\s|$)"
+)
+_ANY_CHOICE = re.compile(r"\b(?:[A-Z][.:)\]]|[a-z][)\]])")
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
 _CODE_START = re.compile(r"^(?:(?:async )?def |class |import |from \w[\w.]* import |@\w|\w+ *= *lambda\b)")
 _DEFINITION = re.compile(r"^\s*(?:async )?def |=\s*lambda\b", re.MULTILINE)
@@ -20,9 +26,27 @@ _DOUBT = frozenset(
     + ("wrong", "incorrect", "maybe", "perhaps", "isnt", "dont", "doesnt", "cant", "wasnt", "arent")
 )
 _COPULAS = ("is", "are", "was", "were", "becomes", "equals", "means")
+# Signs that make another answer: of a negative number, within a number or a time, in "C++", "C#", "A-", "x + 1", "x<1".
+_COUNTS = re.compile(
+    r"(?<!\w)-(?=[0-9.])|(?<=[0-9])[.:](?=[0-9])"
+    r"|(?<=\w)(?:[+#]+(?!\w)|\s?[+<>≤≥≠]\s?(?=\w))|(?<=\b[^\W\d_])-(?!\w)"
+)
+# What they are called while all other signs are dropped: characters that mean nothing, and are no letters.
+_HIDDEN = {ord(sign): chr(0xE000 + number) for number, sign in enumerate(".:-+#<>≤≥≠")}
+_SHOWN = {ord(hidden): chr(sign) for sign, hidden in _HIDDEN.items()}
 _TRUTH = {"yes": "no", "no": "yes", "true": "false", "false": "true"}
 _QUOTES = {'"': '"', "'": "'", "`": "`", "“": "”", "‘": "’", "«": "»", "„": "“"}
 _CODE_LIMIT = 40_000
+
+
+def without_thoughts(reply: str) -> str:
+    """A reply without what a reasoning model thought before it; nothing where it never came to an end of that."""
+    thought, ended, rest = reply.partition(_THOUGHT_ENDS)
+    begun = reply.lstrip().startswith(_THOUGHT)
+    # Some chat templates open the thought themselves, so that only its end is in the reply.
+    if ended and (begun or _THOUGHT not in thought):
+        return rest
+    return "" if begun else reply
 
 
 def body(reply: str) -> str:
@@ -38,7 +62,7 @@ def marked(reply: str) -> bool:
 
 def candidates(reply: str) -> list[str]:
     """The texts of a reply that may be its answer, the likeliest first."""
-    text = body(_BOXED.sub(r"\1", reply))
+    text = body(_BOXED.sub(r"\1\2", reply))
     lines = [line.strip() for line in text.splitlines() if line.strip(" \t*_`")]
     if not lines:
         return []
@@ -52,12 +76,8 @@ def normal(text: str) -> str:
     text = unicodedata.normalize("NFKC", text).casefold().replace("−", "-")
     text = re.sub(r"\b([ap])\.\s?m\b\.?", r"\1m", text)
     text = re.sub(r"[’'ʼ‘]", "", text)
-    # A sign counts before a number only; points and colons count between digits only.
-    text = re.sub(r"(?<!\w)-(?=[0-9.])", "\0", text)
-    text = re.sub(r"(?<=[0-9])([.:])(?=[0-9])", lambda match: "\1" if match[1] == "." else "\2", text)
-    text = re.sub(r"[^\w\0\1\2]|_", " ", text)
-    text = text.replace("\0", "-").replace("\1", ".").replace("\2", ":")
-    words = text.split()
+    text = _COUNTS.sub(lambda match: match[0].strip().translate(_HIDDEN), text)
+    words = re.sub(r"[^\w\ue000-\ue009]|_", " ", text).translate(_SHOWN).split()
     # An answer that is nothing but an article ("a" as a letter, "un") must not vanish.
     return " ".join([word for word in words if word not in _ARTICLES] or words)
 
@@ -68,7 +88,7 @@ def says(text: str, accepted: frozenset[str]) -> bool:
         return True
     if len(text.split()) > _SHORT or "\n" in text.strip():
         return False
-    return _leads_with_truth(text, accepted) or _ends_in(text, accepted)
+    return _leads_with_truth(text, accepted) or _chooses(text, accepted) or _ends_in(text, accepted)
 
 
 def _leads_with_truth(text: str, accepted: frozenset[str]) -> bool:
@@ -76,6 +96,14 @@ def _leads_with_truth(text: str, accepted: frozenset[str]) -> bool:
     if match is None or match[1].lower() not in accepted:
         return False
     return _TRUTH[match[1].lower()] not in normal(text).split()
+
+
+def _chooses(text: str, accepted: frozenset[str]) -> bool:
+    """ "B) Paris" and "Option B" count for "B"; two letters do not."""
+    match = _CHOICE.match(text)
+    if match is None or len(_ANY_CHOICE.findall(text)) > 1:
+        return False
+    return (match[1] or match[2]).lower() in accepted
 
 
 def _ends_in(text: str, accepted: frozenset[str]) -> bool:
@@ -87,7 +115,7 @@ def _ends_in(text: str, accepted: frozenset[str]) -> bool:
         # More than one sentence before the answer may take it back or set conditions.
         if re.search(r"[.?;]\s", head) or _DOUBT & set(normal(head).split()):
             continue
-        if normal(tail) in accepted:
+        if normal(tail) in accepted or _chooses(tail, accepted):
             return True
     return False
 

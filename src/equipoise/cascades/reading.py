@@ -8,9 +8,10 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from decimal import Decimal
 from typing import NamedTuple, TypeGuard
 
-from equipoise.analysis.answers import body, candidates, normal, plain, python_code
+from equipoise.analysis.answers import body, candidates, normal, plain, python_code, without_thoughts
 
 # Longer answers are compared by their words, not letter by letter.
 SHORT_WORDS = 25
@@ -49,8 +50,8 @@ class Reading(NamedTuple):
 
 def read_answer(reply: str) -> Reading:
     """What a reply says. Never raises, whatever the reply holds; of a very long one its end is read."""
-    reply = reply[-MOST_CHARACTERS:]
-    words, refused = len(reply.split()), any(sign in reply.casefold() for sign in _REFUSALS)
+    words, reply = len(reply[-MOST_CHARACTERS:].split()), without_thoughts(reply)[-MOST_CHARACTERS:]
+    refused = any(sign in reply.casefold() for sign in _REFUSALS)
     if "def " in reply or "lambda " in reply:
         code = python_code(reply)
         return Reading(frozenset({_code_key(code)} if code else ()), "", "code", bool(code), refused, words)
@@ -136,7 +137,8 @@ def _plain_value(value: object) -> object:
     if isinstance(value, list):
         return [_plain_value(v) for v in value]
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return f"{float(value):.9g}"
+        # By way of Decimal: a whole number that no float can hold is an error, otherwise.
+        return f"{float(Decimal(value)):.9g}"
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
         return _last_number(value)
     return " ".join(value.casefold().split()) if isinstance(value, str) else value

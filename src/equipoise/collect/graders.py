@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Callable
+from decimal import Decimal
 
-from equipoise.analysis.answers import body, candidates, marked, normal, plain, python_code, says
+from equipoise.analysis.answers import body, candidates, marked, normal, plain, python_code, says, without_thoughts
 from equipoise.collect import sandbox
 from equipoise.datasets.ladder.row import PromptRow
 from equipoise.errors import InputError
@@ -21,14 +23,19 @@ _NUMBER = re.compile(
     r"(?P<exponent>[eE][+-]?[0-9]{1,3}(?![\w]))?"
     r"(?:\s?/\s?(?P<under>[0-9]+)(?![0-9/]))?"
 )
+# "2 x 10^5", "6.02 \\times 10^{23}", "10⁵": written as 2e5, 6.02e23 and 1e5.
+_POWER = re.compile(
+    r"(?:(?<=[0-9])\s*(?:[×xX*·]|\\times|\\cdot)\s*|(?<![\w.])(?P<alone>))10\s*"
+    r"(?:(?:\^|\*\*)\s*\{?\s*(?P<exponent>[-−+]?[0-9]{1,3})\}?|(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))"
+)
 _FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
     "seventeen eighteen nineteen"
 ).split()
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_NUMBER_WORDS = {word: float(value) for value, word in enumerate(_UNITS)} | {
-    word: 20.0 + 10.0 * spot for spot, word in enumerate(_TENS)
+_NUMBER_WORDS = {word: Decimal(value) for value, word in enumerate(_UNITS)} | {
+    word: Decimal(20 + 10 * spot) for spot, word in enumerate(_TENS)
 }
 
 
@@ -43,7 +50,7 @@ def grade(row: PromptRow, reply: str, grader: str) -> float:
     except KeyError:
         known = ", ".join(sorted(GRADERS))
         raise InputError(f"prompt '{row.prompt_id}': no grader '{grader}'; use one of {known}") from None
-    return 1.0 if judge(row, reply) else 0.0
+    return 1.0 if judge(row, without_thoughts(reply)) else 0.0
 
 
 def _answers(row: PromptRow) -> tuple[str, ...]:
@@ -80,12 +87,20 @@ def _number(row: PromptRow, reply: str) -> bool:
     found = next((value for line in lines if (value := _last_number(line)) is not None), None)
     if found is None:
         return False
-    return any(math.isclose(found, value, rel_tol=1e-9, abs_tol=1e-6) for value in wanted)
+    return any(_close(found, value) for value in wanted)
 
 
-def _last_number(text: str) -> float | None:
+def _close(found: Decimal, wanted: Decimal) -> bool:
+    """Whole numbers are to be equal, whatever their size; others agree to 1e-6, and small ones to a thousandth."""
+    if found == found.to_integral_value() and wanted == wanted.to_integral_value():
+        return found == wanted
+    value = float(wanted)
+    return math.isclose(float(found), value, rel_tol=1e-12, abs_tol=min(1e-6, 1e-3 * abs(value)) or 1e-6)
+
+
+def _last_number(text: str) -> Decimal | None:
     """The last number of a text; number words count in short texts without digits."""
-    matches = list(_NUMBER.finditer(_FRACTION.sub(r" \1/\2 ", text)))
+    matches = list(_NUMBER.finditer(_POWER.sub(_scientific, _FRACTION.sub(r" \1/\2 ", text))))
     if matches:
         return _value(matches[-1])
     words = normal(text).split()
@@ -98,14 +113,19 @@ def _last_number(text: str) -> float | None:
     return value
 
 
-def _value(match: re.Match[str]) -> float:
+def _scientific(match: re.Match[str]) -> str:
+    exponent = unicodedata.normalize("NFKC", match["exponent"] or match["raised"]).replace("−", "-")
+    return f"{'' if match['alone'] is None else 1}e{exponent}"
+
+
+def _value(match: re.Match[str]) -> Decimal:
     main = re.sub(r"[,\u00a0\u202f]", "", match["main"])
-    value = float(main + (match["exponent"] or ""))
+    value = Decimal(main + (match["exponent"] or ""))
     if match["under"]:
-        under = float(match["under"])
-        value = value / under if under else math.nan
+        under = Decimal(match["under"])
+        value = value / under if under else Decimal("nan")
     if match["whole"]:
-        value += float(match["whole"])
+        value += Decimal(match["whole"])
     return -value if match["sign"] else value
 
 
@@ -128,8 +148,10 @@ def _regex(row: PromptRow, reply: str) -> bool:
 def _json(row: PromptRow, reply: str) -> bool:
     try:
         expected = [json.loads(answer) for answer in _answers(row)]
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"prompt '{row.prompt_id}': its answer is not JSON ({error}); mend it") from error
+    if not all(isinstance(value, dict | list) for value in expected):
+        raise InputError(f"prompt '{row.prompt_id}': its answer is no JSON object or list; use another grader")
     text = body(reply) if re.search(r"[{\[]", body(reply)) else reply
     for value in expected:
         opening = "[" if isinstance(value, list) else "{"
@@ -160,7 +182,7 @@ def _same(expected: object, found: object) -> bool:
             return False
         by_key = {str(key).casefold().strip(): value for key, value in found.items()}
         return all(
-            str(key).casefold() in by_key and _same(value, by_key[str(key).casefold()])
+            str(key).casefold().strip() in by_key and _same(value, by_key[str(key).casefold().strip()])
             for key, value in expected.items()
         )
     if isinstance(expected, list):
@@ -176,10 +198,10 @@ def _same_leaf(expected: object, found: object) -> bool:
     if isinstance(expected, int | float):
         # A prompt seldom says whether a number is to be quoted, so "25" passes for 25.
         if isinstance(found, str) and re.fullmatch(r"\s*-?[0-9]+(\.[0-9]+)?\s*", found):
-            found = float(found)
-        if isinstance(found, bool) or not isinstance(found, int | float):
+            found = Decimal(found)
+        if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
             return False
-        return abs(expected - found) <= 1e-6
+        return _close(Decimal(found), Decimal(expected))
     return isinstance(found, str) and _folded(str(expected)) == _folded(found)
 
 
