@@ -807,7 +807,7 @@ async def test_a_begun_answer_is_gone_on_from_also_by_claudes_that_refuse_one(
     assert sent["messages"] == paused
 
 
-SAMPLED = {"temperature": 0.2, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.1}
+SAMPLED = {"temperature": 0.2, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.1, "logit_bias": {"1": 1}}
 
 
 @pytest.mark.parametrize(
@@ -897,6 +897,11 @@ async def test_openais_models_are_held_to_the_schema_of_a_client_of_anthropics_w
     }
     assert [k for k, v in sent.items() if v["json_schema"].get("strict")] == ([("openai", True)] if strict else [])
     assert all(v["json_schema"]["schema"] == schema for v in sent.values())
+    asked["tools"] = [{"name": "f", "input_schema": schema, "strict": True}]
+    if schema.get("type") == "object":
+        chat = translate_request(asked, "messages", "chat")
+        tools = (await fitted("openai", "gpt-5", chat, "chat", translated=True))["tools"]
+        assert tools[0]["function"].get("strict", False) == strict and tools[0]["function"]["parameters"] == schema
 
 
 async def test_a_hint_of_another_format_goes_to_those_alone_that_are_known_to_take_it() -> None:

@@ -16,7 +16,7 @@ _THINKS_IF_ASKED = re.compile(r"gpt-5\.[1-4](?!\d|-pro|-codex|-chat)")
 # In chat completions these call no functions while they think; the later ones think unless they are told not to.
 _NO_CALLS = re.compile(r"gpt-(5\.[4-9]|[6-9])")
 _NO_CALLS_UNASKED = re.compile(r"gpt-(5\.[6-9]|[6-9])")
-_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty")
+_SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _SEALED = "reasoning.encrypted_content"
 _IN_STRICT = frozenset(
     {
@@ -72,7 +72,12 @@ def _thinking(body: Body, name: str) -> None:
 
 
 def hold_to_schema(body: Body) -> None:
-    """Ask in place for an answer that is sure to have the schema of a chat request, where OpenAI can promise that."""
+    """Ask in place for answers and calls that are sure to have their schemas, where OpenAI can promise that.
+
+    Anthropic can promise it of more, and OpenAI would refuse the whole request over a strict tool of which it cannot.
+    """
+    if "tools" in body:
+        body["tools"] = [_held(tool) for tool in body["tools"]]
     wish = body.get("response_format")
     inner = wish.get("json_schema") if isinstance(wish, dict) else None
     if not isinstance(wish, dict) or not isinstance(inner, dict) or "strict" in inner:
@@ -80,6 +85,13 @@ def hold_to_schema(body: Body) -> None:
     schema = inner.get("schema")
     if isinstance(schema, dict) and schema.get("type") == "object" and _is_strict(schema):
         body["response_format"] = {**wish, "json_schema": {**inner, "strict": True}}
+
+
+def _held(tool: Body) -> Body:
+    function = tool.get("function")
+    if not isinstance(function, dict) or function.get("strict") is not True or _is_strict(function.get("parameters")):
+        return tool
+    return {**tool, "function": {k: v for k, v in function.items() if k != "strict"}}
 
 
 def _is_strict(schema: Any, level: int = 0) -> bool:
