@@ -1041,13 +1041,25 @@ async def test_tool_call_ids_are_ones_that_the_vendor_takes_in_call_and_result(
     assert len(ids) == 2 and len(set(ids)) == 1 and re.fullmatch(pattern, ids[0])
 
 
-async def test_marks_of_a_prompt_cache_go_to_those_that_know_them(make: Make) -> None:
-    part = {"type": "text", "text": "a", "cache_control": {"type": "ephemeral"}}
-    chat = {"model": "auto", "messages": [{"role": "user", "content": [part], "cache_control": {"type": "ephemeral"}}]}
-    strict = await request_to(make, "groq", lambda p: call_of(p, chat))
-    assert strict["messages"] == [{"role": "user", "content": [{"type": "text", "text": "a"}]}]
-    for name in ("openrouter", "openai_compatible"):
-        assert (await request_to(make, name, lambda p: call_of(p, chat)))["messages"] == chat["messages"]
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("groq", set()),
+        ("openai", {"prompt_cache_breakpoint"}),
+        ("openrouter", {"cache_control", "prompt_cache_breakpoint"}),
+        ("openai_compatible", {"cache_control", "prompt_cache_breakpoint"}),
+    ],
+)
+async def test_marks_of_a_prompt_cache_go_to_those_that_know_them(make: Make, name: str, known: set[str]) -> None:
+    marks = {"cache_control": {"type": "ephemeral"}, "prompt_cache_breakpoint": {"mode": "explicit"}}
+    tool = {"type": "function", "function": {"name": "f"}}
+
+    def asked(marks: dict[str, Any]) -> dict[str, Any]:
+        content = [{"type": "text", "text": "a", **marks}]
+        return {"messages": [{"role": "user", "content": content, **marks}], "tools": [{**tool, **marks}]}
+
+    sent = await request_to(make, name, lambda p: call_of(p, {"model": "auto", **asked(marks)}))
+    assert {k: sent[k] for k in ("messages", "tools")} == asked({k: v for k, v in marks.items() if k in known})
 
 
 async def test_mistrals_user_does_not_speak_right_after_a_tool(make: Make) -> None:

@@ -153,6 +153,19 @@ def test_cache_marks_of_a_chat_client_arrive() -> None:
     assert from_chat(messages=[{"role": "user", "content": [part]}])["messages"][0]["content"] == [part]
 
 
+def test_cache_marks_of_a_chat_client_arrive_from_beside_the_content_and_from_tools() -> None:
+    mark = {"cache_control": {"type": "ephemeral"}}
+    tool = {"type": "function", "function": {"name": "f"}, **mark}
+    said = {"role": "assistant", "content": "b", "tool_calls": [call("a", "f", "{}")], **mark}
+    result = {"role": "tool", "tool_call_id": "a", "content": "r", **mark}
+    system = {"role": "system", "content": "s", **mark}
+    made = from_chat(messages=[system, {"role": "user", "content": "q", **mark}, said, result], tools=[tool])
+    assert made["tools"][0]["cache_control"] == mark["cache_control"]
+    assert made["system"] == [{"type": "text", "text": "s", **mark}]
+    marked = [[b["type"] for b in m["content"] if "cache_control" in b] for m in made["messages"]]
+    assert marked == [["text"], ["tool_use"], ["tool_result"]]
+
+
 def test_thinking_of_anthropics_own_goes_back_signed_and_that_of_others_does_not() -> None:
     said = {"role": "assistant", "content": "a", "reasoning_content": "r", "thinking_blocks": [THOUGHT, HIDDEN]}
     made = from_chat(messages=[{"role": "user", "content": "q"}, said])

@@ -45,6 +45,7 @@ class OpenAICompatible(Client):
             keep_alive=self._vendor.keep_alive,
         )
         self._foreign = history.CARRIED - self._vendor.keeps
+        self._unknown_marks = history.MARKS - self._vendor.cache_marks
         self._limit_field = str(deployment.options.get("max_tokens_field", self._vendor.limit_field))
 
     def path(self, call: UpstreamCall) -> str:
@@ -81,6 +82,9 @@ class OpenAICompatible(Client):
         self._limit(body, call.model)
         if call.stream and vendor.stream_usage:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+        tools = body.get("tools")
+        if self._unknown_marks and isinstance(tools, list):
+            body["tools"] = history.unmarked(tools, self._unknown_marks)
         messages = body.get("messages")
         if isinstance(messages, list):
             body["messages"] = self._settled(messages, call)
@@ -99,8 +103,8 @@ class OpenAICompatible(Client):
     def _settled(self, messages: list[Body], call: UpstreamCall) -> list[Body]:
         """Earlier turns without what other vendors' models left in them."""
         messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
-        if not self._vendor.cache_marks:
-            messages = history.unmarked(messages)
+        if self._unknown_marks:
+            messages = history.unmarked(messages, self._unknown_marks)
         if self._vendor.bridges:
             messages = history.bridged(messages)
         if not self._vendor.developer_role:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 from equipoise.providers.border import ErrorTable
 from equipoise.types import WireFormat
-from equipoise.wire.history import IdRule
+from equipoise.wire.history import MARKS, IdRule
 
 _CHAT: frozenset[WireFormat] = frozenset({"chat"})
 _EMBEDS: frozenset[WireFormat] = frozenset({"chat", "embeddings"})
@@ -66,7 +66,7 @@ class Vendor:
         call_ids: the tool-call ids that it takes; None for any.
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
         renames: request fields that it has under another name.
-        cache_marks: whether it knows ``cache_control``; strict vendors refuse it.
+        cache_marks: the marks of a prompt cache that it knows; strict vendors refuse others.
         bridges: whether the user may not speak right after the results of tools.
         refuses: request fields for which it would refuse the whole request, and that only are hints.
         keep_alive: whether a connection serves more than one call; some servers close it without a word.
@@ -83,7 +83,7 @@ class Vendor:
     call_ids: IdRule | None = None
     keeps: frozenset[str] = frozenset()
     renames: Mapping[str, str] = field(default_factory=dict)
-    cache_marks: bool = False
+    cache_marks: frozenset[str] = frozenset()
     bridges: bool = False
     refuses: frozenset[str] = frozenset()
     keep_alive: bool = True
@@ -110,6 +110,7 @@ def _like_openai(base_url: str | None, key_env: str | None, header: str = "Autho
         developer_role=True,
         call_ids=_SHORT_IDS,
         keeps=_OPENAIS_OWN,
+        cache_marks=frozenset({"prompt_cache_breakpoint"}),
         openais=True,
         key_header=header,
     )
@@ -128,7 +129,7 @@ def _hosted(base_url: str | None, key_env: str, formats: frozenset[WireFormat] =
 
 VENDORS: Mapping[str, Vendor] = MappingProxyType(
     {
-        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN | _PICTURES, cache_marks=True),
+        "openai_compatible": Vendor(formats=_ALL, keeps=_ANY_REASONING | _OPENAIS_OWN | _PICTURES, cache_marks=MARKS),
         "openai": _like_openai("https://api.openai.com/v1", "OPENAI_API_KEY"),
         "azure": _like_openai(None, "AZURE_OPENAI_API_KEY", "api-key"),
         "mistral": Vendor(
@@ -156,7 +157,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             key_env="OPENROUTER_API_KEY",
             formats=_ALL,
             keeps=_ANY_REASONING | _PICTURES,
-            cache_marks=True,
+            cache_marks=MARKS,
         ),
         "perplexity": Vendor(
             base_url="https://api.perplexity.ai", key_env="PERPLEXITY_API_KEY", stream_usage=False, refuses=_OPENAI_ONLY
@@ -179,7 +180,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
         "zai": Vendor(base_url="https://api.z.ai/api/paas/v4", key_env="ZAI_API_KEY", keeps=_REASONING),
         "minimax": Vendor(base_url="https://api.minimax.io/v1", key_env="MINIMAX_API_KEY", keeps=_ANY_REASONING),
         "alibaba": replace(
-            _hosted("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"), cache_marks=True
+            _hosted("https://dashscope-intl.aliyuncs.com/compatible-mode/v1", "DASHSCOPE_API_KEY"), cache_marks=MARKS
         ),
         "together": _hosted("https://api.together.xyz/v1", "TOGETHER_API_KEY"),
         "fireworks": _hosted("https://api.fireworks.ai/inference/v1", "FIREWORKS_API_KEY"),

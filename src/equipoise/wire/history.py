@@ -37,7 +37,8 @@ CARRIED = frozenset(
 _INSTEAD_OF_CONTENT = frozenset({"tool_calls", "function_call", "refusal", "audio"})
 NO_RESULT = "No result: the call was not carried out."
 _SEEN = "I have read the results."
-_MARK = "cache_control"
+# How Anthropic and its like are told of a prompt cache, and how OpenAI is.
+MARKS = frozenset({"cache_control", "prompt_cache_breakpoint"})
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -144,18 +145,23 @@ def bridged(messages: list[Body]) -> list[Body]:
     return result if len(result) > len(messages) else messages
 
 
-def unmarked(messages: list[Body]) -> list[Body]:
-    """Without the marks of a prompt cache that Anthropic and its like are told by."""
-    result = [_unmarked(m) for m in messages]
-    return result if any(map(is_not, result, messages)) else messages
+def unmarked(holders: list[Body], marks: frozenset[str]) -> list[Body]:
+    """Messages, or tools, without marks of a prompt cache that the vendor does not know."""
+    result = [_unmarked(h, marks) for h in holders]
+    return result if any(map(is_not, result, holders)) else holders
 
 
-def _unmarked(message: Body) -> Body:
-    content = message.get("content")
-    if isinstance(content, list) and any(isinstance(p, dict) and _MARK in p for p in content):
-        plain = [{k: v for k, v in p.items() if k != _MARK} if isinstance(p, dict) else p for p in content]
-        message = {**message, "content": plain}
-    return {k: v for k, v in message.items() if k != _MARK} if _MARK in message else message
+def _unmarked(holder: Body, marks: frozenset[str]) -> Body:
+    content = holder.get("content")
+    if isinstance(content, list):
+        plain = [p if not isinstance(p, dict) or marks.isdisjoint(p) else _less(p, marks) for p in content]
+        if any(map(is_not, plain, content)):
+            holder = {**holder, "content": plain}
+    return holder if marks.isdisjoint(holder) else _less(holder, marks)
+
+
+def _less(holder: Body, keys: frozenset[str]) -> Body:
+    return {k: v for k, v in holder.items() if k not in keys}
 
 
 def without_developer(messages: list[Body]) -> list[Body]:

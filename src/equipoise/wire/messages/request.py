@@ -253,7 +253,7 @@ def from_chat(chat: Body) -> Body:
         body["temperature"] = min(body["temperature"], 1.0)
         body.pop("top_p", None)  # newer models refuse the two together
     messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
-    system = [b for m in messages if m.get("role") in SYSTEM_ROLES for b in _blocks(m)]
+    system = [b for m in messages if m.get("role") in SYSTEM_ROLES for b in _marked(m, _blocks(m))]
     turns = merged(_turn(m) for m in settled([m for m in messages if m.get("role") not in SYSTEM_ROLES], IDS))
     if not turns or turns[0][0] != "user":
         turns.insert(0, ("user", [{"type": "text", "text": CARRY_ON}]))
@@ -295,9 +295,9 @@ def _turn(message: Body) -> tuple[str, list[Body]]:
     if role == "tool":
         content = _plain(_blocks(message)) or ""
         result = {"type": "tool_result", "tool_use_id": message.get("tool_call_id"), "content": content}
-        return "user", [{**result, **native(message, _NAME)}]
+        return "user", _marked(message, [{**result, **native(message, _NAME)}])
     if role != "assistant":
-        return "user", _blocks(message)
+        return "user", _marked(message, _blocks(message))
     if "content" in native(message, _NAME):
         return "assistant", native(message, _NAME)["content"]
     blocks = [b for b in maybe_list(message, "thinking_blocks") if isinstance(b, dict) and b.get("type") in THINKING]
@@ -306,7 +306,15 @@ def _turn(message: Body) -> tuple[str, list[Body]]:
         name, arguments = called_function(call)
         use = {"type": "tool_use", "id": call.get("id"), "name": name, "input": arguments_object(arguments)}
         blocks.append({**use, **native(call, _NAME)})
-    return "assistant", blocks
+    return "assistant", _marked(message, blocks)
+
+
+def _marked(holder: Body, blocks: list[Body]) -> list[Body]:
+    """The blocks of a message, or a tool, with the mark of a prompt cache that chat's clients put beside them."""
+    mark = holder.get("cache_control")
+    if not mark or not blocks or blocks[-1].get("type") in THINKING:
+        return blocks
+    return [*blocks[:-1], {**blocks[-1], "cache_control": mark}]
 
 
 def _blocks(message: Body) -> list[Body]:
@@ -388,4 +396,4 @@ def _tool_from_chat(tool: Body) -> Body:
     made["input_schema"] = closed(schema) if function.get("strict") is True else schema
     if function.get("strict") is not None:
         made["strict"] = function["strict"]
-    return {**made, **own}
+    return _marked(tool, [{**made, **own}])[0]
