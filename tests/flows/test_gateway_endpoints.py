@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from multidict import CIMultiDict
 
 from equipoise.storage.store import StoreUnavailable
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, serving, settings, world
+from tests.gateway_world import CHAT, LARGE, SMALL, echo, eventually, say, serving, settings, world
 
 FORMATS = {
     CHAT: {"model": "auto", "messages": [{"role": "user", "content": "Hello"}]},
@@ -322,6 +324,26 @@ async def test_comments_of_feedback_are_kept_as_prompts_are(tmp_path: Path, prom
         assert (await gateway.post("/v1/feedback", said))[0] == 200
         _, document = await gateway.get(f"/v1/decisions/{decision_id}")
         assert [f["comment"] for f in document["feedback"]] == [f"wrong, ask {kept}"]
+
+
+@pytest.mark.parametrize("what", ["get", "feedback"])
+async def test_while_the_log_is_looked_through_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    async with world(tmp_path) as gateway:
+        served = threading.Event()
+
+        def searching(*asked: Any, **more: Any) -> None:
+            assert served.wait(30.0), "nobody else was served meanwhile"
+
+        monkeypatch.setattr(gateway.gateway.log, what, searching)
+        said = {"decision_id": "0" * 32, "reward": 1}
+        path = "/v1/decisions/" + "0" * 32
+        asking = asyncio.create_task(gateway.post("/v1/feedback", said) if what == "feedback" else gateway.get(path))
+        await eventually(lambda: gateway.gateway.in_flight == 1)
+        assert (await gateway.get("/healthz"))[0] == 200
+        served.set()
+        assert (await asking)[0] == 404
 
 
 @pytest.mark.parametrize(

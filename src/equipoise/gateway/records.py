@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -42,7 +43,8 @@ async def look_up(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """Everything known about a decision of the caller's tenant."""
     wanted = incoming.variables["id"]
     tenant = None if "admin" in incoming.caller.scopes else incoming.caller.tenant
-    record = gateway.log.get(wanted, tenant)
+    # Where a journal of some size is yet to be moved, it is looked through: other requests are not to wait for that.
+    record = await asyncio.to_thread(gateway.log.get, wanted, tenant)
     if record is None:
         raise _unknown()
     return as_json(_document(record, gateway.live.serving.models), incoming)
@@ -54,7 +56,7 @@ async def feedback(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     said = _feedback(body, gateway.clock.time())
     if said.comment is not None and gateway.live.serving.config.log.prompts != "full":
         said = replace(said, comment=redact(said.comment))
-    if not gateway.log.feedback(said, tenant=incoming.caller.tenant):
+    if not await asyncio.to_thread(gateway.log.feedback, said, tenant=incoming.caller.tenant):
         gateway.metrics.count("feedback", "unknown_decision")
         raise _unknown()
     gateway.metrics.count("feedback", "joined")
