@@ -12,11 +12,20 @@ from __future__ import annotations
 import re
 from ipaddress import ip_address
 
-_KEY_BLOCK = re.compile(r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----[^-]{0,16384}+(?:-----END [A-Z ]{0,30}KEY-----)?")
-_NAMES = ("key", "secret", "token", "passw", "pwd", "authorization", "bearer")
+_KEY_BLOCK = re.compile(
+    r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,16384}+"
+    r"(?:-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----)?"
+)
+_NAMES = (
+    "key", "secret", "token", "passw", "pwd", "authorization", "bearer", "kennwort", "mot de passe", "contraseña",
+    "senha", "wachtwoord", "hasło", "пароль", "密码", "密碼", "パスワード",
+)  # fmt: skip
+# A value in quotes ends with them; in JSON that stands in a text, a backslash goes before each.
 _ASSIGNED = re.compile(
-    r"(?i)(?<![a-z])((?:api[_-]?key|access[_-]?key|secret|token|password|passwd|pwd|authorization)[\"']?\s{0,3}[:=]\s{0,3}"
-    r"(?:bearer\s{1,3}|basic\s{1,3})?[\"']?)[^\s\"',;]{6,}+"
+    r"(?i)((?:(?:api|access|private|secret)[_-]?key|secret|token|password|passwd|pwd|authorization|passwort|kennwort"
+    r"|mot de passe|contraseña|senha|wachtwoord|hasło|пароль|密码|密碼|パスワード)\\?[\"']?\s{0,3}[:=：]\s{0,3}"
+    r"(?:\\?[\"'])?(?:(?:bearer|basic|token)\s{1,3})?)"
+    r"(?:(?<=\")[^\"\n\\]{6,200}+(?=\\?\")|(?<=')[^'\n\\]{6,200}+(?=\\?')|[^\s\"',;]{6,}+)"
 )
 _BEARER = re.compile(r"(?i)(?<![a-z])(bearer\s{1,3})[\w.~+/=-]{8,}+")
 _LONG_WORD = re.compile(r"\S{15,}+")
@@ -29,14 +38,17 @@ _TOKEN = re.compile(r"(?<![\w+=-])[\w+=-]{24,}+")
 _SECRET = re.compile(r"(?<![\w/+=])[\w/+]{40}(?![\w/+=])")
 _IN_URL = re.compile(r"//(?<=://)[^\s/@:]{0,100}+:[^\s/@]{1,200}+@")
 _EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]++(?:\.[\w-]++)++")
-_IBAN = re.compile(r"[A-Z](?<!\w[A-Z])[A-Z]\d{2}(?: ?[A-Z0-9]{4}){2,7}(?: ?[A-Z0-9]{1,3})?(?!\w)")
+_IBAN = re.compile(
+    r"[A-Za-z](?<!\w[A-Za-z])[A-Za-z]\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?!\w)"
+)
 _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4})(?![\w:])")
 _IP4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}+(?:\.\d{1,3}+){3}(?!\w|\.\d)")
 _PHONES = (
     re.compile(r"\d(?<![\w+]\d)\d\d[ .-]\d{3}[ .-]\d{4}(?!\d)"),
     re.compile(r"\+(?<![\w+]\+)\d{1,3}[ ./-]{0,2}(?:\(\d{1,5}\)[ ./-]{0,2})?\d(?:[ ./-]{0,2}\d){5,12}(?!\d)"),
     re.compile(r"\((?<![\w+]\()\d{2,5}\)[ ./-]{0,2}\d(?:[ ./-]?\d){5,9}(?!\d)"),
-    re.compile(r"0(?<![\w+]0)0?[1-9]\d{1,4}[ /-]\d{2,12}+(?:[ /-]?\d{2,12}+){0,4}(?!\d)"),
+    re.compile(r"0(?<![\w+]0)0?[1-9]\d{1,4}(?:[ -]| ?/ ?)\d{2,12}+(?:[ /-]?\d{2,12}+){0,4}(?!\d)"),
+    re.compile(r"0(?<![\w+.]0)[1-9](?:(?:[ .-]\d\d){4}|[ -]\d{4}[ -]\d{4})(?![.]?\d)"),
 )
 _CARD = re.compile(r"\d(?<![\d.]\d)(?:[ -]?\d){12,18}(?!\d)")
 _DIGITS = re.compile(r"\d(?<!\d\d)\d{8,}+")
@@ -90,11 +102,11 @@ def _token(found: re.Match[str]) -> str:
 
 
 def _iban(found: re.Match[str]) -> str:
-    """The longest beginning that passes the checksum; words in capitals may follow."""
+    """The longest beginning that passes the checksum; words may follow."""
     whole = found[0]
-    ends = [len(whole), *(i for i in range(len(whole) - 1, 14, -1) if whole[i] == " ")]
+    ends = [len(whole), *(i for i in range(len(whole) - 1, 14, -1) if whole[i] in " -")]
     for end in ends:
-        number = whole[:end].replace(" ", "")
+        number = whole[:end].replace(" ", "").replace("-", "")
         if 15 <= len(number) <= 34 and int("".join([str(int(c, 36)) for c in number[4:] + number[:4]])) % 97 == 1:
             return "[iban]" + whole[end:]
     return whole
