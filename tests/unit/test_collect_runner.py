@@ -257,6 +257,25 @@ def test_a_judge_that_fails_leaves_the_answer_ungraded(tmp_path: Path) -> None:
     assert done.written is None and "told to fail" in done.tally.ungradable["p0", "m", 0]
 
 
+def test_calls_of_a_judge_that_may_have_been_billed_count_to_the_cap(tmp_path: Path) -> None:
+    judge = asked("judge", price=Price(usd_per_call=0.5))
+    failing = FailingProvider(status=None, code="timeout")
+    judged = job(tmp_path, 1, asked("m"), judges=[judge], grader="judge:judge")
+    done = run(judged, {"m": ScriptedProvider(str.upper), "judge": failing})
+    assert (failing.calls, done.spent_usd) == (4, 2.0)
+    with Journal(journal_path(tmp_path / "t.parquet")) as journal:
+        assert journal.spent_usd == 2.0
+
+
+def test_after_a_stop_no_judge_is_asked_and_one_in_flight_counts_at_its_most(tmp_path: Path) -> None:
+    judge = asked("judge", price=Price(usd_per_call=0.5))
+    slow = SlowProvider(ScriptedProvider(str.upper), delay_s=60.0)
+    limits = replace(QUICK, max_seconds=0.1, grades_at_once=1)
+    judged = job(tmp_path, 3, asked("m"), judges=[judge], grader="judge:judge", limits=limits)
+    done = run(judged, {"m": ScriptedProvider(str.upper), "judge": slow})
+    assert (done.tally.stopped, done.tally.done, done.spent_usd) == ("time", 3, 4 * 0.5)  # a call and three retries
+
+
 def test_an_unknown_judge_is_named(tmp_path: Path) -> None:
     with pytest.raises(UnknownName, match="unknown judge 'jugde'; did you mean 'judge'"):
         run(

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 
 from equipoise.collect.grading import Graded
-from equipoise.collect.plan import AskedModel
+from equipoise.collect.plan import MAYBE_BILLED, AskedModel
 from equipoise.collect.prompts import PromptRow
 from equipoise.contracts import Provider
 from equipoise.errors import ProviderError
@@ -36,20 +36,23 @@ class Judge:
     first_wait_s: float = 1.0
 
     async def grade(self, row: PromptRow, answer: str) -> Graded:
-        """Ask for a score. The cost is told even when the score is unreadable."""
+        """Ask for a score. The cost is told where the score is unreadable, and of failed calls that may have been billed."""
         messages = [
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": _question(row, answer)},
         ]
+        cost = 0.0
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 reply = await self.provider.complete(self.candidate.model, messages, **self.candidate.options(0))
                 break
             except ProviderError as error:
+                if error.vendor_code in MAYBE_BILLED:
+                    cost += self._most_of_a_call(row, answer)
                 if not error.retryable or attempt == _ATTEMPTS:
-                    return Graded(None, problem=f"judge: {error}")
+                    return Graded(None, cost, problem=f"judge: {error}")
                 await asyncio.sleep(wait_s(attempt, error, first_s=self.first_wait_s, longest_s=30.0, rng=self.rng))
-        cost = self.candidate.cost_usd(reply) or 0.0
+        cost += self.candidate.cost_usd(reply) or 0.0
         score = read_score(reply.text)
         if score is None:
             return Graded(None, cost, problem=f"judge {self.candidate.name} gave no score: {reply.text[:80]!r}")
@@ -57,8 +60,10 @@ class Judge:
 
     def most_usd(self, row: PromptRow, answer: str) -> float:
         """The most that one grade can cost, retries included."""
-        asked = _SYSTEM + _question(row, answer)
-        return _ATTEMPTS * (self.candidate.most_usd(asked) or 0.0)
+        return _ATTEMPTS * self._most_of_a_call(row, answer)
+
+    def _most_of_a_call(self, row: PromptRow, answer: str) -> float:
+        return self.candidate.most_usd(_SYSTEM + _question(row, answer)) or 0.0
 
 
 def read_score(text: str) -> float | None:

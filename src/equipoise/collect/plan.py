@@ -15,6 +15,8 @@ from equipoise.types import Deployment, Model, Price
 Order = Literal["samples-last", "prompts"]
 Key = tuple[str, str, int]
 
+# Vendor codes of failed calls: no answer came, yet the vendor may have done the work and billed it.
+MAYBE_BILLED = frozenset({"timeout", "bad_response", "connection_lost"})
 # A chat template adds its own tokens around every message.
 _TEMPLATE_TOKENS = 64
 # Options that change how fast a server answers, never what it answers.

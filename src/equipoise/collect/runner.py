@@ -9,18 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from equipoise.collect.budget import Budget
-from equipoise.collect.grading import Grading, grader_of
+from equipoise.collect.grading import Grading, grader_of, judge_name
 from equipoise.collect.job import Job, Limits
 from equipoise.collect.journal import Answer, Grade, Journal, prompt_sha
-from equipoise.collect.plan import AskedModel, Draw, deployment_key, draws
+from equipoise.collect.plan import MAYBE_BILLED, AskedModel, Draw, deployment_key, draws
 from equipoise.collect.progress import Tally
 from equipoise.contracts import Provider, Reply
 from equipoise.errors import ConfigError, ProviderError
 from equipoise.execution.retry import Uniform, wait_s
 from equipoise.providers.openai_compatible import cached_tokens
 
-# No answer came, yet the vendor may have done the work and billed it.
-_MAYBE_BILLED = frozenset({"timeout", "bad_response", "connection_lost"})
 # The server refused this one prompt (too long, say), which tells nothing about the next one.
 _PROMPT_FAULTS = frozenset({400, 413, 422})
 
@@ -72,7 +70,7 @@ class Collection:
             self._grade_old()
             workers = [asyncio.create_task(self._work(lane)) for lane in lanes for _ in range(lane.workers)]
             await self._until_done_or_stopped(workers)
-            await self._finish_grading()
+            await self._until_done_or_stopped(list(self._grade_tasks))
         finally:
             ticker.cancel()
             if timer is not None:
@@ -144,7 +142,7 @@ class Collection:
             self._journal.add_answer(answer)
             spent = answer.cost_usd or 0.0
         except ProviderError as error:
-            if error.vendor_code in _MAYBE_BILLED:
+            if error.vendor_code in MAYBE_BILLED:
                 spent = most
                 self._journal.add_lost(draw.key, code=error.vendor_code, cost_usd=most)
             return error
@@ -204,6 +202,9 @@ class Collection:
         row, grader = self._prompts[answer.prompt_id], self._graders[answer.prompt_id]
         most = grading.most_usd(row, answer.answer, grader)
         async with self._grading_slots:
+            # A judge's call is a call like others: after a stop there is none.
+            if self._stopped.is_set() and judge_name(grader):
+                return
             if not await self._budget.reserve(most):
                 self.stop("cost")
                 return
@@ -211,6 +212,11 @@ class Collection:
             try:
                 graded = await grading.grade(row, answer.answer, grader)
                 spent = graded.cost_usd
+            except asyncio.CancelledError:
+                spent = most
+                if most:
+                    self._journal.add_lost(answer.key, code="cancelled", cost_usd=most)
+                raise
             finally:
                 await self._budget.settle(most, spent)
         if graded.quality is None:
@@ -232,9 +238,9 @@ class Collection:
 
     # ------------------------------------------------------------ the end
 
-    async def _until_done_or_stopped(self, workers: list[asyncio.Task[None]]) -> None:
+    async def _until_done_or_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
         stop = asyncio.create_task(self._stopped.wait())
-        everything = asyncio.create_task(_all_of(workers))
+        everything = asyncio.create_task(_all_of(tasks))
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not everything.done():
@@ -244,15 +250,7 @@ class Collection:
         finally:
             stop.cancel()
             everything.cancel()
-            await _cancelled(workers)
-
-    async def _finish_grading(self) -> None:
-        timeout = self._limits.grace_s if self._stopped.is_set() else None
-        while self._grade_tasks:
-            done, late = await asyncio.wait(self._grade_tasks, timeout=timeout)
-            for task in done:
-                task.result()
-            await _cancelled(late)
+            await _cancelled(tasks)
 
     def _start_timer(self) -> asyncio.TimerHandle | None:
         if self._limits.max_seconds is None:

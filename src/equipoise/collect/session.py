@@ -66,7 +66,8 @@ async def collect(
             for candidate in job.candidates:
                 provider_of(candidate)
         if grading is not None:
-            judges = [Judge(candidate=c, provider=provider_of(c), rng=rng) for c in _judges(job)]
+            first_s = job.limits.first_wait_s
+            judges = [Judge(candidate=c, provider=provider_of(c), rng=rng, first_wait_s=first_s) for c in _judges(job)]
             grading = JudgedGrading(grading, {j.candidate.name: j for j in judges})
         collection = Collection(job, journal=journal, providers=providers, grading=grading, report=report, rng=rng)
         tally = await _with_signals(collection, report)
