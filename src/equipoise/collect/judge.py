@@ -36,7 +36,7 @@ class Judge:
     first_wait_s: float = 1.0
 
     async def grade(self, row: PromptRow, answer: str) -> Graded:
-        """Ask for a score. The cost is told where the score is unreadable, and of failed calls that may have been billed."""
+        """Ask for a score. The cost holds that of unreadable ones, and of failed calls that may have been billed."""
         messages = [
             {"role": "system", "content": _SYSTEM},
             {"role": "user", "content": _question(row, answer)},
