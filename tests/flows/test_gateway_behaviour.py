@@ -500,6 +500,16 @@ def test_lines_that_nobody_reads_hold_up_nothing() -> None:
     assert events[0]["number"] == 0 and dropped > 0 and len(events) + dropped == 50_000
 
 
+def test_a_line_with_what_is_no_text_ends_no_log() -> None:
+    written = list[bytes]()
+    lines = Lines(written.append)
+    for name in ("\udcff.yaml", "equipoise.yaml"):
+        lines.say("event", file=name)
+        lines._write()
+    lines.close()
+    assert [json.loads(line)["file"] for line in b"".join(written).splitlines()] == ["\udcff.yaml", "equipoise.yaml"]
+
+
 def test_a_body_that_a_client_broke_is_no_error_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     with lines_to_stderr():
         for error in (web.RequestPayloadError("broken"), ValueError("ours")):

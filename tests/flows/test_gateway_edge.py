@@ -118,6 +118,14 @@ async def test_a_path_is_the_same_behind_whatever_name_it_is_asked_for(tmp_path:
         assert said.count(b"HTTP/1.1 200") == 2
 
 
+@pytest.mark.parametrize("header", [b"max-cost-usd", b"timeout-s", b"urgency", b"cache", b"region", b"session"])
+async def test_a_header_of_bytes_that_are_no_text_is_refused_as_any_other(tmp_path: Path, header: bytes) -> None:
+    async with world(tmp_path) as gateway:
+        said, _ = await answers(gateway, post(b"x-equipoise-%s: \xff" % header, b"Connection: close"))
+        head, _, body = said.partition(b"\r\n\r\n")
+        assert head.split()[1] == b"400" and json.loads(body)["error"]["code"] == "bad_header"
+
+
 # ---------------------------------------------------------------- every field, of every type
 
 TOOL = {"name": "f", "description": "d", "parameters": {"type": "object"}, "strict": True}

@@ -88,14 +88,14 @@ class Connection(web.RequestHandler):
         del message
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
-        code, said = "bad_http", "the request is not valid HTTP"
+        code, kind, said = "bad_http", "invalid_request_error", "the request is not valid HTTP"
         if isinstance(exc, LineTooLong):
             status, code, said = 431, "headers_too_large", "a line or header of the request is too long"
         elif isinstance(exc, ContentEncodingError):
             status, code, said = 415, "unsupported_media_type", _ENCODINGS_SAID
         elif status >= 500:
-            said = "the gateway failed"
-        error = {"message": said, "type": "invalid_request_error", "param": None, "code": code}
+            code, kind, said = "internal_error", "server_error", "the gateway failed; its log says where"
+        error = {"message": said, "type": kind, "param": None, "code": code}
         headers = {"Server": SERVER, "Content-Type": JSON}
         response = web.Response(status=status, body=orjson.dumps({"error": error}), headers=headers)
         response.force_close()

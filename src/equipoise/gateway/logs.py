@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import threading
@@ -83,7 +84,10 @@ class Lines:
 
 def _line(one: dict[str, Any]) -> bytes:
     one["time"] = datetime.fromtimestamp(one["time"], UTC).isoformat(timespec="milliseconds")
-    return orjson.dumps(one, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    try:
+        return orjson.dumps(one, default=str, option=orjson.OPT_APPEND_NEWLINE)
+    except orjson.JSONEncodeError:  # names of files may be no text; the thread that writes must not end by one
+        return json.dumps(one, default=str).encode() + b"\n"
 
 
 class _Others(logging.Handler):

@@ -26,7 +26,8 @@ def as_json(document: Any, incoming: Incoming, *, status: int = 200) -> web.Resp
 
 def as_problem(problem: Problem, format: WireFormat, request_id: str) -> web.Response:
     """A problem in the shape of a format."""
-    document = FORMATS[format].error(problem.status, problem.code, str(problem), problem.param)
+    said = str(problem).encode(errors="replace").decode()  # it may quote a header, whose bytes may be no text
+    document = FORMATS[format].error(problem.status, problem.code, said, problem.param)
     headers = {"Server": SERVER, "Content-Type": JSON, "x-request-id": request_id, **problem.headers}
     if format == "messages":
         headers["request-id"] = request_id  # where Anthropic's SDKs look
