@@ -473,6 +473,17 @@ async def test_a_proxy_of_the_environment_is_used_for_the_world_and_not_for_this
             await provider.close()
 
 
+@pytest.mark.parametrize("proxy", ["proxy.invalid:3128", "socks5://me:pw@127.0.0.1", "http://me:pw@a..b", "http://"])
+def test_a_proxy_of_the_environment_that_cannot_be_used_is_told_at_once(
+    monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    with pytest.raises(ConfigError, match=r"https_proxy names is no URL.*list vendor\.invalid in no_proxy") as caught:
+        make_provider(Deployment(provider="openai", base_url="https://vendor.invalid/v1"), secret=str)
+    assert "pw" not in str(caught.value)
+    make_provider(Deployment(provider="openai", base_url="http://127.0.0.1:9/v1"), secret=str)
+
+
 # ---------------------------------------------------------------- the vendors' own errors
 
 

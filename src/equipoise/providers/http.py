@@ -44,6 +44,10 @@ class Http:
         self._base = base_url.rstrip("/")
         host = str(parts.hostname)
         self._proxy = None if _is_loopback(host) else proxy_for(parts.scheme, host)
+        if self._proxy is not None and _parts_of(self._proxy) is None:
+            # Not told: a password may stand in it.
+            said = f"the proxy that the variable {parts.scheme}_proxy names is no URL such as http://HOST:3128"
+            raise ConfigError(f"provider '{provider}': {said}; mend the variable, or list {host} in no_proxy")
         self._keep_alive = keep_alive
         self._session: aiohttp.ClientSession | None = None
 
@@ -136,15 +140,21 @@ def _checked_url(url: str, provider: str) -> SplitResult:
         # Not told: that is where people put keys.
         said = "a base_url may hold no user, query or fragment; name a key by api_key_env or api_key_file"
         raise ConfigError(f"provider '{provider}': {said}")
-    try:
-        parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        (parts.hostname or "").encode("idna")  # as looking it up will: a label may be empty or too long
-    except ValueError:
-        sound = False
-    if not sound or not url.isprintable() or " " in url:
+    parts = _parts_of(url)
+    if parts is None or not url.isprintable() or " " in url:
         raise ConfigError(f"provider '{provider}': base_url {url!r} is not a URL; give one, such as http://HOST/v1")
     return parts
+
+
+def _parts_of(url: str) -> SplitResult | None:
+    """The parts of a URL at which HTTP can be spoken; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        (parts.hostname or "").encode("idna")  # as looking it up will: a label may be empty or too long
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return None
+    return parts if sound else None
 
 
 class _Payload(BytesPayload):
