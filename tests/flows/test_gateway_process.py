@@ -400,6 +400,18 @@ async def test_what_did_not_change_is_taken_over_by_a_reload(tmp_path: Path) -> 
             assert gateway.one.pool.get(after.serving.models[SMALL].deployments[0]) is provider
 
 
+def test_an_address_given_to_the_command_is_no_change_of_the_file(tmp_path: Path) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    document["server"]["port"] = 8080
+    write(tmp_path, document)
+    with process(tmp_path, "--port", "0") as gateway:
+        gateway.signal(signal.SIGHUP)
+        gateway.until("configuration reloaded")
+        gateway.signal(signal.SIGTERM)
+        assert gateway.until("draining") == gateway.lines[-1]
+        assert "changed for the next start only" not in {line["event"] for line in gateway.lines}
+
+
 async def test_settings_of_the_process_wait_for_the_next_start(tmp_path: Path) -> None:
     async with FakeServer(echo) as vendor:
         document = settings(vendor.base_url)

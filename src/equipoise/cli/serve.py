@@ -12,7 +12,7 @@ import uvloop
 
 from equipoise.cli.numbers import port
 from equipoise.cli.output import emit_json, note, say
-from equipoise.config import DEFAULT_FILE, Config, located, read_config
+from equipoise.config import DEFAULT_FILE, Config, ServerConfig, located, read_config
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.gateway.logs import lines_to_stderr
 from equipoise.gateway.pool import ProviderPool
@@ -42,26 +42,26 @@ def run(args: argparse.Namespace) -> int:
     """0: checked, or served until it was told to stop."""
     if args.json and not args.check:
         raise InputError("--json goes with --check; a running gateway logs JSON lines to standard error")
-    config = _with_address(read_config(args.config), args.host, args.port)
+    config = read_config(args.config)
+    settings = _with_address(config.server, args.host, args.port)
     try:
         if args.check:
-            _check(config, args.config, as_json=args.json)
+            _check(config, args.config, settings, as_json=args.json)
             return 0
         with lines_to_stderr() as lines:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                runner.run(serve(config, args.config, lines))
+                runner.run(serve(config, args.config, lines, settings))
     except EquipoiseError as error:
         raise InputError(located(error, args.config)) from None
     return 0
 
 
-def _with_address(config: Config, host: str | None, port: int | None) -> Config:
+def _with_address(settings: ServerConfig, host: str | None, port: int | None) -> ServerConfig:
     given: dict[str, Any] = {"host": host, "port": port}
-    given = {name: value for name, value in given.items() if value is not None}
-    return config.model_copy(update={"server": config.server.model_copy(update=given)})
+    return settings.model_copy(update={name: value for name, value in given.items() if value is not None})
 
 
-def _check(config: Config, path: Path, *, as_json: bool) -> None:
+def _check(config: Config, path: Path, settings: ServerConfig, *, as_json: bool) -> None:
     """All that serving does before it listens."""
     serving = make_serving(config, path.parent)
     pool = ProviderPool(provider_of)
@@ -73,11 +73,11 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
         check_folder(database)
     # A check writes nothing: where there is no file, there is no key.
     with closing(KeyStore(config.storage.url if there else "memory://", folder=path.parent)) as keys:
-        check_address(config.server, keys)
+        check_address(settings, keys)
     for doubt in (*serving.doubts, *pool.lacking()):
         note(f"warning: {doubt}")
     if as_json:
-        emit_json(_document(serving))
+        emit_json(_document(serving, settings))
         return
     for route in serving.routes:
         engine = route.engine
@@ -85,12 +85,10 @@ def _check(config: Config, path: Path, *, as_json: bool) -> None:
     for model in serving.models.values():
         places = ", ".join(d.provider + (f" {d.base_url}" if d.base_url else "") for d in model.deployments)
         say(f"model {model.name}: {places}")
-    server = config.server
-    say(f"would listen on {server.host}:{server.port}, keys {server.keys}")
+    say(f"would listen on {settings.host}:{settings.port}, keys {settings.keys}")
 
 
-def _document(serving: Serving) -> dict[str, Any]:
-    server = serving.config.server
+def _document(serving: Serving, settings: ServerConfig) -> dict[str, Any]:
     return {
         "routes": {
             route.name: {
@@ -107,5 +105,5 @@ def _document(serving: Serving) -> dict[str, Any]:
             ]
             for model in serving.models.values()
         },
-        "server": {"host": server.host, "port": server.port, "keys": server.keys},
+        "server": {"host": settings.host, "port": settings.port, "keys": settings.keys},
     }

@@ -169,18 +169,24 @@ def _caches(serving: Serving, before: Live | None) -> dict[str, AnswerCache]:
 
 @asynccontextmanager
 async def opened(
-    config: Config, path: Path, lines: Lines, *, make: Callable[[Deployment], Provider] = provider_of
+    config: Config,
+    path: Path,
+    lines: Lines,
+    settings: ServerConfig | None = None,
+    *,
+    make: Callable[[Deployment], Provider] = provider_of,
 ) -> AsyncIterator[Opened]:
     """A gateway that is ready to listen. What it opened is closed at the end.
 
     Args:
         path: the configuration's file; relative paths start in its folder.
+        settings: its ``server``, where that is to be another than the file says.
         make: makes providers.
 
     Raises:
         InputError: the configuration cannot be served.
     """
-    folder, settings, seen = path.parent, config.server, stamps_of(config, path)
+    folder, settings, seen = path.parent, settings or config.server, stamps_of(config, path)
     async with AsyncExitStack() as closing:
         keys = KeyStore(config.storage.url, folder=folder)
         closing.callback(keys.close)
@@ -234,8 +240,8 @@ def _settle() -> None:
     gc.enable()
 
 
-async def serve(config: Config, path: Path, lines: Lines) -> None:
-    """Serve until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
+async def serve(config: Config, path: Path, lines: Lines, settings: ServerConfig) -> None:
+    """Serve under ``settings`` until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
 
     Raises:
         InputError: the configuration cannot be served, or its address cannot be listened on.
@@ -244,7 +250,7 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
     loop.add_signal_handler(signal.SIGHUP, early.set)  # which would end a process that has yet to begin
     gc.disable()  # most of what starting makes stays
     _take_descriptors()
-    async with opened(config, path, lines) as one:
+    async with opened(config, path, lines, settings) as one:
         reloads: set[asyncio.Task[str | None]] = set()
 
         def reload() -> None:
@@ -261,11 +267,11 @@ async def serve(config: Config, path: Path, lines: Lines) -> None:
         lines.say("listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
         if early.is_set():
             reload()
-        watching = loop.create_task(one.reloader.watch(config.server.reload_s))
+        watching = loop.create_task(one.reloader.watch(settings.reload_s))
         await stop.wait()
         lines.say("draining", in_flight=one.gateway.in_flight)
         watching.cancel()
         with suppress(asyncio.CancelledError):
             await watching
-        await one.drain(config.server.drain_s)
+        await one.drain(settings.drain_s)
     lines.say("stopped")
