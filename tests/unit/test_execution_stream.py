@@ -261,6 +261,34 @@ async def test_silence_between_tokens_is_a_timeout_and_keep_alives_are_silence()
 
 
 @virtually
+async def test_what_a_vendors_own_tool_does_between_two_texts_is_no_silence() -> None:
+    def event(kind: str, **fields: Any) -> SseEvent:
+        data = orjson.dumps({"type": kind, "sequence_number": 0, **fields})
+        return SseEvent(b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n", kind, data)
+
+    whole = {"id": "resp_1", "object": "response", "status": "completed", "output": []}
+
+    class Computing(FakeUpstream):
+        async def events(self) -> Any:
+            yield event("response.created", response={**whole, "status": "in_progress"})
+            yield event("response.output_text.delta", output_index=0, delta="begun")
+            for _ in range(9):
+                await asyncio.sleep(4.0)
+                yield event("response.code_interpreter_call_code.delta", output_index=1, delta="1 + 1")
+            yield event("response.completed", response=whole)
+
+    ex = executor(
+        [model("big")],
+        {"big": Provided(lambda n, call: Computing(), formats=frozenset({"responses"}))},
+        between_tokens_s=5.0,
+        midstream="error",
+    )
+    running = await ex.run(Plan(model="big"), work("hi", format="responses", stream=True, input="hi"), always)
+    await read(running)
+    assert (running.status, running.finish) == ("ok", "stop")
+
+
+@virtually
 async def test_a_client_that_is_slow_to_take_what_it_is_given_is_no_silence_of_the_provider() -> None:
     lively = SlowProvider(answering(LONG), delay_s=0.0, between_s=0.5)
     ex = executor([model("big")], {"big": lively}, between_tokens_s=5.0, first_token_s=10.0, midstream="error")

@@ -12,7 +12,7 @@ from equipoise.execution.clock import Clock
 from equipoise.execution.place import End
 from equipoise.execution.running import Running, Successor
 from equipoise.wire import BadAnswer
-from equipoise.wire.sse import is_last
+from equipoise.wire.sse import is_keep_alive, is_last
 
 # How long a response may take to end after the last event.
 _END_S = 0.5
@@ -78,7 +78,8 @@ class Stream:
                 return
             heard = await call.more(min(self._heard_at + self._between_s, self._deadline))
             if heard is not None:
-                if heard.chunks:  # pings and comments are no sign that an answer is being written
+                # Pings and comments are no sign that an answer is being written; what a vendor's own tools do is one.
+                if heard.event is None or not is_keep_alive(heard.event):
                     self._heard_at = self._loop.time()
                 self._ready = self._side.take(heard)
                 if heard.event is None or not is_last(heard.event):

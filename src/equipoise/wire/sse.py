@@ -10,6 +10,7 @@ from equipoise.wire.errors import BadAnswer
 MAX_EVENT_BYTES = 8 << 20
 DONE = b"[DONE]"
 _LAST = frozenset({"message_stop", "response.completed", "response.incomplete"})
+_KEEP_ALIVES = frozenset({"ping", "keepalive"})
 _CR = 13
 _BOM = b"\xef\xbb\xbf"
 # Atomic: a line end of two bytes must not be taken for two line ends.
@@ -92,6 +93,11 @@ def _with_fields(raw: bytes) -> SseEvent:
         elif field == b"event":
             name = value.decode("utf-8", "replace")
     return SseEvent(raw, name, b"\n".join(data))
+
+
+def is_keep_alive(event: SseEvent) -> bool:
+    """Whether it says nothing but that the connection stands."""
+    return not event.data or event.event in _KEEP_ALIVES
 
 
 def is_last(event: SseEvent) -> bool:
