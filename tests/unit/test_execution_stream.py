@@ -260,32 +260,47 @@ async def test_silence_between_tokens_is_a_timeout_and_keep_alives_are_silence()
     assert asyncio.get_running_loop().time() == pytest.approx(5.0)
 
 
+def event(kind: str, **fields: Any) -> SseEvent:
+    data = orjson.dumps({"type": kind, **fields})
+    return SseEvent(b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n", kind, data)
+
+
+RESPONSE = {"id": "resp_1", "object": "response", "status": "completed", "output": []}
+COMPUTED = [
+    event("response.created", response={**RESPONSE, "status": "in_progress"}, sequence_number=0),
+    event("response.output_text.delta", output_index=0, delta="begun", sequence_number=1),
+    *[event("response.code_interpreter_call_code.delta", delta="1", sequence_number=n) for n in range(2, 9)],
+    event("response.completed", response=RESPONSE, sequence_number=9),
+]
+# Of arguments that are long, Anthropic's models say nothing until they are whole.
+CALLED = [
+    event("message_start", message={"id": "msg_1", "usage": {"input_tokens": 1, "output_tokens": 1}}),
+    event("content_block_start", index=0, content_block={"type": "tool_use", "id": "a", "name": "f", "input": {}}),
+    *[event("ping")] * 7,
+    event("content_block_delta", index=0, delta={"type": "input_json_delta", "partial_json": "{}"}),
+    event("content_block_stop", index=0),
+    event("message_delta", delta={"stop_reason": "tool_use"}, usage={"output_tokens": 9}),
+    event("message_stop"),
+]
+
+
+@pytest.mark.parametrize(
+    ("format", "said", "finish"), [("responses", COMPUTED, "stop"), ("messages", CALLED, "tool_calls")]
+)
 @virtually
-async def test_what_a_vendors_own_tool_does_between_two_texts_is_no_silence() -> None:
-    def event(kind: str, **fields: Any) -> SseEvent:
-        data = orjson.dumps({"type": kind, "sequence_number": 0, **fields})
-        return SseEvent(b"event: " + kind.encode() + b"\ndata: " + data + b"\n\n", kind, data)
-
-    whole = {"id": "resp_1", "object": "response", "status": "completed", "output": []}
-
-    class Computing(FakeUpstream):
+async def test_work_that_shows_only_at_its_end_is_no_silence(format: WireFormat, said: Any, finish: str) -> None:
+    class Working(FakeUpstream):
         async def events(self) -> Any:
-            yield event("response.created", response={**whole, "status": "in_progress"})
-            yield event("response.output_text.delta", output_index=0, delta="begun")
-            for _ in range(9):
+            for one in said:
+                yield one
                 await asyncio.sleep(4.0)
-                yield event("response.code_interpreter_call_code.delta", output_index=1, delta="1 + 1")
-            yield event("response.completed", response=whole)
 
-    ex = executor(
-        [model("big")],
-        {"big": Provided(lambda n, call: Computing(), formats=frozenset({"responses"}))},
-        between_tokens_s=5.0,
-        midstream="error",
-    )
-    running = await ex.run(Plan(model="big"), work("hi", format="responses", stream=True, input="hi"), always)
+    vendor = Provided(lambda n, call: Working(), formats=frozenset({format}))
+    ex = executor([model("big")], {"big": vendor}, between_tokens_s=5.0, midstream="error")
+    more = {"input": "hi"} if format == "responses" else {}
+    running = await ex.run(Plan(model="big"), work("hi", format=format, stream=True, **more), always)
     await read(running)
-    assert (running.status, running.finish) == ("ok", "stop")
+    assert (running.status, running.finish) == ("ok", finish)
 
 
 @virtually

@@ -8,7 +8,7 @@ import pytest
 
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, translate_request
+from equipoise.wire import FORMATS, BadAnswer, BadRequest, SseEvent, Untranslatable, translate_request
 from equipoise.wire.format import Body
 from equipoise.wire.history import CARRY_ON
 from equipoise.wire.messages import settled
@@ -434,6 +434,17 @@ def test_a_stream_of_all_kinds_of_blocks_goes_there_and_back() -> None:
 def test_the_input_is_known_as_soon_as_the_stream_begins() -> None:
     chunks, complete = decoded("messages", events_of(stream(START)))
     assert not complete and put_together(chunks)["usage"] == (100, 1)
+
+
+@pytest.mark.parametrize(("kind", "alive"), [("text", False), ("tool_use", True), ("thinking", True)])
+def test_a_ping_tells_that_an_answer_is_written_where_the_model_holds_it_back(kind: str, alive: bool) -> None:
+    block = {"type": kind, "id": "a", "name": "f", "input": {}, "text": ""}
+    events = events_of(stream(START, {"type": "content_block_start", "index": 0, "content_block": block}))
+    decoder = MESSAGES.decoder()
+    for event in events:
+        decoder.feed(event)
+    told = decoder.feed(SseEvent(b"", "ping", b'{"type": "ping"}'))
+    assert [c["choices"][0]["delta"] for c in told] == ([{}] if alive else [])
 
 
 def test_a_stream_is_named_by_the_answer_and_not_by_what_comes_before_it() -> None:

@@ -79,7 +79,7 @@ class Stream:
             heard = await call.more(min(self._heard_at + self._between_s, self._deadline))
             if heard is not None:
                 # Pings and comments are no sign that an answer is being written; what a vendor's own tools do is one.
-                if heard.event is None or not is_keep_alive(heard.event):
+                if heard.chunks or (heard.event is not None and not is_keep_alive(heard.event)):
                     self._heard_at = self._loop.time()
                 self._ready = self._side.take(heard)
                 if heard.event is None or not is_last(heard.event):

@@ -69,7 +69,7 @@ class Decoder(Protocol):
     complete: bool
 
     def feed(self, event: SseEvent) -> list[Body]:
-        """The chunks that an event stands for; none for pings and the like.
+        """The chunks that an event stands for; none for pings and the like, unless they tell that an answer is written.
 
         Raises:
             BadAnswer: the event is not of this format.

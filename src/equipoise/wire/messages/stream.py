@@ -66,6 +66,9 @@ class Decoder:
             return [chunk(self._head, {"role": "assistant", "content": ""}), *self._count(message)]
         if kind == "message_delta":
             return self._stop(said)
+        if kind == "ping" and self._open is not None and self._open["type"] != "text":
+            # Arguments and hidden thoughts are held back until they are whole; that they are written is all it tells.
+            return [chunk(self._head, {})]
         return []
 
     def _block(self, block: Body) -> list[Body]:
