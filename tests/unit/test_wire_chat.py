@@ -340,6 +340,16 @@ def test_fields_that_a_server_leaves_null_are_as_if_it_had_left_them_out() -> No
     assert chunk["choices"] == []
 
 
+def test_calls_of_tools_that_are_no_functions_are_answers_too() -> None:
+    made = {"id": "a", "type": "custom", "custom": {"name": "shell", "input": "ls"}}
+    answer = {"choices": [{"message": {"content": None, "tool_calls": [made]}, "finish_reason": "tool_calls"}]}
+    assert CHAT.finish(answer) == "tool_calls"
+    pieces: list[Any] = [made, {"custom": {"input": " -l"}}, {}]
+    raw = [dumps({"choices": [{"delta": {"tool_calls": [{"index": 0, **p}]}}]}) for p in pieces]
+    chunks, _ = decoded("chat", events_of(b"".join(b"data: " + r + b"\n\n" for r in raw)))
+    assert [c["choices"][0]["delta"]["tool_calls"] for c in chunks] == [[{"index": 0, **p}] for p in pieces]
+
+
 def test_a_call_whose_server_repeats_or_changes_its_id_in_every_piece_is_one() -> None:
     pieces = [{"index": 0, "id": i, "function": {"arguments": a}} for i, a in (("a", "{"), ("z", "}"))]
     assert len(calls_in([{"index": 0, **call("a", "f", "")}], *[[p] for p in pieces])) == 1

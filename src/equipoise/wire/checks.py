@@ -111,19 +111,28 @@ def _check_calls(calls: Any, numbered: bool) -> None:
     if not isinstance(calls, list):
         raise BadAnswer("the answer has tool calls that are no list")
     for i, call in enumerate(calls):
-        function = call.get("function") if isinstance(call, dict) else None
-        if not isinstance(function, dict):
-            raise BadAnswer("the answer has a tool call without a function")
+        if not isinstance(call, dict):
+            raise BadAnswer("the answer has a tool call that is no object")
         if numbered and call.get("index") is None:
             call["index"] = i
         if numbered and not isinstance(call["index"], int):
             raise BadAnswer("the answer has a tool call whose index is no number")
         if not isinstance(call.get("id"), _TEXT_OR_NOTHING):
             raise BadAnswer("the answer has a tool call whose id is no text")
-        if not isinstance(function.get("name"), _TEXT_OR_NOTHING) or not isinstance(
-            function.get("arguments"), _TEXT_OR_NOTHING
-        ):
-            raise BadAnswer("the answer has a tool call whose name or arguments are no text")
+        _check_function(call, numbered)
+
+
+def _check_function(call: Body, piece: bool) -> None:
+    """A call is of a function, or of a tool of another kind, which only chat has; a piece may say neither again."""
+    function = call.get("function")
+    if function is None and (piece or isinstance(call.get("custom"), dict)):
+        return
+    if not isinstance(function, dict):
+        raise BadAnswer("the answer has a tool call without a function")
+    if not isinstance(function.get("name"), _TEXT_OR_NOTHING) or not isinstance(
+        function.get("arguments"), _TEXT_OR_NOTHING
+    ):
+        raise BadAnswer("the answer has a tool call whose name or arguments are no text")
 
 
 def seconds(value: Any, otherwise: int = 0) -> int:

@@ -258,10 +258,11 @@ class Encoder:
     def _called(self, part: Body) -> list[bytes]:
         """The first call streams; others that come while it is open wait for its end, since blocks cannot mix."""
         number = part.get("index") or 0
-        arguments = (part.get("function") or {}).get("arguments") or ""
+        function = part.get("function") or {}
+        arguments = function.get("arguments") or ""
         if number in self._closed:
             raise BadAnswer("a tool call goes on after it has ended")
-        if self._tool is None and number not in self._held and part.get("id"):
+        if self._tool is None and number not in self._held and part.get("id") and function.get("name"):
             start = self._to(f"tool{number}", _use(part))
             self._tool = number
             return [*start, *self._arguments(arguments)]
@@ -270,7 +271,7 @@ class Encoder:
         if len(self._held) >= MOST_BLOCKS:
             raise BadAnswer(f"the answer has more than {MOST_BLOCKS} tool calls")
         held = self._held.setdefault(number, {"function": {"arguments": ""}})
-        name = (part.get("function") or {}).get("name") or held["function"].get("name")
+        name = function.get("name") or held["function"].get("name")
         text = held["function"]["arguments"] + arguments
         self._held[number] = {"id": part.get("id") or held.get("id"), "function": {"name": name, "arguments": text}}
         return []
