@@ -328,6 +328,13 @@ def test_candidates_stay_apart() -> None:
     assert len(GEMINI.answer_from_chat(chat, "g")["candidates"]) == 2
 
 
+@pytest.mark.parametrize("said", [{"promptFeedback": {"safetyRatings": []}}, {"responseId": "r"}, {"candidates": []}])
+def test_an_event_that_tells_of_the_prompt_alone_is_no_answer_and_breaks_none(said: Body) -> None:
+    events = events_of(frame(orjson.dumps(said)) + frame(orjson.dumps(answer({"text": "a"}))))
+    chunks, complete = decoded("gemini", events)
+    assert put_together(chunks)["content"] == "a" and complete
+
+
 def test_a_stream_of_several_candidates_is_whole_when_all_have_ended() -> None:
     pieces = [{"index": 0}, {"index": 1}, {"index": 0, "finishReason": "STOP"}, {"index": 1, "finishReason": "STOP"}]
     decoder = GEMINI.decoder()

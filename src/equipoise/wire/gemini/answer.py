@@ -61,9 +61,14 @@ def candidates_of(answer: Body) -> list[Body]:
     found = answer.get("candidates")
     if isinstance(found, list) and all(isinstance(c, dict) for c in found) and found:
         return found
-    if isinstance(answer.get("promptFeedback"), dict) and answer["promptFeedback"].get("blockReason"):
+    if _is_blocked(answer):
         return [{"finishReason": "SAFETY"}]
     raise BadAnswer("the answer is not one of Gemini's: it has no candidates")
+
+
+def _is_blocked(answer: Body) -> bool:
+    feedback = answer.get("promptFeedback")
+    return isinstance(feedback, dict) and bool(feedback.get("blockReason"))
 
 
 def finish_of(candidate: Body, calls: bool) -> str | None:
@@ -243,11 +248,11 @@ class Decoder:
 
     def _chunk(self, answer: Body) -> Body:
         head = chunk_head(str(answer.get("responseId") or "gemini"), str(answer.get("modelVersion") or ""), self._now)
-        has_more = answer.get("candidates") or answer.get("promptFeedback") or not answer.get("usageMetadata")
-        choices = [self._choice(i, c, answer) for i, c in enumerate(candidates_of(answer))] if has_more else []
+        said = answer.get("candidates") or _is_blocked(answer)  # some events tell of the prompt or the usage alone
+        choices = [self._choice(i, c, answer) for i, c in enumerate(candidates_of(answer))] if said else []
         usage = usage_of(answer)
-        said = {} if usage is None else {"usage": usage_to_chat(usage, reasoning_tokens=thought(answer))}
-        return {**head, "choices": choices, **said}
+        counted = {} if usage is None else {"usage": usage_to_chat(usage, reasoning_tokens=thought(answer))}
+        return {**head, "choices": choices, **counted}
 
     def _choice(self, i: int, candidate: Body, answer: Body) -> Body:
         index = count(candidate.get("index", i))
