@@ -12,6 +12,7 @@ import anthropic
 import pytest
 from multidict import CIMultiDict
 
+from equipoise.storage.journal import Journal
 from equipoise.storage.store import StoreUnavailable
 from equipoise.testing import FakeServer, Misbehaviour
 from tests.gateway_world import CHAT, LARGE, SMALL, echo, eventually, say, serving, settings, world
@@ -456,6 +457,16 @@ async def test_health_and_readiness(tmp_path: Path) -> None:
         gateway.gateway.draining = True
         status, document = await gateway.get("/readyz")
         assert status == 503 and "draining" in document["reasons"][0]
+
+
+async def test_what_the_disk_did_not_take_until_the_end_is_told_as_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path) as gateway:
+        monkeypatch.setattr(Journal, "_write", lambda journal, line: False)
+        assert (await gateway.post(CHAT, say("Hello")))[0] == 200
+    [line] = [line for line in gateway.lines if line["event"] == "entries of the decision log lost"]
+    assert line["level"] == "error" and line["entries"] == 2  # the decision, and what became of it
 
 
 async def test_what_is_wrong_with_the_log_is_told_in_full_to_administrators_only(

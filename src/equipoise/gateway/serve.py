@@ -200,7 +200,7 @@ async def opened(
         traces = open_traces(config.traces)
         closing.callback(traces.close)
         log = DecisionLog(config.storage.url, folder=folder, retention_days=config.log.retention_days)
-        closing.push_async_callback(asyncio.to_thread, log.close)
+        closing.push_async_callback(_close, log, lines)
         gateway = Gateway(
             live=live,
             settings=settings,
@@ -218,6 +218,14 @@ async def opened(
         one = Opened(gateway, pool, reloader, Edge(handler_of(gateway), settings))
         closing.push_async_callback(one.close)
         yield one
+
+
+async def _close(log: DecisionLog, lines: Lines) -> None:
+    """Close the log. What the disk would not take until now nobody has any more, and no metric tells from here on."""
+    await asyncio.to_thread(log.close)
+    status = log.status
+    if unkept := status.waiting + status.lost:
+        lines.say("entries of the decision log lost", level="error", entries=unkept, trouble=status.trouble)
 
 
 def _take_descriptors() -> None:
