@@ -357,9 +357,9 @@ async def test_while_the_log_is_looked_through_others_are_served(
         ({"decision_id": "0" * 32, "thumb": "sideways"}, 400, "bad_feedback"),
         ({"decision_id": "0" * 32, "thumb": "up", "reward": 1}, 400, "bad_feedback"),
         ({"decision_id": 7, "reward": 1}, 400, "bad_feedback"),
-        ({"decision_id": "", "reward": 1}, 400, "bad_input"),
+        ({"decision_id": "", "reward": 1}, 400, "bad_feedback"),
         ({"decision_id": "0", "reward": 1, "score": 1}, 400, "bad_feedback"),
-        ({"decision_id": "0", "reward": 1, "comment": "x" * 20000}, 400, "bad_input"),
+        ({"decision_id": "0", "reward": 1, "comment": "x" * 20000}, 400, "bad_feedback"),
     ],
 )
 async def test_bad_feedback(tmp_path: Path, body: dict[str, Any], status: int, code: str) -> None:

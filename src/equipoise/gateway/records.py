@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from equipoise.errors import InputError
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.exchange import log_decision
 from equipoise.gateway.problems import Problem
@@ -56,7 +57,11 @@ async def feedback(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     said = _feedback(body, gateway.clock.time())
     if said.comment is not None and gateway.live.serving.config.log.prompts != "full":
         said = replace(said, comment=redact(said.comment))
-    if not await asyncio.to_thread(gateway.log.feedback, said, tenant=incoming.caller.tenant):
+    try:
+        known = await asyncio.to_thread(gateway.log.feedback, said, tenant=incoming.caller.tenant)
+    except InputError as error:
+        raise Problem(400, "bad_feedback", str(error)) from None
+    if not known:
         gateway.metrics.count("feedback", "unknown_decision")
         raise _unknown()
     gateway.metrics.count("feedback", "joined")
