@@ -24,6 +24,7 @@ from equipoise.contracts import Provider
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.serve import opened, provider_of
 from equipoise.storage.decisions import DecisionLog
+from equipoise.storage.keys import KeyStore
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.types import Deployment
 from tests.gateway_world import CHAT, LARGE, SMALL, echo, eventually, process, say, serving, settings, write
@@ -150,6 +151,18 @@ def test_a_password_in_a_base_url_is_refused_and_not_told(tmp_path: Path, capsys
     assert main(["serve", "--config", str(write(tmp_path, document)), "--check"]) == 2
     told = capsys.readouterr()
     assert "no user, query or fragment" in told.err and "secret" not in told.err + told.out
+
+
+@pytest.mark.parametrize("unwritable", ["kept.db", "."])
+def test_a_database_that_cannot_be_written_is_told_before_anything_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], unwritable: str
+) -> None:
+    path = write(tmp_path, settings("http://127.0.0.1:9/v1"))
+    KeyStore("sqlite:///kept.db", folder=tmp_path).close()
+    monkeypatch.setattr(os, "access", lambda place, mode: Path(place) != tmp_path / unwritable)  # root may write all
+    for check in (["--check"], []):
+        assert main(["serve", "--config", str(path), *check]) == 2
+        assert f"{tmp_path / unwritable}: cannot be written; give this user the right to" in capsys.readouterr().err
 
 
 def test_a_database_that_cannot_be_opened_is_told_by_the_check(

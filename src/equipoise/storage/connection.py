@@ -42,13 +42,18 @@ def check_folder(path: Path) -> None:
     """Refuse a file that cannot be there.
 
     Raises:
-        ConfigError: its folder is missing, or it is one itself.
+        ConfigError: its folder is missing, it is one itself, or one of the two cannot be written.
     """
     if path.is_dir():
         raise ConfigError(f"{path}: this is a folder; name a file in storage.url", place=PLACE)
     if not path.parent.is_dir():
         said = f"{path}: no folder {path.parent}; make it, or name another file in storage.url"
         raise ConfigError(said, place=PLACE)
+    # SQLite opens what it cannot write without a word, and the folder holds lock, journal and write-ahead log.
+    for needed in (path.parent, path):
+        if needed.exists() and not os.access(needed, os.W_OK):
+            said = f"{needed}: cannot be written; give this user the right to, or name another file in storage.url"
+            raise ConfigError(said, place=PLACE)
 
 
 def connect_to_read(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
