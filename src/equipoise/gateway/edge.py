@@ -84,7 +84,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What is not HTTP, or too large a head, is told in JSON too."""
+        """What is not HTTP, or too large a head, is told in JSON too: whose client asks is not known, so both read it."""
         del message
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
@@ -97,7 +97,7 @@ class Connection(web.RequestHandler):
             code, kind, said = "internal_error", "server_error", "the gateway failed; its log says where"
         error = {"message": said, "type": kind, "param": None, "code": code}
         headers = {"Server": SERVER, "Content-Type": JSON}
-        response = web.Response(status=status, body=orjson.dumps({"error": error}), headers=headers)
+        response = web.Response(status=status, body=orjson.dumps({"type": "error", "error": error}), headers=headers)
         response.force_close()
         return response
 
