@@ -75,7 +75,9 @@ async def test_a_request_that_another_server_may_read_otherwise_is_refused(tmp_p
         assert head.split()[1] == b"400" and b"Server: equipoise\r\n" in head
         told = json.loads(body)
         assert told["error"]["code"] == "bad_http", "and nothing after it was taken for a request"
-        assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error"), "as both vendors' SDKs read it"
+        assert (told["type"], told["error"]["type"]) == ("error", "invalid_request_error"), (
+            "as both vendors' SDKs read it"
+        )
         assert closed
 
 

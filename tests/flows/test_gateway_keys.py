@@ -40,7 +40,19 @@ async def test_both_vendors_ways_of_sending_a_key_are_taken(tmp_path: Path) -> N
     async with world(tmp_path, server=REQUIRED) as gateway:
         headers = made(gateway, "call")
         assert (await gateway.get("/v1/models", **headers))[0] == 200
-        assert (await gateway.get("/v1/models", x_api_key=headers["Authorization"].removeprefix("Bearer ")))[0] == 200
+        key = headers["Authorization"].removeprefix("Bearer ")
+        assert (await gateway.get("/v1/models", x_api_key=key))[0] == 200
+        assert (await gateway.get("/v1/models", Authorization=key))[0] == 200
+
+
+@pytest.mark.parametrize("other", ["Basic dTpw", "Bearer", "Bearer ", ""])
+async def test_an_authorization_that_is_meant_for_a_proxy_or_empty_hides_no_key(tmp_path: Path, other: str) -> None:
+    async with world(tmp_path, server=REQUIRED) as gateway:
+        key = made(gateway, "call")["Authorization"].removeprefix("Bearer ")
+        assert (await gateway.get("/v1/models", Authorization=other, x_api_key=key))[0] == 200
+        status, told = await gateway.get("/v1/models", Authorization=other)
+        assert (status, told["error"]["code"]) == (401, "missing_api_key")
+        assert (await gateway.get("/v1/models", Authorization="Bearer eq-other", x_api_key=key))[0] == 401
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,10 @@ class Gate:
 
 
 def _key_in(headers: Mapping[str, str]) -> str | None:
-    given = headers.get("Authorization")
-    if given is None:
-        return headers.get("x-api-key")
-    kind, _, key = given.partition(" ")
-    return key.strip() if kind.lower() == "bearer" else given
+    kind, _, key = headers.get("Authorization", "").partition(" ")
+    if kind.lower() != "bearer":
+        key = "" if key else kind  # of another scheme it is a proxy's; without one it may be the key itself
+    return key.strip() or headers.get("x-api-key")
 
 
 @lru_cache(maxsize=1024)
