@@ -84,7 +84,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What is not HTTP, or too large a head, is told in JSON too: whose client asks is not known, so both read it."""
+        """What is not HTTP, or too large a head, is told in JSON too, as clients of either vendor read it."""
         del message
         if request.writer.output_size > 0:
             raise ConnectionError("the response has begun")
