@@ -404,7 +404,7 @@ class Engine:
             analyzer: needed when the router was trained with another embedder than the default.
 
         Raises:
-            StateError: the file cannot be read, or its features are not those of this analyzer.
+            StateError: the file cannot be read, its parts fail on a prompt, or its features are not this analyzer's.
         """
         states, meta = load_states(Path(path))
         analyzer = analyzer or Analyzer()
@@ -417,17 +417,18 @@ class Engine:
                 analyzer=analyzer,
                 versions=dict(meta["versions"]),
             )
+            if (v := engine.versions.get("analysis")) == analyzer.version:
+                tried = analyzer.analyze_batch(["What is the sum of 17 and 23?"], engine._needs)
+                engine.router.predict_batch(tried, engine.models)
+                engine.costs.predict_batch(tried, engine.models)
         except (UnknownName, ConfigError) as error:
             raise StateError(f"{path}: {error}") from None
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             raise StateError(
                 f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
             ) from None
-        if engine.versions.get("analysis") != analyzer.version:
-            raise StateError(
-                f"{path}: trained on features of analysis {engine.versions.get('analysis')}, "
-                f"this is {analyzer.version}; train it again"
-            )
+        if v != analyzer.version:
+            raise StateError(f"{path}: trained on features of analysis {v}, this is {analyzer.version}; train it again")
         return engine
 
 
@@ -448,8 +449,7 @@ def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:
 
 def outcomes_of(table: OutcomeTable, analyzer: Analyzer, needs: frozenset[str]) -> Outcomes:
     """An outcome table with its prompts analysed: what routers are fitted on."""
-    features = analyzer.analyze_batch(list(table.prompts), frozenset(needs))
-    return outcomes_from(table, features)
+    return outcomes_from(table, analyzer.analyze_batch(list(table.prompts), frozenset(needs)))
 
 
 def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:

@@ -191,6 +191,16 @@ def test_missing_or_wrong_parts_are_refused(engine_file: Path, tmp_path: Path, c
     assert says in refusal(path, Engine.load)
 
 
+@pytest.mark.parametrize("wrong", [np.full((7, 5), np.nan), np.array(["text"]), np.zeros(())])
+def test_arrays_that_do_not_fit_are_refused_before_the_first_prompt(tmp_path: Path, wrong: Any) -> None:
+    path = tmp_path / "r.npz"
+    Engine.train(small_table(60), router="cluster").save(path)
+    with np.load(path) as file:
+        arrays = {k: file[k] for k in file.files}
+    np.savez(path, **{**arrays, "router:centres": wrong})
+    assert "incomplete router file" in refusal(path, Engine.load)
+
+
 # ---------------------------------------------------------------- writing
 
 
