@@ -508,7 +508,7 @@ GEMINI_KEY = {
     }
 }
 SPENT = {"type": "rate_limit_error", "message": "m", "details": {"error_code": "enforced_spend_limit_reached"}}
-REPORTED: list[tuple[str, int, dict[str, Any], str, bool, float | None]] = [
+REPORTED: list[tuple[str, int, Any, str, bool, float | None]] = [
     ("openai", 429, {"error": {"message": "m", "code": "rate_limit_exceeded"}}, "rate_limit_exceeded", True, None),
     ("openai", 429, {"error": {"message": "m", "code": "insufficient_quota"}}, "insufficient_quota", False, None),
     (
@@ -522,6 +522,7 @@ REPORTED: list[tuple[str, int, dict[str, Any], str, bool, float | None]] = [
     ("openai", 500, {"error": "plain words"}, "", True, None),
     ("mistral", 422, {"object": "error", "message": "m", "type": "invalid", "code": "1000"}, "1000", False, None),
     ("openrouter", 402, {"error": {"code": 402, "message": "m"}}, "402", False, None),
+    ("openai_compatible", 400, [{"error": {"code": 400, "message": "m"}}], "400", False, None),
     (
         "anthropic",
         529,
@@ -555,7 +556,7 @@ REPORTED: list[tuple[str, int, dict[str, Any], str, bool, float | None]] = [
 
 @pytest.mark.parametrize(("name", "status", "document", "code", "retryable", "wait_s"), REPORTED)
 async def test_a_vendors_error_is_read_by_its_code(
-    make: Make, name: str, status: int, document: dict[str, Any], code: str, retryable: bool, wait_s: float | None
+    make: Make, name: str, status: int, document: Any, code: str, retryable: bool, wait_s: float | None
 ) -> None:
     wrong = Misbehaviour(status=status, body=json.dumps(document))
     error = await failure(make, name, lambda n, b: wrong)

@@ -20,6 +20,8 @@ _CODE_LIMIT = 100
 
 def openai_error(document: Any) -> tuple[str, str]:
     """Code and message of ``{"error": {...}}``, or of the flatter shapes that compatible servers have."""
+    if isinstance(document, list) and document:
+        document = document[0]  # as Google's endpoint for OpenAI's clients has it
     if not isinstance(document, dict):
         return "", ""
     error = document.get("error", document)
