@@ -19,7 +19,7 @@ from equipoise.gateway.steering import steering_of
 from equipoise.storage.reading import Record, document_of
 from equipoise.storage.redact import redact
 from equipoise.traffic import Feedback
-from equipoise.types import Model, WireFormat
+from equipoise.types import Model, Price, WireFormat
 from equipoise.wire import FORMATS, Body
 
 _THUMBS = {"up": 1.0, "down": 0.0}
@@ -136,10 +136,15 @@ def _counterfactuals(record: Record, models: Mapping[str, Model]) -> list[dict[s
                 "expected_cost_difference_usd": _difference(other.cost_usd, chosen.cost_usd),
                 "expected_latency_difference_s": _difference(other.latency_s, chosen.latency_s),
                 "utility_difference": _difference(other.utility, chosen.utility),
-                "cost_at_actual_tokens_usd": None if price is None or used is None else price.cost_usd(*used),
+                "cost_at_actual_tokens_usd": None if price is None or used is None else _cost(price, *used),
             }
         )
     return found
+
+
+def _cost(price: Price, input_tokens: int, output_tokens: int) -> float | None:
+    """None where compute time is paid for: what an answer would have taken, nobody knows."""
+    return None if price.usd_per_compute_s else price.cost_usd(input_tokens, output_tokens)
 
 
 def _difference(other: float | None, chosen: float | None) -> float | None:
