@@ -218,7 +218,9 @@ def _last_resort(
 def _require_costs(models: Sequence[Model], row: Row, allowed: Sequence[bool]) -> None:
     for model, cost, may in zip(models, row.cost_usd, allowed, strict=True):
         if may and cost != cost:
-            raise PriceError(model.name, "the policy weighs costs")
+            timed = model.price is not None and model.price.usd_per_compute_s
+            unknown = ", and of one that is paid by compute time its latency_s has to be known" if timed else ""
+            raise PriceError(model.name, "the policy weighs costs" + unknown)
 
 
 def _candidates(

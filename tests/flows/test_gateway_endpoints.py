@@ -305,6 +305,17 @@ async def test_a_decision_is_explained_with_what_the_others_would_have_cost(tmp_
         assert other["expected_quality_difference"] > 0
 
 
+async def test_what_a_model_that_is_paid_by_compute_time_would_have_cost_is_not_known(tmp_path: Path) -> None:
+    async with FakeServer(echo) as server:
+        document = settings(server.base_url)
+        document["models"][1] |= {"price": {"usd_per_compute_s": 1.0}, "latency_s": 1.0}
+        async with serving(tmp_path, document) as gateway:
+            _, _, headers = await gateway.post(CHAT, say("Hello"))
+            assert headers["x-equipoise-model"] == SMALL
+            _, explained = await gateway.get(f"/v1/decisions/{headers['x-equipoise-decision-id']}")
+            assert [c["cost_at_actual_tokens_usd"] for c in explained["counterfactuals"]] == [None]
+
+
 async def test_feedback_joins_its_decision(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         _, _, headers = await gateway.post(CHAT, say("Hello"))

@@ -124,6 +124,11 @@ def broken(change: Any) -> dict[str, Any]:
         (lambda d: d["routes"]["auto"].update(policy={"type": "budget"}), "policy:", "needs the parameter"),
         (lambda d: d["routes"]["auto"].update(best_of=[f"{SMALL}*3"]), "best_of:", "needs measured answers"),
         (lambda d: d["storage"].update(url="mysql://x"), "url: mysql", "storage.url"),
+        (
+            lambda d: d["models"][1].update(price={"usd_per_compute_s": 1e-5}),
+            "auto:",
+            f"no price for model '{LARGE}': the policy weighs costs, and of one that is paid by compute time",
+        ),
     ],
 )
 def test_a_configuration_that_cannot_be_served_is_told_in_one_line(

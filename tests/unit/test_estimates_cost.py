@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from equipoise.estimates import CostModel
-from equipoise.types import Model, State
+from equipoise.types import Model, Price, State
 from tests.contracts.conftest import MODELS, make_batch, make_world
 
 
@@ -55,6 +55,24 @@ def test_what_was_never_measured_stays_unknown():
     assert np.isnan(expected.latency_s[:, :3]).all()
     assert (expected.latency_s[:, 3] == 3.0).all()
     assert np.isfinite(expected.cost_usd[:, :3]).all() and np.isnan(expected.cost_usd[:, 3]).all()
+
+
+def test_compute_time_is_expected_to_cost_what_the_expected_latency_does_and_is_never_free():
+    by_time = Price(usd_per_compute_s=0.5)
+    models = [
+        Model(name="m1", price=by_time),
+        Model(name="fast", price=by_time, latency_s=2.0),
+        Model(name="unknown", price=by_time),
+        Model(name="both", price=Price(usd_per_call=0.25, usd_per_compute_s=0.5), latency_s=4.0),
+        Model(name="tokens", price=Price(usd_per_call=0.25)),
+    ]
+    batch = make_batch([0, 1], seed=9)
+    cost = CostModel().predict_batch(batch, models).cost_usd
+    assert np.array_equal(cost, [[np.nan, 1.0, np.nan, 2.25, 0.25]] * 2, equal_nan=True)
+    world = measured()
+    assert (CostModel().fit(world).predict_batch(batch, models).cost_usd[:, 0] < 0.01).all()  # as it was measured
+    timed = CostModel().fit(replace(world, cost_usd=None)).predict_batch(batch, models)
+    assert timed.cost_usd[:, 0] == pytest.approx(0.5 * timed.latency_s[:, 0])
 
 
 def test_a_model_that_comes_later_is_learned_of_and_the_others_stay():

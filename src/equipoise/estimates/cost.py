@@ -37,6 +37,7 @@ class _Ready(NamedTuple):
         output_limit: the most that every model answers, where any says.
         priced: models whose cost is their price's, shape (m,), where any is.
         prices: USD per million input tokens and output tokens, and per call, shape (3, m).
+        per_compute_s: USD per second that the model takes, shape (m,), where any is paid for its time.
         saved: by model, USD per million input tokens that a prompt cache holds.
     """
 
@@ -48,6 +49,7 @@ class _Ready(NamedTuple):
     output_limit: Floats | None
     priced: Bools | None
     prices: Floats
+    per_compute_s: Floats | None
     saved: dict[str, float]
 
     @classmethod
@@ -66,6 +68,7 @@ class _Ready(NamedTuple):
         prices = [None if measured[0, j] and _by_time(model.price) else model.price for j, model in enumerate(models)]
         priced = np.array([price is not None for price in prices], dtype=bool)
         some = [price or Price() for price in prices]
+        timed = np.array([p.usd_per_compute_s for p in some])
         limits = [np.inf if model.max_output_tokens is None else model.max_output_tokens for model in models]
         return cls(
             models=models,
@@ -76,6 +79,7 @@ class _Ready(NamedTuple):
             output_limit=np.array(limits) if np.isfinite(limits).any() else None,
             priced=priced if priced.any() else None,
             prices=np.array([[p.usd_per_1m_input, p.usd_per_1m_output, p.usd_per_call] for p in some]).reshape(m, 3).T,
+            per_compute_s=timed if timed.any() else None,
             saved={model.name: _saved(price) for model, price in zip(models, prices, strict=True)},
         )
 
@@ -93,8 +97,8 @@ class CostModel:
     That is its length and whichever of structure, form and embedding were analysed at the fit.
 
     A cost is predicted, in this order: from the model's own price with the prompt's tokens and the
-    predicted answer length, less what a warm prompt cache saves; from the costs that were measured. NaN
-    means that neither is known.
+    predicted answer length, less what a warm prompt cache saves, and for its expected latency where it is paid by
+    compute time and no cost was measured; from the costs that were measured. NaN means that neither is known.
     Log predictions are corrected so that their mean is the measured mean (smearing, Duan 1983).
 
     Args:
@@ -183,6 +187,9 @@ class CostModel:
             np.minimum(output, ready.output_limit, out=output)
         if ready.priced is not None:
             np.copyto(cost, _priced(ready, batch.input_tokens[:, None], output), where=ready.priced)
+            if ready.per_compute_s is not None:
+                # Time that is not known makes a cost that is not known.
+                np.add(cost, latency * ready.per_compute_s, out=cost, where=ready.per_compute_s > 0.0)
             for i, warm in enumerate(batch.warm):
                 if warm is not None:
                     cost[i] -= ready.discount(warm, float(batch.input_tokens[i]))
