@@ -636,6 +636,20 @@ def test_a_streamed_call_without_arguments_has_an_empty_object_of_them_as_the_wh
     assert [c["arguments"] for c in told["calls"].values()] == ["{}"]
 
 
+@pytest.mark.parametrize("pieces", [[], ['{"a"', ": 1}"]])
+def test_arguments_that_a_server_gives_where_a_call_begins_are_given_once(pieces: list[str]) -> None:
+    use = {"type": "tool_use", "id": "t", "name": "f", "input": {"a": 1}}
+    deltas = [{"type": "input_json_delta", "partial_json": piece} for piece in pieces]
+    told = put_together(decoded("messages", events_of(stream(START, *block(0, use, *deltas))))[0])
+    assert [orjson.loads(c["arguments"]) for c in told["calls"].values()] == [{"a": 1}]
+
+
+def test_counts_that_a_server_leaves_out_at_the_end_are_those_of_the_beginning() -> None:
+    ended = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": {"input_tokens": 0}}
+    ended["usage"] |= {"cache_read_input_tokens": None, "output_tokens": 7}
+    assert put_together(decoded("messages", events_of(stream(START, ended)))[0])["usage"] == (100, 7)
+
+
 def test_an_answer_that_calls_a_tool_stops_for_it_also_where_openai_says_stop() -> None:
     message = {"role": "assistant", "content": None, "tool_calls": [call("a", "f", "{}")]}
     chat = {"id": "c", "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}

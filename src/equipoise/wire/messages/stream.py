@@ -78,9 +78,8 @@ class Decoder:
             raise BadAnswer(f"the answer has more than {MOST_BLOCKS} blocks")
         kind = block["type"]
         if kind == "tool_use":
-            given = arguments_text(block["input"]) if block.get("input") else ""
-            self._argued = bool(given)
-            call = {"index": self._tools, **tool_call(block["id"], block["name"], given)}
+            self._argued = False
+            call = {"index": self._tools, **tool_call(block["id"], block["name"], "")}
             self._tools += 1
             return [chunk(self._head, {"tool_calls": [call]})]
         if kind == "text" and block.get("text"):
@@ -104,10 +103,12 @@ class Decoder:
 
     def _close(self) -> list[Body]:
         block, self._open = self._open, None
-        kind = None if block is None else block["type"]
-        if kind == "tool_use" and not self._argued:
-            return self._argument("{}")  # of a call without arguments nothing is streamed; chat's is an empty object
-        return [chunk(self._head, {"thinking_blocks": [block]})] if kind in THINKING else []
+        if block is None:
+            return []
+        if block["type"] == "tool_use" and not self._argued:
+            # Of a call without arguments nothing is streamed; chat's is an empty object. Others give them at the start.
+            return self._argument(arguments_text(block.get("input")))
+        return [chunk(self._head, {"thinking_blocks": [block]})] if block["type"] in THINKING else []
 
     def _argument(self, text: str) -> list[Body]:
         self._argued = True
@@ -125,8 +126,8 @@ class Decoder:
         return [last, *counted]
 
     def _count(self, said: Body) -> list[Body]:
-        # The counts of later events are totals that replace the earlier ones; those left out stay.
-        self._usage |= {k: v for k, v in (said.get("usage") or {}).items() if v is not None}
+        # The counts of later events are totals that replace the earlier ones; those left out, by some with zeros, stay.
+        self._usage |= {k: v for k, v in (said.get("usage") or {}).items() if v or (v == 0 and k not in self._usage)}
         usage = usage_of({"usage": self._usage})
         return [] if usage is None else [{**self._head, "choices": [], "usage": usage_to_chat(usage)}]
 
