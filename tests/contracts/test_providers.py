@@ -965,6 +965,17 @@ async def test_geminis_that_take_no_json_format_beside_functions_are_told_of_it_
     assert "responseJsonSchema" in (await fitted("gemini", model_id, body, "gemini"))["generationConfig"]
 
 
+@pytest.mark.parametrize(
+    ("model_id", "takes"), [("gemini-2.0-flash", True), ("gemini-2.5-flash", False), ("gemini-flash-latest", False)]
+)
+async def test_geminis_that_know_no_penalties_are_not_told_of_any(model_id: str, takes: bool) -> None:
+    asked = {"presence_penalty": 0.1, "frequency_penalty": 0.1, "temperature": 0.5}
+    body = translate_request({**HELLO, **asked}, "chat", "gemini")
+    sent = await fitted("gemini", model_id, body, "gemini", translated=True)
+    penalties = {"presencePenalty": 0.1, "frequencyPenalty": 0.1} if takes else {}
+    assert sent["generationConfig"] == {"temperature": 0.5, **penalties}
+
+
 async def test_thinking_fits_below_the_limit_or_is_left_out(make: Make) -> None:
     def thinking(most: int, budget: int) -> Callable[[Provider], UpstreamCall]:
         body = {

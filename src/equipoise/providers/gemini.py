@@ -23,6 +23,8 @@ _JSON = frozenset({"responseMimeType", "responseJsonSchema"})
 _JSON_AT_LAST = "Call functions as you need them. What you answer at last is one JSON object and nothing else."
 _THINKS = re.compile(r"gemini-(2\.5|[3-9])(?!.*(image|tts|audio))")
 _TWO_LEVELS = re.compile("gemini-3-pro")
+_NO_PENALTIES = re.compile(r"gemini-(2\.5|[3-9]|[a-z-]+-latest)")
+_PENALTIES = ("presencePenalty", "frequencyPenalty")
 
 
 def _parse(document: Any) -> tuple[str, str]:
@@ -129,6 +131,9 @@ class Gemini(Client):
         asked, most = config.get("maxOutputTokens"), model.max_output_tokens
         if isinstance(asked, int) and most is not None and asked > most:
             config["maxOutputTokens"] = most
+        if _NO_PENALTIES.search(self.model_id(model)):
+            for field in _PENALTIES:
+                config.pop(field, None)
         thinking = config.pop("thinkingConfig", None)
         if isinstance(thinking, dict):
             thinking = _thinking(thinking, self.model_id(model))
