@@ -720,6 +720,28 @@ async def test_hints_that_a_strict_vendor_would_refuse_are_left_out(make: Make) 
     assert open_minded["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize(("name", "named"), [("mistral", False), ("groq", False), ("openai", True)])
+async def test_who_speaks_is_named_where_that_is_known(make: Make, name: str, named: bool) -> None:
+    result = {"role": "tool", "tool_call_id": "abcdefghi", "name": "f", "content": "r"}
+    called = {"role": "assistant", "content": None, "tool_calls": [tool_call("abcdefghi", "f", "{}")]}
+    said = {"role": "user", "name": "bob", "content": "q"}
+    sent = await request_to(make, name, lambda p: call_of(p, {"model": "auto", "messages": [said, called, result]}))
+    assert [m.get("name") for m in sent["messages"]] == ["bob" if named else None, None, "f"]
+
+
+async def test_that_no_log_probabilities_are_wanted_is_not_said_to_strict_vendors(make: Make) -> None:
+    for name, wanted, kept in (("groq", False, False), ("groq", True, True), ("openai", False, True)):
+        chat = {**HELLO, "logprobs": wanted, "top_logprobs": 2 if wanted else None}
+        sent = await request_to(make, name, lambda p, chat=chat: call_of(p, chat))
+        assert ("logprobs" in sent, "top_logprobs" in sent) == (kept, kept)
+
+
+async def test_xais_models_are_told_of_no_penalties(make: Make) -> None:
+    asked = {**HELLO, "presence_penalty": 0.0, "frequency_penalty": 0.1, "temperature": 0.2}
+    sent = await request_to(make, "xai", lambda p: call_of(p, asked))
+    assert sent == {"model": "id-m", "messages": HELLO["messages"], "temperature": 0.2}
+
+
 async def test_unknown_fields_of_a_client_pass_through(make: Make) -> None:
     body = await request_to(make, "openai_compatible", lambda p: call_of(p, {**HELLO, "top_k": 4, "x_new": {"a": [1]}}))
     assert (body["top_k"], body["x_new"]) == (4, {"a": [1]})

@@ -76,6 +76,10 @@ class OpenAICompatible(Client):
             openai_models.hold_to_schema(body)
         for field in vendor.refuses:
             body.pop(field, None)
+        if vendor.refuses and not body.get("logprobs"):
+            # Those who refuse what they do not know refuse to be told that there is no need of it, too.
+            body.pop("logprobs", None)
+            body.pop("top_logprobs", None)
         for field, renamed in vendor.renames.items():
             if field in body:
                 body[renamed] = body.pop(field)
@@ -105,6 +109,8 @@ class OpenAICompatible(Client):
         messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
         if self._unknown_marks:
             messages = history.unmarked(messages, self._unknown_marks)
+        if not self._vendor.names:
+            messages = history.nameless(messages)
         if self._vendor.bridges:
             messages = history.bridged(messages)
         if not self._vendor.developer_role:

@@ -67,6 +67,7 @@ class Vendor:
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
         renames: request fields that it has under another name.
         cache_marks: the marks of a prompt cache that it knows; strict vendors refuse others.
+        names: whether messages may name who speaks.
         bridges: whether the user may not speak right after the results of tools.
         refuses: request fields for which it would refuse the whole request, and that only are hints.
         keep_alive: whether a connection serves more than one call; some servers close it without a word.
@@ -84,6 +85,7 @@ class Vendor:
     keeps: frozenset[str] = frozenset()
     renames: Mapping[str, str] = field(default_factory=dict)
     cache_marks: frozenset[str] = frozenset()
+    names: bool = True
     bridges: bool = False
     refuses: frozenset[str] = frozenset()
     keep_alive: bool = True
@@ -139,6 +141,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             stream_usage=False,
             call_ids=_NINE,
             keeps=_PARTS_OF_REASONING,
+            names=False,
             bridges=True,
             renames={"seed": "random_seed"},
             refuses=_OPENAI_ONLY | {"user", "stream_options", "logit_bias"},
@@ -148,10 +151,17 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             key_env="GROQ_API_KEY",
             formats=_RESPONDS,
             limit_field="max_completion_tokens",
+            names=False,
             refuses=_OPENAI_ONLY | {"logit_bias"},
         ),
         "deepseek": Vendor(base_url="https://api.deepseek.com", key_env="DEEPSEEK_API_KEY", keeps=_REASONING),
-        "xai": Vendor(base_url="https://api.x.ai/v1", key_env="XAI_API_KEY", formats=_ALL, keeps=_REASONING),
+        "xai": Vendor(
+            base_url="https://api.x.ai/v1",
+            key_env="XAI_API_KEY",
+            formats=_ALL,
+            keeps=_REASONING,
+            refuses=frozenset({"presence_penalty", "frequency_penalty"}),
+        ),
         "openrouter": Vendor(
             base_url="https://openrouter.ai/api/v1",
             key_env="OPENROUTER_API_KEY",

@@ -39,6 +39,7 @@ NO_RESULT = "No result: the call was not carried out."
 _SEEN = "I have read the results."
 # How Anthropic and its like are told of a prompt cache, and how OpenAI is.
 MARKS = frozenset({"cache_control", "prompt_cache_breakpoint"})
+_NAMES, _RESULTS = frozenset({"name"}), ("tool", "function")
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -158,6 +159,12 @@ def _unmarked(holder: Body, marks: frozenset[str]) -> Body:
         if any(map(is_not, plain, content)):
             holder = {**holder, "content": plain}
     return holder if marks.isdisjoint(holder) else _less(holder, marks)
+
+
+def nameless(messages: list[Body]) -> list[Body]:
+    """Messages that do not name who speaks; results of tools go on saying whose they are."""
+    result = [_less(m, _NAMES) if "name" in m and m.get("role") not in _RESULTS else m for m in messages]
+    return result if any(map(is_not, result, messages)) else messages
 
 
 def _less(holder: Body, keys: frozenset[str]) -> Body:
