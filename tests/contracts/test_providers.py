@@ -720,6 +720,24 @@ async def test_hints_that_a_strict_vendor_would_refuse_are_left_out(make: Make) 
     assert open_minded["stream_options"] == {"include_usage": True}
 
 
+@pytest.mark.parametrize(("name", "stub"), [("deepseek", ""), ("moonshot", " "), ("zai", None)])
+async def test_models_that_demand_their_reasoning_beside_tools_take_over_from_others(
+    make: Make, name: str, stub: str | None
+) -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [tool_call("a", "f", "{}")]}
+    thought = {"role": "assistant", "content": "x", "reasoning_content": "hm"}
+    user = HELLO["messages"][0]
+    tools = [user, called, {"role": "tool", "tool_call_id": "a", "content": "r"}, thought, user]
+    for messages, mixed, told in (
+        (tools, False, [stub, "hm"]),
+        (tools, True, [stub, stub]),
+        ([user, thought, {"role": "assistant", "content": "y"}, user], True, [None, None]),
+    ):
+        chat = {"model": "auto", "messages": messages}
+        sent = await request_to(make, name, lambda p, chat=chat, mixed=mixed: call_of(p, chat, mixed=mixed))
+        assert [m.get("reasoning_content") for m in sent["messages"] if m["role"] == "assistant"] == told
+
+
 @pytest.mark.parametrize(("name", "named"), [("mistral", False), ("groq", False), ("openai", True)])
 async def test_who_speaks_is_named_where_that_is_known(make: Make, name: str, named: bool) -> None:
     result = {"role": "tool", "tool_call_id": "abcdefghi", "name": "f", "content": "r"}
@@ -1071,7 +1089,7 @@ async def test_what_a_vendor_wants_back_stays_and_what_another_left_goes(make: M
     assert found - {"role", "content", "tool_calls", "tool_call_id", "id", "type", "function"} == kept
     mixed = await request_to(make, name, lambda p: call_of(p, chat, mixed=True))
     assert b"c2ln" not in orjson.dumps(mixed) and b"Z29v" not in orjson.dumps(mixed)
-    assert "reasoning_content" not in mixed["messages"][1]
+    assert not mixed["messages"][1].get("reasoning_content")
 
 
 @pytest.mark.parametrize(

@@ -74,12 +74,7 @@ class OpenAICompatible(Client):
             body.pop("reasoning_effort", None)  # which strict vendors refuse
         if call.translated and vendor.openais:
             openai_models.hold_to_schema(body)
-        for field in vendor.refuses:
-            body.pop(field, None)
-        if vendor.refuses and not body.get("logprobs"):
-            # Those who refuse what they do not know refuse to be told that there is no need of it, too.
-            body.pop("logprobs", None)
-            body.pop("top_logprobs", None)
+        self._without_refused(body)
         for field, renamed in vendor.renames.items():
             if field in body:
                 body[renamed] = body.pop(field)
@@ -91,8 +86,18 @@ class OpenAICompatible(Client):
             body["tools"] = history.unmarked(tools, self._unknown_marks)
         messages = body.get("messages")
         if isinstance(messages, list):
-            body["messages"] = self._settled(messages, call)
+            messages = self._settled(messages, call)
+            if vendor.reasoning_stub is not None and (tools or any(m.get("tool_calls") for m in messages)):
+                messages = history.reasoned(messages, vendor.reasoning_stub)
+            body["messages"] = messages
         return body
+
+    def _without_refused(self, body: Body) -> None:
+        refuses = self._vendor.refuses
+        # Those who refuse what they do not know refuse to be told that there is no need of it, too.
+        needless = ("logprobs", "top_logprobs") if refuses and not body.get("logprobs") else ()
+        for field in (*refuses, *needless):
+            body.pop(field, None)
 
     def _limit(self, body: Body, model: Model) -> None:
         """The longest answer, under the name that the vendor has for it and within what the model can."""

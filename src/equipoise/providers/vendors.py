@@ -65,6 +65,7 @@ class Vendor:
         developer_role: whether it knows the role ``developer``.
         call_ids: the tool-call ids that it takes; None for any.
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
+        reasoning_stub: what stands for the reasoning of answers that have none, where it refuses such beside tools.
         renames: request fields that it has under another name.
         cache_marks: the marks of a prompt cache that it knows; strict vendors refuse others.
         names: whether messages may name who speaks.
@@ -83,6 +84,7 @@ class Vendor:
     developer_role: bool = False
     call_ids: IdRule | None = None
     keeps: frozenset[str] = frozenset()
+    reasoning_stub: str | None = None
     renames: Mapping[str, str] = field(default_factory=dict)
     cache_marks: frozenset[str] = frozenset()
     names: bool = True
@@ -154,7 +156,9 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             names=False,
             refuses=_OPENAI_ONLY | {"logit_bias"},
         ),
-        "deepseek": Vendor(base_url="https://api.deepseek.com", key_env="DEEPSEEK_API_KEY", keeps=_REASONING),
+        "deepseek": Vendor(
+            base_url="https://api.deepseek.com", key_env="DEEPSEEK_API_KEY", keeps=_REASONING, reasoning_stub=""
+        ),
         "xai": Vendor(
             base_url="https://api.x.ai/v1",
             key_env="XAI_API_KEY",
@@ -179,7 +183,11 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             refuses=_OPENAI_ONLY | {"logit_bias", "frequency_penalty", "presence_penalty"},
         ),
         "moonshot": Vendor(
-            base_url="https://api.moonshot.ai/v1", key_env="MOONSHOT_API_KEY", keeps=_REASONING, refuses=_OPENAI_ONLY
+            base_url="https://api.moonshot.ai/v1",
+            key_env="MOONSHOT_API_KEY",
+            keeps=_REASONING,
+            reasoning_stub=" ",  # an empty one counts as none
+            refuses=_OPENAI_ONLY,
         ),
         "cohere": Vendor(
             base_url="https://api.cohere.ai/compatibility/v1",

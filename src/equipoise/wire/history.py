@@ -161,6 +161,14 @@ def _unmarked(holder: Body, marks: frozenset[str]) -> Body:
     return holder if marks.isdisjoint(holder) else _less(holder, marks)
 
 
+def reasoned(messages: list[Body], stub: str) -> list[Body]:
+    """Answers with their reasoning, for which ``stub`` stands where it was another model's, or there was none."""
+    return [
+        {**m, "reasoning_content": stub} if m.get("role") == "assistant" and not m.get("reasoning_content") else m
+        for m in messages
+    ]
+
+
 def nameless(messages: list[Body]) -> list[Body]:
     """Messages that do not name who speaks; results of tools go on saying whose they are."""
     result = [_less(m, _NAMES) if "name" in m and m.get("role") not in _RESULTS else m for m in messages]
