@@ -148,12 +148,21 @@ def test_results_say_which_function_they_are_of() -> None:
         {"role": "tool", "tool_call_id": "x", "content": "plain"},
     )
     assert made["contents"][1] == model(
-        {"functionCall": {"name": "f", "args": {"a": 1}}}, {"functionCall": {"name": "g", "args": {}}}
+        {"functionCall": {"id": "x", "name": "f", "args": {"a": 1}}},
+        {"functionCall": {"id": "y", "name": "g", "args": {}}},
     )
     assert made["contents"][2] == user(
-        {"functionResponse": {"name": "f", "response": {"result": "plain"}}},
-        {"functionResponse": {"name": "g", "response": {"deg": 3}}},
+        {"functionResponse": {"id": "x", "name": "f", "response": {"result": "plain"}}},
+        {"functionResponse": {"id": "y", "name": "g", "response": {"deg": 3}}},
     )
+
+
+def test_calls_of_servers_that_number_them_anew_in_every_answer_are_told_apart() -> None:
+    called = {"role": "assistant", "content": None, "tool_calls": [call("x", "f", "{}")]}
+    result = {"role": "tool", "tool_call_id": "x", "content": "r"}
+    made = from_chat({"role": "user", "content": "q"}, called, result, called, result)
+    parts = [next(iter(p.values())) for c in made["contents"] for p in c["parts"] if "text" not in p]
+    assert [p["id"] for p in parts] == ["x", "x", "x_2", "x_2"]
 
 
 def test_results_without_ids_belong_to_the_calls_of_their_name_in_order() -> None:

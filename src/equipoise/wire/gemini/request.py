@@ -15,7 +15,7 @@ from equipoise.wire.chat import parts_of
 from equipoise.wire.effort import effort_of
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.schema import cleaned
-from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, in_order, paired
+from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, distinct, in_order, paired
 from equipoise.wire.media import data_url, split_data_url
 from equipoise.wire.pivot import (
     arguments_object,
@@ -23,6 +23,7 @@ from equipoise.wire.pivot import (
     called_function,
     chosen_function,
     has_failed,
+    is_foreign,
     merged,
     native,
     picture_url,
@@ -214,12 +215,13 @@ def from_chat(chat: Body) -> Body:
     refuse_what_only_chat_has({k: v for k, v in chat.items() if k != "modalities"} if pictured else chat)
     own = native(chat, _NAME)
     body: Body = {k: chat[k] for k in ("model", "stream") if chat.get(k) is not None}
-    messages = in_order(paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")]))
+    messages = in_order(distinct(paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")])))
     texts = [_text(m) for m in messages if m.get("role") in SYSTEM_ROLES]
     if any(texts):
         body["systemInstruction"] = {"parts": [{"text": t} for t in texts if t]}
     names: dict[str, str] = {}
-    turns = merged(_turn(m, names) for m in messages if m.get("role") not in SYSTEM_ROLES)
+    ids = is_foreign(chat, _NAME)
+    turns = merged(_turn(m, names, ids=ids) for m in messages if m.get("role") not in SYSTEM_ROLES)
     if not turns or turns[0][0] != "user":
         turns.insert(0, ("user", [{"text": CARRY_ON}]))
     body["contents"] = [{"role": role, "parts": sorted(parts, key=_shown)} for role, parts in turns]
@@ -255,11 +257,12 @@ def _config(chat: Body) -> Body:
     return config
 
 
-def _turn(message: Body, names: dict[str, str]) -> tuple[str, list[Body]]:
-    """``names`` remembers which function a call was for: chat's results do not say it."""
+def _turn(message: Body, names: dict[str, str], *, ids: bool) -> tuple[str, list[Body]]:
+    """``names`` remembers which function a call was for: chat's results do not say it. ``ids``: calls have chat's."""
     role = message.get("role")
     if role == "tool":
-        return "user", _result_from_chat(message, names)
+        own = {"id": str(message.get("tool_call_id"))} if ids else {}
+        return "user", _result_from_chat(message, names, own)
     parts = [made for _, p in parts_of(message, "messages") if (made := _part_from_chat(p, role)) is not None]
     if role != "assistant":
         return "user", parts
@@ -267,12 +270,9 @@ def _turn(message: Body, names: dict[str, str]) -> tuple[str, list[Body]]:
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
         name, arguments = called_function(call)
         names[str(call.get("id"))] = name
-        parts.append(_call_from_chat(call, name, arguments_object(arguments)))
+        own = {"id": str(call.get("id"))} if ids else native(call, _NAME)
+        parts.append(_signed({"functionCall": {**own, "name": name, "args": arguments_object(arguments)}}, call))
     return "model", parts
-
-
-def _call_from_chat(call: Body, name: str, arguments: Body) -> Body:
-    return _signed({"functionCall": {**native(call, _NAME), "name": name, "args": arguments}}, call)
 
 
 def _signed(part: Body, holder: Body) -> Body:
@@ -281,8 +281,8 @@ def _signed(part: Body, holder: Body) -> Body:
     return {**part, "thoughtSignature": signature} if isinstance(signature, str) else part
 
 
-def _result_from_chat(message: Body, names: dict[str, str]) -> list[Body]:
-    own = native(message, _NAME)
+def _result_from_chat(message: Body, names: dict[str, str], own: Body) -> list[Body]:
+    own = own or native(message, _NAME)
     name = own.get("name") or names.get(str(message.get("tool_call_id"))) or "unknown"
     text = _text(message)
     try:
