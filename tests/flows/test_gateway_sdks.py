@@ -185,6 +185,15 @@ async def test_anthropic_streams(tmp_path: Path, vendor: Any) -> None:
     assert text == "You said: Hi you" and final.stop_reason == "end_turn" and final.usage.output_tokens > 0
 
 
+async def test_a_stream_of_messages_tells_at_its_beginning_how_long_the_input_is(tmp_path: Path) -> None:
+    hello: Any = [{"role": "user", "content": "Hi you"}]
+    async with world(tmp_path) as gateway, anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
+        counted = await client.messages.count_tokens(model="auto", messages=hello)
+        stream = await client.messages.create(model="auto", max_tokens=50, messages=hello, stream=True)
+        told = [e.message.usage.input_tokens async for e in stream if e.type == "message_start"]
+    assert told == [counted.input_tokens] and counted.input_tokens > 0
+
+
 async def test_anthropic_tools_there_and_back(tmp_path: Path, vendor: Any) -> None:
     async with FakeServer(tool_answer) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
         async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:

@@ -42,6 +42,7 @@ class Asked(NamedTuple):
         answers: how often a model has answered before, each time with one or more messages.
         vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
         echo: what of the request the answer says again, where the format has it so.
+        input_tokens: how long all of it is, by our count; 0 where it was not counted.
     """
 
     model: str
@@ -58,6 +59,7 @@ class Asked(NamedTuple):
     user: str | None = None
     vendor_state: str | None = None
     echo: Mapping[str, Any] = MappingProxyType({})
+    input_tokens: int = 0
 
 
 class Decoder(Protocol):

@@ -7,7 +7,7 @@ from typing import Any
 
 from equipoise.types import WireFormat
 from equipoise.wire.foreign import Foreign, Parts
-from equipoise.wire.format import Asked, Body
+from equipoise.wire.format import Asked, Body, Encoder
 from equipoise.wire.messages import answer as answers
 from equipoise.wire.messages import request, stream
 from equipoise.wire.messages.hygiene import settled
@@ -78,6 +78,10 @@ class Messages(Foreign):
             user=maybe_text(maybe_object(body, "metadata"), "user_id", "metadata."),
             vendor_state="thread" if body.get("thread") is not None else None,
         )
+
+    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+        """For one client's stream; clients want to know at its beginning already how long the input is."""
+        return stream.Encoder(model_name, asked.input_tokens)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """Anthropic's error shape, with ``code`` (where the SDKs look for it too) and ``param`` added."""

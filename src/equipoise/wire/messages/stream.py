@@ -133,10 +133,13 @@ class Decoder:
 
 
 class Encoder:
-    """Chunks become Anthropic's events: blocks one after the other, each begun and ended."""
+    """Chunks become Anthropic's events: blocks one after the other, each begun and ended.
 
-    def __init__(self, model_name: str) -> None:
-        self._model = model_name
+    ``input_tokens`` is said where a stream begins without its usage, as most do.
+    """
+
+    def __init__(self, model_name: str, input_tokens: int = 0) -> None:
+        self._model, self._input_tokens = model_name, input_tokens
         self._started = False
         self._kind = ""
         self._index = -1
@@ -213,7 +216,7 @@ class Encoder:
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": usage_from_chat(chat_usage(chunk) or TokenUsage()),
+            "usage": usage_from_chat(chat_usage(chunk) or TokenUsage(input_tokens=self._input_tokens)),
         }
         return [_event("message_start", {"message": message})]
 
