@@ -14,7 +14,7 @@ from equipoise.execution.billing import cost_usd, estimated, sound, was_accepted
 from equipoise.testing import FakeUpstream
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.types import Plan, Price
-from equipoise.wire import FORMATS, SseEvent
+from equipoise.wire import FORMATS, Body, SseEvent
 from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
 
 PRICE = Price(usd_per_1m_input=3.0, usd_per_1m_output=15.0, usd_per_1m_cached_input=0.3, usd_per_1m_cache_write=3.75)
@@ -168,6 +168,27 @@ async def test_zeros_after_or_instead_of_a_usage_are_none() -> None:
         running = await ex.run(Plan(model="m"), work(stream=True), always)
         await read(running)
         assert running.usage == expected
+
+
+@pytest.mark.parametrize(
+    ("format", "said", "answer"),
+    [
+        ("embeddings", {"prompt_tokens": 0}, {"data": [{"embedding": [0.5]}]}),
+        (
+            "messages",
+            {"input_tokens": 0, "output_tokens": 0},
+            {"id": "m", "type": "message", "role": "assistant", "content": [{"type": "text", "text": "a b c"}]},
+        ),
+    ],
+)
+@virtually
+async def test_zeros_in_place_of_a_usage_are_none_in_every_format(format: Any, said: Body, answer: Body) -> None:
+    whole = orjson.dumps({**answer, "usage": said})
+    provided = Provided(lambda n, call: FakeUpstream(body=whole), formats=frozenset({"embeddings", "messages"}))
+    asked = work(format=format, **({"input": "say hello to me"} if format == "embeddings" else {}))
+    running = await executor([model("m")], {"m": provided}).run(Plan(model="m"), asked, always)
+    (attempt,) = running.attempts
+    assert attempt.usage.estimated and attempt.usage.input_tokens == 4 and attempt.cost_usd > 0
 
 
 @pytest.mark.parametrize("said", [2**63, 2**64 - 1, 10**12])

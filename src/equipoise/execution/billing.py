@@ -37,6 +37,11 @@ def was_accepted(error: ProviderError) -> bool:
     return not refused and error.vendor_code in _TAKEN
 
 
+def counted(said: TokenUsage | None) -> TokenUsage | None:
+    """What the provider said, if it counted: no call has no tokens, and some servers send zeros instead."""
+    return said if said is not None and (said.input_tokens or said.output_tokens) else None
+
+
 def sound(said: TokenUsage) -> TokenUsage:
     """What the provider said. Cached tokens are part of the input, whatever it says."""
     cached, written, hour = said.cached_tokens, said.cache_write_tokens, said.cache_write_1h_tokens

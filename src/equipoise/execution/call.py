@@ -11,7 +11,7 @@ import orjson
 
 from equipoise.contracts import Upstream, UpstreamCall
 from equipoise.errors import ProviderError
-from equipoise.execution.billing import cost_usd, estimated, price_of, sound, was_accepted
+from equipoise.execution.billing import cost_usd, counted, estimated, price_of, sound, was_accepted
 from equipoise.execution.clock import Clock
 from equipoise.execution.place import End, Place
 from equipoise.execution.reader import Reader
@@ -215,7 +215,7 @@ class Call:
             answer = orjson.loads(payload)
             if not isinstance(answer, dict):
                 raise self.wrong("the answer is not a JSON object", code="bad_response")
-            self._said = form.usage(answer)
+            self._said = counted(form.usage(answer))
             self._finish = form.finish(answer)
             if self.request.kind != self._work.format:
                 payload = self._translated(answer)
