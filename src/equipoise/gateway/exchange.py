@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Literal
 
@@ -24,11 +25,15 @@ Cached = Literal["exact", "semantic", "miss"]
 class Exchange:
     """Follows a request from its decision to its end. ``attempts`` fills as calls are made for it.
 
+    The client waits for as little of it as can be: the decision is logged while the first call is on its way, and what
+    only this process knows is told once the answer is written. The loop comes to both before anything that is sent to
+    it from then on; that an answer is logged before the client can have it stays true.
+
     Attributes:
         format: what the client speaks.
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
-        on_answer: called when an answer is over.
+        on_answer: called when an answer is over and written.
     """
 
     def __init__(
@@ -40,9 +45,8 @@ class Exchange:
         decided: Decided,
     ) -> None:
         self._gateway, self._incoming, self.format = gateway, incoming, format
-        self._asked, self.decision = asked, decided.decision
+        self._asked, self._decided, self.decision = asked, decided, decided.decision
         self.received = gateway.clock.time()
-        self._took_s = decided.took_s
         self.attempts: list[Attempt] = []
         self.waited_s = 0.0
         self.cache: Cached | None = None
@@ -50,7 +54,8 @@ class Exchange:
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
-        log_decision(gateway, decided, asked, tenant=incoming.caller.tenant, format=format, received=self.received)
+        self._logged = False
+        asyncio.get_running_loop().call_soon(self._log)
 
     @property
     def tells_usage(self) -> bool:
@@ -65,7 +70,7 @@ class Exchange:
     @property
     def routing_usd(self) -> float:
         """What deciding cost, at the price of this machine's cores."""
-        return self._took_s * self._gateway.settings.usd_per_core_hour / 3600.0
+        return self._decided.took_s * self._gateway.settings.usd_per_core_hour / 3600.0
 
     def cost_usd(self) -> float:
         """What the request has cost so far."""
@@ -83,6 +88,7 @@ class Exchange:
         """The request is over: log it, count it, tell it. Only the first end counts."""
         if self.outcome is not None:
             return self.outcome
+        self._log()
         gateway, elapsed_s, routing_usd = self._gateway, self.elapsed_s, self.routing_usd
         self.outcome = outcome = Outcome(
             decision_id=self.decision.id,
@@ -101,16 +107,29 @@ class Exchange:
             finish=finish,
             error=error,
         )
+        gateway.log.finish(outcome)
+        asyncio.get_running_loop().call_soon(self._told, outcome)
+        return outcome
+
+    def _log(self) -> None:
+        """Log the decision, once."""
+        if not self._logged:
+            tenant = self._incoming.caller.tenant
+            log_decision(
+                self._gateway, self._decided, self._asked, tenant=tenant, format=self.format, received=self.received
+            )
+            self._logged = True
+
+    def _told(self, outcome: Outcome) -> None:
+        """Let all know who count, learn and watch."""
+        gateway, operation, route = self._gateway, OPERATIONS[self.format], self._asked.model
         if self.on_answer is not None:
             self.on_answer()
-        gateway.log.finish(outcome)
-        if status == "ok" or outcome.cost_usd > routing_usd:
+        if outcome.status == "ok" or outcome.cost_usd > outcome.routing_usd:
             self._bill(outcome.cost_usd)
-        operation = OPERATIONS[self.format]
-        gateway.metrics.served(outcome, operation=operation, route=self._asked.model)
-        gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=self._asked.model)
+        gateway.metrics.served(outcome, operation=operation, route=route)
+        gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=route)
         self._tell(outcome)
-        return outcome
 
     def _bill(self, cost_usd: float) -> None:
         """Tell the bill to the policy that the route has now: after a reload, decisions are that one's."""
