@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.gateway_world import CHAT, SMALL, World, say, world
+from equipoise.testing import FakeServer
+from tests.gateway_world import CHAT, SMALL, World, echo, say, world
 
 BODY = json.dumps(say("Hello")).encode()
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
@@ -216,3 +217,17 @@ async def test_a_field_of_any_type_is_answered_or_refused_with_a_code(tmp_path: 
                     assert answer.status < 500 and isinstance(document["error"]["code"], str), told
                     assert document["error"]["message"] and "\n" not in document["error"]["message"], told
                     assert (document.get("type") == "error") == (path == "/v1/messages"), told
+
+
+@pytest.mark.parametrize("field", ["tool_choice", "text", "metadata"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/route"])
+async def test_a_body_that_is_nested_too_deeply_is_refused_before_a_call(tmp_path: Path, path: str, field: str) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor) as gateway:
+        for depth in (300, 980):
+            whole = json.dumps({**FIELDS[path], field: "deep"})
+            data = whole.replace('"deep"', '{"type": ' * depth + "1" + "}" * depth)
+            headers = {"Content-Type": "application/json"}
+            async with gateway.session.post(gateway.url + path, data=data, headers=headers) as answer:
+                assert (answer.status, (await answer.json())["error"]["code"]) == (400, "too_deep")
+        assert vendor.requests == []

@@ -28,6 +28,7 @@ _LINE_BYTES = 8190
 _MOST_HEADERS = 100
 _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 _ENCODINGS_SAID = "the body's content-encoding is not known; send it as it is, or by gzip or deflate"
+_DEEPEST = 250  # orjson writes hardly more
 _LINGER_S = 2.0
 _SWEEP_S = 0.5
 _NEVER = float("inf")
@@ -232,7 +233,17 @@ def parsed(data: bytes) -> Body:
         raise Problem(400, "invalid_json", f"the body is not JSON: {error}") from None
     if not isinstance(body, dict):
         raise Problem(400, "invalid_json", f"the body is a JSON {_kind(body)}; send an object")
+    if len(data) > 2 * _DEEPEST:
+        _check_depth(body)
     return body
+
+
+def _check_depth(body: Body) -> None:
+    """Refuse what is nested deeper than can be written again, before any of it is paid for."""
+    try:
+        orjson.dumps(body)
+    except orjson.JSONEncodeError:
+        raise Problem(400, "too_deep", f"the body is nested more than {_DEEPEST} deep; flatten it") from None
 
 
 def _kind(value: Any) -> str:
