@@ -350,6 +350,21 @@ async def test_a_changed_file_is_noticed(tmp_path: Path) -> None:
             watching.cancel()
 
 
+async def test_a_file_that_is_being_written_is_waited_for(tmp_path: Path) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    document["routes"] = {"auto": {}, "also": {}}
+    async with serving(tmp_path, document) as gateway:
+        reloader, path = gateway.one.reloader, tmp_path / "equipoise.yaml"
+        document["routes"]["third"] = {}
+        whole = yaml.safe_dump(document)
+        for i in range(0, len(whole), 200):  # some of which are configurations
+            path.write_text(whole[: i + 200])
+            await reloader.look()
+            assert len(gateway.gateway.live.serving.routes) == 2
+        await reloader.look()
+        assert len(gateway.gateway.live.serving.routes) == 3 and gateway.gateway.trouble is None
+
+
 async def test_another_file_of_the_same_time_and_size_is_noticed(tmp_path: Path) -> None:
     """As where a link is changed to another version that was unpacked with the same time."""
     document = settings("http://127.0.0.1:9/v1")

@@ -37,7 +37,7 @@ class Reloader:
     def __init__(self, gateway: Gateway, path: Path, pool: ProviderPool, make_live: MakeLive, *, seen: Stamps) -> None:
         self._gateway, self._path, self._pool, self._make_live = gateway, path, pool, make_live
         self._lock = asyncio.Lock()
-        self._seen = seen
+        self._seen = self._looked = seen
         self._retired: list[Live] = []
 
     async def reload(self) -> str | None:
@@ -97,9 +97,16 @@ class Reloader:
         """Look for changes of the files, and let go of what no request uses any more, until cancelled."""
         while True:
             await asyncio.sleep(every_s or _RETIRED_LOOK_S)
-            if every_s and self._stamps() != self._seen:
-                await self.reload()
+            if every_s:
+                await self.look()
             await self._release()
+
+    async def look(self) -> None:
+        """Read the configuration again if a file changed, and no longer does: it may be half written yet."""
+        found = self._stamps()
+        if found != self._seen and found == self._looked:
+            await self.reload()
+        self._looked = found
 
     async def _release(self) -> None:
         if not self._retired:
