@@ -46,7 +46,7 @@ async def test_an_answer_says_how_it_came_about(tmp_path: Path) -> None:
 async def test_a_stream_is_passed_on_and_logged(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         async with gateway.session.post(gateway.url + CHAT, json=say("Count to three", stream=True)) as answer:
-            assert answer.content_type == "text/event-stream"
+            assert answer.content_type == "text/event-stream" and answer.headers["X-Accel-Buffering"] == "no"
             text = (await answer.read()).decode()
             decision_id = answer.headers["x-equipoise-decision-id"]
         events = [line.removeprefix("data: ") for line in text.split("\n\n") if line]

@@ -33,6 +33,7 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
     headers = _headers(incoming, exchange, running)
     headers["Content-Type"] = _SSE
     headers["Cache-Control"] = "no-cache"
+    headers["X-Accel-Buffering"] = "no"  # nginx would hold streams back
     response = web.StreamResponse(headers=headers)
     ends_by_closing = incoming.http.version < HttpVersion11
     try:
