@@ -329,6 +329,13 @@ async def test_a_cancelled_call_cuts_the_vendor_off(make: Make, name: str) -> No
 
 
 @pytest.mark.parametrize("name", KINDS)
+async def test_what_a_vendor_calls_its_error_writes_nothing_over_a_terminal(make: Make, name: str) -> None:
+    told = {"error": {"message": "no", "type": "over\x1b[2J\nloaded\x9b", "status": "over\x1b[2J\nloaded\x9b"}}
+    error = await failure(make, name, lambda n, b: Misbehaviour(status=401, body=json.dumps(told)))
+    assert error.vendor_code == "over[2J loaded"
+
+
+@pytest.mark.parametrize("name", KINDS)
 async def test_a_key_that_a_vendor_quotes_back_reaches_no_message(make: Make, name: str) -> None:
     quoted = {"error": {"message": f"Incorrect API key provided: {KEY}", "type": f"no {KEY}", "status": f"no {KEY}"}}
     wrong = Misbehaviour(status=401, body=json.dumps(quoted))

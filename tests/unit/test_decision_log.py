@@ -114,7 +114,14 @@ def test_late_repeated_and_disordered_feedback(log: DecisionLog) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"reward": 1.1}, {"reward": float("nan")}, {"source": ""}, {"source": "x" * 101}, {"decision_id": "\ud800"}],
+    [
+        {"reward": 1.1},
+        {"reward": float("nan")},
+        {"source": ""},
+        {"source": "x" * 101},
+        {"source": "a\n\x1b[2Jb"},
+        {"decision_id": "\ud800"},
+    ],
 )
 def test_bad_feedback_is_refused_in_one_line(log: DecisionLog, bad: dict[str, Any]) -> None:
     with pytest.raises(InputError) as refused:

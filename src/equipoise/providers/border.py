@@ -110,9 +110,9 @@ class Border(NamedTuple):
         return error
 
     def _parsed(self, document: Any) -> tuple[str, str]:
-        """Code and message. A code is a word or two, whatever the vendor says: it goes to logs and metrics."""
+        """Code and message. A code is a printable word or two, whatever the vendor says: logs and metrics tell it."""
         code, message = self.table.parse(document)
-        return self._without_key(code)[:_CODE_LIMIT], message
+        return "".join(filter(str.isprintable, self._without_key(code)))[:_CODE_LIMIT], message
 
     def _param(self, document: Any) -> str | None:
         error = document.get("error") if isinstance(document, dict) and not self.translated else None

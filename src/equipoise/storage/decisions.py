@@ -363,6 +363,8 @@ def _check_feedback(f: Feedback) -> None:
             raise InputError(f"{name} is not text of at most {most} characters; shorten it")
     if not f.decision_id or not f.source:
         raise InputError("decision_id and source must not be empty; give both")
+    if not f.source.isprintable():
+        raise InputError("source is a name, so its characters must be printable")
 
 
 def _journal(folder: Path, moved: int) -> Journal:
