@@ -26,7 +26,8 @@ from equipoise.version import __version__
 
 # Where in a route names of each kind stand.
 _PARTS = {"router": "router", "policy": "policy", "model": "fallback"}
-_WARM_UP = "What is the capital of France, and how many people live there?"
+# The last word is no token of its own: only such a one has the tokenizer make ready what it splits words with.
+_WARM_UP = "What is the capital of France, and how many people live in Llanfairpwllgwyn?"
 
 
 @dataclass(frozen=True, slots=True)
