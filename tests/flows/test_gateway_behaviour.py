@@ -294,6 +294,18 @@ async def test_a_fallback_is_invisible_and_on_the_bill(tmp_path: Path) -> None:
         assert outcome.model == LARGE and {a.model for a in outcome.attempts} == {SMALL, LARGE}
 
 
+async def test_a_decision_is_logged_by_the_time_that_its_model_is_asked(tmp_path: Path) -> None:
+    known: list[int] = []
+
+    def answer(_: str) -> str:
+        known.append(gateway.gateway.log.status.recorded)
+        return "four"
+
+    async with world(tmp_path, FakeServer(answer)) as gateway:
+        await gateway.post(CHAT, say("What is 2 + 2?"))
+    assert known == [1]
+
+
 async def test_prompts_are_kept_only_as_configured(tmp_path: Path) -> None:
     for kept, expected in (("none", None), ("redacted", "Mail [email] now"), ("full", "Mail a@b.example now")):
         folder = tmp_path / kept

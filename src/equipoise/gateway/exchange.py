@@ -55,7 +55,9 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
         self._logged = False
-        asyncio.get_running_loop().call_soon(self._log)
+        # In the turn after the next: what is sent is written by a task of its own.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._log)
 
     @property
     def tells_usage(self) -> bool:
