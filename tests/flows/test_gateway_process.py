@@ -21,6 +21,7 @@ import yaml
 from equipoise.cli.main import main
 from equipoise.config import read_config
 from equipoise.contracts import Provider
+from equipoise.errors import ConfigError
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.serve import opened, provider_of
 from equipoise.storage.decisions import DecisionLog
@@ -189,6 +190,17 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest
         assert main(["serve", "--config", str(path), "--port", str(taken.getsockname()[1])]) == 2
         [line] = capsys.readouterr().err.splitlines()
         assert line.startswith(f"equipoise serve: {path}:") and "cannot listen on 127.0.0.1:" in line
+
+
+@pytest.mark.parametrize("host", ["a..b", "a" * 64, "127.0.0.1:80"])
+async def test_a_host_that_is_none_is_told_in_one_line(tmp_path: Path, host: str) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    path, lines = write(tmp_path, document), Lines(lambda _: None)
+    async with opened(read_config(path), path, lines) as one:
+        one.gateway.settings = one.gateway.settings.model_copy(update={"host": host})
+        with pytest.raises(ConfigError, match=r"cannot listen on .*; name another host or port"):
+            await one.listen()
+    lines.close()
 
 
 async def ask(session: aiohttp.ClientSession, url: str, body: dict[str, Any]) -> tuple[int, Any, str]:

@@ -64,8 +64,9 @@ class Opened:
         site = web.TCPSite(self._runner, settings.host, settings.port, backlog=1024)
         try:
             await site.start()
-        except OSError as error:
-            said = f"cannot listen on {settings.host}:{settings.port} ({error.strerror}); name another host or port"
+        except (OSError, UnicodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no name that can be looked up"
+            said = f"cannot listen on {settings.host}:{settings.port} ({why}); name another host or port"
             raise ConfigError(said, place=("server",)) from None
         host, port = self._runner.addresses[0][:2]
         self.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
