@@ -192,7 +192,7 @@ def test_a_port_that_is_taken_is_told_in_one_line(tmp_path: Path, capsys: pytest
         assert line.startswith(f"equipoise serve: {path}:") and "cannot listen on 127.0.0.1:" in line
 
 
-@pytest.mark.parametrize("host", ["a..b", "a" * 64, "127.0.0.1:80"])
+@pytest.mark.parametrize("host", ["a..b", "a" * 64])
 async def test_a_host_that_is_none_is_told_in_one_line(tmp_path: Path, host: str) -> None:
     document = settings("http://127.0.0.1:9/v1")
     path, lines = write(tmp_path, document), Lines(lambda _: None)
