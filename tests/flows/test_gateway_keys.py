@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +131,19 @@ async def test_keys_are_made_listed_and_revoked_by_an_administrator(tmp_path: Pa
             assert status == 400 and document["error"]["code"], bad
         async with gateway.session.delete(gateway.url + "/admin/keys/eq-nobody", headers=admin) as answer:
             assert answer.status == 404 and (await answer.json())["error"]["code"] == "key_not_found"
+
+
+async def test_requests_do_not_wait_for_a_key_that_cannot_be_written_yet(tmp_path: Path) -> None:
+    async with world(tmp_path, server=REQUIRED) as gateway:
+        headers = made(gateway, "admin,call")
+        with closing(sqlite3.connect(tmp_path / "kept.db", isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            making = asyncio.create_task(gateway.post("/admin/keys", {"name": "x"}, **headers))
+            for _ in range(3):
+                assert (await gateway.get("/v1/models", **headers))[0] == 200
+            assert not making.done()
+            other.execute("ROLLBACK")
+            assert (await making)[0] == 201
 
 
 async def test_status_tells_how_everything_is_doing(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any
 
 from aiohttp import web
@@ -43,13 +45,16 @@ async def create_key(gateway: Gateway, incoming: Incoming) -> web.StreamResponse
     now = gateway.clock.time()
     name, tenant, scopes, days = _asked(body)
     expires = None if days is None else now + days * _DAY_S
-    key, info = gateway.keys.create(name=name, tenant=tenant, scopes=scopes, expires=expires, now=now)
+    # In a thread: while another program writes to the file, this waits, and other requests must not.
+    create = partial(gateway.keys.create, name=name, tenant=tenant, scopes=scopes, expires=expires, now=now)
+    key, info = await asyncio.to_thread(create)
     return as_json({"key": key, **_document(info)}, incoming, status=201)
 
 
 async def revoke_key(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """Make a key worthless at once."""
-    return as_json(_document(gateway.keys.revoke(incoming.variables["id"], now=gateway.clock.time())), incoming)
+    revoke = partial(gateway.keys.revoke, incoming.variables["id"], now=gateway.clock.time())
+    return as_json(_document(await asyncio.to_thread(revoke)), incoming)
 
 
 def _asked(body: Body) -> tuple[str, str, list[str], float | None]:

@@ -80,6 +80,8 @@ class KeyStore:
         self._reader = self._writer if self._path is None else connect_to_read(self._path, wait_s=0.05)
         self._reload_s, self._clock = reload_s, clock
         self._lock = threading.Lock()
+        # Who looks does not wait for who writes, which takes as long as others keep the file locked.
+        self._writing = self._lock if self._reader is self._writer else threading.Lock()
         self._held: dict[str, _Held] = {}
         self._version = -1
         self._next_look = 0.0
@@ -171,7 +173,7 @@ class KeyStore:
         return self._held[wanted].info
 
     def _change(self, statement: str, values: tuple[object, ...]) -> None:
-        with self._lock:
+        with self._writing:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
                 self._writer.execute(statement, values)
