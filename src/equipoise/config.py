@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import to_json
@@ -88,7 +89,11 @@ _Flag = Annotated[bool, BeforeValidator(_truth)]
 
 
 def _http_url(url: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s]*)?", url):
+    try:
+        sound = re.fullmatch(r"https?://[^\s/?#@]+(/[^\s]*)?", url) and urlsplit(url).port != 0
+    except ValueError:
+        sound = False
+    if not sound:
         raise ValueError("give a URL, such as http://localhost:4318/v1/traces")
     return url
 

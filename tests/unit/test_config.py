@@ -66,6 +66,7 @@ WRONG = [
     (f"server:\n  port: 0x{'f' * 5000}\n", 2, "cannot be read as int"),
     ("routes:\n  auto:\n    router: {type: knn, k: 9223372036854775808}\n", 3, "cannot be read as int"),
     ("traces:\n  endpoint: localhost:4318\n", 2, "give a URL"),
+    ("traces:\n  endpoint: http://localhost:431800/v1/traces\n", 2, "give a URL"),
     ("routes:\n  auto:\n    router: &r {type: static, k: *r}\n", 3, "stands within itself"),
     ("models: " + "[" * 150 + "]" * 150 + "\n", 1, "nested more than 100 deep"),
     ("server:\n  host: \x01\n", 2, "the character 0x01 may not stand in it"),
