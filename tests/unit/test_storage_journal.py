@@ -108,6 +108,7 @@ def test_a_full_disk_tears_nothing_that_was_or_will_be_acknowledged(
     assert writer.retry() and writer.trouble is None
     writer.append(b"four")
     assert payloads(folder, live=1) == [b"one", b"two", b"three", b"four"]
+    assert damaged(folder, live=1) == 0  # what was torn is there again
     writer.close()
 
 

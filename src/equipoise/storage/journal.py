@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 SUFFIX = ".jsonl"
 _CHECKSUM = 9  # eight hexadecimal digits and a tab
+_AGAIN = b"!"  # ends what was torn off, and is written again behind it
 _MOST_LINE = 64 << 20
 _MOST_WAITING = 16 << 20
 
@@ -107,7 +108,7 @@ class Journal:
         self._size += written
         if written < len(self._joint) + len(line):
             # What was torn off is spoilt and stays as a line of its own; the next record begins after it.
-            self._joint, self.trouble = b"!\n", "the disk took only a part"
+            self._joint, self.trouble = _AGAIN + b"\n", "the disk took only a part"
             return False
         self._joint, self.trouble = b"", None
         return True
@@ -189,7 +190,7 @@ def _parsed(lines: bytes, end: Mark) -> Chunk:
         payload = line[_CHECKSUM:]
         if line[:_CHECKSUM] == b"%08x\t" % zlib.crc32(payload):
             payloads.append(payload)
-        elif line:
+        elif line and not line.endswith(_AGAIN):
             damaged += 1
     return Chunk(payloads, end, damaged)
 
