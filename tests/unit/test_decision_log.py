@@ -293,6 +293,28 @@ def test_many_threads_may_record(disk_log: DecisionLog) -> None:
     assert {r.decision.id for r in disk_log.tail(999)} == {a_decision(i).id for i in range(400)}
 
 
+def test_what_the_write_ahead_log_grew_by_while_someone_read_is_given_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.storage.connection._MOST_WAL_BYTES", 1_000_000)
+    log, wal = DecisionLog(URL, folder=tmp_path, interval_s=NEVER), tmp_path / "log.db-wal"
+
+    def much(start: int) -> None:
+        for i in range(start, start + 100):
+            write(log, i, prompt="p" * 60_000)
+        assert log.flush()
+
+    much(0)
+    rows = log.store.rows()
+    next(rows)
+    much(100)
+    assert wal.stat().st_size > 10_000_000
+    rows.close()  # type: ignore[attr-defined]
+    much(200)
+    assert wal.stat().st_size < 5_000_000
+    log.close()
+
+
 def test_old_decisions_are_removed_where_asked(tmp_path: Path) -> None:
     now = [2e9]
     log = DecisionLog(URL, folder=tmp_path, interval_s=0.01, retention_days=1.0, clock=lambda: now[0])

@@ -12,6 +12,7 @@ from equipoise.storage.migrations import MIGRATIONS, check_version, migrate
 
 # Where the configuration says it.
 PLACE = ("storage", "url")
+_MOST_WAL_BYTES = 64 << 20
 
 
 def connect(path: Path | None, *, wait_s: float = 5.0) -> sqlite3.Connection:
@@ -73,6 +74,8 @@ def _opened(path: Path, mode: str, wait_s: float, *, write: bool) -> sqlite3.Con
             # The journal's segments go once a commit holds them, so a commit must outlive a power cut.
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA secure_delete = ON")
+            # While someone reads for long, as an export does, the write-ahead log grows, and would stay so large.
+            connection.execute(f"PRAGMA journal_size_limit = {_MOST_WAL_BYTES}")
             migrate(connection, path)
         else:
             connection.execute("PRAGMA query_only = ON")
