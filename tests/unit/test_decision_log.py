@@ -293,6 +293,14 @@ def test_many_threads_may_record(disk_log: DecisionLog) -> None:
     assert {r.decision.id for r in disk_log.tail(999)} == {a_decision(i).id for i in range(400)}
 
 
+def test_a_log_may_lie_in_a_folder_whose_name_is_no_text(tmp_path: Path) -> None:
+    folder = tmp_path / os.fsdecode(b"f\xfcr")
+    folder.mkdir()
+    log = DecisionLog(URL, folder=folder, interval_s=NEVER)
+    assert write(log, 1) and log.flush() and got(log, 1).tenant == "a"
+    log.close()
+
+
 def test_what_the_write_ahead_log_grew_by_while_someone_read_is_given_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

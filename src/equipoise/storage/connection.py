@@ -65,7 +65,7 @@ def connect_to_read(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
 
 
 def _opened(path: Path, mode: str, wait_s: float, *, write: bool) -> sqlite3.Connection:
-    where = f"file:{quote(str(path.absolute()))}?mode={mode}"
+    where = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
     try:
         connection = sqlite3.connect(where, uri=True, timeout=wait_s, isolation_level=None, check_same_thread=False)
         if write:
