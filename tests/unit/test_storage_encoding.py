@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -156,6 +157,12 @@ def test_numpy_numbers_and_views_are_plain_afterwards() -> None:
     )
     back = decision_from_json(decision_to_json(decision))
     assert back.confidence == 0.1 and back.features == {"n": 3, "v": [1.5, 2.0], "pair": [1, 2]}
+
+
+def test_reasons_that_are_no_text_are_written_as_text() -> None:
+    odd: Any = (Path("a/b"), 3.5)
+    decision = replace(a_decision(1), reasons=odd)
+    assert decision_from_json(decision_to_json(decision)).reasons == ("a/b", 3.5)
 
 
 def test_the_text_can_be_read_by_other_programs() -> None:

@@ -197,7 +197,10 @@ def outcome_from_json(text: str | bytes) -> Outcome:
 
 
 def _plain(value: Any) -> Any:
-    """What JSON has no type for, as something that it has one for."""
+    """What JSON has no type for, as something that it has one for.
+
+    Reasons are words of anyone's router: whatever they are, a call that is paid is not to go without its record.
+    """
     if isinstance(value, tuple):
         return list(value)
     if isinstance(value, (set, frozenset)):
@@ -208,7 +211,7 @@ def _plain(value: Any) -> Any:
         return value.tolist()
     if isinstance(value, np.generic):
         return value.item()
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    return str(value)
 
 
 def _to_loose_json(value: Any) -> bytes:
