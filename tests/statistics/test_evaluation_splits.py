@@ -72,6 +72,15 @@ def test_training_prompts_tied_to_test_prompts_are_dropped_from_the_tables_split
     assert 3 not in splits.table_split(names, groups, 0).train.tolist()
 
 
+def test_prompts_to_fit_on_that_are_tied_to_calibration_prompts_are_dropped_from_the_tables_split() -> None:
+    names = np.array(["train"] * 30 + ["calibration"] * 10 + ["test"] * 10, dtype=object)
+    groups = np.arange(50)
+    groups[35] = 3
+    split = splits.table_split(names, groups, 0)
+    assert split.calibrate.tolist() == list(range(30, 40))
+    assert split.fit.tolist() == [*range(3), *range(4, 30)]
+
+
 def test_a_table_without_a_usable_split_column_is_refused() -> None:
     with pytest.raises(TableError, match="no 'split' column"):
         splits.table_split(None, np.arange(5), 0)

@@ -121,10 +121,10 @@ def table_split(split: Strings | None, groups: Ints, seed: int) -> Split:
         )
     test = np.flatnonzero(names == "test")
     named = np.flatnonzero(np.isin(names, sorted(_CALIBRATION_NAMES)))
-    # A training prompt that is tied to a test prompt would leak it.
-    free = ~np.isin(groups, groups[test])
-    named = named[free[named]]
-    rest = np.flatnonzero(np.isin(names, sorted(_TRAINING_NAMES)) & free)
+    # A training prompt that is tied to a test prompt would leak it; one tied to a calibration prompt likewise.
+    named = named[~np.isin(groups[named], groups[test])]
+    tied = np.isin(groups, groups[np.concatenate([test, named])])
+    rest = np.flatnonzero(np.isin(names, sorted(_TRAINING_NAMES)) & ~tied)
     if not len(test) or not len(rest):
         seen = ", ".join(sorted(set(names))[:5])
         raise TableError(f"column 'split' needs rows named train and rows named test, found: {seen}")
