@@ -9,6 +9,7 @@ import pytest
 
 from equipoise.errors import InputError, UnknownName
 from equipoise.evaluation import Results, bootstrap, evaluate
+from equipoise.evaluation.splits import Kind
 from equipoise.tables import OutcomeTable
 from equipoise.tables.rows import TEXT
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table, objects
@@ -58,6 +59,24 @@ def test_from_a_handful_of_test_prompts_there_is_no_verdict(tested: int, said: s
     split = objects(["test"] * tested + ["train"] * (100 - tested))
     results = evaluate(replace(table, split=split), routers=["subject"], seeds=2, split="table", cost=False, **QUICK)
     assert f"no verdict: test prompts fall into {said}" in results.router("subject").verdict
+
+
+@pytest.mark.parametrize("split", ["random", "dataset"])
+def test_nothing_that_was_measured_on_test_prompts_changes_a_choice(split: Kind) -> None:
+    table = made_table(prompts=300)
+    drawn = np.clip(table.quality * 0.6 + np.random.default_rng(0).random(table.quality.shape) * 0.3, 0.0, 1.0)
+    table = replace(table, expected=drawn)
+    options = {**QUICK, "split": split, "seeds": 1, "replicates": 0}
+    before = evaluate(table, routers=["subject", "noise:0.1"], **options).folds[0]
+    quality, cost, expected = table.quality.copy(), table.cost_usd.copy(), drawn.copy()
+    test = before.split.test
+    quality[test, 0], expected[test, 0], cost[test] = 1.0, 0.0, cost[test] * 100
+    other = replace(table, quality=quality, cost_usd=cost, expected=expected)
+    after = evaluate(other, routers=["subject", "noise:0.1"], **options).folds[0]
+    assert after.split.test.tolist() == test.tolist() and after.best_single == before.best_single
+    for name, method in before.methods.items():
+        assert np.array_equal(after.methods[name].choices, method.choices), name
+        assert after.methods[name].at_best == method.at_best and after.methods[name].area == method.area, name
 
 
 def test_random_choice_is_below_the_zero_router(structured: Results) -> None:

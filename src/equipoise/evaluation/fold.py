@@ -21,6 +21,7 @@ from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
 from equipoise.numerics.frontier import MOST_POINTS, Choices, Walk, choose, distinct, walk, weight_grid
 from equipoise.tables.answers import Answers
+from equipoise.tables.table import at_measured_levels
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
 
 Spec = str | Mapping[str, Any]
@@ -48,7 +49,7 @@ class Study:
     """All that a fold needs: the whole table with its features, and what to evaluate.
 
     Attributes:
-        taught: the qualities to learn from, where they are not those to be judged by.
+        expected: means of sampled answers to learn from, where there are such; judged is by the outcomes.
         datasets: number of every prompt's data set.
         calls: whether the cost of a call is one for the strong and zero for the weak of two models.
         cascades: policies that look at answers, by name.
@@ -56,7 +57,7 @@ class Study:
     """
 
     outcomes: Outcomes
-    taught: Floats
+    expected: Floats | None
     datasets: Ints
     models: tuple[Model, ...]
     routers: tuple[tuple[str, Spec], ...]
@@ -179,7 +180,8 @@ class Fold:
         self.study, self.split = study, split
         self.rng = np.random.default_rng([len(split.fit), split.test[0], split.fit[0], 6])
         self.quality = study.outcomes.quality
-        self.train = _hide(replace(study.outcomes, quality=study.taught), split)
+        self.taught = self._taught()
+        self.train = _hide(replace(study.outcomes, quality=self.taught), split)
         self.rows = np.concatenate([split.calibrate, split.test])
         self.batch = study.outcomes.features.take(self.rows)
         means = self.quality[split.train].mean(axis=0)
@@ -188,6 +190,14 @@ class Fold:
         self.cost = self._true_cost()
         self.cost_hat = self._estimated_cost()
         self.regret_weights = self._regret_weights(means)
+
+    def _taught(self) -> Floats:
+        """The qualities to learn from: on the fit rows, and by them alone, what sampled answers lead to expect."""
+        taught = self.train_matrix(self.quality).copy()
+        if self.study.expected is not None:
+            fit = self.split.fit
+            taught[fit] = at_measured_levels(self.study.expected[fit], taught[fit])
+        return taught
 
     def _true_cost(self) -> Floats:
         if self.study.calls:
@@ -266,8 +276,7 @@ class Fold:
     def baselines(self) -> dict[str, Method]:
         """The baselines that are reported like routers."""
         fit = self.split.fit
-        quality = self.train_matrix(self.study.taught)
-        cost = self.train_matrix(self.cost)
+        quality, cost = self.taught, self.train_matrix(self.cost)
         words = self.study.outcomes.features.words
         lengths = length_label(words, fit)
         made = {

@@ -311,7 +311,7 @@ def _study(
     )
     return Study(
         outcomes=outcomes,
-        taught=table.taught,
+        expected=table.expected,
         datasets=datasets,
         models=tuple(Model(name=name) for name in table.models),
         routers=named,

@@ -103,20 +103,14 @@ class Answers:
 
 
 def expected_quality(table: OutcomeTable, answers: Answers) -> Floats:
-    """Mean graded quality over the draws of every prompt and model, shape (n, m), at the models' measured levels.
-
-    Draws at a higher temperature are somewhat worse than the answers in the table; every model is moved by what its
-    mean differs by, so that only which prompts it is good at comes from the draws. Cells without draws stay.
-    """
+    """Mean grade over the draws of every prompt and model of the table, shape (n, m); NaN where there are none."""
     place = {model: j for j, model in enumerate(answers.models)}
-    found = table.quality.copy()
+    found = np.full(table.quality.shape, np.nan)
     for j, model in enumerate(table.models):
-        if model not in place:
-            continue
-        draws = answers.quality[:, place[model]]
-        rows = np.flatnonzero((~np.isnan(draws)).any(axis=1) & ~np.isnan(found[:, j]))
-        mean = np.nanmean(draws[rows], axis=1)
-        found[rows, j] = np.clip(mean + (found[rows, j].mean() - mean.mean() if len(rows) else 0.0), 0.0, 1.0)
+        if model in place:
+            draws = answers.quality[:, place[model]]
+            rows = (~np.isnan(draws)).any(axis=1)
+            found[rows, j] = np.nanmean(draws[rows], axis=1)
     return found
 
 

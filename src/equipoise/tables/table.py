@@ -19,7 +19,7 @@ class OutcomeTable:
 
     Prompts and models stand in order of first appearance. ``groups`` names the prompts that must stay
     on one side of a split; a prompt without a group of its own is named by its ``prompt_id``.
-    ``expected`` is quality on average over several sampled answers, where those are known: one answer says by luck
+    ``expected`` is quality on average over several sampled answers, NaN where there are none: one answer says by luck
     whether a model is good on a prompt, so that is what routers learn from; they are judged by ``quality``.
     """
 
@@ -67,7 +67,7 @@ class OutcomeTable:
     @property
     def taught(self) -> Floats:
         """The qualities to learn from, shape (n, m)."""
-        return self.quality if self.expected is None else self.expected
+        return self.quality if self.expected is None else at_measured_levels(self.expected, self.quality)
 
     def take(self, rows: Ints | Bools | Sequence[int]) -> OutcomeTable:
         """The given prompts, in that order."""
@@ -120,6 +120,20 @@ class OutcomeTable:
         records = list(rows)
         keys = dict.fromkeys(key for record in records for key in record)
         return cls.from_columns({key: [record.get(key) for record in records] for key in keys}, name=name)
+
+
+def at_measured_levels(expected: Floats, quality: Floats) -> Floats:
+    """Qualities (n, m) to learn from: those expected on every prompt, each model's moved to its measured level.
+
+    Draws at a higher temperature are somewhat worse than the answers in the table; every model is moved by what its
+    mean differs by, so that only which prompts it is good at comes from the draws. Cells without draws stay.
+    """
+    found = quality.copy()
+    both = ~np.isnan(expected) & ~np.isnan(quality)
+    for j in np.flatnonzero(both.any(axis=0)):
+        drawn, measured = expected[both[:, j], j], quality[both[:, j], j]
+        found[both[:, j], j] = np.clip(drawn + (measured.mean() - drawn.mean()), 0.0, 1.0)
+    return found
 
 
 TEXTS = ("prompt_ids", "prompts", "datasets", "groups")
