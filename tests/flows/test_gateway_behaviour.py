@@ -525,6 +525,14 @@ def test_a_line_with_what_is_no_text_ends_no_log() -> None:
     assert [json.loads(line)["file"] for line in b"".join(written).splitlines()] == ["\udcff.yaml", "equipoise.yaml"]
 
 
+async def test_what_the_event_loop_tells_without_an_error_is_a_line(capfd: pytest.CaptureFixture[str]) -> None:
+    with lines_to_stderr():
+        asyncio.get_running_loop().call_exception_handler({"message": "a task was destroyed"})
+    [line] = capfd.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["event"], told["level"]) == ("asyncio", "error") and "exception" not in told
+
+
 def test_a_body_that_a_client_broke_is_no_error_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     with lines_to_stderr():
         for error in (web.RequestPayloadError("broken"), ValueError("ours")):

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -23,6 +23,7 @@ from equipoise.config import read_config
 from equipoise.contracts import Provider
 from equipoise.errors import ConfigError
 from equipoise.gateway.logs import Lines
+from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serve import opened, provider_of
 from equipoise.storage.decisions import DecisionLog
 from equipoise.storage.keys import KeyStore
@@ -428,6 +429,24 @@ def test_a_sighup_while_the_gateway_starts_is_heeded_when_it_has_started(tmp_pat
             elif events[-1] == "configuration reloaded":
                 popen.kill()
     assert events == ["learning", "listening", "configuration reloaded"]
+
+
+async def test_a_reload_is_given_no_provider_that_is_being_closed() -> None:
+    class Closing:
+        closed = False
+
+        async def close(self) -> None:
+            await asyncio.sleep(0)
+            self.closed = True
+
+    pool = ProviderPool(lambda _: cast(Provider, Closing()))
+    here, there = (Deployment(provider="openai", base_url=f"http://127.0.0.1:{port}") for port in (1, 2))
+    first, second = pool.get(here), pool.get(there)
+    releasing = asyncio.create_task(pool.keep_only(()))
+    await asyncio.sleep(0)  # the first is being closed
+    again = pool.get(there)
+    await releasing
+    assert cast(Closing, first).closed and cast(Closing, second).closed and not cast(Closing, again).closed
 
 
 async def test_what_did_not_change_is_taken_over_by_a_reload(tmp_path: Path) -> None:

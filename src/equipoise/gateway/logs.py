@@ -99,7 +99,7 @@ class _Others(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """One line."""
-        error = None if record.exc_info is None else record.exc_info[1]
+        error = record.exc_info[1] if record.exc_info else None  # asyncio gives False where there is none
         if isinstance(error, RequestPayloadError):
             return  # the client's own fault, which it was told
         if error is not None:

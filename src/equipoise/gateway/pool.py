@@ -42,8 +42,10 @@ class ProviderPool:
     async def keep_only(self, deployments: Iterable[Deployment]) -> None:
         """Close the providers of all other deployments."""
         kept = {_key(d) for d in deployments}
-        for key in [key for key in self._open if key not in kept]:
-            await self._open.pop(key).close()
+        # All are let go of before the first is closed: a reload may ask for one of them meanwhile.
+        gone = [self._open.pop(key) for key in [*self._open] if key not in kept]
+        for provider in gone:
+            await provider.close()
 
     async def close(self) -> None:
         """Close all."""
