@@ -866,6 +866,71 @@ async def test_a_begun_answer_is_gone_on_from_also_by_claudes_that_refuse_one(
     assert sent["messages"] == paused
 
 
+# As Claude Code asks a model whose name it does not know.
+CODES = {
+    "max_tokens": 9000,
+    "system": "Be brief.",
+    "messages": [
+        {"role": "user", "content": "q"},
+        {"role": "system", "content": [{"type": "text", "text": "Skills.", "cache_control": {"type": "ephemeral"}}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t", "name": "Read", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t", "content": "r"}]},
+        {"role": "system", "content": "Be quick."},
+        {"role": "system", "content": [], "output_config": {"effort": "low"}},
+    ],
+    "thinking": {"type": "adaptive"},
+    "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+}
+REMINDED = ["<system-reminder>\nSkills.\n</system-reminder>", "<system-reminder>\nBe quick.\n</system-reminder>"]
+
+
+@pytest.mark.parametrize(
+    ("model_id", "takes_system", "thinks"),
+    [
+        ("claude-opus-4-8", True, True),
+        ("claude-sonnet-5", True, True),
+        ("my-own", True, True),
+        ("claude-mythos-preview", False, True),
+        ("claude-opus-4-7", False, True),
+        ("claude-sonnet-4-5", False, False),
+        ("anthropic.claude-haiku-4-5-v1:0", False, False),
+    ],
+)
+async def test_claude_code_that_does_not_know_the_model_is_understood_by_every_claude(
+    model_id: str, takes_system: bool, thinks: bool
+) -> None:
+    sent = await fitted("anthropic", model_id, CODES, "messages")
+    assert ("thinking" in sent, "context_management" in sent) == (thinks, thinks)
+    if takes_system:
+        assert sent["messages"] == CODES["messages"]
+        return
+    assert [m["role"] for m in sent["messages"]] == ["user", "user", "assistant", "user", "user"]
+    block = {**CODES["messages"][1]["content"][0], "text": REMINDED[0]}
+    assert [sent["messages"][i] for i in (1, 4)] == [
+        {"role": "user", "content": [block]},
+        {"role": "user", "content": REMINDED[1]},
+    ]
+
+
+async def test_edits_of_a_context_that_is_not_thought_stay() -> None:
+    edits = [{"type": "clear_tool_uses_20250919"}, *CODES["context_management"]["edits"]]
+    sent = await fitted("anthropic", "claude-sonnet-4-5", {**CODES, "context_management": {"edits": edits}}, "messages")
+    assert sent["context_management"] == {"edits": edits[:1]}
+
+
+@pytest.mark.parametrize(("name", "takes_system"), [("openai", True), ("vllm", False), ("mistral", False)])
+async def test_a_system_prompt_amid_a_translated_conversation_is_the_users_where_it_may_be_refused(
+    make: Make, name: str, takes_system: bool
+) -> None:
+    chat = translate_request({**CODES, "model": "m"}, "messages", "chat")
+    sent = await request_to(make, name, lambda p: call_of(p, chat, translated=True))
+    said = [m for m in sent["messages"] if "Be quick." in str(m["content"])]
+    assert [(m["role"], m["content"]) for m in said] == [
+        ("system", "Be quick.") if takes_system else ("user", REMINDED[1])
+    ]
+    assert sent["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
 SAMPLED = {"temperature": 0.2, "top_p": 0.9, "presence_penalty": 0.1, "frequency_penalty": 0.1, "logit_bias": {"1": 1}}
 
 

@@ -86,7 +86,9 @@ class Anthropic(Client):
         body = {**body, "max_tokens": _limit(body.get("max_tokens"), call.model)}
         if call.stream:
             body["stream"] = True
-        return _with_room_to_think(claude.fit(body, translated=call.translated))
+        body = _with_room_to_think(claude.fit(body, translated=call.translated))
+        # What edits thinking is refused where there is none.
+        return _without_edits_of_thinking(body) if "thinking" in call.body and "thinking" not in body else body
 
 
 def _limit(asked: Any, model: Model) -> int:
@@ -106,3 +108,14 @@ def _with_room_to_think(body: Body) -> Body:
     if room < _LEAST_THINKING:
         return {k: v for k, v in body.items() if k != "thinking"}
     return {**body, "thinking": {**thinking, "budget_tokens": room}}
+
+
+def _without_edits_of_thinking(body: Body) -> Body:
+    management = body.get("context_management")
+    edits = management.get("edits") if isinstance(management, dict) else None
+    if not isinstance(management, dict) or not isinstance(edits, list):
+        return body
+    kept = [e for e in edits if not (isinstance(e, dict) and str(e.get("type")).startswith("clear_thinking"))]
+    if kept or len(management) > 1:
+        return {**body, "context_management": {**management, "edits": kept}}
+    return {k: v for k, v in body.items() if k != "context_management"}

@@ -6,12 +6,15 @@ import re
 from typing import Any
 
 from equipoise.wire import Body
+from equipoise.wire.history import told_by_the_user
 
 # Opus from 4.7, Sonnet from 5, Haiku from 5 and all that came later: they sample by themselves, and think as much as
 # they find right.
 _BY_ITSELF = re.compile(r"claude-(opus-4-[7-9]|[a-z]+-([5-9]|preview))(?!\d)")
 # They find out how much to think, if they are allowed to, and go on from no answer that was begun for them.
 _ADAPTS = re.compile(r"claude-((opus|sonnet)-4-[6-9]|[a-z]+-([5-9]|preview))(?!\d)")
+# They are told by a system prompt amid the conversation, too. Claude Code has them so for models that it does not know.
+_TOLD_AMID = re.compile(r"claude-(opus-4-[89]|[a-z]+-[5-9])(?!\d)")
 _TAKES_EFFORT = re.compile(r"claude-opus-4-5")
 _CLAUDE = re.compile(r"claude-(instant|[1-3]|opus|sonnet|haiku)")
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
@@ -24,6 +27,8 @@ def fit(body: Body, *, translated: bool) -> Body:
     ``translated``: how much the model is to think was not said in Anthropic's words.
     """
     name = body["model"]
+    if (_ADAPTS.search(name) or _CLAUDE.search(name)) and not _TOLD_AMID.search(name):
+        body = _told_by_the_user(body)
     if _ADAPTS.search(name):
         by_itself = _BY_ITSELF.search(name) is not None
         return _answered_by_the_user(_adapting(body) if by_itself else _effort(body, most="max"))
@@ -57,6 +62,14 @@ def _effort(body: Body, *, most: str | None) -> Body:
     kept = {k: v for k, v in output.items() if k != "effort"} | ({"effort": "high"} if most else {})
     body = {k: v for k, v in body.items() if k != "output_config"}
     return {**body, "output_config": kept} if kept else body
+
+
+def _told_by_the_user(body: Body) -> Body:
+    messages = body.get("messages")
+    if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+        return body
+    told = told_by_the_user(messages)
+    return body if told == messages else {**body, "messages": told}
 
 
 def _answered_by_the_user(body: Body) -> Body:

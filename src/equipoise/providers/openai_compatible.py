@@ -114,6 +114,8 @@ class OpenAICompatible(Client):
         messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
         if self._unknown_marks:
             messages = history.unmarked(messages, self._unknown_marks)
+        if call.translated and not self._vendor.openais:
+            messages = history.begun_by_system(messages)
         if not self._vendor.names:
             messages = history.nameless(messages)
         if self._vendor.bridges:

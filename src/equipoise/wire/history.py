@@ -36,6 +36,7 @@ CARRIED = frozenset(
 # Without one of these OpenAI demands a content that is not null.
 _INSTEAD_OF_CONTENT = frozenset({"tool_calls", "function_call", "refusal", "audio"})
 NO_RESULT = "No result: the call was not carried out."
+_REMINDER = "<system-reminder>\n{}\n</system-reminder>"
 _SEEN = "I have read the results."
 # How Anthropic and its like are told of a prompt cache, and how OpenAI is.
 MARKS = frozenset({"cache_control", "prompt_cache_breakpoint"})
@@ -184,6 +185,30 @@ def without_developer(messages: list[Body]) -> list[Body]:
     if not any(m.get("role") == "developer" for m in messages):
         return messages
     return [{**m, "role": "system"} if m.get("role") == "developer" else m for m in messages]
+
+
+def begun_by_system(messages: list[Body]) -> list[Body]:
+    """System prompts amid a conversation as words of the user, for models that take them at its beginning alone."""
+    if not any(m.get("role") in SYSTEM_ROLES for m in messages[1:]):
+        return messages
+    first = next((i for i, m in enumerate(messages) if m.get("role") not in SYSTEM_ROLES), len(messages))
+    rest = told_by_the_user(messages[first:])
+    return [*messages[:first], *rest]
+
+
+def told_by_the_user(messages: list[Body]) -> list[Body]:
+    """System prompts as the user says them, marked as Claude Code marks those that it says so; the texts alone."""
+    return [told for m in messages for told in ((m,) if m.get("role") not in SYSTEM_ROLES else _reminders(m))]
+
+
+def _reminders(system: Body) -> list[Body]:
+    content = system.get("content")
+    if isinstance(content, list):
+        texts = [p for p in content if isinstance(p, dict) and p.get("type") == "text"]
+        content = [{**p, "text": _REMINDER.format(p.get("text"))} for p in texts]
+    elif content:
+        content = _REMINDER.format(content)
+    return [{"role": "user", "content": content}] if content else []
 
 
 def _without(message: Body, fields: frozenset[str]) -> Body:
