@@ -344,6 +344,17 @@ async def test_a_key_that_a_vendor_quotes_back_reaches_no_message(make: Make, na
     assert (KEY in error.vendor_code) == (name == "gguf") and error.vendor_code.startswith("no ")
 
 
+async def test_a_key_that_is_none_spoils_no_code_in_which_it_stands() -> None:
+    document = {"error": {"message": "no more", "code": "insufficient_quota"}}
+    async with FakeServer(str.upper, misbehave=lambda n, b: Misbehaviour(429, body=json.dumps(document))) as server:
+        deployment = Deployment(provider="openai", base_url=server.base_url, api_key_env="K")
+        provider = make_provider(deployment, secret=lambda _: "i")
+        with pytest.raises(ProviderError, match="no more") as caught:
+            await provider.send(call_of(provider))
+        await provider.close()
+    assert (caught.value.vendor_code, caught.value.retryable) == ("insufficient_quota", False)
+
+
 @pytest.mark.parametrize("name", ["anthropic", "gemini", "openai"])
 async def test_nobody_listening_is_a_connection_error(name: str) -> None:
     provider = make_provider(

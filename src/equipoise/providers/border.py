@@ -16,6 +16,8 @@ MAX_RETRY_AFTER_S = 3600.0
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MESSAGE_LIMIT = 300
 _CODE_LIMIT = 100
+# Shorter ones, such as `none` for a server that wants any, are no secrets, and stand in other words.
+_LEAST_KEY = 8
 
 
 def openai_error(document: Any) -> tuple[str, str]:
@@ -124,7 +126,8 @@ class Border(NamedTuple):
 
     def _without_key(self, text: str) -> str:
         """One line, in which a key that the vendor quotes does not stand."""
-        shown = text.replace(self.key, "[key]") if self.key else text
+        secret = self.key is not None and len(self.key) >= _LEAST_KEY
+        shown = text.replace(str(self.key), "[key]") if secret else text
         return " ".join(shown.split())
 
 
