@@ -56,7 +56,7 @@ async def test_a_call_later_than_the_usual_tail_gets_a_second_whose_answer_wins(
     provider._send = late._send
     running = await ex.run(PLAN, work(stream=stream), always)
     await read(running)
-    assert asyncio.get_running_loop().time() - started == pytest.approx(2.01, abs=0.001)
+    assert asyncio.get_running_loop().time() - started == pytest.approx(2.001, abs=0.0005)
     assert [(a.kind, a.error, a.won) for a in running.attempts] == [
         ("first", "cancelled", False),
         ("hedge", None, True),
@@ -211,6 +211,6 @@ def test_the_tail_is_the_quantile_of_the_latest_latencies() -> None:
     assert tail.quantile(0.5) == 32.0
     assert tail.quantile(0.99) is None
     assert tail.quantile(1.0) is None
-    for i in range(2000):
+    for i in range(5000):
         tail.observe(1000.0 + i)
-    assert tail.quantile(0.5) == pytest.approx(1000.0 + 976.0 + 512.0)
+    assert tail.quantile(0.5) == pytest.approx(1000.0 + 904.0 + 2048.0)

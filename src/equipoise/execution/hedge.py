@@ -13,7 +13,7 @@ from equipoise.execution.place import End, Place
 from equipoise.wire import BadRequest
 
 # Where most calls take equally long, they are not all late.
-_SLACK = 1.01
+_SLACK = 1.001
 _MOST_CREDIT = 10.0
 
 Begin = Callable[[Call], Coroutine[Any, Any, None]]

@@ -8,9 +8,10 @@ from collections import deque
 _MEMORY_S = 10.0
 _LEAST_MEMORY = 10
 _FORGIVEN_S = 30.0
-_KEPT = 1024
+_KEPT = 4096
 _FEWEST = 64
-_REFRESH = 32
+# Sorted again when so many times as many are known as have come since.
+_STALE = 32
 
 
 class Latency:
@@ -73,7 +74,7 @@ class Tail:
         n = len(self._latest)
         if n < _FEWEST or n * (1.0 - q) < 2.0:
             return None
-        if self._since >= _REFRESH or not self._sorted:
+        if self._since * _STALE >= n or not self._sorted:
             self._sorted = sorted(self._latest)
             self._since = 0
         return self._sorted[min(int(q * len(self._sorted)), len(self._sorted) - 1)]
