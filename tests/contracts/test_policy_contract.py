@@ -54,6 +54,15 @@ class TestEveryPolicy:
         assert np.array_equal(policy.choose(situation()).probability, restored.choose(situation()).probability)
 
 
+@pytest.mark.parametrize("name", ["quality_first", "cost_aware:form=linear,cost_weight=0", "cascade", "direct"])
+def test_of_models_that_are_expected_to_be_equally_good_the_cheapest_is_chosen(name):
+    world = situation()
+    cost = world.cost_usd[:, ::-1].copy()
+    cost[:, 3] = np.nan
+    equal = world._replace(quality=np.full((40, 4), 0.5), cost_usd=cost)
+    assert np.all(registry.make_policy(name).choose(equal).probability[:, 2] == 1)
+
+
 @pytest.mark.parametrize("target", [0.0006, 0.001, 0.0017, 0.003])
 def test_a_budget_is_met_exactly_on_calibration_data(target):
     world = situation(300, 3)

@@ -332,7 +332,7 @@ def test_a_decision_keeps_its_promises(quality, cost, latency, draw, limits, pol
 
 @given(st.lists(st.lists(st.floats(-5, 5), min_size=4, max_size=4), min_size=1, max_size=5))
 def test_certainty_is_one_on_the_first_best(utility: list[list[float]]) -> None:
-    probability = certain(np.array(utility))
+    probability = certain(np.array(utility), np.ones((len(utility), 4)))
     assert np.array_equal(probability.argmax(axis=1), np.argmax(utility, axis=1))
     assert np.all(probability.sum(axis=1) == 1)
 

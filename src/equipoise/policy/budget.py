@@ -10,7 +10,7 @@ from annotated_types import Gt
 
 from equipoise.contracts import Choice, Policy, Situation
 from equipoise.errors import ConfigError, NotEnoughData
-from equipoise.policy.choice import certain
+from equipoise.policy.choice import best, certain
 from equipoise.types import Floats, State
 
 
@@ -54,7 +54,8 @@ class Budget(Policy):
                 "equipoise calibrate TABLE --router SPEC --budget-usd X --out FILE"
             )
         dear, cheap = _utility(situation, self._dearer), _utility(situation, self._cheaper)
-        probability = self._share * certain(dear) + (1.0 - self._share) * certain(cheap)
+        cost = situation.cost_usd
+        probability = self._share * certain(dear, cost) + (1.0 - self._share) * certain(cheap, cost)
         return Choice(probability, dear, probability.max(axis=1))
 
     def settled(self) -> dict[str, Any]:
@@ -98,7 +99,7 @@ def bracket(situation: Situation, paid_usd: Floats, mean_cost_usd: float, name: 
 
 def spent(situation: Situation, paid_usd: Floats, multiplier: float) -> float:
     """Mean cost of the choices at a multiplier, as it was really paid."""
-    pick = np.argmax(_utility(situation, multiplier), axis=1)
+    pick = best(_utility(situation, multiplier), situation.cost_usd)
     return float(paid_usd[np.arange(len(paid_usd)), pick].mean())
 
 

@@ -117,7 +117,7 @@ class CascadeRouting(AnswerPolicy):
         utility = np.where(situation.allowed, utility, np.nan)
         unknown = np.isnan(utility).all(axis=1)
         utility[unknown] = np.where(situation.allowed, situation.quality, np.nan)[unknown]
-        return Choice(certain(utility), utility, np.clip(np.nanmax(utility, axis=1), 0.0, 1.0))
+        return Choice(certain(utility, situation.cost_usd), utility, np.clip(np.nanmax(utility, axis=1), 0.0, 1.0))
 
     def steps_from(self, situation: Situation, picked: int, row: int = 0) -> tuple[Step, ...]:
         """The first step; what follows depends on its answer."""

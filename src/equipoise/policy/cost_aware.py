@@ -41,7 +41,7 @@ class CostAware(Policy):
         else:
             utility = quality - self.cost_weight * cost
         utility = np.where(situation.allowed, utility, np.nan)
-        return Choice(certain(utility), utility, _confidence(utility))
+        return Choice(certain(utility, situation.cost_usd), utility, _confidence(utility))
 
 
 def _confidence(utility: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ class Direct(Policy):
         if self._corrections is not None:
             worth = worth + self._columns(situation) @ self._corrections_for(situation)
         utility = np.where(situation.allowed, worth, np.nan)
-        return Choice(certain(utility), utility, np.full(len(utility), 0.7))
+        return Choice(certain(utility, situation.cost_usd), utility, np.full(len(utility), 0.7))
 
     def calibrate(self, situation: Situation, paid_usd: Floats, quality: Floats | None = None) -> Self:
         """Find the corrections of least regret. Without ``quality`` there is nothing to learn from."""

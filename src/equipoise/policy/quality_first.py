@@ -22,4 +22,4 @@ class QualityFirst(Policy):
         """The allowed model of highest expected quality."""
         utility = np.where(situation.allowed, situation.quality, np.nan)
         confidence = np.where(np.array(situation.requirement, dtype=object) == "high", 0.9, 0.7)
-        return Choice(certain(utility), utility, confidence.astype(float))
+        return Choice(certain(utility, situation.cost_usd), utility, confidence.astype(float))
