@@ -38,7 +38,7 @@ from tests.wire_samples import (
     streamed,
 )
 
-PARTS = 200_000
+PARTS = 100_000
 IN_PARTS: dict[WireFormat, Body] = {
     "chat": {"messages": [{"role": "user", "content": [{"type": "text", "text": "word"}] * PARTS}]},
     "responses": {"input": [{"role": "user", "content": [{"type": "input_text", "text": "word"}] * PARTS}]},

@@ -99,6 +99,8 @@ def test_the_options_of_a_stream_and_the_user_are_read() -> None:
         ({"max_completion_tokens": -1}, "max_completion_tokens", "out_of_range"),
         ({"tools": {}}, "tools", "wrong_type"),
         ({"tools": [{"type": "function"}] * 5000}, "tools", "too_many"),
+        ({"messages": [{"role": "user", "content": "x"}] * 100_001}, "messages", "too_many"),
+        ({"messages": [{"role": "user", "content": [{}] * 100_001}]}, "messages[0].content", "too_many"),
         ({"user": 3}, "user", "wrong_type"),
         ({"response_format": "json"}, "response_format", "wrong_type"),
     ],

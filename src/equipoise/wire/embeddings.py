@@ -9,7 +9,7 @@ from equipoise.types import WireFormat
 from equipoise.wire.chat import openai_error
 from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import Asked, Body, Decoder, Encoder
-from equipoise.wire.reading import Reading, maybe_text, text_of, wrong
+from equipoise.wire.reading import Reading, bounded, maybe_text, text_of, wrong
 from equipoise.wire.usage import count, is_count
 
 _TOKENS = "a text or a list of texts (or of token numbers)"
@@ -76,6 +76,7 @@ def _texts(value: Any) -> list[str]:
         return [value]
     if not isinstance(value, list) or not value:
         raise wrong("input", _TOKENS, value if value not in ("", []) else None)
+    bounded(value, "input")
     if all(isinstance(item, str) for item in value):
         return value
     if all(is_count(item) for item in value):

@@ -13,6 +13,7 @@ from equipoise.wire.format import Asked, Body
 
 MOST_CHOICES = 128
 MOST_TOOLS = 4096
+MOST_ITEMS = 100_000
 # No window of a model comes near it; counting more tokens would only take time.
 MOST_CONTEXT_CHARACTERS = 8_000_000
 _KINDS: dict[type, str] = {
@@ -97,9 +98,16 @@ def some(holder: Body, key: str) -> list[Any]:
     return items
 
 
+def bounded(items: list[Any], param: str, most: int = MOST_ITEMS) -> list[Any]:
+    """The list, unless it is so long that reading it would hold up other requests."""
+    if len(items) > most:
+        raise BadRequest(f"'{param}' has {len(items)} entries; give at most {most}", param=param, code="too_many")
+    return items
+
+
 def objects(items: list[Any], where: str) -> Iterator[tuple[str, Body]]:
     """The objects of a list with their paths, such as ``messages[2]``."""
-    for i, item in enumerate(items):
+    for i, item in enumerate(bounded(items, where)):
         path = f"{where}[{i}]"
         if not isinstance(item, dict):
             raise wrong(path, "an object", item)
@@ -108,9 +116,7 @@ def objects(items: list[Any], where: str) -> Iterator[tuple[str, Body]]:
 
 def tools_of(body: Body) -> list[Any]:
     """The tools of a request: objects, of a bounded number."""
-    tools = maybe_list(body, "tools")
-    if len(tools) > MOST_TOOLS:
-        raise BadRequest(f"'tools' has {len(tools)} entries; give at most {MOST_TOOLS}", param="tools", code="too_many")
+    tools = bounded(maybe_list(body, "tools"), "tools", MOST_TOOLS)
     for path, tool in objects(tools, "tools"):
         maybe_text(tool, "type", f"{path}.")
     return tools
