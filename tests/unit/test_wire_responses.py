@@ -95,6 +95,57 @@ def test_a_tool_that_runs_at_openai_is_named_whatever_the_model_speaks() -> None
         assert caught.value.param == "tools"
 
 
+# As Codex sends its own tools for sub-agents, and those of MCP servers.
+SPACED = {
+    "model": "m",
+    "input": [
+        {"role": "user", "content": "q"},
+        {"type": "function_call", "call_id": "c", "namespace": "crm", "name": "find", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "c", "output": "r"},
+    ],
+    "tools": [
+        {"type": "function", "name": "find", "parameters": {"type": "object"}},
+        {
+            "type": "namespace",
+            "name": "crm",
+            "description": "Customers.",
+            "tools": [{"type": "function", "name": "find", "description": "d", "parameters": {"type": "object"}}],
+        },
+    ],
+}
+
+
+def test_functions_in_a_namespace_are_told_apart_by_models_that_know_none_and_called_as_the_client_knows_them() -> None:
+    chat = translate_request(SPACED, "responses", "chat")
+    assert [t["function"]["name"] for t in chat["tools"]] == ["find", "crm__find"]
+    assert chat["tools"][1]["function"]["description"] == "d"
+    assert [c["function"]["name"] for m in chat["messages"] for c in m.get("tool_calls", ())] == ["crm__find"]
+    asked = RESPONSES.read(SPACED)
+    calls = [call("a", "crm__find", "{}"), call("b", "find", "{}")]
+    message = {"role": "assistant", "content": None, "tool_calls": calls}
+    said = RESPONSES.answer_from_chat({**HEAD, "choices": [{"message": message}]}, "m", asked)["output"]
+    encoder = RESPONSES.encoder("m", asked)
+    delta = {"tool_calls": [{**c, "index": i} for i, c in enumerate(calls)]}
+    frames = [*encoder.feed({**HEAD, "choices": [{"delta": delta}]}), *encoder.end()]
+    events = [orjson.loads(e.data) for e in events_of(b"".join(frames))]
+    for items in (said, [e["item"] for e in events if e["type"] == "response.output_item.done"]):
+        assert [(i.get("namespace"), i["name"]) for i in items] == [("crm", "find"), (None, "find")]
+
+
+def test_a_tool_in_a_namespace_that_is_no_function_is_one_vendors_own() -> None:
+    space = {"type": "namespace", "name": "crm", "tools": [{"type": "custom", "name": "patch"}]}
+    with pytest.raises(Untranslatable, match="'custom'"):
+        translate_request({"model": "m", "input": "q", "tools": [space]}, "responses", "messages")
+
+
+def test_a_reference_to_an_item_that_was_made_in_a_translation_says_how_to_send_it() -> None:
+    items = [{"role": "user", "content": "q"}, {"type": "item_reference", "id": "msg_eq_1"}]
+    with pytest.raises(BadRequest, match="'store': false") as caught:
+        RESPONSES.read({"model": "m", "input": items})
+    assert caught.value.param == "input[1]"
+    assert RESPONSES.read({"model": "m", "input": [*items[:1], {"type": "item_reference", "id": "msg_1"}]})
+
+
 @pytest.mark.parametrize("part", [{"type": "input_file", "file_id": "f"}, {"type": "input_audio", "input_audio": {}}])
 def test_a_question_may_be_a_file_alone(part: Body) -> None:
     assert RESPONSES.read({"model": "m", "input": [{"role": "user", "content": [part]}]}).text == "(file)"

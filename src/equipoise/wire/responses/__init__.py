@@ -75,8 +75,9 @@ class Responses(Foreign):
 
     def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
         """The response that says the same; what was asked is said again."""
-        made = answers.from_chat(chat, model_name)
-        return made if asked is None else {**made, **asked.echo}
+        if asked is None:
+            return answers.from_chat(chat, model_name)
+        return {**answers.from_chat(chat, model_name, request.named_in_full(asked.echo.get("tools"))), **asked.echo}
 
     def encoder(self, model_name: str, asked: Asked) -> Encoder:
         """For one client's stream; what was asked is said again."""
@@ -99,6 +100,9 @@ def _read_item(reading: Reading, item: Body, path: str) -> None:
         _read_parts(reading, "tool", item.get("output") or "", f"{path}.output")
     elif not isinstance(kind, str):
         raise wrong(f"{path}.type", "a string", kind)
+    elif kind == "item_reference" and answers.made_here(item):
+        said = f"'{path}' refers to an item that nobody keeps; send the item itself ('store': false tells SDKs to)"
+        raise BadRequest(said, param=path)
 
 
 def _read_parts(reading: Reading, role: str, content: Any, where: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from equipoise.traffic import TokenUsage
@@ -17,6 +19,7 @@ from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, 
 
 # In the ids of items that we made: the vendor does not know them.
 MADE = "eq_"
+NO_SPACES: Mapping[str, tuple[str, str]] = MappingProxyType({})
 _ECHOED = (
     "instructions",
     "max_output_tokens",
@@ -41,6 +44,11 @@ _INCOMPLETE = {
     "model_length": "max_output_tokens",
     "content_filter": "content_filter",
 }
+
+
+def made_here(item: Body) -> bool:
+    """Whether an item of an answer was made in a translation, so that no vendor knows it."""
+    return isinstance(item.get("id"), str) and item["id"].partition("_")[2].startswith(MADE)
 
 
 def items_of(answer: Body) -> list[Body]:
@@ -153,8 +161,8 @@ def echo_of(body: Body) -> Body:
     return {**said, "text": _ANY_TEXT | said["text"]} if isinstance(said.get("text"), dict) else said
 
 
-def from_chat(chat: Body, model_name: str) -> Body:
-    """The response that says the same."""
+def from_chat(chat: Body, model_name: str, spaces: Mapping[str, tuple[str, str]] = NO_SPACES) -> Body:
+    """The response that says the same. ``spaces``: functions that are in a namespace, by their names for others."""
     choice = first_choice(chat)
     message = choice["message"]
     base = str(chat.get("id") or "0")
@@ -171,7 +179,8 @@ def from_chat(chat: Body, model_name: str) -> Body:
     items += [picture_item(f"{base}_{i}", url) for i, (_, url) in enumerate(pictures_of(message))]
     for call in message.get("tool_calls") or []:
         function = call.get("function") or {}
-        items.append(call_item(str(call.get("id")), str(function.get("name")), str(function.get("arguments") or "{}")))
+        arguments = str(function.get("arguments") or "{}")
+        items.append(call_item(str(call.get("id")), str(function.get("name")), arguments, spaces=spaces))
     usage = chat_usage(chat)
     said = None if usage is None else usage_from_chat(usage, reasoning_tokens(chat.get("usage")))
     return response(base, model_name, seconds(chat.get("created")), items, str(choice.get("finish_reason")), said)
@@ -230,7 +239,16 @@ def picture_item(name: str, url: str) -> Body:
     return {**made, "result": data, "output_format": kind.removeprefix("image/")}
 
 
-def call_item(call_id: str, name: str, arguments: str, status: str = "completed") -> Body:
+def call_item(
+    call_id: str,
+    name: str,
+    arguments: str,
+    status: str = "completed",
+    *,
+    spaces: Mapping[str, tuple[str, str]] = NO_SPACES,
+) -> Body:
     """A call of a function."""
     made = {"id": f"fc_{MADE}{call_id}", "type": "function_call", "call_id": call_id, "name": name}
+    if name in spaces:
+        made["namespace"], made["name"] = spaces[name]
     return {**made, "arguments": arguments, "status": status}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.wire.format import Body
-from equipoise.wire.responses.answer import MADE
+from equipoise.wire.responses.answer import made_here
 from equipoise.wire.responses.request import IDS
 
 # By their ids, OpenAI knows which reasoning came before these, and refuses them without it.
@@ -28,19 +28,13 @@ def settled(body: Body, *, mixed: bool) -> Body:
 
 def _unusable(item: Any, mixed: bool) -> bool:
     kind = item.get("type") if isinstance(item, dict) else None
-    return (kind == "reasoning" and (mixed or _made_here(item))) or (
-        kind == "image_generation_call" and _made_here(item)
-    )
-
-
-def _made_here(item: Body) -> bool:
-    return isinstance(item.get("id"), str) and item["id"].partition("_")[2].startswith(MADE)
+    return (kind == "reasoning" and (mixed or made_here(item))) or (kind == "image_generation_call" and made_here(item))
 
 
 def _item(item: Any, mixed: bool) -> Any:
     if not isinstance(item, dict):
         return item
-    if _made_here(item) or (mixed and "id" in item and item.get("type") in _TIED):
+    if made_here(item) or (mixed and "id" in item and item.get("type") in _TIED):
         item = {k: v for k, v in item.items() if k != "id"}
     call_id = item.get("call_id")
     if not isinstance(call_id, str) or IDS.fit(call_id) == call_id:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from equipoise.wire.chat import parts_of
@@ -11,6 +11,7 @@ from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.history import SYSTEM_ROLES, IdRule, settled
 from equipoise.wire.media import data_url
+from equipoise.wire.names import fit
 from equipoise.wire.pivot import (
     chosen_function,
     native,
@@ -48,7 +49,8 @@ def to_chat(body: Body) -> Body:
     if body.get("max_output_tokens") is not None:
         chat["max_completion_tokens"] = body["max_output_tokens"]
     if body.get("tools"):
-        chat["tools"] = [_tool_to_chat(t, path) for path, t in objects(maybe_list(body, "tools"), "tools")]
+        given = objects(maybe_list(body, "tools"), "tools")
+        chat["tools"] = [made for path, tool in given for made in _tools_to_chat(tool, path)]
     choice = body.get("tool_choice")
     if isinstance(choice, dict):
         choice = {"type": "function", "function": {"name": text_of(choice, "name", "tool_choice.")}}
@@ -142,6 +144,8 @@ def _assistant(items: list[tuple[str, Body]]) -> Body:
             parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
         elif kind == "function_call":
             call_id, name = text_of(item, "call_id", f"{path}."), text_of(item, "name", f"{path}.")
+            if space := maybe_text(item, "namespace", f"{path}."):
+                name = _in_full(space, name)
             calls.append(tool_call(call_id, name, maybe_text(item, "arguments", f"{path}.") or ""))
         elif kind == "reasoning":
             reasoning += summary_of(item)
@@ -188,6 +192,30 @@ def _part(part: Body, path: str) -> Body:
     if kind == "input_file" and (part.get("file_data") or part.get("file_id")):
         return {"type": "file", "file": {k: part[k] for k in ("file_data", "file_id", "filename") if part.get(k)}}
     return with_native({"type": "native"}, _NAME, {"part": part})
+
+
+def named_in_full(tools: Any) -> Mapping[str, tuple[str, str]]:
+    """Functions of a request that are in a namespace, which and their names there, by their names for other vendors."""
+    spaces = [t for t in tools if isinstance(t, dict) and t.get("type") == "namespace"] if tools else ()
+    return {
+        _in_full(str(space.get("name")), str(tool.get("name"))): (str(space.get("name")), str(tool.get("name")))
+        for space in spaces
+        for tool in maybe_list(space, "tools")
+        if isinstance(tool, dict)
+    }
+
+
+def _in_full(space: str, name: str) -> str:
+    return fit(f"{space}__{name}")
+
+
+def _tools_to_chat(tool: Body, path: str) -> Iterator[Body]:
+    if tool.get("type") != "namespace":
+        yield _tool_to_chat(tool, path)
+        return
+    space = text_of(tool, "name", f"{path}.")
+    for where, inner in objects(maybe_list(tool, "tools"), f"{path}.tools"):
+        yield _tool_to_chat({**inner, "name": _in_full(space, text_of(inner, "name", f"{where}."))}, where)
 
 
 def _tool_to_chat(tool: Body, path: str) -> Body:

@@ -25,6 +25,7 @@ from equipoise.wire.responses.answer import (
     usage_from_chat,
     usage_of,
 )
+from equipoise.wire.responses.request import named_in_full
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, reasoning_tokens, usage_to_chat
 
@@ -114,7 +115,7 @@ class Encoder:
     """Chunks become OpenAI's events: items begun, grown and ended, all numbered, the whole again at the end."""
 
     def __init__(self, model_name: str, echo: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self._model, self._echo = model_name, echo
+        self._model, self._echo, self._spaces = model_name, echo, named_in_full(echo.get("tools"))
         self._base = ""
         self._created = 0
         self._number = -1
@@ -264,7 +265,8 @@ class Encoder:
             if len(self._calls) >= MOST_ITEMS:
                 raise BadAnswer(f"the answer has more than {MOST_ITEMS} tool calls")
             events = self._leave()
-            made = call_item(str(part.get("id")), str(function.get("name")), "", "in_progress")
+            name = str(function.get("name"))
+            made = call_item(str(part.get("id")), name, "", "in_progress", spaces=self._spaces)
             self._calls[index] = _Item("arguments", len(self._items), made["id"])
             self._items.append(made)
             number = self._calls[index].number
