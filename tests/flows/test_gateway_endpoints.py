@@ -170,11 +170,11 @@ async def test_a_body_that_is_not_in_its_encoding_is_told_in_one_line(tmp_path: 
 async def test_a_request_that_is_refused_has_a_line_with_its_id(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         await gateway.post(CHAT, say("my secret", model="auot"), x_request_id="mine")
-        await gateway.get("/nowhere?key=secret")
+        await gateway.get("/nowhere" + "/x" * 200 + "?key=secret")
         told = [line for line in gateway.lines if line["event"] == "refused"]
         assert [(line["endpoint"], line["status"], line["error"]) for line in told] == [
             (CHAT, 404, "model_not_found"),
-            (None, 404, "path_not_found"),
+            ("/nowhere" + "/x" * 96, 404, "path_not_found"),
         ]
         assert told[0]["request_id"] == "mine" and "secret" not in str(told)
 
@@ -236,6 +236,44 @@ async def test_headers_that_are_too_large_are_refused(tmp_path: Path) -> None:
         for large in (many, {f"x-{i}": "y" * 100 for i in range(30)}, {"x-one": "y" * 3000}):
             async with gateway.session.post(gateway.url + CHAT, json=say("Hello"), headers=large) as answer:
                 assert answer.status == 431 and code_of(await answer.json()) == "headers_too_large"
+
+
+@pytest.mark.parametrize(
+    ("path", "format"),
+    [
+        ("/chat/completions", "chat"),
+        ("/v1/chat/completions/", "chat"),
+        ("/v1/v1/chat/completions", "chat"),
+        ("/v1/v1/messages?beta=true", "messages"),
+        ("/openai/v1/chat/completions", "chat"),
+        ("/openai/deployments/auto/chat/completions?api-version=2024-10-21", "chat"),
+    ],
+)
+async def test_base_urls_of_other_clients_and_azures_lead_to_the_same(tmp_path: Path, path: str, format: str) -> None:
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post(path, {**say("Hello"), "max_tokens": 9})
+        assert status == 200 and document["type" if format == "messages" else "object"] in (
+            "message",
+            "chat.completion",
+        )
+
+
+async def test_models_are_found_under_other_base_urls_too(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        for path in ("/models", "/v1/v1/models/", "/openai/models"):
+            assert (await gateway.get(path))[1]["data"][0]["id"] == "auto"
+        assert (await gateway.get("/v1/v1/models/" + SMALL))[1]["id"] == SMALL
+        for path in ("/v1", "/openai/admin/status", "/v1/metrics", "/openai/deployments/a/b/chat/completions"):
+            assert (await gateway.get(path))[0] == 404
+        async with gateway.session.get(gateway.url + "/chat/completions") as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, "POST")
+
+
+async def test_clients_that_first_look_at_the_base_url_find_it_alive(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        async with gateway.session.head(gateway.url) as answer:
+            assert answer.status == 200
+        assert not [line for line in gateway.lines if line["event"] == "refused"]
 
 
 async def test_paths_and_methods_that_are_not_served(tmp_path: Path) -> None:

@@ -39,12 +39,13 @@ async def test_without_a_valid_key_nothing_but_health_is_open(tmp_path: Path) ->
             assert status == 401 and answered["WWW-Authenticate"] == "Bearer"
 
 
-async def test_both_vendors_ways_of_sending_a_key_are_taken(tmp_path: Path) -> None:
+async def test_all_vendors_ways_of_sending_a_key_are_taken(tmp_path: Path) -> None:
     async with world(tmp_path, server=REQUIRED) as gateway:
         headers = made(gateway, "call")
         assert (await gateway.get("/v1/models", **headers))[0] == 200
         key = headers["Authorization"].removeprefix("Bearer ")
         assert (await gateway.get("/v1/models", x_api_key=key))[0] == 200
+        assert (await gateway.get("/v1/models", api_key=key))[0] == 200
         assert (await gateway.get("/v1/models", Authorization=key))[0] == 200
 
 

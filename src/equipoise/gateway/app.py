@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -38,6 +39,7 @@ ENDPOINTS = (
     Endpoint("POST", "/v1/feedback", "feedback", records.feedback),
     Endpoint("GET", "/v1/decisions/{id}", "read", records.look_up),
     Endpoint("GET", "/healthz", None, health.healthz),
+    Endpoint("GET", "/", None, health.healthz),  # what clients and load balancers look at first
     Endpoint("GET", "/readyz", None, health.readyz),
     Endpoint("GET", "/metrics", "read", health.metrics),
     Endpoint("GET", "/openapi.json", None, openapi),
@@ -47,8 +49,12 @@ ENDPOINTS = (
     Endpoint("POST", "/admin/keys", "admin", admin.create_key),
     Endpoint("DELETE", "/admin/keys/{id}", "admin", admin.revoke_key),
 )
+# What clients put before a path: nothing where their base URL lacks /v1, twice where it should not have it; and Azure's
+# SDKs the name of the model, which is in the body, too.
+_UNDER = re.compile(r"^(?:/openai(?:/deployments/[^/]+)?|/v1)?(?:/v1)?(?=/|$)")
 _OVERLOADED_RETRY_S = 1.0
 _MOST_ID = 128
+_MOST_PATH = 200
 
 
 class Found(NamedTuple):
@@ -76,14 +82,19 @@ class Table:
         found = self._plain.get((method, path))
         if found is not None:
             return found
-        # What is left open is the rest of the path: names of models may have slashes.
-        under = [(m, start, e) for m, start, e in self._open if path.startswith(start) and len(path) > len(start)]
-        for taken_by, start, endpoint in under:
-            if taken_by == method:
-                return Found(endpoint, {endpoint.path.split("{")[1][:-1]: path[len(start) :]})
-        taken = sorted({m for m, p in self._plain if p == path} | {m for m, _, _ in under})
+        taken: set[str] = set()
+        for spelt in (path, _UNDER.sub("/v1", path.rstrip("/"), count=1)):
+            # What is left open is the rest of the path: names of models may have slashes.
+            under = [(m, start, e) for m, start, e in self._open if spelt.startswith(start) and len(spelt) > len(start)]
+            found = self._plain.get((method, spelt))
+            for taken_by, start, endpoint in under:
+                if taken_by == method:
+                    found = Found(endpoint, {endpoint.path.split("{")[1][:-1]: spelt[len(start) :]})
+            if found is not None:
+                return found
+            taken |= {m for m, p in self._plain if p == spelt} | {m for m, _, _ in under}
         if taken:
-            allowed = ", ".join(taken)
+            allowed = ", ".join(sorted(taken))
             raise Problem(405, "method_not_allowed", f"this path takes {allowed}", headers={"Allow": allowed})
         raise Problem(404, "path_not_found", "this path is not served; see /openapi.json")
 
@@ -109,7 +120,7 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
             if problem.status >= 500 and not isinstance(error, Problem):
                 gateway.lines.failed("a request failed", error, request_id=request_id)
             elif "x-equipoise-decision-id" not in problem.headers:  # what failed later has its own line
-                _tell(gateway, problem, found, request_id)
+                _tell(gateway, problem, request.path if found is None else found.endpoint.path, request_id)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  (told in the log; the client gets no more than a code)
@@ -123,13 +134,11 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
     return handle
 
 
-def _tell(gateway: Gateway, problem: Problem, found: Found | None, request_id: str) -> None:
+def _tell(gateway: Gateway, problem: Problem, path: str, request_id: str) -> None:
     """The line of a request that came to no decision."""
     if gateway.settings.request_lines != "none":
-        endpoint = None if found is None else found.endpoint.path
-        gateway.lines.say(
-            "refused", request_id=request_id, endpoint=endpoint, status=problem.status, error=problem.code
-        )
+        path, status, error = path[:_MOST_PATH], problem.status, problem.code
+        gateway.lines.say("refused", request_id=request_id, endpoint=path, status=status, error=error)
 
 
 def _shape(request: web.BaseRequest, found: Found | None) -> WireFormat:
