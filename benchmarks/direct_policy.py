@@ -22,11 +22,11 @@ from equipoise.contracts import Situation
 from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.evaluation.bootstrap import corrected_t
-from equipoise.evaluation.splits import merge_groups, random_split
+from equipoise.evaluation.splits import random_split
 from equipoise.policy.direct import Direct
 from equipoise.registry import make_router
 from equipoise.tables import OutcomeTable
-from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Model, Outcomes
 
 SHARES = (0.1, 0.3, 1.0)

@@ -13,9 +13,8 @@ import numpy as np
 from equipoise import api
 from equipoise.comparison import evaluate
 from equipoise.evaluation.points import policy_of
-from equipoise.evaluation.splits import merge_groups
 from equipoise.registry import routers, split_specs
-from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Request
 
 

@@ -28,13 +28,13 @@ from equipoise.api import open_table
 from equipoise.contracts import Router, Situation
 from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
-from equipoise.evaluation.splits import merge_groups, random_split
+from equipoise.evaluation.splits import random_split
 from equipoise.policy.budget import bracket
 from equipoise.policy.cost_aware import CostAware
 from equipoise.policy.paced import Paced
 from equipoise.registry import make_router, routers, split_specs
 from equipoise.tables import OutcomeTable
-from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Model, State
 
 BUDGET_SHARE = 0.5

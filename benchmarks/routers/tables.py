@@ -11,10 +11,9 @@ from equipoise.analysis import Analyzer
 from equipoise.api import open_table
 from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
-from equipoise.evaluation.splits import merge_groups
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.hull import aiq
-from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Floats, Ints, Model, Outcomes
 
 

@@ -104,7 +104,7 @@ class Engine:
         """
         analyzer = analyzer or Analyzer()
         learner = make_router(router)
-        outcomes = outcomes_of(table, analyzer, learner.needs | {"structure"})
+        outcomes = outcomes_of(table.tied(), analyzer, learner.needs | {"structure"})
         engine = cls(
             router=learner.fit(outcomes),
             policy=make_policy(policy),
@@ -176,7 +176,7 @@ class Engine:
         kept = np.flatnonzero(table.measured.all(axis=1) & (answers.count > 0).all(axis=1))
         if not len(kept):
             raise NotEnoughData(f"{table.name}: no prompt was answered by every model")
-        outcomes = outcomes_of(table.take(kept), self.analyzer, self._needs)
+        outcomes = outcomes_of(table.take(kept).tied(), self.analyzer, self._needs)
         expected = expected_quality(lambda: make_router(spec_of(self.router)), outcomes, self.models)
         cost = self.costs.predict_batch(outcomes.features, self.models).cost_usd
         given = answers.take(kept)
@@ -197,7 +197,7 @@ class Engine:
         if np.isnan(table.cost_usd[table.measured]).all():
             raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
         complete = rows_to_calibrate(table)
-        outcomes = outcomes_of(table.take(complete), self.analyzer, self._needs)
+        outcomes = outcomes_of(table.take(complete).tied(), self.analyzer, self._needs)
         expected = self.costs.predict_batch(outcomes.features, self.models)
         estimates = self.router.predict_batch(outcomes.features, self.models)
         situation = Situation(

@@ -24,9 +24,7 @@ from equipoise.api import load
 from equipoise.cli.main import main
 from equipoise.evaluation import Results
 from equipoise.evaluation.files import write_evaluation
-from equipoise.evaluation.splits import merge_groups
 from equipoise.tables import OutcomeTable, read_table, write_table
-from equipoise.tables.duplicates import near_duplicate_groups
 from tests.evaluation_fakes import OPTIONS, SubjectAnalyzer, made_table
 from tests.small_world import DEAR_MODEL, POEM_MODEL, SUM_MODEL, small_table
 
@@ -81,9 +79,6 @@ def test_every_drawn_point_is_a_link_to_its_description(small: tuple[OutcomeTabl
 def test_the_command_of_a_point_gives_what_it_says(small: tuple[OutcomeTable, Results, Path], tmp_path: Path) -> None:
     table, results, folder = small
     points = described((folder / "out" / "report.html").read_text())
-    # Folds are dealt by the order of groups: the same order makes the same router.
-    groups = [f"{i:06d}" for i in merge_groups(table.groups, near_duplicate_groups(table.prompts))]
-    table = replace(table, groups=np.array(groups, dtype=object))
     checked = 0
     for k, i in itertools.product((0, 1), (0, 2, 5, 9)):
         point = points.get(f"point-{k}-{i}")

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from equipoise.errors import NotEnoughData, TableError
 from equipoise.evaluation import splits
+from equipoise.tables.duplicates import merge_groups
 
 
 def test_groups_join_whatever_any_labelling_joins() -> None:
-    merged = splits.merge_groups(["a", "a", "b", "c", "d"], np.array([0, 1, 1, 2, 3]))
+    merged = merge_groups(["a", "a", "b", "c", "d"], np.array([0, 1, 1, 2, 3]))
     assert merged[0] == merged[1] == merged[2]
     assert len({*merged.tolist()}) == 3
     assert sorted(set(merged.tolist())) == [0, 1, 2]

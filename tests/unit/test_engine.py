@@ -12,6 +12,7 @@ import pytest
 from equipoise.analysis import Analyzer
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, InputError, NoModel, NotEnoughData, PriceError, StateError, UnknownName
+from equipoise.evaluation import evaluate
 from equipoise.registry import routers
 from equipoise.request import MOST_CHARACTERS
 from equipoise.tables import OutcomeTable
@@ -347,3 +348,23 @@ def test_a_prompt_or_a_model_of_another_type_is_refused_in_one_line(engine: Engi
         engine.decide([{"role": "user", "content": "hello"}])  # type: ignore[arg-type]
     with pytest.raises(InputError, match=r"takes records, such as .*; for names, table.only"):
         Engine.train(table, router="static", models=list(MODELS))  # type: ignore[arg-type]
+
+
+def test_a_router_is_trained_as_it_was_evaluated_though_prompts_have_near_duplicates() -> None:
+    rng = np.random.default_rng(0)
+    words = np.array("alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu".split())
+    rows = []
+    for i in range(40):
+        text, right = " ".join(rng.choice(words, 10)), rng.random(2) < (0.4, 0.6)
+        for k, said in enumerate((text, f"{text}?", text.capitalize(), f"{text} !")):
+            of = {"prompt_id": f"{i}-{k}", "prompt": said, "dataset": "d"}
+            rows += [of | {"model": m, "quality": float(right[j]), "cost_usd": 1.0 + j} for j, m in enumerate("ab")]
+    table = OutcomeTable.from_rows(rows)
+    engine = Engine.train(table, router="linear")
+    seen = [engine.decide(" ".join(rng.choice(words, 10))).selected.quality.mean for _ in range(30)]
+    assert np.std(seen) < 0.05  # nothing in these words tells anything; without groups it is .29
+
+    fold = evaluate(table, routers=["linear"], seeds=1, replicates=0).folds[0]
+    again = Engine.train(table.take(fold.split.fit), router="linear")
+    chosen = [table.models.index(again.decide(str(table.prompts[i])).model) for i in fold.split.test]
+    assert chosen == fold.methods["linear"].choices[0].tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,11 @@ from equipoise.cli.output import emit_json, note, say
 from equipoise.contracts import Policy
 from equipoise.engine import Engine
 from equipoise.errors import InputError, NotEnoughData
-from equipoise.evaluation.splits import merge_groups
 from equipoise.numerics.folds import grouped_folds
 from equipoise.registry import DEFAULT_ROUTER, Spec, make_policy, spec_of
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
 from equipoise.tables.costs import rows_to_calibrate
-from equipoise.tables.duplicates import near_duplicate_groups
-from equipoise.types import Ints
 
 NAME = "calibrate"
 HELP = "set a policy on rows that the router has not seen"
@@ -71,10 +67,8 @@ def run(args: argparse.Namespace) -> int:
     answers = api.open_answers(args.table, table) if looks else None
     if args.models:
         table = table.only(m.strip() for m in args.models.split(","))
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
-    table = replace(table, groups=groups.astype(object))
     if answers is None:
-        engine, counts = _held_out(args, table, policy, groups)
+        engine, counts = _held_out(args, table.tied(), policy)
     else:
         engine, counts = _taught(args, table, policy, answers)
     engine.save(args.out)
@@ -95,11 +89,9 @@ def _policy(args: argparse.Namespace) -> Spec:
     return {"type": "floor", "floor": args.floor, "confidence": 0.95 if args.confidence is None else args.confidence}
 
 
-def _held_out(
-    args: argparse.Namespace, table: OutcomeTable, policy: Spec, groups: Ints
-) -> tuple[Engine, dict[str, int]]:
-    """A quarter of the prompts calibrates, the rest trains the router."""
-    folds = grouped_folds(groups, _FOLDS)
+def _held_out(args: argparse.Namespace, table: OutcomeTable, policy: Spec) -> tuple[Engine, dict[str, int]]:
+    """A quarter of the prompts calibrates, the rest trains the router. Groups of the table stay on one side."""
+    folds = grouped_folds(table.groups.astype(np.int64), _FOLDS)
     fit, held = np.flatnonzero(folds != 0), np.flatnonzero(folds == 0)
     if not len(fit) or not len(held):
         raise NotEnoughData(

@@ -29,7 +29,6 @@ from equipoise.evaluation.splits import (
     Kind,
     Split,
     dataset_splits,
-    merge_groups,
     model_splits,
     random_split,
     table_split,
@@ -39,7 +38,7 @@ from equipoise.evaluation.workers import run_folds
 from equipoise.registry import make_router
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
-from equipoise.tables.duplicates import near_duplicate_groups
+from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import FeatureBatch, Ints, Model, Outcomes
 
 NEARLY_COMPLETE = 0.99

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from equipoise.errors import NotEnoughData, TableError
 from equipoise.types import Ints, Strings
@@ -41,21 +39,6 @@ class Split:
     def train(self) -> Ints:
         """Everything but the test rows."""
         return np.concatenate([self.fit, self.calibrate])
-
-
-def merge_groups(*labellings: Sequence[object] | Strings | Ints) -> Ints:
-    """Groups that join whatever any of the labellings joins, numbered 0 to k-1.
-
-    Each labelling gives every prompt a label; prompts that share a label in any of them end in one group.
-    """
-    n = len(labellings[0])
-    codes = [np.unique(np.asarray(labels), return_inverse=True)[1] for labels in labellings]
-    offsets = n + np.concatenate([[0], np.cumsum([c.max() + 1 for c in codes])]).astype(np.int64)
-    left = np.tile(np.arange(n), len(codes))
-    right = np.concatenate([c + o for c, o in zip(codes, offsets, strict=False)])
-    links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(offsets[-1], offsets[-1]))
-    found = connected_components(links, directed=False)[1][:n]
-    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def random_split(groups: Ints, seed: int, *, shares: tuple[float, float] = (0.6, 0.2)) -> Split:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import connected_components
 
-from equipoise.types import Ints
+from equipoise.types import Ints, Strings
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -44,6 +44,21 @@ def near_duplicate_groups(prompts: Sequence[str] | npt.NDArray[np.object_], *, s
     graph = coo_array((np.ones(len(pairs), dtype=np.int8), (pairs[:, 0], pairs[:, 1])), shape=(len(texts),) * 2)
     _, label = connected_components(graph, directed=False)
     return _renumbered(label.astype(np.int64)[same])
+
+
+def merge_groups(*labellings: Sequence[object] | Strings | Ints) -> Ints:
+    """Groups that join whatever any of the labellings joins, numbered 0 to k-1.
+
+    Each labelling gives every prompt a label; prompts that share a label in any of them end in one group.
+    """
+    n = len(labellings[0])
+    codes = [np.unique(np.asarray(labels), return_inverse=True)[1] for labels in labellings]
+    offsets = n + np.concatenate([[0], np.cumsum([c.max() + 1 for c in codes])]).astype(np.int64)
+    left = np.tile(np.arange(n), len(codes))
+    right = np.concatenate([c + o for c, o in zip(codes, offsets, strict=False)])
+    links = coo_array((np.ones(len(left), dtype=np.int8), (left, right)), shape=(offsets[-1], offsets[-1]))
+    found = connected_components(links, directed=False)[1][:n]
+    return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
 def fold(text: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.errors import TableError, UnknownName
+from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.tables.rows import rows_from_columns
 from equipoise.types import Bools, Floats, Ints, Strings
 
@@ -94,6 +95,14 @@ class OutcomeTable:
         expected = None if self.expected is None else self.expected[:, columns]
         matrices = {name: getattr(self, name)[:, columns] for name in MATRICES}
         return replace(self, models=wanted, expected=expected, **matrices)
+
+    def tied(self) -> OutcomeTable:
+        """The same table with near duplicates in one group: on both sides of a fold they hide that a router overfits.
+
+        Groups are named such that folds are dealt as in an evaluation of the same rows.
+        """
+        groups = merge_groups(self.groups, near_duplicate_groups(self.prompts))
+        return replace(self, groups=np.array([f"{group:08d}" for group in groups], dtype=object))
 
     def coverage(self) -> dict[str, float]:
         """For every model the share of prompts that it was measured on."""
