@@ -245,7 +245,7 @@ class ServerConfig(_Strict):
     write_timeout_s: _Positive = 30.0
     keepalive_s: _Positive = 75.0
     max_in_flight: _Count = 2000
-    drain_s: _Positive = 30.0
+    drain_s: _Positive = 25.0
     reload_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 2.0
     request_lines: Literal["all", "failed", "none"] = "all"
     usd_per_core_hour: _Usd = 0.05
