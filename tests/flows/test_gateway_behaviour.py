@@ -294,15 +294,18 @@ async def test_a_fallback_is_invisible_and_on_the_bill(tmp_path: Path) -> None:
         assert outcome.model == LARGE and {a.model for a in outcome.attempts} == {SMALL, LARGE}
 
 
-async def test_a_decision_is_logged_by_the_time_that_its_model_is_asked(tmp_path: Path) -> None:
+async def test_a_decision_is_logged_before_its_model_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     known: list[int] = []
+    async with world(tmp_path) as gateway:
+        executor = gateway.gateway.live.executor
+        run = executor.run
 
-    def answer(_: str) -> str:
-        known.append(gateway.gateway.log.status.recorded)
-        return "four"
+        async def asked(*args: Any, **more: Any) -> Any:
+            known.append(gateway.gateway.log.status.recorded)
+            return await run(*args, **more)
 
-    async with world(tmp_path, FakeServer(answer)) as gateway:
-        await gateway.post(CHAT, say("What is 2 + 2?"))
+        monkeypatch.setattr(executor, "run", asked)
+        assert (await gateway.post(CHAT, say("What is 2 + 2?")))[0] == 200
     assert known == [1]
 
 

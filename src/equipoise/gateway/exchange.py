@@ -25,9 +25,8 @@ Cached = Literal["exact", "semantic", "miss"]
 class Exchange:
     """Follows a request from its decision to its end. ``attempts`` fills as calls are made for it.
 
-    The client waits for as little of it as can be: the decision is logged while the first call is on its way, and what
-    only this process knows is told once the answer is written. The loop comes to both before anything that is sent to
-    it from then on; that an answer is logged before the client can have it stays true.
+    The client waits for as little of it as can be: what only this process knows is told once the answer is written. The
+    loop comes to that before anything that is sent to it from then on.
 
     Attributes:
         format: what the client speaks.
@@ -54,10 +53,8 @@ class Exchange:
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
-        self._logged = False
-        # In the turn after the next: what is sent is written by a task of its own.
-        loop = asyncio.get_running_loop()
-        loop.call_soon(loop.call_soon, self._log)
+        # Before anything is sent: a gateway that is killed then knows of every call that a vendor may bill.
+        log_decision(gateway, decided, asked, tenant=incoming.caller.tenant, format=format, received=self.received)
 
     @property
     def tells_usage(self) -> bool:
@@ -90,7 +87,6 @@ class Exchange:
         """The request is over: log it, count it, tell it. Only the first end counts."""
         if self.outcome is not None:
             return self.outcome
-        self._log()
         gateway, elapsed_s, routing_usd = self._gateway, self.elapsed_s, self.routing_usd
         self.outcome = outcome = Outcome(
             decision_id=self.decision.id,
@@ -112,15 +108,6 @@ class Exchange:
         gateway.log.finish(outcome)
         asyncio.get_running_loop().call_soon(self._told, outcome)
         return outcome
-
-    def _log(self) -> None:
-        """Log the decision, once."""
-        if not self._logged:
-            tenant = self._incoming.caller.tenant
-            log_decision(
-                self._gateway, self._decided, self._asked, tenant=tenant, format=self.format, received=self.received
-            )
-            self._logged = True
 
     def _told(self, outcome: Outcome) -> None:
         """Let all know who count, learn and watch."""
