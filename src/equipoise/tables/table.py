@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from equipoise.errors import TableError, UnknownName
-from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.tables.rows import rows_from_columns
 from equipoise.types import Bools, Floats, Ints, Strings
 
@@ -101,6 +100,8 @@ class OutcomeTable:
 
         Groups are named such that folds are dealt as in an evaluation of the same rows.
         """
+        from equipoise.tables.duplicates import merge_groups, near_duplicate_groups  # noqa: PLC0415  (imports scipy)
+
         groups = merge_groups(self.groups, near_duplicate_groups(self.prompts))
         return replace(self, groups=np.array([f"{group:08d}" for group in groups], dtype=object))
 
