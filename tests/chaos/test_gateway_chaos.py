@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,8 @@ async def test_a_client_that_trickles_its_head_is_cut(tmp_path: Path) -> None:
 
         writer.write(b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nx-slow: ")
         trickling = asyncio.create_task(trickle())
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        with suppress(ConnectionResetError):  # a byte may meet what is cut already
+            assert await asyncio.wait_for(reader.read(), 10) == b""
         trickling.cancel()
         writer.close()
 

@@ -57,6 +57,37 @@ async def test_a_stream_passes_byte_for_byte_without_the_usage_that_only_we_aske
 
 
 @virtually
+async def test_an_answer_that_is_whole_ends_with_the_mark_that_clients_wait_for_though_its_vendor_leaves_it_out() -> (
+    None
+):
+    comment = SseEvent(b": that is all\n\n", "", b"")
+    done = SseEvent(b"data: [DONE]\n\n", "", DONE)
+    for last in ((), (comment,), (done,), (done, comment)):
+        events = (chunk("hello", role="assistant"), chunk(finish="stop"), *last)
+        provider = Provided(lambda n, call, events=events: streamed(*events))
+        running = await executor([model("big")], {"big": provider}).run(Plan(model="big"), work(stream=True), always)
+        answer = await read(running)
+        assert answer.count(b"data: [DONE]\n\n") == 1 and running.status == "ok"
+
+
+@virtually
+async def test_a_whole_answer_of_anthropics_ends_with_its_mark_too() -> None:
+    native = FORMATS["messages"].encoder("big", work(format="messages").asked)
+    told = [
+        frame
+        for part in (chunk("hello", role="assistant"), chunk(finish="stop"))
+        for frame in native.feed(orjson.loads(part.data))
+    ]
+    told += native.end(None)
+    events = SseParser().feed(b"".join(told))
+    assert events[-1].event == "message_stop"
+    provider = Provided(lambda n, call: streamed(*events[:-1]), formats=frozenset({"messages"}))
+    asked = work(stream=True, format="messages")
+    running = await executor([model("big")], {"big": provider}).run(Plan(model="big"), asked, always)
+    assert SseParser().feed(await read(running))[-1].event == "message_stop" and running.status == "ok"
+
+
+@virtually
 async def test_a_client_that_asked_for_usage_gets_it() -> None:
     asked = work(stream=True, stream_options={"include_usage": True})
     running = await executor([model("big")], {"big": answering()}).run(Plan(model="big"), asked, always)

@@ -6,9 +6,15 @@ from equipoise.execution.call import Heard
 from equipoise.execution.work import Work
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, BadAnswer, Encoder, SseParser, only_usage, resumed
+from equipoise.wire import DONE, FORMATS, BadAnswer, Encoder, SseEvent, SseParser, only_usage, resumed
+from equipoise.wire.sse import frame, is_last
 
 _MOST_KEPT_BYTES = 4 << 20
+# What clients wait for behind an answer that is whole. Some vendors leave it out, and some connections lose it.
+_CLOSING: dict[WireFormat, bytes] = {
+    "chat": frame(DONE),
+    "messages": frame(b'{"type":"message_stop"}', "message_stop"),
+}
 
 
 class ClientStream:
@@ -20,7 +26,7 @@ class ClientStream:
         kind: the upstream's format. Its events pass as they are where the client speaks it too.
     """
 
-    __slots__ = ("_encoder", "_keep", "_kept", "_kept_bytes", "_kind", "_work")
+    __slots__ = ("_encoder", "_keep", "_kept", "_kept_bytes", "_kind", "_latest", "_work")
 
     def __init__(self, work: Work, kind: WireFormat, model: str) -> None:
         self._work, self._kind = work, kind
@@ -30,6 +36,7 @@ class ClientStream:
         self._keep = True
         self._kept: list[bytes] = []
         self._kept_bytes = 0
+        self._latest: SseEvent | None = None
 
     def take(self, heard: Heard) -> bytes:
         """What the client reads of it.
@@ -42,6 +49,8 @@ class ClientStream:
         event = heard.event
         if event is None or self._hidden(heard):
             return b""
+        if event.data:
+            self._latest = event
         if self._keep:
             self._kept.append(event.raw)
             self._kept_bytes += len(event.raw)
@@ -65,7 +74,10 @@ class ClientStream:
 
     def end(self, usage: TokenUsage) -> bytes:
         """What closes the stream."""
-        return b"" if self._encoder is None else b"".join(self._encoder.end(usage))
+        if self._encoder is not None:
+            return b"".join(self._encoder.end(usage))
+        closed = self._latest is None or is_last(self._latest)
+        return b"" if closed else _CLOSING.get(self._work.format, b"")
 
     def fail(self, code: str, message: str) -> bytes:
         """What says that the stream broke."""
