@@ -32,7 +32,7 @@ class ClientStream:
         self._work, self._kind = work, kind
         self._encoder: Encoder | None = None
         if kind != work.format:
-            self._encoder = FORMATS[work.format].encoder(model, work.asked)
+            self._encoder = FORMATS[work.format].encoder(model, work.asked, work.input_tokens)
         self._keep = True
         self._kept: list[bytes] = []
         self._kept_bytes = 0

@@ -88,12 +88,11 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
 
 async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:
     decision, headers = exchange.decision, incoming.http.headers
-    input_tokens = int(decision.features["input_tokens"])
     work = Work(
         body=call.body,
         format=call.format,
-        asked=call.asked._replace(input_tokens=input_tokens),
-        input_tokens=input_tokens,
+        asked=call.asked,
+        input_tokens=int(decision.features["input_tokens"]),
         region=decision.constraints.region,
         deadline_s=call.said.timeout_s,
         prefer=call.conversation.deployment,

@@ -55,7 +55,7 @@ class Climbed:
         """Nothing runs."""
 
     async def _streamed(self, answer: Body, work: Work, running: Running) -> AsyncIterator[bytes]:
-        encoder = FORMATS[work.format].encoder(running.model, work.asked)
+        encoder = FORMATS[work.format].encoder(running.model, work.asked, work.input_tokens)
         frames = [frame for chunk in _chunks(answer) for frame in encoder.feed(chunk)]
         frames += encoder.end(running.usage)
         for number, frame in enumerate(frames, 1):

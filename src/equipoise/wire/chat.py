@@ -106,8 +106,9 @@ class Chat:
         del now
         return _Decoder()
 
-    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
         """Writes the chunks."""
+        del input_tokens
         return _Encoder(model_name, asked)
 
     def usage(self, answer: Body) -> TokenUsage | None:

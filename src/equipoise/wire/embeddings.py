@@ -49,7 +49,7 @@ class Embeddings:
         """Never possible."""
         raise BadAnswer("embeddings are not streamed")
 
-    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
         """Never possible."""
         raise BadAnswer("embeddings are not streamed")
 

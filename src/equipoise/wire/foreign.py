@@ -65,9 +65,9 @@ class Foreign:
         """For one upstream stream."""
         return self.parts.decoder(now)
 
-    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
         """For one client's stream."""
-        del asked
+        del asked, input_tokens
         return self.parts.encoder(model_name)
 
     def usage(self, answer: Body) -> TokenUsage | None:

@@ -42,7 +42,6 @@ class Asked(NamedTuple):
         answers: how often a model has answered before, each time with one or more messages.
         vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
         echo: what of the request the answer says again, where the format has it so.
-        input_tokens: how long all of it is, by our count; 0 where it was not counted.
     """
 
     model: str
@@ -59,7 +58,6 @@ class Asked(NamedTuple):
     user: str | None = None
     vendor_state: str | None = None
     echo: Mapping[str, Any] = MappingProxyType({})
-    input_tokens: int = 0
 
 
 class Decoder(Protocol):
@@ -148,8 +146,8 @@ class Format(Protocol):
         """For one upstream stream."""
         ...
 
-    def encoder(self, model_name: str, asked: Asked) -> Encoder:
-        """For one client's stream."""
+    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
+        """For one client's stream; ``input_tokens`` is our count of what was asked, where there is one."""
         ...
 
     def usage(self, answer: Body) -> TokenUsage | None:

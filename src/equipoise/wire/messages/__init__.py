@@ -79,9 +79,10 @@ class Messages(Foreign):
             vendor_state="thread" if body.get("thread") is not None else None,
         )
 
-    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
         """For one client's stream; clients want to know at its beginning already how long the input is."""
-        return stream.Encoder(model_name, asked.input_tokens)
+        del asked
+        return stream.Encoder(model_name, input_tokens)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """Anthropic's error shape, with ``code`` (where the SDKs look for it too) and ``param`` added."""

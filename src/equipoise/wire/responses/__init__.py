@@ -79,8 +79,9 @@ class Responses(Foreign):
             return answers.from_chat(chat, model_name)
         return {**answers.from_chat(chat, model_name, request.named_in_full(asked.echo.get("tools"))), **asked.echo}
 
-    def encoder(self, model_name: str, asked: Asked) -> Encoder:
+    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
         """For one client's stream; what was asked is said again."""
+        del input_tokens
         return stream.Encoder(model_name, asked.echo)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
