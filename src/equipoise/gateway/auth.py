@@ -49,10 +49,13 @@ class Gate:
 
 
 def _key_in(headers: Mapping[str, str]) -> str | None:
-    kind, _, key = headers.get("Authorization", "").partition(" ")
-    if kind.lower() != "bearer":
-        key = "" if key else kind  # of another scheme it is a proxy's; without one it may be the key itself
-    return key.strip() or headers.get("x-api-key") or headers.get("api-key")  # the last is Azure's
+    if given := headers.get("Authorization"):
+        kind, _, key = given.partition(" ")
+        if kind.lower() != "bearer":
+            key = "" if key else kind  # of another scheme it is a proxy's; without one it may be the key itself
+        if key := key.strip():
+            return key
+    return headers.get("x-api-key") or headers.get("api-key")  # the last is Azure's
 
 
 @lru_cache(maxsize=1024)

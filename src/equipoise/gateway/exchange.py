@@ -44,8 +44,9 @@ class Exchange:
         decided: Decided,
     ) -> None:
         self._gateway, self._incoming, self.format = gateway, incoming, format
-        self._asked, self._decided, self.decision = asked, decided, decided.decision
+        self._asked, self.decision = asked, decided.decision
         self.received = gateway.clock.time()
+        self._took_s = decided.took_s
         self.attempts: list[Attempt] = []
         self.waited_s = 0.0
         self.cache: Cached | None = None
@@ -69,7 +70,7 @@ class Exchange:
     @property
     def routing_usd(self) -> float:
         """What deciding cost, at the price of this machine's cores."""
-        return self._decided.took_s * self._gateway.settings.usd_per_core_hour / 3600.0
+        return self._took_s * self._gateway.settings.usd_per_core_hour / 3600.0
 
     def cost_usd(self) -> float:
         """What the request has cost so far."""

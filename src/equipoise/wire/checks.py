@@ -25,7 +25,9 @@ def checked_chunk(chunk: Any) -> Body:
     """
     if not isinstance(chunk, dict):
         raise BadAnswer("an event of the stream is not an object")
-    choices = chunk["choices"] = [] if chunk.get("choices") is None else chunk["choices"]
+    choices = chunk.get("choices")
+    if choices is None:
+        choices = chunk["choices"] = []
     if not isinstance(choices, list) or not _is_head(chunk):
         raise BadAnswer("an event of the stream is not a chat completion chunk")
     for choice in choices:
@@ -64,12 +66,12 @@ def checked_message(message: Any, *, numbered: bool = True) -> Body:
     """
     if not isinstance(message, dict):
         raise BadAnswer("the answer holds a message that is no object")
-    if isinstance(message.get("content"), list) and (thought := _thought(message["content"])):
-        message["reasoning_content"] = thought
     for field in _TEXTS:
         value = message.get(field)
         if value is not None and not isinstance(value, str):
             message[field] = _joined(value, field)
+            if field == "content" and (thought := _thought(value)):
+                message["reasoning_content"] = thought
     calls = message.get("tool_calls")
     if calls is not None:
         _check_calls(calls, numbered)
@@ -101,9 +103,9 @@ def _joined(value: Any, field: str) -> str:
     return "".join(str(p["text"]) for p in value if isinstance(p.get("text"), str))
 
 
-def _thought(parts: list[Any]) -> str:
+def _thought(parts: list[Body]) -> str:
     """The reasoning among the parts of a content, where Mistral has it."""
-    thoughts = [p.get("thinking") for p in parts if isinstance(p, dict) and p.get("type") == THOUGHT]
+    thoughts = [p.get("thinking") for p in parts if p.get("type") == THOUGHT]
     return "".join(t if isinstance(t, str) else _joined(t or [], THOUGHT) for t in thoughts)
 
 
