@@ -138,6 +138,21 @@ def test_the_affinity_seed_stays_while_a_conversation_grows_and_differs_between_
     assert read(whole).affinity == read(opening).affinity != read(other).affinity
 
 
+@pytest.mark.parametrize(("name", "system"), [("chat", "system"), ("messages", "system"), ("responses", "developer")])
+def test_agents_that_tell_more_as_they_go_stay_in_one_conversation_and_begin_theirs_with_their_whole_question(
+    name: WireFormat, system: str
+) -> None:
+    def seed(question: str, *later: str) -> bytes:
+        roles = [system, "user", "user", "assistant", *later]
+        texts = ["Be brief.", "The folder is /work.", question, "Let me see.", *later]
+        turns = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
+        turns = turns if later else turns[:3]
+        field = "input" if name == "responses" else "messages"
+        return FORMATS[name].read({"model": "auto", "max_tokens": 9, field: turns}).affinity
+
+    assert seed("q") == seed("q", system, "user") == seed("q", "user", system, "assistant") != seed("other")
+
+
 def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
     if path:
         yield path

@@ -102,7 +102,7 @@ def session_key(tenant: str, route: str, *, session: str | None, affinity: bytes
     Two tenants never share one, nor do two routes.
 
     Args:
-        affinity: hash of system prompt, tools and first user message.
+        affinity: hash of tools and of all that was said before the first answer.
     """
     said = b"named" + session.encode() if session else b"derived" + affinity
     # With their lengths before them, no other tenant and route begin like this.

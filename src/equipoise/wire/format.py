@@ -38,7 +38,7 @@ class Asked(NamedTuple):
         context_text: everything else that is sent along: system prompt, earlier turns, tools.
         images: number of images.
         include_usage: whether a stream is to end with its usage.
-        affinity: what stays the same over a conversation, hashed: system prompt, tools, first user message.
+        affinity: what stays the same over a conversation, hashed: tools, and all before the first answer.
         answers: how often a model has answered before, each time with one or more messages.
         vendor_state: the field by which the request leans on what one vendor remembers of earlier calls.
         echo: what of the request the answer says again, where the format has it so.

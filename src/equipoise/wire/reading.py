@@ -131,12 +131,13 @@ class Reading:
         answers: turns that a model had, whether or not it said anything that can be read.
     """
 
-    __slots__ = ("_answering", "_field", "_fresh", "_said", "answers", "files", "images")
+    __slots__ = ("_answering", "_field", "_fresh", "_opening", "_said", "answers", "files", "images")
 
     def __init__(self, field: str = "messages") -> None:
         self._field = field
         self._said: list[tuple[str, list[str]]] = []
         self._fresh = True
+        self._opening: int | None = None
         self.images = self.answers = 0
         self.files = self._answering = False
 
@@ -144,6 +145,8 @@ class Reading:
         """A new message begins."""
         self._fresh = True
         answering = role == "assistant"
+        if answering and self._opening is None:
+            self._opening = len(self._said)
         self.answers += answering and not self._answering
         self._answering = answering
 
@@ -172,7 +175,7 @@ class Reading:
             text=said[last][1] if last >= 0 else "(image)" if self.images else "(file)",
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
-            affinity=_affinity(said, schemas),
+            affinity=_affinity(said[: self._opening], schemas),
             answers=self.answers,
             **rest,
         )
@@ -191,13 +194,11 @@ class Reading:
         return fallback
 
 
-def _affinity(said: list[tuple[str, str]], schemas: str) -> bytes:
+def _affinity(opening: list[tuple[str, str]], schemas: str) -> bytes:
+    """What all turns of a conversation have in common: what came before the first answer. Agents tell more later."""
     seed = blake2b(schemas.encode(), digest_size=16)
-    first = True
-    for role, text in said:
-        if role == "system" or (role == "user" and first):
-            first = first and role != "user"
-            seed.update(b"\0" + text.encode("utf-8", "surrogatepass"))
+    for _, text in opening:
+        seed.update(b"\0" + text.encode("utf-8", "surrogatepass"))
     return seed.digest()
 
 
