@@ -18,6 +18,7 @@ from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
 from equipoise.wire import (
     FORMATS,
+    Asked,
     BadAnswer,
     BadRequest,
     Body,
@@ -151,6 +152,22 @@ def test_agents_that_tell_more_as_they_go_stay_in_one_conversation_and_begin_the
         return FORMATS[name].read({"model": "auto", "max_tokens": 9, field: turns}).affinity
 
     assert seed("q") == seed("q", system, "user") == seed("q", "user", system, "assistant") != seed("other")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("chat", "text"), ("messages", "text"), ("responses", "input_text")])
+def test_what_an_agent_puts_beside_the_question_is_not_what_routing_goes_by(name: WireFormat, kind: str) -> None:
+    def read(*texts: str) -> Asked:
+        parts = [{"type": kind, "text": text} for text in texts]
+        field = "input" if name == "responses" else "messages"
+        body = {"model": "auto", "max_tokens": 9, field: [{"role": "user", "content": parts}]}
+        return FORMATS[name].read(body)
+
+    reminder = "<system-reminder>\nThe notes of the project.\n</system-reminder>\n"
+    asked = read(reminder, "Why?")
+    assert (asked.text, asked.context_text) == ("Why?", reminder)
+    assert read(reminder).text == reminder
+    quoted = "<system-reminder> what is that?"
+    assert (read(quoted).text, read(quoted, reminder).text) == (quoted, quoted)
 
 
 def nodes(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:

@@ -152,6 +152,8 @@ class Reading:
 
     def say(self, role: str, text: str) -> None:
         """A piece of text; ``role`` is ``system``, ``user`` or anything else. Pieces of a message are one text."""
+        if role == "user" and text.startswith("<system-reminder>") and text.rstrip().endswith("</system-reminder>"):
+            role = "system"  # what Claude Code and others put beside the question: project notes, skills, the date
         if not self._fresh and self._said[-1][0] == role:
             self._said[-1][1].append(text)
         else:
