@@ -13,6 +13,7 @@ import pytest
 from multidict import CIMultiDict
 
 from equipoise.storage.journal import Journal
+from equipoise.storage.redact import redact
 from equipoise.storage.store import StoreUnavailable
 from equipoise.testing import FakeServer, Misbehaviour
 from tests.gateway_world import CHAT, LARGE, SMALL, echo, eventually, say, serving, settings, world
@@ -394,6 +395,27 @@ async def test_while_the_log_is_looked_through_others_are_served(
         assert (await gateway.get("/healthz"))[0] == 200
         served.set()
         assert (await asking)[0] == 404
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/route", "/v1/feedback"])
+async def test_while_a_long_text_is_redacted_others_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    served, text = threading.Event(), "-" * 21_000
+
+    def redacting(text: str) -> str:
+        assert served.wait(30.0), "nobody else was served meanwhile"
+        return redact(text)
+
+    monkeypatch.setattr("equipoise.gateway.exchange.redact", redacting)
+    async with world(tmp_path, log={"prompts": "redacted"}) as gateway:
+        said = {"decision_id": "0" * 32, "reward": 1, "comment": text}
+        asking = asyncio.create_task(gateway.post(path, said if path == "/v1/feedback" else say(text)))
+        await eventually(lambda: gateway.gateway.in_flight == 1)
+        assert (await gateway.get("/healthz"))[0] == 200
+        served.set()
+        # A comment of that length is then refused.
+        assert (await asking)[0] == (400 if path == "/v1/feedback" else 200)
 
 
 @pytest.mark.parametrize(

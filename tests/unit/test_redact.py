@@ -90,6 +90,11 @@ def test_ordinary_text_stays(text: str) -> None:
         ("Passwort: geheim123", "Passwort: [key]"),
         ("contraseña = secreto123", "contraseña = [key]"),
         ("密码：hunter22", "密码：[key]"),
+        (
+            "İİ. PASSWORD: hunter22, token=abcdefgh; secret-key: 'a b c d'",
+            "İİ. PASSWORD: [key], token=[key]; secret-key: '[key]'",
+        ),
+        ("monkey: bananas, token=password=hunter22", "monkey: bananas, token=[key]"),
         ("IBAN BE68 5390 0754 7034 is mine", "IBAN [iban] is mine"),
         ("IBAN BE68 5390 0754 7034 PLUS MORE", "IBAN [iban] PLUS MORE"),
         ("a@b.de,c@d.fr;4111111111111111", "[email],[email];[card]"),

@@ -13,7 +13,7 @@ from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.edge import read_body
-from equipoise.gateway.exchange import Exchange
+from equipoise.gateway.exchange import Exchange, kept_prompt
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.state import Gateway, Handler, Incoming, Live
@@ -46,7 +46,8 @@ def calling(format: WireFormat) -> Handler:
             warm, tenant = call.conversation.warm, incoming.caller.tenant
             found = await gateway.deciding.decide(call.target, call.asked, call.said, warm, tenant=tenant)
             decided = Decided(call.conversation.kept(found.decision), found.took_s, found.degraded)
-            exchange = Exchange(gateway, incoming, format, call.asked, decided)
+            prompt = await kept_prompt(gateway, call.asked)
+            exchange = Exchange(gateway, incoming, format, call.asked, decided, prompt)
             try:
                 running = await _executed(gateway, live, exchange, call, incoming)
                 return await answered(gateway, incoming, exchange, running)

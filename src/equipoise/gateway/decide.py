@@ -25,7 +25,8 @@ from equipoise.wire import Asked
 
 # What an image counts for, about the middle of what vendors bill for one of a million pixels.
 IMAGE_TOKENS = 1000
-_LONG_CHARACTERS = 20_000
+# Longer texts are worked on in a thread: other requests are not to wait for them.
+LONG_CHARACTERS = 20_000
 _REMEMBERED_CONTEXTS = 64
 
 
@@ -65,7 +66,7 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None =
 
 
 def _context_tokens(text: str, tenant: str) -> int:
-    return count_tokens(text) if len(text) > _LONG_CHARACTERS else _remembered_tokens(text, tenant)
+    return count_tokens(text) if len(text) > LONG_CHARACTERS else _remembered_tokens(text, tenant)
 
 
 @lru_cache(maxsize=_REMEMBERED_CONTEXTS)
@@ -111,8 +112,7 @@ class Deciding:
             InputError: the prompt is too long.
             Problem: no model can serve the request, with the reasons.
         """
-        if len(asked.text) + len(asked.context_text) > _LONG_CHARACTERS:
-            # Other requests are not to wait for a long text.
+        if len(asked.text) + len(asked.context_text) > LONG_CHARACTERS:
             return await asyncio.to_thread(self._decide_alone, target, asked, said, warm, tenant)
         if self._in_flight() < 2:
             return self._decide_alone(target, asked, said, warm, tenant)

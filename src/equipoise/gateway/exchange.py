@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from equipoise.gateway.decide import Decided
+from equipoise.gateway.decide import LONG_CHARACTERS, Decided
 from equipoise.gateway.serving import Route
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.keys import PREFIX
@@ -42,6 +42,7 @@ class Exchange:
         format: WireFormat,
         asked: Asked,
         decided: Decided,
+        prompt: str | None,
     ) -> None:
         self._gateway, self._incoming, self.format = gateway, incoming, format
         self._asked, self.decision = asked, decided.decision
@@ -55,7 +56,8 @@ class Exchange:
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
         # Before anything is sent: a gateway that is killed then knows of every call that a vendor may bill.
-        log_decision(gateway, decided, asked, tenant=incoming.caller.tenant, format=format, received=self.received)
+        tenant = incoming.caller.tenant
+        log_decision(gateway, decided, asked, prompt, tenant=tenant, format=format, received=self.received)
 
     @property
     def tells_usage(self) -> bool:
@@ -159,15 +161,31 @@ class Exchange:
 
 
 def log_decision(
-    gateway: Gateway, decided: Decided, asked: Asked, *, tenant: str, format: WireFormat, received: float
-) -> str | None:
-    """Log and count a decision. Returns the prompt as it is kept."""
-    kept, prompt = gateway.live.serving.config.log.prompts, None
-    if kept != "none":
-        prompt = redact(asked.text) if kept == "redacted" else asked.text
+    gateway: Gateway,
+    decided: Decided,
+    asked: Asked,
+    prompt: str | None,
+    *,
+    tenant: str,
+    format: WireFormat,
+    received: float,
+) -> None:
+    """Log and count a decision, with the prompt as it is kept."""
     gateway.log.record(
         decided.decision, tenant=tenant, route=asked.model, format=format, prompt=prompt, received=received
     )
     if decided.degraded:
         gateway.metrics.count("degraded", asked.model)
-    return prompt
+
+
+async def kept_prompt(gateway: Gateway, asked: Asked) -> str | None:
+    """A prompt as the log is to keep it."""
+    kept = gateway.live.serving.config.log.prompts
+    if kept == "redacted":
+        return await redacted(asked.text)
+    return asked.text if kept == "full" else None
+
+
+async def redacted(text: str) -> str:
+    """A text without what tells people apart."""
+    return await asyncio.to_thread(redact, text) if len(text) > LONG_CHARACTERS else redact(text)

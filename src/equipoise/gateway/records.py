@@ -11,13 +11,12 @@ from aiohttp import web
 
 from equipoise.errors import InputError
 from equipoise.gateway.edge import read_body
-from equipoise.gateway.exchange import log_decision
+from equipoise.gateway.exchange import kept_prompt, log_decision, redacted
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import as_json
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.gateway.steering import steering_of
 from equipoise.storage.reading import Record, document_of
-from equipoise.storage.redact import redact
 from equipoise.traffic import Feedback
 from equipoise.types import Model, Price, WireFormat
 from equipoise.wire import FORMATS, Body
@@ -35,7 +34,8 @@ async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     said, tenant = steering_of(incoming.http.headers), incoming.caller.tenant
     decided = await gateway.deciding.decide(target, asked, said, tenant=tenant)
     received = gateway.clock.time()
-    prompt = log_decision(gateway, decided, asked, tenant=tenant, format=format, received=received)
+    prompt = await kept_prompt(gateway, asked)
+    log_decision(gateway, decided, asked, prompt, tenant=tenant, format=format, received=received)
     record = Record(decided.decision, tenant, asked.model, format, received, prompt, None, ())
     return as_json(_document(record, gateway.live.serving.models), incoming)
 
@@ -56,7 +56,7 @@ async def feedback(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     body = await read_body(incoming.http, gateway.settings)
     said = _feedback(body, gateway.clock.time())
     if said.comment is not None and gateway.live.serving.config.log.prompts != "full":
-        said = replace(said, comment=redact(said.comment))
+        said = replace(said, comment=await redacted(said.comment))
     try:
         known = await asyncio.to_thread(gateway.log.feedback, said, tenant=incoming.caller.tenant)
     except InputError as error:

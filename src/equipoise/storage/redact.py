@@ -11,20 +11,25 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
+from string import ascii_letters
 
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,16384}+"
     r"(?:-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----)?"
 )
 _NAMES = (
-    "key", "secret", "token", "passw", "pwd", "authorization", "bearer", "kennwort", "mot de passe", "contraseña",
-    "senha", "wachtwoord", "hasło", "пароль", "密码", "密碼", "パスワード",
+    "key", "secret", "token", "password", "passwd", "pwd", "authorization", "passwort", "kennwort", "mot de passe",
+    "contraseña", "senha", "wachtwoord", "hasło", "пароль", "密码", "密碼", "パスワード",
 )  # fmt: skip
+_KINDS_OF_KEY = [f"(?<={kind}{joint}key)" for kind in ("api", "access", "private", "secret") for joint in ("", "[_-]")]
+# What stands before a value, in small letters. Each name is searched for itself: a plain text is found the fastest.
+_NAMED = {
+    name: re.compile(name + (f"(?:{'|'.join(_KINDS_OF_KEY)})" if name == "key" else "") + r"\\?[\"']?\s{0,3}[:=：]")
+    for name in _NAMES
+}
 # A value in quotes ends with them; in JSON that stands in a text, a backslash goes before each.
-_ASSIGNED = re.compile(
-    r"(?i)((?:(?:api|access|private|secret)[_-]?key|secret|token|password|passwd|pwd|authorization|passwort|kennwort"
-    r"|mot de passe|contraseña|senha|wachtwoord|hasło|пароль|密码|密碼|パスワード)\\?[\"']?\s{0,3}[:=：]\s{0,3}"
-    r"(?:\\?[\"'])?(?:(?:bearer|basic|token)\s{1,3})?)"
+_VALUE = re.compile(
+    r"(?i)(\s{0,3}(?:\\?[\"'])?(?:(?:bearer|basic|token)\s{1,3})?)"
     r"(?:(?<=\")[^\"\n\\]{6,200}+(?=\\?\")|(?<=')[^'\n\\]{6,200}+(?=\\?')|[^\s\"',;]{6,}+)"
 )
 _BEARER = re.compile(r"(?i)(?<![a-z])(bearer\s{1,3})[\w.~+/=-]{8,}+")
@@ -39,6 +44,7 @@ _SECRET = re.compile(r"(?<![\w/+=])[\w/+]{40}(?![\w/+=])")
 _IN_URL = re.compile(r"//(?<=://)[^\s/@:]{0,100}+:[^\s/@]{1,200}+@")
 _EMAIL = re.compile(r"(?<![\w.%+'-])[\w.%+'-]++@[\w-]++(?:\.[\w-]++)++")
 _IBAN = re.compile(r"[A-Za-z](?<!\w[A-Za-z])[A-Za-z]\d{2}(?:[ -]?[A-Za-z0-9]{4}){2,7}(?:[ -]?[A-Za-z0-9]{1,3})?(?!\w)")
+_COLONS = re.compile(r":[0-9a-fA-F]{0,4}:")
 _IP6 = re.compile(r"(?<![\w:])(?:[0-9a-fA-F]{0,4}:){2,7}(?:\d{1,3}(?:\.\d{1,3}){3}|[0-9a-fA-F]{0,4})(?![\w:])")
 _IP4 = re.compile(r"\d(?<![\w.]\d)\d{0,2}+(?:\.\d{1,3}+){3}(?!\w|\.\d)")
 _PHONES = (
@@ -51,6 +57,7 @@ _PHONES = (
 _CARD = re.compile(r"\d(?<![\d.]\d)(?:[ -]?\d){12,18}(?!\d)")
 _DIGITS = re.compile(r"\d(?<!\d\d)\d{8,}+")
 _DIGIT = re.compile(r"\d")
+_BASE_36 = {ord(letter): str(int(letter, 36)) for letter in ascii_letters}
 
 
 def redact(text: str) -> str:
@@ -58,13 +65,24 @@ def redact(text: str) -> str:
     if "-----BEGIN" in text:
         text = _KEY_BLOCK.sub("[key]", text)
     text = _LONG_WORD.sub(_vendor_keys, text)
-    small = text.lower()
-    if any(name in small for name in _NAMES):
-        text = _BEARER.sub(r"\1[key]", _ASSIGNED.sub(r"\1[key]", text))
+    text = _without_named(text)
     if "@" in text:
         text = _IN_URL.sub("//[key]@", text)
         text = _EMAIL.sub("[email]", text)
     return _without_numbers(text)
+
+
+def _without_named(text: str) -> str:
+    """The text without values that stand behind names of secrets."""
+    small = text.replace("İ", "i").lower()  # as long as the text, so that places in one are places in the other
+    named = [found.span() for name, before in _NAMED.items() if name in small for found in before.finditer(small)]
+    parts, done = [], 0
+    for start, end in sorted(named):
+        if start >= done and (value := _VALUE.match(text, end)):
+            parts += [text[done : value.end(1)], "[key]"]
+            done = value.end()
+    text = "".join([*parts, text[done:]])
+    return _BEARER.sub(r"\1[key]", text) if "bearer" in small else text
 
 
 def _without_numbers(text: str) -> str:
@@ -72,7 +90,7 @@ def _without_numbers(text: str) -> str:
         return text
     text = _IBAN.sub(_iban, text)
     text = _LONG_WORD.sub(_tokens, text)
-    if text.count(":") > 1:
+    if _COLONS.search(text):
         text = _IP6.sub(_ip6, text)
     text = _IP4.sub(_ip4, text)
     for phone in _PHONES:
@@ -105,7 +123,7 @@ def _iban(found: re.Match[str]) -> str:
     ends = [len(whole), *(i for i in range(len(whole) - 1, 14, -1) if whole[i] in " -")]
     for end in ends:
         number = whole[:end].replace(" ", "").replace("-", "")
-        if 15 <= len(number) <= 34 and int("".join([str(int(c, 36)) for c in number[4:] + number[:4]])) % 97 == 1:
+        if 15 <= len(number) <= 34 and int((number[4:] + number[:4]).translate(_BASE_36)) % 97 == 1:
             return "[iban]" + whole[end:]
     return whole
 
