@@ -6,7 +6,17 @@ import orjson
 import pytest
 
 from equipoise.traffic import TokenUsage
-from equipoise.wire import FORMATS, BadAnswer, BadRequest, Untranslatable, dumps, only_usage, translate_request
+from equipoise.wire import (
+    FORMATS,
+    BadAnswer,
+    BadRequest,
+    Body,
+    Untranslatable,
+    dumps,
+    only_usage,
+    translate_answer,
+    translate_request,
+)
 from equipoise.wire.format import NATIVE
 from equipoise.wire.reading import MOST_CONTEXT_CHARACTERS
 from tests.wire_samples import call, decoded, events_of, put_together, request_in
@@ -350,6 +360,19 @@ def test_calls_of_tools_that_are_no_functions_are_answers_too() -> None:
     raw = [dumps({"choices": [{"delta": {"tool_calls": [{"index": 0, **p}]}}]}) for p in pieces]
     chunks, _ = decoded("chat", events_of(b"".join(b"data: " + r + b"\n\n" for r in raw)))
     assert [c["choices"][0]["delta"]["tool_calls"] for c in chunks] == [[{"index": 0, **p}] for p in pieces]
+
+
+@pytest.mark.parametrize("target", ["messages", "responses"])
+@pytest.mark.parametrize("made", [{"custom": {"name": "shell", "input": "ls"}}, {"function": {"arguments": "{}"}}])
+def test_a_call_of_no_function_is_no_answer_for_clients_of_other_formats(made: Body, target: Any) -> None:
+    answer = {"choices": [{"message": {"content": None, "tool_calls": [{"id": "a", **made}]}}]}
+    with pytest.raises(BadAnswer, match="no function with a name"):
+        translate_answer(answer, "chat", target, "m")
+    other = {"index": 0, **call("b", "f", "{}")}
+    for calls in ([{"index": 0, "id": "a", **made}], [other, {"index": 1, "id": "a", **made}]):
+        piece = {"id": "c", "created": 1, "choices": [{"index": 0, "delta": {"tool_calls": calls}}]}
+        with pytest.raises(BadAnswer, match="no function with a name"):
+            FORMATS[target].encoder("m", FORMATS[target].read(request_in(target))).feed(piece)
 
 
 def test_a_call_whose_server_repeats_or_changes_its_id_in_every_piece_is_one() -> None:

@@ -9,7 +9,7 @@ import orjson
 
 from equipoise.types import WireFormat
 from equipoise.wire.checks import checked_message
-from equipoise.wire.errors import Untranslatable
+from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.media import split_data_url
 from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, text_of, wrong
@@ -101,6 +101,18 @@ def called_function(call: Body) -> tuple[str, Any]:
     """The name and the arguments of a tool call."""
     function = maybe_object(call, "function", "messages.tool_calls.")
     return text_of(function, "name", "messages.tool_calls.function."), function.get("arguments")
+
+
+def name_called(call: Body) -> str:
+    """Which function an answer calls.
+
+    Raises:
+        BadAnswer: none: it is a tool of another kind, which only chat has, or the server did not say it.
+    """
+    name = (call.get("function") or {}).get("name")
+    if not name:
+        raise BadAnswer("the answer calls a tool that is no function with a name")
+    return str(name)
 
 
 def has_failed(result: Body) -> bool:

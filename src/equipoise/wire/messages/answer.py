@@ -14,6 +14,7 @@ from equipoise.wire.pivot import (
     UNSIGNED,
     arguments_object,
     arguments_text,
+    name_called,
     native,
     reasoning_of,
     tool_call,
@@ -159,9 +160,8 @@ def from_chat(chat: Body, model_name: str) -> Body:
     if isinstance(text, str) and text:
         blocks.append({"type": "text", "text": text})
     for call in message.get("tool_calls") or []:
-        function = call.get("function") or {}
-        use = {"type": "tool_use", "id": call.get("id"), "name": function.get("name")}
-        blocks.append({**use, "input": arguments_object(function.get("arguments"))})
+        use = {"type": "tool_use", "id": call.get("id"), "name": name_called(call)}
+        blocks.append({**use, "input": arguments_object(call["function"].get("arguments"))})
     usage = chat_usage(chat) or TokenUsage()
     return {
         "id": message_id(chat),

@@ -18,7 +18,16 @@ from equipoise.wire.messages.answer import (
     usage_of,
 )
 from equipoise.wire.messages.request import THINKING
-from equipoise.wire.pivot import UNSIGNED, arguments_text, chunk, chunk_head, goes_before, reasoning_of, tool_call
+from equipoise.wire.pivot import (
+    UNSIGNED,
+    arguments_text,
+    chunk,
+    chunk_head,
+    goes_before,
+    name_called,
+    reasoning_of,
+    tool_call,
+)
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, reasoning_tokens, usage_to_chat
 
@@ -262,11 +271,10 @@ class Encoder:
     def _called(self, part: Body) -> list[bytes]:
         """The first call streams; others that come while it is open wait for its end, since blocks cannot mix."""
         number = part.get("index") or 0
-        function = part.get("function") or {}
-        arguments = function.get("arguments") or ""
+        arguments = (part.get("function") or {}).get("arguments") or ""
         if number in self._closed:
             raise BadAnswer("a tool call goes on after it has ended")
-        if self._tool is None and number not in self._held and part.get("id") and function.get("name"):
+        if self._tool is None and number not in self._held and part.get("id"):
             start = self._to(f"tool{number}", _use(part))
             self._tool = number
             return [*start, *self._arguments(arguments)]
@@ -275,7 +283,7 @@ class Encoder:
         if len(self._held) >= MOST_BLOCKS:
             raise BadAnswer(f"the answer has more than {MOST_BLOCKS} tool calls")
         held = self._held.setdefault(number, {"function": {"arguments": ""}})
-        name = function.get("name") or held["function"].get("name")
+        name = held["function"].get("name") or name_called(part)
         text = held["function"]["arguments"] + arguments
         self._held[number] = {"id": part.get("id") or held.get("id"), "function": {"name": name, "arguments": text}}
         return []
@@ -289,8 +297,7 @@ class Encoder:
 
 
 def _use(call: Body) -> Body:
-    name = (call.get("function") or {}).get("name")
-    return {"type": "tool_use", "id": call.get("id"), "name": name, "input": {}}
+    return {"type": "tool_use", "id": call.get("id"), "name": name_called(call), "input": {}}
 
 
 def _event(kind: str, fields: Body) -> bytes:

@@ -12,7 +12,7 @@ from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
 from equipoise.wire.media import split_data_url
-from equipoise.wire.pivot import pictures_of, reasoning_of, tool_call
+from equipoise.wire.pivot import name_called, pictures_of, reasoning_of, tool_call
 from equipoise.wire.reading import maybe_list
 from equipoise.wire.responses.request import summary_of
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
@@ -178,9 +178,8 @@ def from_chat(chat: Body, model_name: str, spaces: Mapping[str, tuple[str, str]]
         items.append(message_item(base, parts))
     items += [picture_item(f"{base}_{i}", url) for i, (_, url) in enumerate(pictures_of(message))]
     for call in message.get("tool_calls") or []:
-        function = call.get("function") or {}
-        arguments = str(function.get("arguments") or "{}")
-        items.append(call_item(str(call.get("id")), str(function.get("name")), arguments, spaces=spaces))
+        name, arguments = name_called(call), str(call["function"].get("arguments") or "{}")
+        items.append(call_item(str(call.get("id")), name, arguments, spaces=spaces))
     usage = chat_usage(chat)
     said = None if usage is None else usage_from_chat(usage, reasoning_tokens(chat.get("usage")))
     return response(base, model_name, seconds(chat.get("created")), items, str(choice.get("finish_reason")), said)

@@ -12,7 +12,7 @@ from equipoise.traffic import TokenUsage
 from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import chunk, chunk_head, goes_before, pictures_of, reasoning_of, tool_call
+from equipoise.wire.pivot import chunk, chunk_head, goes_before, name_called, pictures_of, reasoning_of, tool_call
 from equipoise.wire.responses.answer import (
     call_item,
     finish_of,
@@ -265,8 +265,7 @@ class Encoder:
             if len(self._calls) >= MOST_ITEMS:
                 raise BadAnswer(f"the answer has more than {MOST_ITEMS} tool calls")
             events = self._leave()
-            name = str(function.get("name"))
-            made = call_item(str(part.get("id")), name, "", "in_progress", spaces=self._spaces)
+            made = call_item(str(part.get("id")), name_called(part), "", "in_progress", spaces=self._spaces)
             self._calls[index] = _Item("arguments", len(self._items), made["id"])
             self._items.append(made)
             number = self._calls[index].number
