@@ -417,7 +417,9 @@ class Engine:
                 analyzer=analyzer,
                 versions=dict(meta["versions"]),
             )
-            if (v := engine.versions.get("analysis")) == analyzer.version:
+            trained_on = engine.versions.get("analysis")
+            if trained_on == analyzer.version:
+                # Parts that do not fit together are to fail here, not at the first request.
                 tried = analyzer.analyze_batch(["What is the sum of 17 and 23?"], engine._needs)
                 engine.router.predict_batch(tried, engine.models)
                 engine.costs.predict_batch(tried, engine.models)
@@ -427,8 +429,10 @@ class Engine:
             raise StateError(
                 f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
             ) from None
-        if v != analyzer.version:
-            raise StateError(f"{path}: trained on features of analysis {v}, this is {analyzer.version}; train it again")
+        if trained_on != analyzer.version:
+            raise StateError(
+                f"{path}: trained on features of analysis {trained_on}, this is {analyzer.version}; train it again"
+            )
         return engine
 
 

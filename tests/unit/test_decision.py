@@ -337,6 +337,13 @@ def test_certainty_is_one_on_the_first_best(utility: list[list[float]]) -> None:
     assert np.all(probability.sum(axis=1) == 1)
 
 
+def test_among_equals_a_model_of_unknown_cost_comes_last_and_no_worse_one_is_taken_for_its_cost():
+    nan, inf = float("nan"), float("inf")
+    utility = np.array([[0.5, 0.9, 0.9], [0.5, 0.9, 0.5], [nan, 0.9, 0.1]])
+    cost = np.array([[0.1, nan, 2.0], [0.1, inf, 0.1], [0.1, nan, 0.1]])
+    assert certain(utility, cost).argmax(axis=1).tolist() == [2, 1, 1]
+
+
 @given(st.lists(st.floats(0, 1), min_size=3, max_size=3), st.floats(0, 10), st.floats(0, 10))
 def test_a_higher_cost_weight_never_buys_a_dearer_model(quality: list[float], low: float, more: float) -> None:
     known = dict(zip(COST, quality, strict=True))

@@ -126,7 +126,8 @@ def _value(match: re.Match[str]) -> Decimal:
         value = value / under if under else Decimal("nan")
     if match["whole"]:
         value += Decimal(match["whole"])
-    return -value if match["sign"] else value
+    # The minus sign of Decimal would round to 28 digits.
+    return value.copy_negate() if match["sign"] else value
 
 
 def _regex(row: PromptRow, reply: str) -> bool:

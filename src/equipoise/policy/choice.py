@@ -13,9 +13,9 @@ _FAR = 1e300
 def best(utility: Floats, cost_usd: Floats) -> Ints:
     """The highest utility of every row; of equals the cheapest, as in an evaluation, and the first of those."""
     known = np.where(utility == utility, utility, -np.inf)
-    cost = np.where(cost_usd == cost_usd, cost_usd, _FAR)
-    out: Ints = np.where(known == known.max(axis=1, keepdims=True), cost, np.inf).argmin(axis=1)
-    return out
+    cost = np.fmin(cost_usd, _FAR)
+    found: Ints = np.where(known == known.max(axis=1, keepdims=True), cost, np.inf).argmin(axis=1)
+    return found
 
 
 def certain(utility: Floats, cost_usd: Floats) -> Floats:
