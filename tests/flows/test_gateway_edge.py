@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from equipoise.testing import FakeServer
-from tests.gateway_world import CHAT, SMALL, World, echo, say, world
+from tests.gateway_world import CHAT, SMALL, World, echo, say, serving, settings, world
 
 BODY = json.dumps(say("Hello")).encode()
 CHUNKED = b"%x\r\n%s\r\n0\r\n\r\n" % (len(BODY), BODY)
@@ -231,3 +231,23 @@ async def test_a_body_that_is_nested_too_deeply_is_refused_before_a_call(tmp_pat
             async with gateway.session.post(gateway.url + path, data=data, headers=headers) as answer:
                 assert (answer.status, (await answer.json())["error"]["code"]) == (400, "too_deep")
         assert vendor.requests == []
+
+
+@pytest.mark.parametrize(("depth", "status"), [(250, 200), (251, 400), (254, 400)])
+async def test_a_body_that_is_as_deep_as_may_be_is_answered_by_vendors_of_other_formats_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, depth: int, status: int
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    vendor = FakeServer(echo)
+    async with vendor as server:
+        document = settings(server.base_url)
+        for model in document["models"]:
+            model["deployments"] = [{"provider": "anthropic", "base_url": server.base_url.removesuffix("/v1")}]
+        async with serving(tmp_path, document) as gateway:
+            # Answers say it again, and events of a stream hold the answer.
+            metadata = '{"a": ' * (depth - 1) + "1" + "}" * (depth - 1)
+            data = f'{{"model": "auto", "input": "Hi", "stream": true, "metadata": {metadata}}}'
+            headers = {"Content-Type": "application/json"}
+            async with gateway.session.post(gateway.url + "/v1/responses", data=data, headers=headers) as answer:
+                whole = b"response.completed" in await answer.read()
+    assert (answer.status, whole, len(vendor.requests)) == (status, status == 200, status == 200)
