@@ -259,6 +259,14 @@ async def test_base_urls_of_other_clients_and_azures_lead_to_the_same(tmp_path: 
         )
 
 
+@pytest.mark.parametrize("said", [{}, {"model": None}, {"model": "gpt-4o"}])
+async def test_azures_clients_name_the_model_in_the_path(tmp_path: Path, said: dict[str, Any]) -> None:
+    async with world(tmp_path) as gateway:
+        body = {"messages": say("Hello")["messages"], **said}
+        status, document, _ = await gateway.post(f"/openai/deployments/{LARGE}/chat/completions?api-version=1", body)
+        assert (status, document["model"]) == (200, LARGE)
+
+
 async def test_models_are_found_under_other_base_urls_too(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         for path in ("/models", "/v1/v1/models/", "/openai/models"):

@@ -50,8 +50,8 @@ ENDPOINTS = (
     Endpoint("DELETE", "/admin/keys/{id}", "admin", admin.revoke_key),
 )
 # What clients put before a path: nothing where their base URL lacks /v1, twice where it should not have it; and Azure's
-# SDKs the name of the model, which is in the body, too.
-_UNDER = re.compile(r"^(?:/openai(?:/deployments/[^/]+)?|/v1)?(?:/v1)?(?=/|$)")
+# the name of the model, whatever the body says.
+_UNDER = re.compile(r"^(?:/openai(?:/deployments/(?P<model>[^/]+))?|/v1)?(?:/v1)?(?=/|$)")
 _OVERLOADED_RETRY_S = 1.0
 _MOST_ID = 128
 _MOST_PATH = 200
@@ -82,6 +82,8 @@ class Table:
         found = self._plain.get((method, path))
         if found is not None:
             return found
+        base = _UNDER.match(path)
+        model = {} if base is None or base["model"] is None else {"model": base["model"]}
         taken: set[str] = set()
         for spelt in (path, _UNDER.sub("/v1", path.rstrip("/"), count=1)):
             # What is left open is the rest of the path: names of models may have slashes.
@@ -91,7 +93,7 @@ class Table:
                 if taken_by == method:
                     found = Found(endpoint, {endpoint.path.split("{")[1][:-1]: spelt[len(start) :]})
             if found is not None:
-                return found
+                return found._replace(variables={**found.variables, **model})
             taken |= {m for m, p in self._plain if p == spelt} | {m for m, _, _ in under}
         if taken:
             allowed = ", ".join(sorted(taken))

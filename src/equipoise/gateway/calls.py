@@ -66,6 +66,8 @@ def calling(format: WireFormat) -> Handler:
 
 async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: WireFormat) -> Call:
     body = await read_body(incoming.http, gateway.settings)
+    if "model" in incoming.variables:
+        body["model"] = incoming.variables["model"]
     asked = FORMATS[format].read(body)
     said = steering_of(incoming.http.headers)
     target = live.serving.target(asked.model)
