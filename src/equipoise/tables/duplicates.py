@@ -90,7 +90,7 @@ def _similar_pairs(texts: Sequence[str], similarity: float) -> Ints:
             ]
         )
         pairs = pairs[agree >= similarity - 0.15]
-    return pairs[_jaccard(shingles, len(texts), pairs) >= similarity] if len(pairs) else pairs
+    return pairs[_jaccard(shingles, pairs) >= similarity] if len(pairs) else pairs
 
 
 def hash_text(text: str) -> int:
@@ -161,13 +161,18 @@ def _candidates(signature: Hashes, numbers: Hashes) -> Ints:
     return np.stack([codes // n, codes % n], axis=1)
 
 
-def _jaccard(shingles: Sequence[tuple[Hashes, Ints]], n: int, pairs: Ints) -> npt.NDArray[np.float64]:
-    """The exact share of shingles in common, for every pair."""
-    values = np.concatenate([part for part, _ in shingles])
-    lengths = np.concatenate([np.diff(starts) for _, starts in shingles])
-    ids = np.unique(values, return_inverse=True)[1]
-    starts = np.concatenate([[0], np.cumsum(lengths)])
-    matrix = csr_array((np.ones(len(ids), dtype=np.int32), ids, starts), shape=(n, int(ids.max()) + 1))
+def _jaccard(shingles: Sequence[tuple[Hashes, Ints]], pairs: Ints) -> npt.NDArray[np.float64]:
+    """The exact share of shingles in common, for every pair. Texts of no pair are not looked at: most are of none."""
+    texts, places = np.unique(pairs, return_inverse=True)
+    pairs = places.reshape(pairs.shape)
+    own = []
+    for text in map(int, texts):
+        values, starts = shingles[text // CHUNK]
+        own.append(values[starts[text % CHUNK] : starts[text % CHUNK + 1]])
+    lengths = np.array([len(values) for values in own])
+    ids = np.unique(np.concatenate(own), return_inverse=True)[1]
+    rows = np.concatenate([[0], np.cumsum(lengths)])
+    matrix = csr_array((np.ones(len(ids), dtype=np.int32), ids, rows), shape=(len(texts), int(ids.max()) + 1))
     shared = np.concatenate(
         [
             np.asarray(matrix[part[:, 0]].multiply(matrix[part[:, 1]]).sum(axis=1)).ravel()
