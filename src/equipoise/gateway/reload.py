@@ -101,6 +101,13 @@ class Reloader:
                 await self.look()
             await self._release()
 
+    async def heed(self, wish: asyncio.Event) -> None:
+        """Read the configuration again whenever that is wished, until cancelled."""
+        while True:
+            await wish.wait()
+            wish.clear()  # before: what is wished meanwhile may be for what was written meanwhile
+            await self.reload()
+
     async def look(self) -> None:
         """Read the configuration again if a file changed, and no longer does: it may be half written yet."""
         found = self._stamps()

@@ -255,32 +255,26 @@ async def serve(config: Config, path: Path, lines: Lines, settings: ServerConfig
     Raises:
         InputError: the configuration cannot be served, or its address cannot be listened on.
     """
-    loop, stop, early = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGHUP, early.set)  # which would end a process that has yet to begin
+    loop, stop, hangup = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hangup.set)  # else it would end a process that has yet to listen
     gc.disable()  # most of what starting makes stays
     _take_descriptors()
     async with opened(config, path, lines, settings) as one:
-        reloads: set[asyncio.Task[str | None]] = set()
-
-        def reload() -> None:
-            task = loop.create_task(one.reloader.reload())
-            reloads.add(task)
-            task.add_done_callback(reloads.discard)
-
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, stop.set)
-        loop.add_signal_handler(signal.SIGHUP, reload)
         _settle()
         await one.listen()
         one.reloader.tell_doubts()
         lines.say("listening", url=one.url, routes=[r.name for r in one.gateway.live.serving.routes])
-        if early.is_set():
-            reload()
-        watching = loop.create_task(one.reloader.watch(settings.reload_s))
+        reloading = [
+            loop.create_task(one.reloader.watch(settings.reload_s)),
+            loop.create_task(one.reloader.heed(hangup)),
+        ]
         await stop.wait()
         lines.say("draining", in_flight=one.gateway.in_flight)
-        watching.cancel()
-        with suppress(asyncio.CancelledError):
-            await watching
+        for task in reloading:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
         await one.drain(settings.drain_s)
     lines.say("stopped")
