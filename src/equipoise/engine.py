@@ -409,30 +409,27 @@ class Engine:
         states, meta = load_states(Path(path))
         analyzer = analyzer or Analyzer()
         try:
+            versions = dict(meta["versions"])
+            if (known := versions.get("analysis")) != (ours := analyzer.version):
+                raise StateError(f"{path}: trained on features of analysis {known}, this is {ours}; train it again")
             engine = cls(
                 router=make_router(meta["router"]).restore(states["router"]),
                 policy=make_policy(meta["policy"]).restore(states["policy"]),
                 models=[model_from_plain(m) for m in meta["models"]],
                 costs=CostModel().restore(states["costs"]),
                 analyzer=analyzer,
-                versions=dict(meta["versions"]),
+                versions=versions,
             )
-            trained_on = engine.versions.get("analysis")
-            if trained_on == analyzer.version:
-                # Parts that do not fit together are to fail here, not at the first request.
-                tried = analyzer.analyze_batch(["What is the sum of 17 and 23?"], engine._needs)
-                engine.router.predict_batch(tried, engine.models)
-                engine.costs.predict_batch(tried, engine.models)
+            # Parts that do not fit together are to fail here, not at the first request.
+            tried = analyzer.analyze_batch(["What is the sum of 17 and 23?"], engine._needs)
+            engine.router.predict_batch(tried, engine.models)
+            engine.costs.predict_batch(tried, engine.models)
         except (UnknownName, ConfigError) as error:
             raise StateError(f"{path}: {error}") from None
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
             raise StateError(
                 f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
             ) from None
-        if trained_on != analyzer.version:
-            raise StateError(
-                f"{path}: trained on features of analysis {trained_on}, this is {analyzer.version}; train it again"
-            )
         return engine
 
 

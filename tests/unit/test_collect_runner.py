@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from equipoise.testing import (
     SlowProvider,
     TruncatingProvider,
 )
+from equipoise.testing.virtual_time import run_virtually
 from equipoise.types import Deployment, Price
 
 QUICK = Limits(first_wait_s=0.001, max_wait_s=0.002, grace_s=0.2)
@@ -46,10 +47,16 @@ def exact(row: PromptRow, answer: str, grader: str) -> float:
     return 1.0 if answer in row.answer else 0.0
 
 
-def run(job: Job, providers: Mapping[str, Provider], *, report: Callable[[str], None] = lambda _: None) -> Collected:
+def run(
+    job: Job,
+    providers: Mapping[str, Provider],
+    *,
+    report: Callable[[str], None] = lambda _: None,
+    on: Callable[[Coroutine[Any, Any, Collected]], Collected] = asyncio.run,
+) -> Collected:
     grading = ThreadedGrading(exact)
     try:
-        return asyncio.run(
+        return on(
             collect(
                 job,
                 make_provider=lambda d: providers[str(d.base_url).removeprefix("http://")],
@@ -272,7 +279,7 @@ def test_after_a_stop_no_judge_is_asked_and_one_in_flight_counts_at_its_most(tmp
     slow = SlowProvider(ScriptedProvider(str.upper), delay_s=60.0)
     limits = replace(QUICK, max_seconds=0.1, grades_at_once=1)
     judged = job(tmp_path, 3, asked("m"), judges=[judge], grader="judge:judge", limits=limits)
-    done = run(judged, {"m": ScriptedProvider(str.upper), "judge": slow})
+    done = run(judged, {"m": ScriptedProvider(str.upper), "judge": slow}, on=run_virtually)
     assert (done.tally.stopped, done.tally.done, done.spent_usd) == ("time", 3, 4 * 0.5)  # a call and three retries
 
 
