@@ -277,6 +277,23 @@ async def test_an_answer_in_parts_is_streamed_as_its_text(
 
 
 @pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("path", ["/v1/messages", "/v1/responses"])
+async def test_an_answer_that_cannot_be_said_to_the_client_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str, stream: bool
+) -> None:
+    nameless = {"id": "1", "type": "function", "function": {"arguments": "{}"}}
+    message = {"role": "assistant", "content": None, "tool_calls": [nameless]}
+    vendor = saying({"index": 0, "message": message, "finish_reason": "tool_calls"})
+    question = {"model": "auto", "input": "Which?"} if path == "/v1/responses" else MESSAGES
+    async with world(tmp_path, vendor) as gateway:
+        climbing(gateway, monkeypatch, samples=1)
+        status, document, headers = await gateway.post(path, {**question, "stream": stream})
+        assert status == 502 and document["error"]["code"] == "provider_error"
+        attempts = outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts
+        assert {a.model for a in attempts} == {SMALL, LARGE} and all(a.cost_usd > 0 for a in attempts)
+
+
+@pytest.mark.parametrize("stream", [False, True])
 async def test_log_probabilities_that_the_client_asked_for_come_with_the_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:

@@ -15,12 +15,13 @@ from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.live import climb
 from equipoise.errors import ProviderError
 from equipoise.execution import ExecutionFailed, Executor, Running, Work
+from equipoise.execution.failure import failure
 from equipoise.gateway.checking import Checking
 from equipoise.gateway.serving import Route
 from equipoise.gateway.waited import WaitedCalls
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.types import Decision, Plan
-from equipoise.wire import FORMATS, NO_NAMES, Body, dumps, long_names, restore
+from equipoise.wire import FORMATS, NO_NAMES, BadAnswer, Body, dumps, long_names, restore
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ class _Steps:
         waited = work.asked._replace(stream=False)
         self._names = long_names(work.body) if work.format == "messages" else NO_NAMES
         self._work = work._replace(body=chat, format="chat", asked=waited, translated=translated)
+        self._client, self._asked = FORMATS[work.format] if translated else None, work.asked
         self.failed: ExecutionFailed | None = None
 
     async def ask(self, model: str, samples: int) -> list[Given]:
@@ -139,6 +141,7 @@ class _Steps:
         answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
         for choice in answer["choices"]:
             restore(choice["message"].get("tool_calls"), self._names)
+        self._check_sayable(answer, running)
         choice = answer["choices"][0]
         return Given(
             model=model,
@@ -149,6 +152,16 @@ class _Steps:
             signals=self._signals_of(choice),
             kept=_Kept(running, answer),
         )
+
+    def _check_sayable(self, answer: Body, running: Running) -> None:
+        """An answer that cannot be said in the client's format is none."""
+        if self._client is None:
+            return
+        try:
+            self._client.answer_from_chat(answer, running.model, self._asked)
+        except BadAnswer as error:
+            wrong = ProviderError(str(error), provider=running.deployment, model=running.model, code="bad_response")
+            raise failure([wrong], running.attempts, free_in_s=None) from None
 
     def _signals_of(self, choice: dict[str, Any]) -> Mapping[str, float]:
         """What the token probabilities say, taken out of the answer again: the client did not ask for them."""
