@@ -51,7 +51,7 @@ ENDPOINTS = (
 )
 # What clients put before a path: nothing where their base URL lacks /v1, twice where it should not have it; and Azure's
 # the name of the model, whatever the body says.
-_UNDER = re.compile(r"^(?:/openai(?:/deployments/(?P<model>[^/]+))?|/v1)?(?:/v1)?(?=/|$)")
+_UNDER = re.compile(r"(?:/openai(?:/deployments/(?P<model>[^/]+))?|/v1)?(?:/v1)?(?P<rest>(?:/.*)?)", re.DOTALL)
 _OVERLOADED_RETRY_S = 1.0
 _MOST_ID = 128
 _MOST_PATH = 200
@@ -82,10 +82,10 @@ class Table:
         found = self._plain.get((method, path))
         if found is not None:
             return found
-        base = _UNDER.match(path)
+        base = _UNDER.fullmatch(path.rstrip("/"))
         model = {} if base is None or base["model"] is None else {"model": base["model"]}
         taken: set[str] = set()
-        for spelt in (path, _UNDER.sub("/v1", path.rstrip("/"), count=1)):
+        for spelt in (path,) if base is None else (path, "/v1" + base["rest"]):
             # What is left open is the rest of the path: names of models may have slashes.
             under = [(m, start, e) for m, start, e in self._open if spelt.startswith(start) and len(spelt) > len(start)]
             found = self._plain.get((method, spelt))

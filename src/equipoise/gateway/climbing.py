@@ -26,10 +26,11 @@ from equipoise.wire import FORMATS, NO_NAMES, BadAnswer, Body, dumps, long_names
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    """One answer of one call."""
+    """One answer of one call; ``said`` is it in the client's format."""
 
     running: Running
     answer: Body
+    said: Body
 
 
 class Climbed:
@@ -49,7 +50,7 @@ class Climbed:
         self.error = None
         self.over, self.unbilled_usd = False, 0.0
         self.waited_s, self.made_usd = waited_s, made_usd
-        self.body = None if work.asked.stream else _whole(kept.answer, work, running.model)
+        self.body = None if work.asked.stream else dumps(kept.said)
         self.stream = self._streamed(kept.answer, work, running) if work.asked.stream else None
 
     async def close(self) -> None:
@@ -141,24 +142,24 @@ class _Steps:
         answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
         for choice in answer["choices"]:
             restore(choice["message"].get("tool_calls"), self._names)
-        self._check_sayable(answer, running)
         choice = answer["choices"][0]
+        signals = self._signals_of(choice)
         return Given(
             model=model,
             text=choice["message"].get("content") or "",
             finish=running.finish or "stop",
             cost_usd=sum(a.cost_usd for a in running.attempts),
             latency_s=sum(a.latency_s for a in running.attempts),
-            signals=self._signals_of(choice),
-            kept=_Kept(running, answer),
+            signals=signals,
+            kept=_Kept(running, answer, self._said(answer, running)),
         )
 
-    def _check_sayable(self, answer: Body, running: Running) -> None:
-        """An answer that cannot be said in the client's format is none."""
+    def _said(self, answer: Body, running: Running) -> Body:
+        """The answer in the client's format; one that cannot be said there is none."""
         if self._client is None:
-            return
+            return answer
         try:
-            self._client.answer_from_chat(answer, running.model, self._asked)
+            return self._client.answer_from_chat(answer, running.model, self._asked)
         except BadAnswer as error:
             wrong = ProviderError(str(error), provider=running.deployment, model=running.model, code="bad_response")
             raise failure([wrong], running.attempts, free_in_s=None) from None
@@ -189,10 +190,6 @@ def _margin(best: list[dict[str, Any]]) -> float:
     """By how much the likeliest token was likelier than the next, as a difference of chances."""
     first, second = sorted((math.exp(float(token["logprob"])) for token in best), reverse=True)[:2]
     return first - second
-
-
-def _whole(answer: Body, work: Work, model: str) -> bytes:
-    return dumps(answer if work.format == "chat" else FORMATS[work.format].answer_from_chat(answer, model, work.asked))
 
 
 def _chunks(answer: Body) -> list[Body]:

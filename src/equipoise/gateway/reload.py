@@ -31,7 +31,7 @@ class Reloader:
     Args:
         path: the file.
         make_live: makes a configuration executable; takes over from the one before.
-        seen: the stamps of the files before they were read: a change while a router learns is a change.
+        seen: the stamps of the files before routes were made from them: a change while a router learns is a change.
     """
 
     def __init__(self, gateway: Gateway, path: Path, pool: ProviderPool, make_live: MakeLive, *, seen: Stamps) -> None:
