@@ -150,6 +150,29 @@ async def test_when_both_fail_the_course_goes_on() -> None:
 
 
 @virtually
+async def test_a_late_second_call_ends_with_the_time_for_the_first() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+    provider._send = taking(lambda n: 50.0)._send
+    started = asyncio.get_running_loop().time()
+    with pytest.raises(ExecutionFailed) as caught:
+        await ex.run(PLAN, work(deadline_s=5.0), always)
+    assert asyncio.get_running_loop().time() - started == pytest.approx(5.0, abs=0.001)
+    assert [(a.kind, a.error) for a in caught.value.attempts] == [("first", "timeout"), ("hedge", "timeout")]
+
+
+@pytest.mark.parametrize(("within_s", "calls"), [(1.9, 1), (2.5, 2)])
+@virtually
+async def test_no_second_call_is_made_that_could_not_answer_in_time(within_s: float, calls: int) -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+    provider._send = taking(lambda n: 50.0)._send
+    with pytest.raises(ExecutionFailed):
+        await ex.run(PLAN, work(deadline_s=within_s), always)
+    assert len(provider.calls) == calls
+
+
+@virtually
 async def test_a_client_that_goes_away_cuts_both() -> None:
     provider = taking(lambda n: 1.0)
     ex = await warmed(provider)

@@ -16,7 +16,8 @@ from equipoise.wire import BadRequest
 _SLACK = 1.001
 _MOST_CREDIT = 10.0
 
-Begin = Callable[[Call], Coroutine[Any, Any, None]]
+# A call, and what brings its answer.
+Begun = tuple[Call, Coroutine[Any, Any, None]]
 
 
 class Hedging:
@@ -34,13 +35,17 @@ class Hedging:
         self._credit = 0.0
         self.calls = self.hedges = 0
 
-    def delay_s(self, place: Place, *, stream: bool) -> float | None:
-        """After how long a call there is late; None where a second one is not worth it, or too little is known."""
+    def delay_s(self, place: Place, *, stream: bool, within_s: float) -> float | None:
+        """After how long a call there is late; None where a second one is not worth it, or too little is known.
+
+        Args:
+            within_s: the time that there is for both.
+        """
         if not self._settings.enabled:
             return None
         self.calls += 1
         self._credit = min(self._credit + self._settings.max_share, _MOST_CREDIT)
-        late = place.tails[stream].late_after(self._quantile)
+        late = place.tails[stream].late_after(self._quantile, within_s)
         return None if late is None else late * _SLACK
 
     def spend(self) -> bool:
@@ -52,7 +57,7 @@ class Hedging:
         return True
 
 
-async def race(first: Call, delay_s: float, second: Callable[[], Call | None], begin: Begin) -> Call:
+async def race(first: Begun, delay_s: float, second: Callable[[], Begun | None]) -> Call:
     """The call that answers first. The other is cut and billed, and so are both when this is cancelled.
 
     Args:
@@ -61,12 +66,12 @@ async def race(first: Call, delay_s: float, second: Callable[[], Call | None], b
     Raises:
         ProviderError: all failed; it is the first call's error.
     """
-    running = {asyncio.create_task(begin(first)): first}
+    running = {asyncio.create_task(first[1]): first[0]}
     winner: Call | None = None
     try:
         await asyncio.wait(running, timeout=delay_s)
         if not next(iter(running)).done() and (other := second()) is not None:
-            running[asyncio.create_task(begin(other))] = other
+            running[asyncio.create_task(other[1])] = other[0]
         winner = await _winner(running)
     finally:
         try:

@@ -79,13 +79,13 @@ class Tail:
             self._since = 0
         return self._sorted[min(int(q * len(self._sorted)), len(self._sorted) - 1)]
 
-    def late_after(self, q: float) -> float | None:
+    def late_after(self, q: float, within_s: float = math.inf) -> float | None:
         """The time after which a second call is worth its price; None where there is none.
 
         It is worth nothing where no answer took so much longer than the quantile that a usual one, asked for then,
-        would have come first.
+        would have come first; nor where that would come after ``within_s``.
         """
         late, usual = self.quantile(q), self.quantile(0.5)
-        if late is None or usual is None or self._sorted[-1] <= late + usual:
+        if late is None or usual is None or min(self._sorted[-1], within_s) <= late + usual:
             return None
         return late

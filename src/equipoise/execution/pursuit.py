@@ -12,7 +12,7 @@ from equipoise.execution.call import Call, Meter
 from equipoise.execution.continuation import GO_ON, can_continue, continued
 from equipoise.execution.course import Course, Step
 from equipoise.execution.failure import ExecutionFailed, failure
-from equipoise.execution.hedge import Hedging, race
+from equipoise.execution.hedge import Begun, Hedging, race
 from equipoise.execution.place import End, Place
 from equipoise.execution.work import Work
 from equipoise.traffic import AttemptKind
@@ -99,14 +99,15 @@ class Pursuit:
     async def _attempt(self, step: Step) -> Call:
         limit_s, hurry_s = self._limits_s()
         first = self._make(step.place, step.kind, limit_s)
-        delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream)
+        delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream, within_s=limit_s)
         started = self._meter.clock.monotonic()
         try:
-            if delay_s is None or delay_s >= limit_s:
+            if delay_s is None:
                 await first.begin(limit_s, hurry_s)
                 return first
+            rest_s = limit_s - delay_s
             return await race(
-                first, delay_s, lambda: self._second(step.place, limit_s), lambda call: call.begin(limit_s, hurry_s)
+                (first, first.begin(limit_s, hurry_s)), delay_s, lambda: self._second(step.place, rest_s)
             )
         except BadRequest:
             first.withdraw()
@@ -119,12 +120,14 @@ class Pursuit:
         finally:
             self.waited_s += self._meter.clock.monotonic() - started
 
-    def _second(self, place: Place, limit_s: float) -> Call | None:
+    def _second(self, place: Place, limit_s: float) -> Begun | None:
         """A hedge for a call to that place, if one more is allowed and there is somewhere to send it."""
         other = self._course.beside(place, self._meter.clock.monotonic())
         if other is None or not self._hedging.spend():
             return None
-        return self._make(other, "hedge", limit_s)
+        call = self._make(other, "hedge", limit_s)
+        # It ends with the attempt: that it has less time than the first is no fault of its place.
+        return call, call.begin(limit_s, limit_s * _MOST_OF_IT)
 
     def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:
         work, settings = self._work, self._settings
