@@ -24,7 +24,7 @@ def test_it_opens_only_when_enough_calls_failed_at_the_rate() -> None:
         breaker.failed(0.0, failed()) if failing else breaker.succeeded(0.0)
     assert breaker.state(0.0) == "closed"
     breaker.succeeded(0.0)
-    assert breaker.error_rate() == 0.5
+    assert breaker.error_rate(0.0) == 0.5
     assert breaker.state(0.0) == "closed"
     breaker.failed(0.0, failed())
     assert breaker.state(0.0) == "open"
@@ -35,10 +35,12 @@ def test_failures_older_than_the_window_are_forgotten() -> None:
     breaker = Breaker(SETTINGS)
     for _ in range(3):
         breaker.failed(0.0, failed())
+    assert breaker.error_rate(1.0) == 1.0
+    assert breaker.error_rate(11.0) == 0.0, "also where nothing was called since"
     for second in range(1, 4):
         breaker.succeeded(11.0 + second)
     breaker.failed(15.0, failed())
-    assert breaker.error_rate() == 0.25
+    assert breaker.error_rate(15.0) == 0.25
     assert breaker.state(15.0) == "closed"
 
 
@@ -51,7 +53,7 @@ def test_after_its_cooldown_one_call_tries_it_out_and_success_closes_it() -> Non
     assert not breaker.admits(5.0), "a second call while the first tries it out"
     breaker.succeeded(5.5)
     assert breaker.state(5.5) == "closed"
-    assert breaker.error_rate() == 0.0
+    assert breaker.error_rate(5.5) == 0.0
 
 
 def test_an_answer_that_has_begun_closes_it_for_the_others() -> None:
@@ -68,8 +70,7 @@ def test_a_failed_trial_opens_it_for_twice_as_long_up_to_a_bound() -> None:
     for _ in range(6):
         waits.append(breaker.opens_at(now) - now)
         now = breaker.opens_at(now)
-        breaker.begin(now)
-        breaker.failed(now, failed())
+        breaker.failed(now, failed(), breaker.begin(now))
     assert waits == [5.0, 10.0, 20.0, 40.0, 40.0, 40.0]
 
 
@@ -95,9 +96,23 @@ def test_calls_that_are_made_though_it_is_open_do_not_keep_it_open_for_longer() 
 
 def test_a_trial_that_was_abandoned_lets_the_next_call_try() -> None:
     breaker = broken()
-    breaker.begin(5.0)
-    breaker.abandoned()
+    breaker.abandoned(breaker.begin(5.0))
     assert breaker.admits(5.0)
+
+
+def test_what_becomes_of_older_calls_says_nothing_about_a_trial() -> None:
+    breaker = Breaker(SETTINGS)
+    older = [breaker.begin(0.0) for _ in range(8)]
+    for trial in older[:4]:
+        breaker.failed(1.0, failed(), trial)
+    trial = breaker.begin(6.0)
+    breaker.failed(6.1, failed(), older[4])
+    breaker.abandoned(older[5])
+    breaker.failed(6.2, failed(429, after=0.1), older[6])
+    breaker.failed(6.2, failed(400), older[7])
+    assert breaker.state(6.5) == "half_open" and not breaker.admits(6.5), "one call is trying it out"
+    breaker.failed(7.0, failed(), trial)
+    assert breaker.opens_at(7.0) == 17.0
 
 
 @pytest.mark.parametrize("status", [400, 413, 422])
@@ -143,6 +158,21 @@ def test_429s_without_a_time_cool_it_longer_and_longer_until_a_success() -> None
     breaker.succeeded(now)
     breaker.failed(now, failed(429))
     assert breaker.cooling_in(now) == 0.5
+
+
+def test_429s_of_calls_that_were_in_flight_together_cool_it_once() -> None:
+    breaker = Breaker(ExecutionConfig(backoff_s=0.5))
+    for _ in range(50):
+        breaker.failed(0.0, failed(429))
+    assert breaker.cooling_in(0.0) == 0.5
+
+
+def test_a_deployment_that_says_429_for_days_stays_one_that_is_asked_now_and_then() -> None:
+    breaker, now = Breaker(SETTINGS), 0.0
+    for _ in range(20_000):
+        breaker.failed(now, failed(429))
+        now += SETTINGS.max_backoff_s
+    assert breaker.cooling_in(now - 1.0) == 1.0
 
 
 def test_no_server_can_ask_to_be_left_alone_for_ever() -> None:

@@ -217,7 +217,28 @@ async def test_a_429_is_waited_for_as_long_as_it_asks() -> None:
     running = await executor([model("big")], {"big": provider}).run(Plan(model="big"), work(), always)
     assert running.status == "ok"
     assert len(provider.calls) == 2
-    assert asyncio.get_running_loop().time() == pytest.approx(3.0)
+    assert 3.0 <= asyncio.get_running_loop().time() < 3.25
+
+
+@virtually
+async def test_requests_that_wait_for_the_same_moment_do_not_come_all_at_once() -> None:
+    now, left, at = asyncio.get_running_loop().time, 10.0, 0.0
+
+    async def ten_a_second(number: int, call: Any) -> Any:
+        nonlocal left, at
+        left, at = min(left + 10.0 * (now() - at), 10.0), now()
+        passes, left = left >= 1.0, left - (left >= 1.0)
+        await asyncio.sleep(0.05)
+        if not passes:
+            raise failed(429, after=1.0)
+        return FakeUpstream(body=b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+    provider = Provided(ten_a_second)
+    ex = executor([model("big")], {"big": provider})
+    asked = [ex.run(Plan(model="big"), work(), always) for _ in range(150)]
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(not isinstance(one, BaseException) for one in done) >= 148
+    assert len(provider.calls) < 4 * 150
 
 
 @virtually

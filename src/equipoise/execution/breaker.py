@@ -10,6 +10,7 @@ from equipoise.execution.retry import LONGEST_ASKED_WAIT_S, REQUEST_FAULTS
 
 State = Literal["closed", "open", "half_open", "cooling"]
 
+NO_TRIAL = 0
 _SLOTS = 10
 _LONGEST_COOLDOWNS = 8
 # The deployment is set up wrongly, or the request names a file of nobody's, or says what may not be said.
@@ -24,7 +25,7 @@ class Breaker:
     """
 
     __slots__ = (
-        "_calls", "_cool_until", "_cooled", "_failures", "_open_until", "_opened", "_probing", "_settings", "_slot",
+        "_calls", "_cool_s", "_cool_until", "_failures", "_open_until", "_opened", "_probing", "_settings", "_slot",
     )  # fmt: skip
 
     def __init__(self, settings: ExecutionConfig) -> None:
@@ -32,14 +33,15 @@ class Breaker:
         self._calls = [0] * _SLOTS
         self._failures = [0] * _SLOTS
         self._slot = 0
-        self._opened = self._cooled = 0
+        self._opened = 0
+        self._cool_s = 0.0
         self._open_until = self._cool_until = float("-inf")
         self._probing = False
 
     def inherit(self, other: Breaker) -> None:
         """Go on from the state of another, under these settings. A call in flight there tries nothing out here."""
         self._opened, self._open_until = other._opened, other._open_until
-        self._cooled, self._cool_until = other._cooled, other._cool_until
+        self._cool_s, self._cool_until = other._cool_s, other._cool_until
 
     def state(self, now: float) -> State:
         """As of ``now``, on the clock that every call of this breaker is told."""
@@ -64,10 +66,15 @@ class Breaker:
         """Seconds that it still asked to be left alone."""
         return max(self._cool_until - now, 0.0)
 
-    def begin(self, now: float) -> None:
-        """A call is made: to try it out, if its time is over. One that is made before proves nothing by failing."""
-        if self._opened and now >= self._open_until:
-            self._probing = True
+    def begin(self, now: float) -> int:
+        """A call is made. What it is told it tells again when it fails or is abandoned: which trial it is, if any.
+
+        It is one if the time is over for which none is made. Any other proves nothing by failing.
+        """
+        if not self._opened or now < self._open_until:
+            return NO_TRIAL
+        self._probing = True
+        return self._opened
 
     def answering(self) -> None:
         """A call is being answered: others need not wait for the end of a long stream."""
@@ -76,45 +83,49 @@ class Breaker:
 
     def succeeded(self, now: float) -> None:
         """It was answered."""
-        self._cooled = 0
+        self._cool_s = 0.0
         if self._opened:
             self._close()
         self._count(now, failed=False)
 
-    def abandoned(self) -> None:
+    def abandoned(self, trial: int = NO_TRIAL) -> None:
         """It ended without saying anything about the deployment: cancelled, or the request was at fault."""
-        self._probing = False
+        if trial and trial == self._opened:
+            self._probing = False
 
-    def failed(self, now: float, error: ProviderError) -> None:
+    def failed(self, now: float, error: ProviderError, trial: int = NO_TRIAL) -> None:
         """It failed."""
         self._roll(now)
         answers_others = sum(self._failures) < sum(self._calls)
         if error.status in REQUEST_FAULTS or (error.status in _PERHAPS_THE_REQUESTS and answers_others):
-            self.abandoned()
+            self.abandoned(trial)
             return
         if error.status == 429 or error.retry_after_s:
+            self.abandoned(trial)
             self._cool(now, error)
             return
         self._count(now, failed=True)
         # Calls that were in flight when it opened say nothing new, nor do those made since for want of another place.
-        if self._probing if self._opened else self._broken():
+        if trial == self._opened if self._opened else self._broken(now):
             self._open(now)
 
-    def error_rate(self) -> float:
+    def error_rate(self, now: float) -> float:
         """Share of the calls in the window that failed."""
+        self._roll(now)
         calls = sum(self._calls)
         return sum(self._failures) / calls if calls else 0.0
 
-    def _broken(self) -> bool:
+    def _broken(self, now: float) -> bool:
         settings = self._settings
-        return sum(self._calls) >= settings.breaker_min_calls and self.error_rate() >= settings.breaker_error_rate
+        return sum(self._calls) >= settings.breaker_min_calls and self.error_rate(now) >= settings.breaker_error_rate
 
     def _cool(self, now: float, error: ProviderError) -> None:
-        self._probing = False
         asked = error.retry_after_s
         if asked is None:
-            asked = min(self._settings.max_backoff_s, self._settings.backoff_s * 2.0**self._cooled)
-            self._cooled += 1
+            if now < self._cool_until:
+                return  # it was in flight already, and says nothing new
+            self._cool_s = min(self._settings.max_backoff_s, 2.0 * self._cool_s or self._settings.backoff_s)
+            asked = self._cool_s
         self._cool_until = max(self._cool_until, now + min(asked, LONGEST_ASKED_WAIT_S))
 
     def _open(self, now: float) -> None:

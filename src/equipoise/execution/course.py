@@ -135,12 +135,7 @@ class Course:
             return self._step(place, 0.0)
         if (place := self._pick(lane.places, now)) is None:
             return None
-        wait = backoff_s(
-            self._failures.get(place.label, 1),
-            first_s=self._settings.backoff_s,
-            longest_s=self._settings.max_backoff_s,
-            rng=self._rng,
-        )
+        wait = self._backoff_s(place)
         return self._step(place, wait) if wait < left_s else None
 
     def _new_round(self) -> None:
@@ -157,7 +152,7 @@ class Course:
         def closed_for(entry: tuple[_Lane, Place]) -> tuple[float, float, float]:
             place = entry[1]
             asked = max(place.full_for(now, self._need.input_tokens), place.breaker.cooling_in(now))
-            return asked, place.breaker.opens_at(now), place.breaker.error_rate()
+            return asked, place.breaker.opens_at(now), place.breaker.error_rate(now)
 
         lane, place = min(open_to, key=closed_for)
         wait = closed_for((lane, place))[0]
@@ -165,7 +160,18 @@ class Course:
             self.free_in_s = wait
             return None
         lane.forced = wait <= 0.0
+        if place.breaker.cooling_in(now):
+            # All who wait for the same moment would come at once, and most be told to wait again.
+            wait += self._rng.uniform(0.0, min(self._backoff_s(place), (left_s - wait) / 2.0))
         return self._step(place, wait)
+
+    def _backoff_s(self, place: Place) -> float:
+        return backoff_s(
+            self._failures.get(place.label, 1),
+            first_s=self._settings.backoff_s,
+            longest_s=self._settings.max_backoff_s,
+            rng=self._rng,
+        )
 
     def _pick(self, places: Sequence[Place], now: float) -> Place | None:
         return pick(places, self._need, now, self._rng, home=self._settings.region)

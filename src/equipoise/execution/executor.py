@@ -132,7 +132,7 @@ class Executor:
                 place.breaker.state(now),
                 place.outstanding,
                 place.calls,
-                place.breaker.error_rate(),
+                place.breaker.error_rate(now),
                 place.latency.mean,
             )
             for places in self._places.values()

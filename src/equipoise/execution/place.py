@@ -66,12 +66,12 @@ class Place:
         """A call is made here. Every lease must be ended."""
         self.outstanding += 1
         self.calls += 1
-        self.breaker.begin(now)
+        trial = self.breaker.begin(now)
         if self.requests is not None:
             self.requests.take(now, 1.0)
         expected = input_tokens + self._output
         second = None if self.tokens is None else self.tokens.take(now, expected)
-        return Lease(self, now, second, expected)
+        return Lease(self, now, second, expected, trial)
 
     def used(self, output_tokens: int) -> None:
         """An answer had that many tokens: what to reserve for the next."""
@@ -98,10 +98,10 @@ class End(Enum):
 class Lease:
     """One call in flight."""
 
-    __slots__ = ("_answered", "_expected", "_open", "_second", "began", "place")
+    __slots__ = ("_answered", "_expected", "_open", "_second", "_trial", "began", "place")
 
-    def __init__(self, place: Place, began: float, second: Second | None, expected: float) -> None:
-        self.place, self.began = place, began
+    def __init__(self, place: Place, began: float, second: Second | None, expected: float, trial: int) -> None:
+        self.place, self.began, self._trial = place, began, trial
         self._second, self._expected, self._open = second, expected, True
         self._answered = False
 
@@ -134,9 +134,9 @@ class Lease:
             place.used(usage.output_tokens)
             place.breaker.succeeded(now)
         elif how is End.FAILED and error is not None:
-            place.breaker.failed(now, error)
+            place.breaker.failed(now, error, self._trial)
         else:
-            place.breaker.abandoned()
+            place.breaker.abandoned(self._trial)
         if error is not None and error.vendor_code == "timeout" and not self._answered:
             place.latency.at_least(now, max(now - self.began, 0.0))
 

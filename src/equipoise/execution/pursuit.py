@@ -106,9 +106,7 @@ class Pursuit:
                 await first.begin(limit_s, hurry_s)
                 return first
             rest_s = limit_s - delay_s
-            return await race(
-                (first, first.begin(limit_s, hurry_s)), delay_s, lambda: self._second(step.place, rest_s)
-            )
+            return await race((first, first.begin(limit_s, hurry_s)), delay_s, lambda: self._second(step.place, rest_s))
         except BadRequest:
             first.withdraw()
             raise
