@@ -4,7 +4,8 @@ A sentence embedding cannot tell `euros to dollars` from `dollars to euros`, or 
 equal question: the rest of the sentence drowns the one word that matters. So every word that carries content must
 have a partner in the other prompt; the agreement is the similarity of the worst pair. Numbers, names, months and the
 like have to be equal, and the order of the words may change only in ways that do not swap roles. Of the other words,
-those that say who and when must be the same; so must what is quoted, and the signs of formulas and code.
+those that say who and when must be the same; so must what is quoted, and the signs of formulas and code. `Does it
+work?` is not `How does it work?`, and what stands before a word (`for`, `to`, `my`) may be left out, but not replaced.
 
 The vectors and the lists of words are English. A prompt that does not show that it is English, and a word in another
 script, only match what is spelt the same: in other languages the comparison is stricter, never laxer.
@@ -40,16 +41,37 @@ _EXACT = frozenset(
     "september october november december north south east west northern southern eastern western "
     "thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty thirty forty fifty sixty seventy eighty "
     "ninety hundred thousand million billion trillion half quarter third fourth fifth sixth seventh eighth ninth tenth "
-    "first second last who whom whose when where why which".split()
+    "first second last who whom whose when where why which husband wife http https myself yourself".split()
 )
 # Of the empty words, those that both prompts must have: whom it is about, when, and whether one of two is meant.
 _TOLD = frozenset("he him his she her hers they them their theirs or".split())
 # And those that may be left out, but not replaced by one of the same row.
 _INSTEAD = (
-    {"i": "i", "me": "me", "you": "you"},
+    {"i": "i", "me": "me", "you": "you", "we": "we"},
     {"my": "my", "mine": "my", "our": "our", "ours": "our", "your": "your", "yours": "your"},
     {"how": "how", "what": "what", "which": "what"},
+    {"this": "this", "these": "this", "that": "that", "those": "that"},
+    {"here": "here", "there": "there"},
 )
+# What ties a word to those before it, by the sort of tie.
+_TIES = {
+    **dict.fromkeys("in on of at with using".split(), "in"),
+    **dict.fromkeys("to into onto".split(), "to"),
+    **{word: word for word in ("for", "as", "per")},
+}
+_WHOSE = _TOLD.union(*_INSTEAD[:2])
+_IS = frozenset({"is", "are"})
+# What a question that is answered by yes or no begins with.
+_ASKS = {
+    **dict.fromkeys("is are am".split(), "is"),
+    **dict.fromkeys("was were".split(), "was"),
+    **dict.fromkeys("do does".split(), "do"),
+    **dict.fromkeys("has have".split(), "has"),
+    **dict.fromkeys("can could".split(), "can"),
+    **dict.fromkeys("may might".split(), "may"),
+    **dict.fromkeys("will won".split(), "will"),
+    **{word: word for word in ("did", "had", "would", "shall", "should", "must")},
+}
 _TENSES = {"was": "past", "were": "past", "did": "past", "had": "past", "will": "future", "shall": "future"}
 _ENGLISH = frozenset(
     "the what which how does are my your you with should and this that from about for who when where why "
@@ -78,6 +100,7 @@ _CONTRACTIONS = (
     (re.compile(r"['’]s\b", re.IGNORECASE), ""),
     (re.compile(r"%"), " percent "),
 )
+_YES_OR_NO = re.compile(rf"(?:^|[.,;:!?]\s+)({'|'.join(_ASKS)})(?:n?['’]t|not)?\b", re.IGNORECASE)
 _QUOTED = re.compile(r"\"[^\"]+\"|“[^”]+”|`[^`]+`|(?<!\w)['‘][^'’]+['’](?!\w)")
 _FORMULA = re.compile(r"[\w)]\(|[=+*^<>]|\d\s*[-/(]|[-/)]\s*\d")
 # Words, numbers, every sign that is no punctuation, and punctuation that means something.
@@ -106,6 +129,8 @@ class Gist:
         told: who, when and what is quoted, which two prompts must have in common.
         instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`: where two prompts have some,
             they must have the same.
+        asks: what it begins with, where it asks for yes or no: `is`, `do`, `can`.
+        before: what ties each word to those before it: `in`, `for`, `my`, `is`; then what follows the last word.
         english: it shows that it is.
     """
 
@@ -114,6 +139,8 @@ class Gist:
     directed: bool
     told: frozenset[str]
     instead: tuple[frozenset[str], ...]
+    asks: str | None
+    before: tuple[frozenset[str], ...]
     english: bool
 
     @property
@@ -138,7 +165,8 @@ def gist(text: str) -> Gist | None:
     order = _ORDER_TO.match(text)
     if order is not None:
         text = text[order.end() :]
-    words, spelt = _content(text)
+    asked = _YES_OR_NO.search(text)
+    words, spelt, before = _content(text)
     if "how" in spelt:  # as in: what is the way to
         spelt -= {"what", "which"}
     if not 0 < len(words) <= MOST_WORDS:
@@ -149,13 +177,15 @@ def gist(text: str) -> Gist | None:
         directed=not _DIRECTIONS.isdisjoint(spelt) or _FORMULA.search(text) is not None,
         told=frozenset(quoted | (spelt & _TOLD) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
         instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
+        asks=None if asked is None else _ASKS[asked.group(1).lower()],
+        before=before,
         english=english,
     )
 
 
 def agreement(a: Gist, b: Gist) -> float:
     """From 0 to 1: the similarity of the worst pair of words; 0 where words have no partner, or change roles."""
-    if len(a.words) != len(b.words) or a.numbers != b.numbers or a.told != b.told:
+    if len(a.words) != len(b.words) or a.numbers != b.numbers or a.told != b.told or a.asks != b.asks:
         return 0.0
     if any(x != y for x, y in zip(a.instead, b.instead, strict=True) if x and y):
         return 0.0
@@ -163,7 +193,10 @@ def agreement(a: Gist, b: Gist) -> float:
     similar = np.array([[compare(x, y) for y in b.words] for x in a.words])
     # The second of two equal words is the partner of the second.
     partners = [int(j) for j in (similar + _same_turn(a.words, b.words)).argmax(axis=1)]
-    if len(set(partners)) < len(partners) or not _keeps_roles(partners, directed=a.directed or b.directed):
+    if len(set(partners)) < len(partners) or not _keeps_roles(partners, a, b):
+        return 0.0
+    ties = ((x - _IS, b.before[j] - _IS) for x, j in zip(a.before, [*partners, len(partners)], strict=True))
+    if any(x != y for x, y in ties if x and y):
         return 0.0
     weakest = float(similar.max(axis=1).min())
     if a.order is not None and b.order is not None and a.order != b.order:
@@ -171,28 +204,32 @@ def agreement(a: Gist, b: Gist) -> float:
     return max(weakest, 0.0)
 
 
-def _content(text: str) -> tuple[tuple[str, ...], set[str]]:
-    """Its words that carry content, and all of them in small letters."""
+def _content(text: str) -> tuple[tuple[str, ...], set[str], tuple[frozenset[str], ...]]:
+    """Its words that carry content, all of them in small letters, and what stands before each of the first."""
     text = _WAY_TO.sub(" how ", text)
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
-    words, spelt = [], set()
+    words, spelt, ties = [], set(), [set[str]()]
     formula = _FORMULA.search(text) is not None
     for match in (_TOKEN_OF_FORMULA if formula else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
         spelt.add(lower)
         if token[0] in "-.":
             words.append(token)
+            ties.append(set())
             continue
         acronym = len(token) > 1 and token.isupper()
         name = acronym or _is_name(token, text[: match.start()])
         around = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
         variable = formula and len(token) == 1 and not _BESIDE.isdisjoint(around)
         if lower in _EMPTY and not variable and (not name or lower == "i"):
+            if lower in _TIES or lower in _WHOSE or lower in _IS:
+                ties[-1].add(_TIES.get(lower, lower))
             continue
         word = _singular(_NUMERALS.get(lower, lower))
         words.append(word.capitalize() if name else word)
-    return tuple(words), spelt
+        ties.append(set())
+    return tuple(words), spelt, tuple(map(frozenset, ties))
 
 
 def _is_name(token: str, before: str) -> bool:
@@ -230,24 +267,40 @@ def _similarity(x: str, y: str) -> float:
         return 0.0
     if a.endswith(b) or b.endswith(a):  # legal and illegal, possible and impossible
         return 0.0
+    if not (_is_whole(a) and _is_whole(b)):
+        return 0.0
     return float(_vector(a) @ _vector(b))
 
 
-def _keeps_roles(partners: Sequence[int], *, directed: bool) -> bool:
+@lru_cache(maxsize=_REMEMBERED_WORDS)
+def _is_whole(word: str) -> bool:
+    """Whether it has a vector of its own. That of others is put together from pieces, and tells how they are spelt.
+
+    So `hypertension` would be much like `hypotension`, and `prednisone` like `prednisolone`.
+    """
+    return len(static_embedder().tokenize(word)) == 1
+
+
+def _keeps_roles(partners: Sequence[int], a: Gist, b: Gist) -> bool:
     """Whether the new order says the same.
 
     A part may move to the front (`in Ruby, how ...`), and two neighbouring parts may change places (`a list in
-    Python`, `a Python list`), unless a word such as `from` gives them their roles. Two parts that change places
-    around a third (`cat eats mouse`) change roles.
+    Python`, `a Python list`; `the tallest building`, `which building is the tallest`), unless a word such as `from`
+    gives them their roles. One of the two prompts must say what ties the parts, and not both the same: `tabs with
+    spaces` and `spaces with tabs` are no more the same than `dollars euros` and `euros dollars`. Two parts that change
+    places around a third (`cat eats mouse`) change roles.
     """
     n = len(partners)
-    if _is_rotated(partners, 0):
-        return n > 2 or partners[0] == 0
-    if directed or n < 3:
+    moved = [i for i, j in enumerate(partners) if i != j]
+    if not moved:
+        return True
+    first, last = moved[0], moved[-1]
+    whole = last - first == n - 1
+    if n < 3 or ((a.directed or b.directed) and not whole) or not _is_rotated(partners[first : last + 1], first):
         return False
-    first = next(i for i, j in enumerate(partners) if i != j)
-    last = next(i for i in range(n - 1, -1, -1) if partners[i] != i)
-    return _is_rotated(partners[first : last + 1], first)
+    seams = (a.before[partners.index(first)], b.before[partners[first]])
+    alike = bool(seams[0] - _IS) == bool(seams[1] - _IS)
+    return any(seams) and not (all(seams) and alike)
 
 
 def _is_rotated(numbers: Sequence[int], start: int) -> bool:
