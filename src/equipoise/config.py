@@ -35,8 +35,7 @@ def secret(name: str) -> str:
     Raises:
         ConfigError: the variable is not set or empty. Its name is told, never a value.
     """
-    value = os.environ.get(name, "")
-    if not value:
+    if not (value := os.environ.get(name)):
         raise ConfigError(f"environment variable {name} is not set; export it with the provider's key")
     return value
 
@@ -297,10 +296,10 @@ class RouteConfig(_Strict):
     """A name that applications ask for instead of a model.
 
     ``best_of``: more candidates, each NAME*N: a model asked N times, whose most frequent answer is returned.
+    ``decide_s``: longest that a router or policy that is not quick may take; then it is done without.
     ``affinity``: in a conversation, ``economic`` changes model only when that gains more than the lost
     prompt cache costs; ``sticky`` never changes a model that still serves; ``off`` decides every turn anew.
-    ``when_none_fits``: a request whose limits no model meets is refused, or goes to the ``cheapest`` model
-    that can serve it at all.
+    ``when_none_fits``: a request whose limits no model meets is refused, or goes to the ``cheapest`` able model.
     """
 
     router: dict[str, Any] = {"type": "static"}
@@ -310,6 +309,7 @@ class RouteConfig(_Strict):
     constraints: ConstraintsConfig = ConstraintsConfig()
     fallback: tuple[str, ...] = ()
     when_none_fits: Literal["refuse", "cheapest"] = "refuse"
+    decide_s: _Positive = 2.0
     affinity: Literal["economic", "sticky", "off"] = "economic"
     cache: CacheConfig = CacheConfig()
 

@@ -43,10 +43,13 @@ class Router(ABC):
         name: the name under which it is registered.
         needs: optional features that it reads: ``embedding``, ``lexical``, ``structure``, ``form``,
             ``linguistic``.
+        quick: it waits for nothing and answers within a millisecond or so. The gateway asks others in a thread,
+            several at once where requests are, and for a limited time.
     """
 
     name: ClassVar[str]
     needs: ClassVar[frozenset[str]] = frozenset()
+    quick: ClassVar[bool] = False
 
     @classmethod
     def available(cls) -> bool:
@@ -160,9 +163,16 @@ class Situation(NamedTuple):
 
 
 class Policy(ABC):
-    """Turns estimates into a probability for every alternative. A keyword-only dataclass, like a router."""
+    """Turns estimates into a probability for every alternative. A keyword-only dataclass, like a router.
+
+    Class attributes:
+        name: the name under which it is registered.
+        reads_cost: every cost has to be known.
+        quick: as of a router.
+    """
 
     name: ClassVar[str]
+    quick: ClassVar[bool] = False
     reads_cost: ClassVar[bool] = True
     fallback_confidence: ClassVar[float] = 0.5
     adaptive: ClassVar[bool] = False

@@ -7,6 +7,8 @@ import json
 import logging
 import re
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +20,11 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from equipoise.analysis.tokens import count_tokens
 from equipoise.config import ConfigError, read_config
+from equipoise.gateway.decide import LONG_CHARACTERS
 from equipoise.gateway.logs import Lines, lines_to_stderr
 from equipoise.gateway.serving import _WARM_UP
 from equipoise.gateway.traces import NoTraces, OtelTraces, open_traces
+from equipoise.routers.static import Static
 from equipoise.storage.reading import Record
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.types import Estimates
@@ -244,6 +248,103 @@ async def test_a_router_that_fails_is_done_without(tmp_path: Path, monkeypatch: 
         assert told["exception"] == "ZeroDivisionError" and "secret" not in str(gateway.lines)
         async with gateway.session.get(gateway.url + "/metrics") as answer:
             assert 'equipoise_degraded_decisions_total{route="auto"} 2.0' in await answer.text()
+
+
+@contextmanager
+def hanging(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[threading.Event, threading.Event]]:
+    """The router ``static``, as one that is not quick and hangs on prompts of hang: whether it does, and its end."""
+    hangs, end, predict = threading.Event(), threading.Event(), Static.predict_batch
+
+    def waiting(router: Static, batch: Any, models: Any) -> Any:
+        if any("hang" in text for text in batch.text):
+            hangs.set()
+            end.wait()
+        return predict(router, batch, models)
+
+    monkeypatch.setattr(Static, "quick", False)
+    monkeypatch.setattr(Static, "predict_batch", waiting)
+    try:
+        yield hangs, end
+    finally:
+        end.set()
+
+
+async def test_nobody_waits_for_the_router_of_another_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    routes = {"auto": {"fallback": [LARGE], "decide_s": 600.0}}
+    with hanging(monkeypatch) as (hangs, end):
+        async with world(tmp_path, routes=routes) as gateway:
+            caller = asyncio.create_task(gateway.post(CHAT, say("hang")))
+            await eventually(hangs.is_set)
+            for _ in range(3):
+                status, _, headers = await gateway.post(CHAT, say("Hello"))
+                assert status == 200 and headers["x-equipoise-model"] == SMALL, "what its router says"
+            assert not caller.done()
+            end.set()
+            status, _, headers = await caller
+            assert status == 200 and headers["x-equipoise-model"] == SMALL
+
+
+@pytest.mark.parametrize(("decide_s", "callers"), [(0.05, {}), (600.0, {"x_equipoise_timeout_s": "0.1"})])
+@pytest.mark.parametrize("prompt", ["hang", "hang" + "-" * LONG_CHARACTERS])
+async def test_a_router_that_takes_too_long_is_done_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decide_s: float, callers: dict[str, str], prompt: str
+) -> None:
+    routes = {"auto": {"fallback": [LARGE], "decide_s": decide_s}}
+    with hanging(monkeypatch):
+        async with world(tmp_path, routes=routes) as gateway:
+            status, document, _ = await gateway.post("/v1/route", say(prompt), **callers)
+            assert status == 200
+            record = gateway.gateway.log.get(document["decision_id"])
+            assert record is not None
+            assert (record.decision.method, record.decision.model) == ("without_router", LARGE)
+            assert any(line.get("exception") == "TimeoutError" for line in gateway.lines)
+            async with gateway.session.get(gateway.url + "/metrics") as answer:
+                assert 'equipoise_degraded_decisions_total{route="auto"} 1.0' in await answer.text()
+
+
+async def test_a_router_may_run_an_event_loop_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    predict = Static.predict_batch
+
+    async def asked(router: Static, batch: Any, models: Any) -> Any:
+        return predict(router, batch, models)
+
+    monkeypatch.setattr(Static, "quick", False)
+    monkeypatch.setattr(Static, "predict_batch", lambda *given: asyncio.run(asked(*given)))
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post("/v1/route", say("Hello"))
+        record = gateway.gateway.log.get(document["decision_id"])
+        assert status == 200 and record is not None and record.decision.method == "cost_aware"
+
+
+async def test_a_router_that_fails_on_its_first_prompt_is_told_with_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any) -> Any:
+        raise ConnectionError("nobody there")
+
+    monkeypatch.setattr(Static, "quick", False)
+    monkeypatch.setattr(Static, "predict_batch", broken)
+    said = (
+        r"route 'auto': router 'static' with policy 'cost_aware' fails on a prompt: ConnectionError: nobody there .*py:"
+    )
+    with pytest.raises(ConfigError, match=said):
+        async with world(tmp_path):
+            pass
+
+
+async def test_a_router_that_hangs_on_its_first_prompt_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr(Static, "quick", False)
+    monkeypatch.setattr(Static, "predict_batch", lambda *_: go_on.wait())
+    monkeypatch.setattr("equipoise.gateway.serving._FIRST_S", 0.05)
+    try:
+        with pytest.raises(ConfigError, match="'static' .* did not decide on a prompt within 0.05 s"):
+            async with world(tmp_path):
+                pass
+    finally:
+        go_on.set()
 
 
 async def test_a_router_that_says_nothing_of_any_model_is_done_without_too(

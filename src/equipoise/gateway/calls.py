@@ -91,13 +91,14 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
 
 async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:
     decision, headers = exchange.decision, incoming.http.headers
+    most_s = call.said.timeout_s
     work = Work(
         body=call.body,
         format=call.format,
         asked=call.asked,
         input_tokens=int(decision.features["input_tokens"]),
         region=decision.constraints.region,
-        deadline_s=call.said.timeout_s,
+        deadline_s=None if most_s is None else max(most_s - exchange.elapsed_s, 0.0),
         prefer=call.conversation.deployment,
         answered_by=call.conversation.answered_by,
         answered_at=call.conversation.answered_at,

@@ -5,16 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
 from equipoise.errors import NoModel
 from equipoise.execution.clock import Clock
+from equipoise.gateway.aside import Aside
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.problems import Problem
-from equipoise.gateway.serving import Named, Route, Target
+from equipoise.gateway.serving import Named, Route, Target, TimedDecision, decided_by
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
 from equipoise.policy.constraints import UNKNOWN
@@ -112,17 +113,32 @@ class Deciding:
             InputError: the prompt is too long.
             Problem: no model can serve the request, with the reasons.
         """
-        if len(asked.text) + len(asked.context_text) > LONG_CHARACTERS:
-            return await asyncio.to_thread(self._decide_alone, target, asked, said, warm, tenant)
+        make = partial(request_of, target, asked, said, warm, tenant=tenant)
+        long = len(asked.text) + len(asked.context_text) > LONG_CHARACTERS
+        if isinstance(target, Route) and target.aside is not None:
+            request = await asyncio.to_thread(make) if long else make()
+            found = await self._decide_aside(target.aside, request, said.timeout_s)
+            settle = partial(self._settled, target, request, *found)
+            return _unless_refused(await asyncio.to_thread(settle) if long else settle())
+        if long:
+            return await asyncio.to_thread(self._decide_alone, target, make)
         if self._in_flight() < 2:
-            return self._decide_alone(target, asked, said, warm, tenant)
-        return await self._together.ask((target, request_of(target, asked, said, warm, tenant=tenant)))
+            return self._decide_alone(target, make)
+        return await self._together.ask((target, make()))
 
-    def _decide_alone(self, target: Target, asked: Asked, said: Steering, warm: Warm | None, tenant: str) -> Decided:
-        (found,) = self._decide(target, [request_of(target, asked, said, warm, tenant=tenant)])
-        if isinstance(found, Problem):
-            raise found
-        return found
+    @staticmethod
+    async def _decide_aside(
+        aside: Aside[Request, TimedDecision], request: Request, timeout_s: float | None
+    ) -> TimedDecision:
+        """The decision of an engine that may take long; a client's own time is not all for it."""
+        try:
+            return await aside.ask(request, most_s=None if timeout_s is None else timeout_s / 2)
+        except TimeoutError as error:
+            return TimedDecision(error, 0.0)
+
+    def _decide_alone(self, target: Target, make: Callable[[], Request]) -> Decided:
+        (found,) = self._decide(target, [make()])
+        return _unless_refused(found)
 
     def _decide_all(self, asked: Sequence[tuple[Target, Request]]) -> list[Decided | Problem]:
         by_target: dict[int, list[int]] = {}
@@ -150,16 +166,16 @@ class Deciding:
         return refusal(found, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
 
 
+def _unless_refused(found: Decided | Problem) -> Decided:
+    if isinstance(found, Problem):
+        raise found
+    return found
+
+
 def _chosen(target: Target, requests: Sequence[Request]) -> Sequence[Decision | Exception]:
     if isinstance(target, Named):
         return [_plainly(target, request) for request in requests]
-    try:
-        return target.engine.decide_batch(requests)
-    except Exception as error:  # noqa: BLE001  (routers can be anyone's code; a request is not to fail with them)
-        if len(requests) == 1:
-            return [error]
-        # Nor is it to fail with another request.
-        return [one for request in requests for one in _chosen(target, [request])]
+    return decided_by(target.engine, requests)
 
 
 def _nothing_known(found: NoModel) -> bool:

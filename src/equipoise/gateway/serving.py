@@ -5,29 +5,63 @@ Reloading makes another; a request keeps the one that it began with.
 
 from __future__ import annotations
 
+import time
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
 
 from equipoise.api import engine_from, models_of, routed
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.config import ChecksConfig, Config, RouteConfig
 from equipoise.contracts import Policy
 from equipoise.engine import Engine
-from equipoise.errors import ConfigError, InputError, NoModel, UnknownName
+from equipoise.errors import ConfigError, EquipoiseError, InputError, NoModel, UnknownName
 from equipoise.execution.billing import price_of
+from equipoise.gateway.aside import Aside
 from equipoise.gateway.plain import Plain
 from equipoise.policy.cascade import Cascade
 from equipoise.registry import spec_of
 from equipoise.tables.answers import CHECKS, answers_path
-from equipoise.types import Constraints, Model
+from equipoise.types import Constraints, Decision, Model, Request
 from equipoise.version import __version__
 
 # Where in a route names of each kind stand.
 _PARTS = {"router": "router", "policy": "policy", "model": "fallback"}
 # The last word is no token of its own: only such a one has the tokenizer make ready what it splits words with.
 _WARM_UP = "What is the capital of France, and how many people live in Llanfairpwllgwyn?"
+# Some load what they need when they are first asked.
+_FIRST_S = 60.0
+
+
+class TimedDecision(NamedTuple):
+    """A decision, or what came of it instead, and its share of the processor's time."""
+
+    found: Decision | Exception
+    took_s: float
+
+
+def decided_by(engine: Engine, requests: Sequence[Request]) -> Sequence[Decision | Exception]:
+    """By request, the decision or the error that came instead."""
+    try:
+        return engine.decide_batch(requests)
+    except Exception as error:  # noqa: BLE001  (routers can be anyone's code; a request is not to fail with them)
+        if len(requests) == 1:
+            return [error]
+        # Nor is it to fail with another request.
+        return [one for request in requests for one in decided_by(engine, [request])]
+
+
+def _timed(engine: Engine, requests: Sequence[Request]) -> list[TimedDecision]:
+    """The same in a thread of its own."""
+    begun = time.thread_time()
+    found = decided_by(engine, requests)
+    took_s = (time.thread_time() - begun) / len(requests)
+    return [TimedDecision(one, took_s) for one in found]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +69,7 @@ class Route:
     """A name that applications ask for, with all that deciding needs.
 
     ``plain`` decides when the engine fails. ``stamp`` is what the engine was made from. ``unknown`` are the models of
-    which the router knows nothing. ``judge`` grades answers.
+    which the router knows nothing. ``judge`` grades answers. ``aside`` is where the engine decides that is not quick.
     """
 
     name: str
@@ -46,6 +80,7 @@ class Route:
     stamp: str
     unknown: tuple[str, ...] = ()
     judge: Model | None = None
+    aside: Aside[Request, TimedDecision] | None = None
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -159,7 +194,8 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
         judge = _judge(name, settings.checks.reward.model, settings.constraints.region, models)
     try:
         engine, limits = engine_from(config, name, folder=folder)
-        estimated = engine.decide(_WARM_UP).candidates
+        quick = engine.router.quick and engine.policy.quick
+        estimated = (engine.decide(_WARM_UP) if quick else _first(engine)).candidates
         met = {c.model for c in estimated if c.quality is not None}
         unknown = tuple(c.model for c in estimated if c.model not in met | config.judges)
     except NoModel as error:
@@ -174,7 +210,29 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     order = sorted(able, key=lambda m: turn.get(m.name, len(turn)))
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
-    return Route(name, engine, limits, plain, settings, stamp, unknown, judge)
+    aside = None if quick else Aside(partial(_timed, engine), settings.decide_s)
+    return Route(name, engine, limits, plain, settings, stamp, unknown, judge, aside)
+
+
+def _first(engine: Engine) -> Decision:
+    """The first decision of an engine that is not quick, where it makes the others: in a thread."""
+    who = f"router '{engine.router.name}' with policy '{engine.policy.name}'"
+    made: list[Decision | Exception] = []
+    work = partial(decided_by, engine, [Request(text=_WARM_UP)])
+    thread = Thread(target=lambda: made.extend(work()), name="equipoise-first", daemon=True)
+    thread.start()
+    thread.join(_FIRST_S)
+    if not made:
+        raise ConfigError(f"{who} did not decide on a prompt within {_FIRST_S:g} s; mend what it waits for")
+    (found,) = made
+    if isinstance(found, Decision):
+        return found
+    if isinstance(found, EquipoiseError):
+        raise found
+    at = traceback.extract_tb(found.__traceback__)[-1]
+    raise ConfigError(
+        f"{who} fails on a prompt: {type(found).__name__}: {found} ({at.filename}:{at.lineno}); mend it"
+    ) from found
 
 
 def _part(error: InputError) -> tuple[int | str, ...]:

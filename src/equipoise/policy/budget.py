@@ -26,6 +26,7 @@ class Budget(Policy):
     """
 
     name = "budget"
+    quick = True
 
     mean_cost_usd: Annotated[float, Gt(0)]
 

@@ -47,6 +47,7 @@ class Cascade(AnswerPolicy):
     """
 
     name = "cascade"
+    quick = True
 
     steps: tuple[str, ...] = ()
     test: str = "scorer"

@@ -42,6 +42,7 @@ class CascadeRouting(AnswerPolicy):
     """
 
     name = "cascade_routing"
+    quick = True
     adaptive: ClassVar[bool] = True
 
     max_calls: Annotated[int, Ge(1), Le(12)] = 5

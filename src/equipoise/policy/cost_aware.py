@@ -28,6 +28,7 @@ class CostAware(Policy):
     """
 
     name = "cost_aware"
+    quick = True
 
     cost_weight: Annotated[float, Ge(0)] = 1.0
     form: Literal["ratio", "linear"] = "ratio"

@@ -37,6 +37,7 @@ class Direct(Policy):
     """
 
     name = "direct"
+    quick = True
 
     cost_weight: Annotated[float, Ge(0)] = 0.0
     shrinkage: Annotated[float, Ge(0)] = 100.0

@@ -30,6 +30,7 @@ class Floor(Policy):
     """
 
     name = "floor"
+    quick = True
 
     floor: Annotated[float, Gt(0), Le(1)] = 0.95
     confidence: Annotated[float, Gt(0), Lt(1)] = 0.95

@@ -34,6 +34,7 @@ class Paced(Policy):
     """
 
     name = "paced"
+    quick = True
 
     mean_cost_usd: Annotated[float, Gt(0)]
     pace: Annotated[float, Ge(1)] = 100.0

@@ -15,6 +15,7 @@ class QualityFirst(Policy):
     """Chooses the highest expected quality; cost and latency count only through the constraints."""
 
     name = "quality_first"
+    quick = True
     reads_cost = False
     fallback_confidence = 0.3
 

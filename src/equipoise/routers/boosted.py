@@ -26,6 +26,7 @@ class Boosted(Blended):
     """
 
     name = "boosted"
+    quick = True
 
     trees: Annotated[int, Ge(20)] = 160
     depth: Annotated[int, Ge(1), Le(8)] = 4

@@ -31,6 +31,7 @@ class Cluster(Router):
     """
 
     name = "cluster"
+    quick = True
     needs = frozenset({"embedding", "structure"})
 
     clusters: Annotated[int, Ge(1)] = 40

@@ -45,6 +45,7 @@ class Factorization(Projected):
     """
 
     name = "factorization"
+    quick = True
 
     rank: Annotated[int, Ge(1)] = 8
     penalties: Annotated[tuple[float, ...], MinLen(1)] = (15.0, 30.0, 60.0)

@@ -37,6 +37,7 @@ class IRT(Projected):
     """
 
     name = "irt"
+    quick = True
 
     dimensions: Annotated[int, Ge(1)] = 6
     penalties: Annotated[tuple[float, ...], MinLen(1)] = (20.0, 60.0, 180.0)

@@ -25,6 +25,7 @@ class KernelRidge(Blended):
     """
 
     name = "kernel"
+    quick = True
 
     landmarks: Annotated[int, Ge(10)] = 700
     sharpness: Annotated[float, Gt(0)] = 1.0

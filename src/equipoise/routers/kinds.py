@@ -24,6 +24,7 @@ class Kinds(Blended):
     """
 
     name = "kinds"
+    quick = True
 
     min_rows: Annotated[int, Ge(8)] = 20
 

@@ -43,6 +43,7 @@ class KNN(Router):
     """
 
     name = "knn"
+    quick = True
     needs = frozenset({"embedding", "structure"})
 
     k: Annotated[int, Ge(1)] = 80

@@ -58,6 +58,7 @@ class Linear(Router):
     """
 
     name = "linear"
+    quick = True
     needs = frozenset({"embedding", "lexical", "structure"})
 
     views: Annotated[tuple[Literal["embedding", "lexical", "structure"], ...], MinLen(1)] = (

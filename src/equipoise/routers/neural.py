@@ -52,6 +52,7 @@ class Neural(Deviating):
     """
 
     name = "neural"
+    quick = True
     needs = frozenset({"embedding", "structure", "form", "linguistic"})
 
     hidden: Annotated[int, Ge(8), MultipleOf(8)] = 128

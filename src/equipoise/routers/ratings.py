@@ -49,6 +49,7 @@ class Ratings(Router):
     """
 
     name = "ratings"
+    quick = True
     needs = frozenset({"embedding", "structure"})
 
     clusters: Annotated[int, Ge(1)] = 40

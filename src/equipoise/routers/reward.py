@@ -45,6 +45,7 @@ class Reward(Projected):
     """
 
     name = "reward"
+    quick = True
     logistic = False
 
     temperature: Annotated[float, Gt(0)] = 0.5

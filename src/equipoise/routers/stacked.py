@@ -28,6 +28,7 @@ class Stacked(Blended):
     """
 
     name = "stacked"
+    quick = True
 
     trees: Annotated[int, Ge(20)] = 160
     landmarks: Annotated[int, Ge(10)] = 700

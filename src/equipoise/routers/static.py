@@ -48,6 +48,7 @@ class Static(Router):
     """
 
     name = "static"
+    quick = True
 
     difficulty_weight: Annotated[float, Ge(0)] = 0.1
     tier_adjustment: bool = True

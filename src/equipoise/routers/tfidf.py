@@ -20,6 +20,7 @@ class Tfidf(Blended):
     """
 
     name = "tfidf"
+    quick = True
 
     min_rows: Annotated[int, Ge(8)] = 20
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.util import find_spec
+from threading import Lock
 from typing import Annotated, Any, Self
 
 import numpy as np
@@ -49,6 +50,7 @@ class Transformer(Factorization):
     """
 
     name = "transformer"
+    quick = False
     needs = frozenset({"structure", "form", "lexical"})
 
     tune_epochs: Annotated[int, Ge(0)] = 0
@@ -166,20 +168,27 @@ class Transformer(Factorization):
 
 
 class Encoder:
-    """MiniLM that remembers the texts that it read last: training and evaluation meet each of them many times."""
+    """MiniLM that remembers the texts that it read last: training and evaluation meet each of them many times.
+
+    Safe to use from several threads.
+    """
 
     def __init__(self, model: MiniLM) -> None:
         self.model = model
         self._remembered: dict[str, Singles] = {}
+        self._lock = Lock()
 
     def embed(self, texts: Sequence[str]) -> Singles:
         """Vectors of shape (n, 384)."""
+        found: dict[str, Singles] = {}
         for text in dict.fromkeys(texts):
-            if text not in self._remembered:
-                while len(self._remembered) >= _MOST_REMEMBERED:
-                    del self._remembered[next(iter(self._remembered))]
-                self._remembered[text] = self.model.embed([text])[0]
-        return np.stack([self._remembered[text] for text in texts]) if texts else self.model.embed([])
+            known = self._remembered.get(text)
+            found[text] = self.model.embed([text])[0] if known is None else known
+        with self._lock:
+            self._remembered |= found
+            while len(self._remembered) > _MOST_REMEMBERED:
+                del self._remembered[next(iter(self._remembered))]
+        return np.stack([found[text] for text in texts]) if texts else self.model.embed([])
 
 
 @cache
