@@ -270,6 +270,7 @@ class UpstreamCall:
         headers: of the client's request, names in lower case; a provider sends on those that its format knows.
         mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
         translated: the client speaks another format, so hints in the body are not its own words.
+        size: how many bytes the client sent.
         sent: is told by the provider.
     """
 
@@ -283,6 +284,7 @@ class UpstreamCall:
     headers: Mapping[str, str] = field(default_factory=dict)
     mixed: bool = False
     translated: bool = False
+    size: int = 0
     sent: Sent = field(default_factory=Sent)
 
 

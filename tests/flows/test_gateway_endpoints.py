@@ -405,7 +405,7 @@ async def test_while_the_log_is_looked_through_others_are_served(
         assert (await asking)[0] == 404
 
 
-@pytest.mark.parametrize("path", [CHAT, "/v1/route", "/v1/feedback"])
+@pytest.mark.parametrize("path", [CHAT, "/v1/route"])
 async def test_while_a_long_text_is_redacted_others_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
@@ -417,13 +417,24 @@ async def test_while_a_long_text_is_redacted_others_are_served(
 
     monkeypatch.setattr("equipoise.gateway.exchange.redact", redacting)
     async with world(tmp_path, log={"prompts": "redacted"}) as gateway:
-        said = {"decision_id": "0" * 32, "reward": 1, "comment": text}
-        asking = asyncio.create_task(gateway.post(path, said if path == "/v1/feedback" else say(text)))
+        asking = asyncio.create_task(gateway.post(path, say(text)))
         await eventually(lambda: gateway.gateway.in_flight == 1)
         assert (await gateway.get("/healthz"))[0] == 200
         served.set()
-        # A comment of that length is then refused.
-        assert (await asking)[0] == (400 if path == "/v1/feedback" else 200)
+        assert (await asking)[0] == 200
+
+
+async def test_a_comment_that_is_too_long_is_refused_before_it_is_redacted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def redacting(text: str) -> str:
+        raise AssertionError(f"{len(text)} characters are redacted")
+
+    monkeypatch.setattr("equipoise.gateway.exchange.redact", redacting)
+    async with world(tmp_path, log={"prompts": "redacted"}) as gateway:
+        said = {"decision_id": "0" * 32, "reward": 1, "comment": "-" * 10_001}
+        status, answer, _ = await gateway.post("/v1/feedback", said)
+    assert (status, answer["error"]["code"]) == (400, "bad_feedback")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import orjson
 
+from equipoise.aside import aside
 from equipoise.contracts import Upstream, UpstreamCall
 from equipoise.errors import ProviderError
 from equipoise.execution.billing import cost_usd, counted, estimated, price_of, sound, was_accepted
@@ -209,21 +210,23 @@ class Call:
         return estimated(said, input_tokens=self._input_tokens, output_tokens=self._meter.count(text()))
 
     async def _read(self, upstream: Upstream) -> None:
-        form = FORMATS[self.request.kind]
         payload = await upstream.read()
         try:
-            answer = orjson.loads(payload)
-            if not isinstance(answer, dict):
-                raise self.wrong("the answer is not a JSON object", code="bad_response")
-            self._said = counted(form.usage(answer))
-            self._finish = form.finish(answer)
-            if self.request.kind != self._work.format:
-                payload = self._translated(answer)
+            self.payload, self.answer = await aside(len(payload), self._understood, payload)
         except orjson.JSONDecodeError:
             raise self.wrong("the answer is not JSON", code="bad_response") from None
         except BadAnswer as error:
             raise self.wrong(str(error), code="bad_response") from None
-        self.payload, self.answer = payload, answer
+
+    def _understood(self, payload: bytes) -> tuple[bytes, Body]:
+        """The answer in the client's format, and as it came."""
+        form = FORMATS[self.request.kind]
+        answer = orjson.loads(payload)
+        if not isinstance(answer, dict):
+            raise self.wrong("the answer is not a JSON object", code="bad_response")
+        self._said = counted(form.usage(answer))
+        self._finish = form.finish(answer)
+        return payload if self.request.kind == self._work.format else self._translated(answer), answer
 
     def _translated(self, answer: Body) -> bytes:
         kind, work, now = self.request.kind, self._work, int(self._started)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from equipoise.config import HedgingConfig
@@ -57,7 +57,7 @@ class Hedging:
         return True
 
 
-async def race(first: Begun, delay_s: float, second: Callable[[], Begun | None]) -> Call:
+async def race(first: Begun, delay_s: float, second: Callable[[], Awaitable[Begun | None]]) -> Call:
     """The call that answers first. The other is cut and billed, and so are both when this is cancelled.
 
     Args:
@@ -70,7 +70,7 @@ async def race(first: Begun, delay_s: float, second: Callable[[], Begun | None])
     winner: Call | None = None
     try:
         await asyncio.wait(running, timeout=delay_s)
-        if not next(iter(running)).done() and (other := second()) is not None:
+        if not next(iter(running)).done() and (other := await second()) is not None:
             running[asyncio.create_task(other[1])] = other[0]
         winner = await _winner(running)
     finally:

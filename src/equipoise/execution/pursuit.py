@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 
+from equipoise.aside import aside
 from equipoise.config import ExecutionConfig
 from equipoise.contracts import UpstreamCall
 from equipoise.errors import ProviderError
@@ -89,16 +90,18 @@ class Pursuit:
         self._said += "".join(reader.text)
         count = self._meter.count
         try:
-            self._body, self._bodies = continued(self._work, self._said, count(self._said)), {}
+            work, said = self._work, self._said
+            self._body = await aside(work.size, continued, work, said, count(said))
+            self._bodies = {}
             self._format = "chat"
-            self._input_tokens = self._work.input_tokens + count(self._said) + count(GO_ON)
+            self._input_tokens = work.input_tokens + count(said) + count(GO_ON)
             return await self.call()
         except (ExecutionFailed, BadRequest):
             return None
 
     async def _attempt(self, step: Step) -> Call:
         limit_s, hurry_s = self._limits_s()
-        first = self._make(step.place, step.kind, limit_s)
+        first = await self._make(step.place, step.kind, limit_s)
         delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream, within_s=limit_s)
         started = self._meter.clock.monotonic()
         try:
@@ -118,23 +121,24 @@ class Pursuit:
         finally:
             self.waited_s += self._meter.clock.monotonic() - started
 
-    def _second(self, place: Place, limit_s: float) -> Begun | None:
+    async def _second(self, place: Place, limit_s: float) -> Begun | None:
         """A hedge for a call to that place, if one more is allowed and there is somewhere to send it."""
         other = self._course.beside(place, self._meter.clock.monotonic())
         if other is None or not self._hedging.spend():
             return None
-        call = self._make(other, "hedge", limit_s)
+        call = await self._make(other, "hedge", limit_s)
         # It ends with the attempt: that it has less time than the first is no fault of its place.
         return call, call.begin(limit_s, limit_s * _MOST_OF_IT)
 
-    def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:
+    async def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:
         work, settings = self._work, self._settings
         target = target_format(self._format, place.provider.formats)
         if target is None:
             raise BadRequest(f"{place.label} does not speak {self._format}", code="unsupported_by_format")
         body = self._bodies.get(target)
         if body is None:
-            body = self._bodies[target] = translate_request(self._body, self._format, target)
+            body = await aside(work.size, translate_request, self._body, self._format, target)
+            self._bodies[target] = body
         request = UpstreamCall(
             model=place.model,
             deployment=place.deployment,
@@ -147,6 +151,7 @@ class Pursuit:
             headers=work.headers,
             mixed=work.mixed or _is_anothers(work, place, target),
             translated=work.translated or target != work.format,
+            size=work.size,
         )
         self._course.called(place, hedge=kind == "hedge")
         return Call(place, request, kind, self._meter, work=work, input_tokens=self._input_tokens, names=self._names)

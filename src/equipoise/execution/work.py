@@ -15,6 +15,7 @@ class Work(NamedTuple):
 
     Attributes:
         body: as the client sent it, in ``format``. It is never changed.
+        size: how many bytes the client sent.
         input_tokens: our count of all that is sent: for tpm limits, and for the bill where a provider is silent.
         region: where the data may go; None is anywhere.
         deadline_s: the client's own limit for all of it.
@@ -38,5 +39,6 @@ class Work(NamedTuple):
     answered_by: str | None = None
     answered_at: str | None = None
     mixed: bool = False
+    size: int = 0
     translated: bool = False
     headers: Mapping[str, str] = MappingProxyType({})

@@ -41,7 +41,7 @@ async def list_keys(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
 
 async def create_key(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """A new key, shown this once."""
-    body = await read_body(incoming.http, gateway.settings)
+    body, _ = await read_body(incoming.http, gateway.settings)
     now = gateway.clock.time()
     name, tenant, scopes, days = _asked(body)
     expires = None if days is None else now + days * _DAY_S

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from aiohttp import web
 
+from equipoise.aside import aside
 from equipoise.execution import ExecutionFailed, Running, Work, ask_of
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
@@ -28,6 +29,7 @@ class Call(NamedTuple):
     """A request that was understood."""
 
     body: Body
+    size: int
     format: WireFormat
     asked: Asked
     said: Steering
@@ -65,17 +67,17 @@ def calling(format: WireFormat) -> Handler:
 
 
 async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: WireFormat) -> Call:
-    body = await read_body(incoming.http, gateway.settings)
+    body, size = await read_body(incoming.http, gateway.settings)
     if "model" in incoming.variables:
         body["model"] = incoming.variables["model"]
-    asked = FORMATS[format].read(body)
+    asked = await aside(size, FORMATS[format].read, body)
     said = steering_of(incoming.http.headers)
     target = live.serving.target(asked.model)
     if isinstance(target, Route):
         _check_routable(asked, format)
     tenant, names = incoming.caller.tenant, live.serving.targets
     conversation = Conversation(live.sessions, tenant, target, asked, said, names, sealed=format == "responses")
-    return Call(body, format, asked, said, target, conversation)
+    return Call(body, size, format, asked, said, target, conversation)
 
 
 def _check_routable(asked: Asked, format: WireFormat) -> None:
@@ -94,6 +96,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
     most_s = call.said.timeout_s
     work = Work(
         body=call.body,
+        size=call.size,
         format=call.format,
         asked=call.asked,
         input_tokens=int(decision.features["input_tokens"]),
@@ -106,7 +109,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         headers={name: headers[name] for name in _PASSED_ON if name in headers},
     )
     cache = live.caches.get(call.target.name) if call.said.cache else None
-    ask = None if cache is None else ask_of(work, limits=repr(decision.constraints))
+    ask = None if cache is None else await aside(work.size, ask_of, work, limits=repr(decision.constraints))
     if cache is None or ask is None:
         return await _run(gateway, live, exchange, call, work)
     part = cache.partition(incoming.caller.tenant)

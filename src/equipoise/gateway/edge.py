@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import chain
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import orjson
 from aiohttp import web
@@ -18,9 +18,11 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import ContentEncodingError, LineTooLong
 from aiohttp.streams import StreamReader
 
+from equipoise.aside import aside
 from equipoise.config import ServerConfig
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import JSON, SERVER
+from equipoise.wire.values import holds_more_values
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Body = dict[str, Any]
@@ -29,6 +31,8 @@ _MOST_HEADERS = 100
 _ENCODINGS = frozenset({"identity", "gzip", "deflate"})
 _ENCODINGS_SAID = "the body's content-encoding is not known; send it as it is, or by gzip or deflate"
 _DEEPEST = 250  # orjson writes four more, in which translations and answers have room
+# No conversation has as many; they take some tens of milliseconds to parse, in which nobody else is served.
+_MOST_VALUES = 500_000
 _LINGER_S = 2.0
 _SWEEP_S = 0.5
 _NEVER = float("inf")
@@ -184,7 +188,14 @@ def check_head(request: web.BaseRequest, settings: ServerConfig) -> None:
         raise _too_large(settings)
 
 
-async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
+class Received(NamedTuple):
+    """A body, and how many bytes it had."""
+
+    body: Body
+    size: int
+
+
+async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Received:
     """The body, a JSON object.
 
     Raises:
@@ -210,7 +221,7 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Body:
     except web.RequestPayloadError as error:
         said = f"the body cannot be read ({' '.join(str(error).split())})"
         raise Problem(400, "bad_body", said, close=True) from None
-    return parsed(data)
+    return Received(await aside(len(data), parsed, data), len(data))
 
 
 async def _ask_for_body(request: web.BaseRequest) -> None:
@@ -225,8 +236,10 @@ def parsed(data: bytes) -> Body:
     """A JSON object.
 
     Raises:
-        Problem: the bytes are not one.
+        Problem: the bytes are not one, or one of more values than others should wait for.
     """
+    if holds_more_values(data, _MOST_VALUES):
+        raise Problem(400, "too_many", f"the body has more than {_MOST_VALUES} values; send less at once")
     try:
         body = orjson.loads(data)
     except orjson.JSONDecodeError as error:

@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+from equipoise.aside import aside
 from equipoise.gateway.decide import request_of
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.problems import Problem
@@ -15,7 +16,7 @@ from equipoise.gateway.replies import as_json
 from equipoise.gateway.serving import Route, Serving, Target
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.gateway.steering import Steering
-from equipoise.wire import FORMATS
+from equipoise.wire import FORMATS, Body
 
 _MOST_LISTED = 1000
 _CREATED, _CREATED_ISO = 1704067200, "2024-01-01T00:00:00Z"
@@ -39,11 +40,15 @@ async def model(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
 
 async def count(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """Input tokens of a message, by our count: the model that will answer is not known yet."""
-    body = await read_body(incoming.http, gateway.settings)
+    body, size = await read_body(incoming.http, gateway.settings)
+    return as_json({"input_tokens": await aside(size, _counted, gateway.live.serving, body, incoming)}, incoming)
+
+
+def _counted(serving: Serving, body: Body, incoming: Incoming) -> int:
     asked = FORMATS["messages"].read({"max_tokens": 1, **body})
-    target = gateway.live.serving.target(asked.model)
+    target = serving.target(asked.model)
     request = request_of(target, asked, Steering(), tenant=incoming.caller.tenant)
-    return as_json({"input_tokens": int(target.plain.features(request).input_tokens)}, incoming)
+    return int(target.plain.features(request).input_tokens)
 
 
 def _page(serving: Serving, query: Mapping[str, str]) -> tuple[list[Target], bool]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from aiohttp import web
 
+from equipoise.aside import aside
 from equipoise.errors import InputError
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.exchange import kept_prompt, log_decision, redacted
@@ -16,6 +17,7 @@ from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import as_json
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.gateway.steering import steering_of
+from equipoise.storage.decisions import MOST_TEXT
 from equipoise.storage.reading import Record, document_of
 from equipoise.traffic import Feedback
 from equipoise.types import Model, Price, WireFormat
@@ -27,9 +29,9 @@ _FEEDBACK_FIELDS = ("decision_id", "reward", "thumb", "source", "comment")
 
 async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """The decision without the call. The body is that of a chat completion or of a response."""
-    body = await read_body(incoming.http, gateway.settings)
+    body, size = await read_body(incoming.http, gateway.settings)
     format: WireFormat = "responses" if "input" in body and "messages" not in body else "chat"
-    asked = FORMATS[format].read({"model": "auto", **body})
+    asked = await aside(size, FORMATS[format].read, {"model": "auto", **body})
     target = gateway.live.serving.target(asked.model)
     said, tenant = steering_of(incoming.http.headers), incoming.caller.tenant
     decided = await gateway.deciding.decide(target, asked, said, tenant=tenant)
@@ -53,10 +55,12 @@ async def look_up(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
 
 async def feedback(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """How good an answer was."""
-    body = await read_body(incoming.http, gateway.settings)
+    body, _ = await read_body(incoming.http, gateway.settings)
     said = _feedback(body, gateway.clock.time())
-    if said.comment is not None and gateway.live.serving.config.log.prompts != "full":
-        said = replace(said, comment=await redacted(said.comment))
+    comment = None if gateway.live.serving.config.log.prompts == "full" else said.comment
+    # A longer one is refused, whatever it says.
+    if comment is not None and len(comment) <= MOST_TEXT["comment"]:
+        said = replace(said, comment=await redacted(comment))
     try:
         known = await asyncio.to_thread(gateway.log.feedback, said, tenant=incoming.caller.tenant)
     except InputError as error:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from equipoise.aside import aside
 from equipoise.contracts import Reply, UpstreamCall
 from equipoise.errors import ConfigError, UnknownName
 from equipoise.providers.border import Border, ErrorTable
@@ -123,7 +124,11 @@ class Client(ABC):
         key = self._key.value()
         headers = self.headers(call) if key is None else {**self.headers(call), **self.credentials(key)}
         border = self._border(call.model, key, translated=call.translated)
-        return await self._http.post(self.path(call), headers, dumps(self.fit(call)), call, border)
+        payload = await aside(call.size, self._written, call)
+        return await self._http.post(self.path(call), headers, payload, call, border)
+
+    def _written(self, call: UpstreamCall) -> bytes:
+        return dumps(self.fit(call))
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """One chat completion. An option ``timeout_s`` overrides the deployment's; the others are sent along.

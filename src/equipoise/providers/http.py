@@ -19,13 +19,17 @@ from aiohttp.abc import AbstractStreamWriter
 from aiohttp.payload import BytesPayload
 from aiohttp.tracing import Trace
 
+from equipoise.aside import aside
 from equipoise.contracts import Sent, UpstreamCall
 from equipoise.errors import ConfigError
 from equipoise.providers.border import Border
 from equipoise.wire import BadAnswer, SseEvent, SseParser
+from equipoise.wire.values import holds_more_values
 
 MAX_RESPONSE_BYTES = 64 << 20
 MAX_STREAM_BYTES = 256 << 20
+# The numbers of the longest embeddings are not as many.
+_MAX_VALUES = 8 << 20
 _MAX_ERROR_BYTES = 64 << 10
 _REASON_S = 5.0
 _KEEP_ALIVE_S = 30.0
@@ -232,7 +236,7 @@ class HttpUpstream:
                 raise _lost(self._border, error) from None
             if len(body) > MAX_RESPONSE_BYTES:
                 raise self._bad(f"the response is larger than {MAX_RESPONSE_BYTES} bytes", retryable=False)
-            self._check_body(body)
+            await aside(len(body), self._check_body, body)
             self._body = body
         return self._body
 
@@ -279,6 +283,8 @@ class HttpUpstream:
 
     def _check_body(self, body: bytes) -> None:
         """Some vendors answer 200 and tell an error where the answer should be."""
+        if holds_more_values(body, _MAX_VALUES):
+            raise self._bad(f"the response has more than {_MAX_VALUES} values", retryable=False)
         if b'"error"' in body and (said := _error_in(body)) is not None and not said.get("choices"):
             raise self._border.reported(said)
 

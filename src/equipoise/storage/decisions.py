@@ -37,7 +37,7 @@ _SEGMENT_BYTES = 8 << 20
 _HOUSEKEEPING_S = 600.0
 _MOST_JUMP_S = 3600.0
 _MOST_CATCH_UP_WAIT_S = 0.2
-_MOST_TEXT = {"decision_id": 200, "source": 100, "comment": 10_000}
+MOST_TEXT = {"decision_id": 200, "source": 100, "comment": 10_000}
 
 
 class LogInUse(InputError):
@@ -357,7 +357,7 @@ def _entries(chunk: Chunk) -> list[Entry]:
 def _check_feedback(f: Feedback) -> None:
     if not 0.0 <= f.reward <= 1.0:
         raise InputError(f"reward {f.reward!r} is not in [0, 1]; scale it")
-    for name, most in _MOST_TEXT.items():
+    for name, most in MOST_TEXT.items():
         text = getattr(f, name)
         if text is not None and (len(text) > most or not is_text(text)):
             raise InputError(f"{name} is not text of at most {most} characters; shorten it")

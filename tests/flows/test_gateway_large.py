@@ -1,0 +1,119 @@
+"""What one client or vendor sends that is large: others are served meanwhile, and what is far too much is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from equipoise.aside import LARGE_BYTES, aside
+from equipoise.execution import cache, call, pursuit
+from equipoise.gateway import edge, listing
+from equipoise.providers.client import Client
+from equipoise.providers.http import HttpUpstream
+from equipoise.testing import FakeServer
+from equipoise.wire import messages
+from tests.gateway_world import CHAT, LARGE, echo, serving, settings, world
+
+LONG = "A" * (LARGE_BYTES + 1)
+STEPS: dict[str, tuple[Any, str]] = {
+    "the body is parsed": (edge, "parsed"),
+    "it is read": (messages.Messages, "read"),
+    "it is put in the vendor's format": (pursuit, "translate_request"),
+    "it is written": (Client, "_written"),
+    "the answer is parsed": (call.Call, "_understood"),
+    "the answer is looked at for an error": (HttpUpstream, "_check_body"),
+}
+
+
+def watched(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, seen: dict[str, bool], step: str) -> None:
+    work: Callable[..., Any] = getattr(where, name)
+
+    def spy(*args: Any, **kwargs: Any) -> Any:
+        seen[step] = threading.current_thread() is threading.main_thread()
+        return work(*args, **kwargs)
+
+    monkeypatch.setattr(where, name, spy)
+
+
+@pytest.mark.parametrize("large", [True, False])
+async def test_large_requests_and_answers_are_worked_on_in_threads_and_small_ones_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    on_the_loop: dict[str, bool] = {}
+    for step, (where, name) in STEPS.items():
+        watched(monkeypatch, where, name, on_the_loop, step)
+    data = LONG if large else "AAAA"
+    async with world(tmp_path, FakeServer(lambda _: data)) as gateway:
+        image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
+        said = [{"role": "user", "content": [image, {"type": "text", "text": "Look"}]}]
+        status, answer, _ = await gateway.post("/v1/messages", {"model": LARGE, "max_tokens": 100, "messages": said})
+    assert status == 200, answer
+    assert on_the_loop == dict.fromkeys(STEPS, not large)
+
+
+async def test_what_a_cache_knows_a_large_request_by_is_found_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, bool] = {}
+    watched(monkeypatch, cache, "_hash", seen, "hashed")
+    routes = {"auto": {"router": {"type": "static"}, "policy": {"type": "cost_aware"}, "cache": {"exact": True}}}
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64," + LONG}}
+    said = [{"type": "text", "text": "Look"}, image]
+    async with world(tmp_path, routes=routes) as gateway:
+        status, answer, _ = await gateway.post(CHAT, {"model": "auto", "messages": [{"role": "user", "content": said}]})
+    assert (status, seen) == (200, {"hashed": False}), answer
+
+
+async def test_the_tokens_of_a_large_request_are_counted_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, bool] = {}
+    watched(monkeypatch, listing, "request_of", seen, "counted")
+    async with world(tmp_path) as gateway:
+        body = {"model": "auto", "messages": [{"role": "user", "content": LONG}]}
+        status, answer, _ = await gateway.post("/v1/messages/count_tokens", body)
+    assert (status, seen) == (200, {"counted": False}), answer
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/feedback"])
+async def test_a_body_of_more_values_than_others_should_wait_for_is_refused_before_it_is_parsed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    vendor = FakeServer(echo)
+    monkeypatch.setattr(edge, "_MOST_VALUES", 1000)
+    parsed: list[bytes] = []
+    monkeypatch.setattr(edge.orjson, "loads", parsed.append)
+    async with world(tmp_path, vendor) as gateway:
+        # Each list of them is short enough.
+        calls = b",".join([b'{"role":"assistant","tool_calls":[%s{}]}' % (b"{}," * 10)] * 100)
+        headers = {"Content-Type": "application/json"}
+        data = b'{"model":"auto","messages":[%s]}' % calls
+        async with gateway.session.post(gateway.url + path, data=data, headers=headers) as answer:
+            said = await answer.read()
+    assert answer.status == 400 and b'"too_many"' in said and b"more than 1000 values" in said
+    assert not parsed and not vendor.requests
+
+
+async def test_an_answer_of_more_values_than_others_should_wait_for_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.providers.http._MAX_VALUES", 100)
+    vendor = FakeServer(lambda _: {"content": "Hi", "annotations": [{}] * 200})
+    async with vendor as server, serving(tmp_path, settings(server.base_url)) as gateway:
+        status, answer, _ = await gateway.post(CHAT, {"model": LARGE, "messages": [{"role": "user", "content": "Hi"}]})
+    assert (status, "more than 100 values" in answer["error"]["message"]) == (502, True), answer
+
+
+async def test_an_error_in_a_thread_is_raised_where_it_is_waited_for() -> None:
+    def failing(value: int) -> None:
+        raise LookupError(value)
+
+    for size in (0, LARGE_BYTES + 1):
+        with pytest.raises(LookupError, match="7"):
+            await aside(size, failing, value=7)
+    assert await asyncio.gather(aside(0, max, 1, 2), aside(LARGE_BYTES + 1, max, 1, 2)) == [2, 2]
