@@ -308,6 +308,45 @@ def test_what_comparing_prompts_takes_counts_as_well(around: bytes | None) -> No
     assert taken < 1.3 * store.stats().bytes
 
 
+KEPT = Kept(b"{}", False, "m", "m/p", TokenUsage(), "stop", 0.0)
+
+
+def test_contexts_that_were_large_once_take_no_memory_for_what_has_gone() -> None:
+    store = cache(semantic=True, max_entries=100)
+    tracemalloc.start()
+    try:
+        for context in range(12):
+            for i in range(100):
+                store._put("t", Ask(b"%d %d" % (context, i), b"%d" % context, REVERSE), KEPT)
+                for one in range(context + 1):  # of each one stays
+                    store._fresh("t", b"%d 0" % one)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert store.stats().entries <= 100
+    assert taken < 1.3 * store.stats().bytes
+
+
+def test_what_goes_is_not_looked_for_among_all_others() -> None:
+    class Name(bytes):
+        compared = 0
+        __hash__ = bytes.__hash__
+
+        def __eq__(self, other: object) -> bool:
+            Name.compared += 1
+            return bytes.__eq__(self, other)  # type: ignore[arg-type]
+
+    store = cache(semantic=True, max_entries=1000)
+    for i in range(1000):
+        store._put("t", Ask(Name(i), b"", REVERSE), KEPT)
+    for i in reversed(range(1000)):
+        store._fresh("t", bytes(i))
+    Name.compared = 0
+    for i in range(1000, 1500):
+        store._put("t", Ask(Name(i), b"", REVERSE), KEPT)
+    assert Name.compared < 20 * 500
+
+
 @virtually
 async def test_answers_that_did_not_end_well_are_not_kept() -> None:
     store = cache()

@@ -18,7 +18,7 @@ from equipoise.config import CacheConfig
 from equipoise.execution.calibration import calibrated
 from equipoise.execution.clock import Clock
 from equipoise.execution.running import Status
-from equipoise.execution.sameness import Gist, agreement, gist
+from equipoise.execution.sameness import Gist, Shape, agreement, gist
 from equipoise.execution.shares import Shares
 from equipoise.execution.work import Work
 from equipoise.traffic import Attempt, TokenUsage
@@ -157,11 +157,15 @@ class CacheStats(NamedTuple):
     bytes: int
 
 
+# Whose it is, what stands around the last message, and what all have in common that may ask the same.
+_Where = tuple[str, bytes, Shape]
+
+
 @dataclass(slots=True)
 class _Entry:
     kept: Kept
     expires: float
-    around: bytes | None
+    where: _Where | None
 
 
 class AnswerCache:
@@ -177,7 +181,7 @@ class AnswerCache:
         if settings.semantic:
             self.threshold = settings.threshold or calibrated(settings.false_hit_rate).value
         self._entries: Shares[_Entry] = Shares(settings.max_entries, settings.max_bytes, gone=self._forget)
-        self._meanings: dict[tuple[str, bytes], _Meanings] = {}
+        self._meanings: dict[_Where, _Meanings] = {}
         self._hits = {"exact": 0, "semantic": 0}
         self._misses = 0
         self._saved_usd = 0.0
@@ -195,9 +199,11 @@ class AnswerCache:
         settings = self._settings
         if (settings.exact or settings.semantic) and (kept := self._fresh(tenant, ask.exact)) is not None:
             return Hit(kept, "exact", 1.0)
-        meanings = self._meanings.get((tenant, ask.around)) if ask.around is not None else None
-        asked = gist(ask.text) if meanings is not None else None
-        if meanings is None or asked is None:
+        asked = gist(ask.text) if settings.semantic and ask.around is not None else None
+        if asked is None or ask.around is None:
+            return None
+        meanings = self._meanings.get((tenant, ask.around, asked.shape))
+        if meanings is None:
             return None
         for exact, likeness in meanings.nearest(asked, self.threshold):
             if (kept := self._fresh(tenant, exact)) is not None:
@@ -227,17 +233,18 @@ class AnswerCache:
         if size * _MOST_OF_IT > settings.max_bytes:
             return
         self._entries.drop(tenant, ask.exact)
-        around = ask.around if asked is not None else None
-        if asked is not None and around is not None:
-            self._meanings.setdefault((tenant, around), _Meanings()).add(ask.exact, asked)
-        self._entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + settings.ttl_s, around), size)
+        where = None
+        if asked is not None and ask.around is not None:
+            where = (tenant, ask.around, asked.shape)
+            self._meanings.setdefault(where, _Meanings()).add(ask.exact, asked)
+        self._entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + settings.ttl_s, where), size)
 
-    def _forget(self, tenant: str, exact: bytes, entry: _Entry) -> None:
-        if entry.around is not None:
-            where = (tenant, entry.around)
-            self._meanings[where].remove(exact)
-            if not len(self._meanings[where]):
-                del self._meanings[where]
+    def _forget(self, _tenant: str, exact: bytes, entry: _Entry) -> None:
+        if entry.where is not None:
+            meanings = self._meanings[entry.where]
+            meanings.remove(exact)
+            if not len(meanings):
+                del self._meanings[entry.where]
 
 
 class Partition:
@@ -290,11 +297,12 @@ class Partition:
 class _Meanings:
     """Requests of one tenant that differ in their last message only, and what those are about."""
 
-    __slots__ = ("_centres", "_exact", "_gists")
+    __slots__ = ("_centres", "_exact", "_gists", "_places")
 
     def __init__(self) -> None:
         self._exact: list[bytes] = []
         self._gists: list[Gist] = []
+        self._places: dict[bytes, int] = {}
         self._centres = np.empty((0, 0), dtype=np.float32)
 
     def __len__(self) -> int:
@@ -303,19 +311,26 @@ class _Meanings:
     def add(self, exact: bytes, about: Gist) -> None:
         centre, n = about.centre(), len(self._exact)
         if n >= len(self._centres):
-            grown = np.empty((max(1, 2 * n), len(centre)), dtype=np.float32)
-            if n:
-                grown[:n] = self._centres[:n]
-            self._centres = grown
+            self._make_room(max(1, 2 * n), len(centre))
         self._centres[n] = centre
+        self._places[exact] = n
         self._exact.append(exact)
         self._gists.append(about)
 
     def remove(self, exact: bytes) -> None:
-        i, last = self._exact.index(exact), len(self._exact) - 1
+        i, last = self._places[exact], len(self._exact) - 1
         self._exact[i], self._gists[i] = self._exact[last], self._gists[last]
         self._centres[i] = self._centres[last]
-        del self._exact[last], self._gists[last]
+        self._places[self._exact[i]] = i
+        del self._exact[last], self._gists[last], self._places[exact]
+        if 4 * last <= len(self._centres):
+            self._make_room(2 * last, self._centres.shape[1])
+
+    def _make_room(self, rows: int, columns: int) -> None:
+        before, n = self._centres, min(len(self._exact), rows)
+        self._centres = np.empty((rows, columns), dtype=np.float32)
+        if n:
+            self._centres[:n] = before[:n]
 
     def nearest(self, about: Gist, threshold: float) -> list[tuple[bytes, float]]:
         """Those that agree, best first. Only the nearest are compared word by word."""

@@ -118,6 +118,9 @@ _BESIDE = frozenset("()[]{},=+*/^<>")
 _TOKEN, _TOKEN_OF_FORMULA = re.compile(_TOKENS), re.compile(_TOKENS + r"|[()]")
 
 
+Shape = tuple[int, tuple[str, ...], frozenset[str], str | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Gist:
     """What a prompt is about.
@@ -142,6 +145,11 @@ class Gist:
     asks: str | None
     before: tuple[frozenset[str], ...]
     english: bool
+
+    @property
+    def shape(self) -> Shape:
+        """What two prompts must have in common to agree at all."""
+        return len(self.words), self.numbers, self.told, self.asks
 
     @property
     def numbers(self) -> tuple[str, ...]:
@@ -185,12 +193,13 @@ def gist(text: str) -> Gist | None:
 
 def agreement(a: Gist, b: Gist) -> float:
     """From 0 to 1: the similarity of the worst pair of words; 0 where words have no partner, or change roles."""
-    if len(a.words) != len(b.words) or a.numbers != b.numbers or a.told != b.told or a.asks != b.asks:
+    if a.shape != b.shape:
         return 0.0
     if any(x != y for x, y in zip(a.instead, b.instead, strict=True) if x and y):
         return 0.0
-    compare = _similarity if a.english and b.english else _equality
-    similar = np.array([[compare(x, y) for y in b.words] for x in a.words])
+    similar = _equal(a.words, b.words)
+    if a.english and b.english:
+        similar = np.maximum(similar, _similarity(a.words, b.words))
     # The second of two equal words is the partner of the second.
     partners = [int(j) for j in (similar + _same_turn(a.words, b.words)).argmax(axis=1)]
     if len(set(partners)) < len(partners) or not _keeps_roles(partners, a, b):
@@ -253,26 +262,32 @@ def _same_turn(a: Sequence[str], b: Sequence[str]) -> Singles:
     return same.astype(np.float32) * np.float32(1e-3)
 
 
-def _equality(x: str, y: str) -> float:
-    return float(x == y if x[0] in "-." else x.lower() == y.lower())
+def _equal(a: Sequence[str], b: Sequence[str]) -> Singles:
+    """1 for the same word, whether or not it is a name; 0 for others."""
+    spelt = [[word if word[0] in "-." else word.lower() for word in words] for words in (a, b)]
+    same: Bools = np.equal.outer(*(np.array(words, dtype=object) for words in spelt)).astype(bool)
+    return same.astype(np.float32)
 
 
-def _similarity(x: str, y: str) -> float:
-    a, b = x.lower(), y.lower()
-    if a == b:
-        return _equality(x, y)
-    if x[0].isupper() or y[0].isupper() or not (a.isascii() and b.isascii()):
-        return 0.0
-    if a[0] in "-.0123456789" or b[0] in "-.0123456789" or a in _EXACT or b in _EXACT:
-        return 0.0
-    if a.endswith(b) or b.endswith(a):  # legal and illegal, possible and impossible
-        return 0.0
-    if not (_is_whole(a) and _is_whole(b)):
-        return 0.0
-    return float(_vector(a) @ _vector(b))
+def _similarity(a: Sequence[str], b: Sequence[str]) -> Singles:
+    """How alike the meanings of other words are, of those that one may stand for another."""
+    loose = np.outer([_is_loose(word) for word in a], [_is_loose(word) for word in b])
+    # Not legal and illegal, possible and impossible.
+    loose &= ~np.array([[x.endswith(y) or y.endswith(x) for y in b] for x in a])
+    if not loose.any():
+        return np.zeros(loose.shape, dtype=np.float32)
+    similar: Singles = np.array([_vector(word) for word in a]) @ np.array([_vector(word) for word in b]).T
+    return np.where(loose, similar, np.float32(0.0))
 
 
 @lru_cache(maxsize=_REMEMBERED_WORDS)
+def _is_loose(word: str) -> bool:
+    """Whether another word may stand for it: not for a name, a number, or one that is spelt from pieces."""
+    if word[0].isupper() or not word.isascii() or word[0] in "-.0123456789" or word in _EXACT:
+        return False
+    return _is_whole(word)
+
+
 def _is_whole(word: str) -> bool:
     """Whether it has a vector of its own. That of others is put together from pieces, and tells how they are spelt.
 
