@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 from aiohttp import ClientPayloadError, web
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from equipoise.analysis.tokens import count_tokens
@@ -508,17 +508,69 @@ async def test_spans_of_a_request_and_its_calls_are_in_the_callers_trace(tmp_pat
         return Misbehaviour(status=503) if body["model"] == SMALL else None
 
     async with world(tmp_path, FakeServer(echo, misbehave=down)) as gateway:
-        gateway.gateway.traces = OtelTraces("gateway", SimpleSpanProcessor(spans))
+        gateway.gateway.traces = OtelTraces("gateway", spans)
         parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
         await gateway.post(CHAT, say("Hello"), traceparent=parent)
         gateway.gateway.traces.close()
+        assert gateway.lines[-1]["trace_id"] == "0af7651916cd43dd8448eb211c80319c"
     *calls, request = spans.get_finished_spans()
     assert f"{request.get_span_context().trace_id:032x}" == "0af7651916cd43dd8448eb211c80319c"
     assert request.name == "chat auto" and request.attributes is not None
     assert request.attributes["gen_ai.response.model"] == LARGE
+    assert request.attributes["gen_ai.provider.name"] == "openai_compatible"
     assert all(c.parent is not None and c.parent.span_id == request.get_span_context().span_id for c in calls)
     assert {c.attributes["gen_ai.request.model"] for c in calls if c.attributes} == {SMALL, LARGE}
     assert request.start_time is not None and request.end_time is not None and request.start_time < request.end_time
+
+
+async def test_spans_of_a_stream_and_of_no_other_tell_when_it_began(tmp_path: Path) -> None:
+    spans = InMemorySpanExporter()
+    async with world(tmp_path) as gateway:
+        gateway.gateway.traces = OtelTraces("gateway", spans)
+        await gateway.post(CHAT, say("Hello"))
+        async with gateway.session.post(gateway.url + CHAT, json=say("Hello", stream=True)) as answer:
+            await answer.read()
+        gateway.gateway.traces.close()
+    told = [span.attributes or {} for span in spans.get_finished_spans()]
+    assert ["gen_ai.request.stream" in span for span in told] == [False, False, True, True]
+    assert all(span["gen_ai.response.time_to_first_chunk"] > 0.0 for span in told[2:])
+
+
+class Collector(InMemorySpanExporter):
+    """Takes nothing; with ``stuck`` it also does not say so."""
+
+    def __init__(self, stuck: bool = False) -> None:
+        super().__init__()
+        self.begun, self.over = threading.Event(), threading.Event()
+        if not stuck:
+            self.over.set()
+
+    def export(self, spans: Any) -> SpanExportResult:
+        self.begun.set()
+        self.over.wait()
+        return SpanExportResult.FAILURE
+
+
+async def test_a_collector_that_takes_nothing_is_told(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        gateway.gateway.traces = traces = OtelTraces("gateway", Collector())
+        await gateway.post(CHAT, say("Hello"))
+        traces.close()
+        _, ready = await gateway.get("/readyz")
+        assert ready["ready"] and "traces" in ready["warnings"][0]
+        async with gateway.session.get(gateway.url + "/metrics") as answer:
+            assert "equipoise_spans_lost_total 2.0" in await answer.text()
+
+
+async def test_a_collector_that_hangs_delays_no_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.gateway.traces._CLOSING_S", 0.01)
+    collector = Collector(stuck=True)
+    async with world(tmp_path) as gateway:
+        gateway.gateway.traces = traces = OtelTraces("gateway", collector)
+        await gateway.post(CHAT, say("Hello"))
+        traces.close()
+    collector.begun.wait()
+    collector.over.set()
 
 
 async def test_traces_are_off_unless_configured(tmp_path: Path) -> None:

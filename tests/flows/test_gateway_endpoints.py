@@ -589,10 +589,12 @@ async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) 
         await gateway.post(CHAT, say("Hello", model="nobody"))
         async with gateway.session.get(gateway.url + "/metrics") as answer:
             text = await answer.text()
-        call = 'gen_ai_operation_name="chat",gen_ai_provider_name="openai_compatible",gen_ai_request_model="auto"'
-        assert f'gen_ai_client_operation_duration_seconds_count{{error_type="",{call}' in text
+        by = 'gen_ai_operation_name="chat",gen_ai_provider_name="openai_compatible",gen_ai_request_model='
+        served = f'{by}"auto",gen_ai_response_model="{SMALL}"'
         for line in (
-            f'gen_ai_client_token_usage_count{{{call},gen_ai_response_model="{SMALL}",gen_ai_token_type="input"}} 1.0',
+            f'gen_ai_server_request_duration_seconds_count{{error_type="",{served}}} 1.0',
+            f'gen_ai_client_operation_duration_seconds_count{{error_type="",{by}"{SMALL}",route="auto"}} 1.0',
+            f'gen_ai_client_token_usage_count{{{by}"{SMALL}",gen_ai_token_type="input",route="auto"}} 1.0',
             f'equipoise_requests_total{{model="{SMALL}",route="auto",status="ok"}} 1.0',
             'equipoise_overhead_seconds_count{route="auto"} 1.0',
             'equipoise_problems_total{code="model_not_found",status="404"} 1.0',
@@ -600,6 +602,27 @@ async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) 
         ):
             assert line in text, line
         assert "nobody" not in text
+
+
+async def test_counters_that_alarms_wait_for_are_told_before_they_count(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        async with gateway.session.get(gateway.url + "/metrics") as answer:
+            text = await answer.text()
+    for line in (
+        'equipoise_config_reloads_total{result="refused"} 0.0',
+        'equipoise_degraded_decisions_total{route="auto"} 0.0',
+        'equipoise_feedback_total{result="unknown_decision"} 0.0',
+        "equipoise_spans_lost_total 0.0",
+    ):
+        assert line in text, line
+
+
+async def test_whoever_asks_how_many_requests_are_served_is_not_one_of_them(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        async with gateway.session.get(gateway.url + "/metrics") as answer:
+            assert "equipoise_requests_in_flight 0.0" in await answer.text()
+        key, _ = gateway.gateway.keys.create(name="k", scopes=["admin"], now=0.0)
+        assert (await gateway.get("/admin/status", x_api_key=key))[1]["in_flight"] == 0
 
 
 async def test_lines_of_the_log_tell_requests_apart_without_prompts_or_keys(tmp_path: Path) -> None:

@@ -120,8 +120,8 @@ class Exchange:
         if outcome.status == "ok" or outcome.cost_usd > outcome.routing_usd:
             self._bill(outcome.cost_usd)
         gateway.metrics.served(outcome, operation=operation, route=route)
-        gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=route)
-        self._tell(outcome)
+        trace_id = gateway.traces.request(outcome, self._incoming.http.headers, operation=operation, route=route)
+        self._tell(outcome, trace_id)
 
     def _bill(self, cost_usd: float) -> None:
         """Tell the bill to the policy that the route has now: after a reload, decisions are that one's."""
@@ -129,7 +129,7 @@ class Exchange:
         if isinstance(target, Route):
             target.engine.policy.paid(cost_usd)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: Outcome, trace_id: str | None) -> None:
         """The line of the request in the log of the process."""
         lines = self._gateway.settings.request_lines
         if lines == "none" or (lines == "failed" and outcome.status == "ok"):
@@ -141,6 +141,7 @@ class Exchange:
             level="info" if outcome.status in ("ok", "cancelled") else "warning",
             request_id=self._incoming.id,
             decision_id=outcome.decision_id,
+            trace_id=trace_id,
             tenant=caller.tenant,
             key=PREFIX + caller.id if caller.id else None,
             route=self._asked.model,

@@ -35,6 +35,8 @@ def warnings(gateway: Gateway) -> list[str]:
         found.append("decision log: entries cannot be kept as they should be just now")
     if gateway.keys.stale:
         found.append("keys: the file cannot be read just now, the known ones are served")
+    if gateway.traces.failing:
+        found.append("traces: the collector takes no spans just now, and they are lost")
     return found
 
 
@@ -50,7 +52,7 @@ def status_of(gateway: Gateway) -> dict[str, Any]:
     return {
         "started": gateway.started,
         "draining": gateway.draining,
-        "in_flight": gateway.in_flight,
+        "in_flight": gateway.in_flight - 1,  # but for the one that asks
         "warnings": warnings(gateway),
         "configuration": {"trouble": gateway.trouble, "routes": [r.name for r in live.serving.routes]},
         "lacking": list(gateway.lacking()),

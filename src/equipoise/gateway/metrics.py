@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -22,14 +22,18 @@ from equipoise.traffic import Attempt, Outcome
 
 _MOST_SERIES, _OTHER = 2000, "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-# The buckets that the conventions recommend.
-_SECONDS = (0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92)
-_FIRST_TOKEN = (0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+# The buckets that the conventions recommend, and some above them: a call may take ten minutes, a first token two.
+_SECONDS = (
+    0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92, 163.84, 327.68, 655.36
+)  # fmt: skip
+_FIRST_TOKEN = (
+    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0
+)  # fmt: skip
 _PER_TOKEN = (0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5)
 _TOKENS = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 _OVERHEAD = (0.0001, 0.00025, 0.0005, 0.001, 0.002, 0.003, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
-_SERVED = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model")
-_CALL = (*_SERVED, "gen_ai_provider_name")
+_SERVED = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_response_model", "gen_ai_provider_name")
+_CALL = ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "route")
 _COUNTERS: dict[str, tuple[str, str, Sequence[str]]] = {
     "requests": ("equipoise_requests", "Requests by how they ended", ("route", "model", "status")),
     "attempts": ("equipoise_attempts", "Calls made to deployments", ("model", "deployment", "kind", "error")),
@@ -41,6 +45,8 @@ _COUNTERS: dict[str, tuple[str, str, Sequence[str]]] = {
     "reloads": ("equipoise_config_reloads", "Times the configuration was read again", ("result",)),
     "feedback": ("equipoise_feedback", "Feedback given", ("result",)),
 }
+# Told before they happen: that a counter is there at last is no increase to Prometheus.
+_AT_ZERO = (("reloads", "done"), ("reloads", "refused"), ("feedback", "joined"), ("feedback", "unknown_decision"))
 _LOG = {
     "recorded": "Entries of the decision log acknowledged",
     "lost": "Entries of the decision log dropped, since the disk took none",
@@ -89,13 +95,23 @@ class Metrics(Collector):
     """Everything that is counted.
 
     Args:
-        log_status: how the decision log is doing, asked at every scrape.
+        log_status: how the decision log is doing, asked at every scrape, as the others are.
         in_flight: how many requests are being served.
+        routes: their names.
+        spans_lost: how many spans the collector has not taken.
     """
 
-    def __init__(self, log_status: Callable[[], LogStatus], in_flight: Callable[[], int]) -> None:
-        self._log_status, self._in_flight = log_status, in_flight
+    def __init__(
+        self,
+        log_status: Callable[[], LogStatus],
+        in_flight: Callable[[], int],
+        routes: Callable[[], Iterable[str]],
+        spans_lost: Callable[[], int],
+    ) -> None:
+        self._log_status, self._in_flight, self._routes, self._spans_lost = log_status, in_flight, routes, spans_lost
         self._counts: dict[str, dict[tuple[str, ...], float]] = {name: defaultdict(float) for name in _COUNTERS}
+        for what, label in _AT_ZERO:
+            self.count(what, label, by=0.0)
         self._calls = _Spread(
             "gen_ai_client_operation_duration_seconds", "Calls made to providers", (*_CALL, "error_type"), _SECONDS
         )
@@ -116,6 +132,7 @@ class Metrics(Collector):
         )
         self._registry = CollectorRegistry()
         self._registry.register(self)
+        ProcessCollector(registry=self._registry)
 
     def count(self, what: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter."""
@@ -127,7 +144,8 @@ class Metrics(Collector):
     def served(self, outcome: Outcome, *, operation: str, route: str) -> None:
         """Take what became of a request."""
         model = outcome.model or ""
-        served = (operation, route, model)
+        provider = "" if outcome.deployment is None else provider_name(model, outcome.deployment)
+        served = (operation, route, model, provider)
         self._served.observe((*served, outcome.error or ""), outcome.latency_s)
         self._overhead.observe((route,), outcome.overhead_s)
         self.count("requests", route, model, outcome.status)
@@ -142,7 +160,7 @@ class Metrics(Collector):
                 self._paced(attempt, served)
 
     def _called(self, a: Attempt, operation: str, route: str) -> None:
-        call, error = (operation, route, a.model, provider_name(a.model, a.deployment)), a.error or ""
+        call, error = (operation, a.model, provider_name(a.model, a.deployment), route), a.error or ""
         self._calls.observe((*call, error), a.latency_s)
         self.count("attempts", a.model, a.deployment, a.kind, error)
         self.count("cost", route, a.model, by=a.cost_usd)
@@ -159,6 +177,8 @@ class Metrics(Collector):
         """Everything, at this moment."""
         for spread in (self._calls, self._tokens, self._served, self._first, self._each, self._overhead):
             yield spread.family()
+        for route in self._routes():
+            self.count("degraded", route, by=0.0)
         for what, (name, about, labels) in _COUNTERS.items():
             family = CounterMetricFamily(name, about, labels=labels)
             for values, total in self._counts[what].items():
@@ -167,6 +187,8 @@ class Metrics(Collector):
         status = self._log_status()
         for what, about in _LOG.items():
             yield CounterMetricFamily(f"equipoise_log_{what}", about, value=getattr(status, what))
+        about = "Spans that the collector has not taken"
+        yield CounterMetricFamily("equipoise_spans_lost", about, value=self._spans_lost())
         about = "Entries in memory that the disk has not taken"
         yield GaugeMetricFamily("equipoise_log_waiting", about, value=status.waiting)
         yield GaugeMetricFamily("equipoise_requests_in_flight", "Requests being served", value=self._in_flight())

@@ -211,7 +211,12 @@ async def opened(
             log=log,
             keys=keys,
             gate=Gate(keys, required=settings.keys == "required"),
-            metrics=Metrics(lambda: log.status, lambda: gateway.in_flight),
+            metrics=Metrics(
+                lambda: log.status,
+                lambda: gateway.in_flight - 1,  # but for the one that asks
+                lambda: [route.name for route in gateway.live.serving.routes],
+                lambda: gateway.traces.lost,
+            ),
             lines=lines,
             traces=traces,
             lacking=pool.lacking,
