@@ -44,9 +44,11 @@ def test_places_that_are_alike_share_calls_as_their_weights_say() -> None:
     assert shares(choices)["m/a"] == pytest.approx(0.75, abs=0.03)
 
 
-def simulated(choices: tuple[Place, ...], seconds: tuple[float, ...], *, every_s: float, n: int = 4000) -> list[float]:
+def simulated(
+    choices: tuple[Place, ...], seconds: tuple[float, ...], *, every_s: float, n: int = 4000, now: float = 0.0
+) -> list[float]:
     """Shares of calls whose times spread as those of models do (lognormal), in a simulation of many of them."""
-    rng, counts, now = np.random.default_rng(5), [0] * len(choices), 0.0
+    rng, counts = np.random.default_rng(5), [0] * len(choices)
     running: list[tuple[float, int, Lease]] = []
     for i in range(n):
         now += rng.exponential(every_s)
@@ -90,6 +92,18 @@ def test_a_place_that_was_slow_long_ago_is_tried_again() -> None:
     answered(slow, 0.0, 2.0)
     answered(fast, 100.0, 0.5)
     assert shares((slow, fast))["m/a"] > 0.3
+
+
+@pytest.mark.parametrize("every_s", [1.0, 0.1])
+def test_a_place_that_hung_for_minutes_soon_has_its_share_again_once_it_answers(every_s: float) -> None:
+    healed, other = two()
+    simulated((healed, other), (0.5, 0.5), every_s=1.0, n=100)
+    for second in range(20):
+        healed.latency.at_least(100.0 + second, 300.0)
+    assert simulated((healed, other), (0.5, 0.5), every_s=every_s, now=120.0, n=int(60.0 / every_s))[0] < 0.1
+    simulated((healed, other), (0.5, 0.5), every_s=every_s, now=180.0, n=int(180.0 / every_s))
+    shared = simulated((healed, other), (0.5, 0.5), every_s=every_s, now=360.0, n=int(60.0 / every_s))
+    assert shared == pytest.approx([0.5, 0.5], abs=0.15)
 
 
 def test_calls_in_flight_send_the_next_elsewhere() -> None:

@@ -8,6 +8,8 @@ from collections import deque
 _MEMORY_S = 10.0
 _LEAST_MEMORY = 10
 _FORGIVEN_S = 30.0
+# An answer that is so much faster than the mean is no reason to believe that for longer.
+_MUCH_FASTER = 0.5
 _KEPT = 4096
 _FEWEST = 64
 # Sorted again when so many times as many are known as have come since.
@@ -23,15 +25,18 @@ class Latency:
         mean: seconds; NaN before the first observation.
     """
 
-    __slots__ = ("_at", "_seen", "mean")
+    __slots__ = ("_at", "_seen", "_slow_at", "mean")
 
     def __init__(self) -> None:
         self.mean = math.nan
-        self._at, self._seen = 0.0, 0
+        self._at = self._slow_at = 0.0
+        self._seen = 0
 
     def observe(self, now: float, seconds: float) -> None:
         """An answer took that long."""
         self._seen += 1
+        if not seconds < _MUCH_FASTER * self.mean:
+            self._slow_at = now
         if self._seen == 1:
             self.mean = seconds
         else:
@@ -45,10 +50,10 @@ class Latency:
             self.observe(now, seconds)
 
     def expected(self, now: float, fastest: float) -> float:
-        """The mean, or for one that is old more and more that of the fastest, so that a place is tried again."""
+        """The mean, or more and more that of the fastest where no answer was slow lately: so a place is tried again."""
         if self._seen == 0:
             return fastest
-        return fastest + (self.mean - fastest) * math.exp(-max(now - self._at, 0.0) / _FORGIVEN_S)
+        return fastest + (self.mean - fastest) * math.exp(-max(now - self._slow_at, 0.0) / _FORGIVEN_S)
 
 
 class Tail:
