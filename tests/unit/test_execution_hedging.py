@@ -173,6 +173,23 @@ async def test_no_second_call_is_made_that_could_not_answer_in_time(within_s: fl
 
 
 @virtually
+async def test_something_wrong_in_our_own_code_leaves_no_call_behind() -> None:
+    provider = taking(lambda n: 1.0)
+    ex = await warmed(provider)
+
+    async def send(number: int, call: Any) -> Any:
+        await asyncio.sleep(50.0 if number == 0 else 1.0)
+        raise RuntimeError("wrong")
+
+    provider._send = send
+    attempts: list[Any] = []
+    with pytest.raises(RuntimeError):
+        await ex.run(PLAN, work(), always, attempts=attempts)
+    assert sorted(a.kind for a in attempts) == ["first", "hedge"]
+    assert ex.status()[0].outstanding == 0
+
+
+@virtually
 async def test_a_client_that_goes_away_cuts_both() -> None:
     provider = taking(lambda n: 1.0)
     ex = await warmed(provider)

@@ -90,17 +90,19 @@ async def _winner(running: dict[asyncio.Task[None], Call]) -> Call:
     while running:
         done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         for task in sorted(done, key=lambda t: running[t] is not first):
-            call = running.pop(task)
             error = task.exception()
+            if error is not None and not isinstance(error, ProviderError | BadRequest):
+                raise error  # what still runs is cut, this one included
+            call = running.pop(task)
             if error is None:
                 if call is not first and first in running.values():
                     first.outrun()
                 return call
-            if isinstance(error, BadRequest) and call is not first:
+            if isinstance(error, BadRequest):
+                if call is first:
+                    raise error
                 call.withdraw()
                 continue
-            if not isinstance(error, ProviderError):
-                raise error
             call.settle(End.FAILED, error)
             await call.close()
             if failed is None or call is first:
