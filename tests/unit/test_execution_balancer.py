@@ -132,7 +132,7 @@ def test_of_three_places_the_one_that_is_never_the_better_of_two_is_left_out() -
 def test_the_home_region_comes_first_and_others_serve_when_it_cannot() -> None:
     near, far = places(Deployment(provider="a", region="eu"), Deployment(provider="a", region="us"))
     assert shares((near, far), home="eu") == {"m/a@eu": 1.0}
-    near.breaker.failed(100.0, failed(429, after=60.0))
+    near.breaker.failed(100.0, failed(429, after=60.0), near.breaker.begin(100.0))
     assert shares((near, far), home="eu") == {"m/a@us": 1.0}
 
 

@@ -209,6 +209,25 @@ async def test_a_continuation_that_breaks_too_is_continued_again() -> None:
 
 
 @virtually
+async def test_a_deployment_that_breaks_every_stream_is_soon_left_alone_though_they_begin() -> None:
+    sick = SlowProvider(breaking(after=2), delay_s=0.3, between_s=0.3)
+    well = SlowProvider(answering(), delay_s=0.3)
+    ex = executor([model("big", "sick", "well")], {"sick": sick, "well": well})
+
+    async def one() -> str:
+        running = await ex.run(Plan(model="big"), work(stream=True), always)
+        await read(running)
+        return running.status
+
+    running = []
+    for _ in range(600):
+        await asyncio.sleep(0.1)
+        running.append(asyncio.create_task(one()))
+    assert set(await asyncio.gather(*running)) == {"ok"}
+    assert ex.status()[0].calls < 40
+
+
+@virtually
 async def test_attempts_are_bounded_over_all_continuations() -> None:
     ex = executor([model("big")], {"big": breaking()}, max_attempts=3, backoff_s=0.1)
     running = await ex.run(Plan(model="big"), work(stream=True), always)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from equipoise.config import ExecutionConfig
 from equipoise.errors import ProviderError
@@ -10,11 +10,22 @@ from equipoise.execution.retry import LONGEST_ASKED_WAIT_S, REQUEST_FAULTS
 
 State = Literal["closed", "open", "half_open", "cooling"]
 
-NO_TRIAL = 0
 _SLOTS = 10
 _LONGEST_COOLDOWNS = 8
 # The deployment is set up wrongly, or the request names a file of nobody's, or says what may not be said.
 _PERHAPS_THE_REQUESTS = frozenset({403, 404})
+
+
+class Begun(NamedTuple):
+    """When a call began, as a breaker counts.
+
+    Attributes:
+        round: how often it had opened by then.
+        trial: the call tries the deployment out.
+    """
+
+    round: int
+    trial: bool
 
 
 class Breaker:
@@ -25,89 +36,96 @@ class Breaker:
     """
 
     __slots__ = (
-        "_calls", "_cool_s", "_cool_until", "_failures", "_open_until", "_opened", "_probing", "_settings", "_slot",
+        "_calls", "_cool_s", "_cool_until", "_failures", "_open", "_open_until", "_probing", "_round", "_settings",
+        "_slot", "_trips",
     )  # fmt: skip
 
     def __init__(self, settings: ExecutionConfig) -> None:
         self._settings = settings
         self._calls = [0] * _SLOTS
         self._failures = [0] * _SLOTS
-        self._slot = 0
-        self._opened = 0
+        self._slot = self._round = 0
+        self._open = False
+        self._trips = 0  # how often it opened since an answer was whole
         self._cool_s = 0.0
         self._open_until = self._cool_until = float("-inf")
         self._probing = False
 
     def inherit(self, other: Breaker) -> None:
         """Go on from the state of another, under these settings. A call in flight there tries nothing out here."""
-        self._opened, self._open_until = other._opened, other._open_until
+        self._open, self._open_until, self._trips = other._open, other._open_until, other._trips
         self._cool_s, self._cool_until = other._cool_s, other._cool_until
 
     def state(self, now: float) -> State:
         """As of ``now``, on the clock that every call of this breaker is told."""
         if now < self._cool_until:
             return "cooling"
-        if not self._opened:
+        if not self._open:
             return "closed"
         return "open" if now < self._open_until else "half_open"
 
     def admits(self, now: float) -> bool:
         """Whether a call may be made."""
-        if not self._opened and now >= self._cool_until:
+        if not self._open and now >= self._cool_until:
             return True
         return self.state(now) == "half_open" and not self._probing
 
     def opens_at(self, now: float) -> float:
         """When calls pass again: ``now`` if they do. Of several closed doors the earliest is the least bad."""
-        waiting = max(self._cool_until, self._open_until if self._opened else now)
+        waiting = max(self._cool_until, self._open_until if self._open else now)
         return max(now, waiting)
 
     def cooling_in(self, now: float) -> float:
         """Seconds that it still asked to be left alone."""
         return max(self._cool_until - now, 0.0)
 
-    def begin(self, now: float) -> int:
-        """A call is made. What it is told it tells again when it fails or is abandoned: which trial it is, if any.
+    def begin(self, now: float) -> Begun:
+        """A call is made; it is a trial if the time is over for which none is. What it is told it tells again."""
+        trial = self._open and now >= self._open_until
+        self._probing = self._probing or trial
+        return Begun(self._round, trial)
 
-        It is one if the time is over for which none is made. Any other proves nothing by failing.
-        """
-        if not self._opened or now < self._open_until:
-            return NO_TRIAL
-        self._probing = True
-        return self._opened
-
-    def answering(self) -> None:
+    def answering(self, begun: Begun) -> None:
         """A call is being answered: others need not wait for the end of a long stream."""
-        if self._opened:
+        if self._open and self._is_news(begun):
             self._close()
 
-    def succeeded(self, now: float) -> None:
+    def succeeded(self, now: float, begun: Begun) -> None:
         """It was answered."""
         self._cool_s = 0.0
-        if self._opened:
+        if not self._is_news(begun):
+            return
+        if self._open:
             self._close()
+        self._trips = 0
         self._count(now, failed=False)
 
-    def abandoned(self, trial: int = NO_TRIAL) -> None:
+    def abandoned(self, begun: Begun) -> None:
         """It ended without saying anything about the deployment: cancelled, or the request was at fault."""
-        if trial and trial == self._opened:
+        if begun.trial and self._is_news(begun):
             self._probing = False
 
-    def failed(self, now: float, error: ProviderError, trial: int = NO_TRIAL) -> None:
+    def failed(self, now: float, error: ProviderError, begun: Begun) -> None:
         """It failed."""
         self._roll(now)
         answers_others = sum(self._failures) < sum(self._calls)
         if error.status in REQUEST_FAULTS or (error.status in _PERHAPS_THE_REQUESTS and answers_others):
-            self.abandoned(trial)
+            self.abandoned(begun)
             return
         if error.status == 429 or error.retry_after_s:
-            self.abandoned(trial)
+            self.abandoned(begun)
             self._cool(now, error)
             return
+        if not self._is_news(begun):
+            return
         self._count(now, failed=True)
-        # Calls that were in flight when it opened say nothing new, nor do those made since for want of another place.
-        if trial == self._opened if self._opened else self._broken(now):
-            self._open(now)
+        # Calls that are made though it is open, for want of another place, prove nothing by failing.
+        if begun.trial if self._open else self._broken(now):
+            self._trip(now)
+
+    def _is_news(self, begun: Begun) -> bool:
+        """Calls that were in flight when it opened say nothing new, neither by failing nor by an answer."""
+        return begun.round == self._round
 
     def error_rate(self, now: float) -> float:
         """Share of the calls in the window that failed."""
@@ -128,15 +146,15 @@ class Breaker:
             asked = self._cool_s
         self._cool_until = max(self._cool_until, now + min(asked, LONGEST_ASKED_WAIT_S))
 
-    def _open(self, now: float) -> None:
-        longer = min(2**self._opened, _LONGEST_COOLDOWNS)
-        self._opened += 1
+    def _trip(self, now: float) -> None:
+        longer = min(2**self._trips, _LONGEST_COOLDOWNS)
+        self._open, self._probing = True, False
+        self._trips += 1
+        self._round += 1
         self._open_until = now + self._settings.breaker_cooldown_s * longer
-        self._probing = False
 
     def _close(self) -> None:
-        self._opened = 0
-        self._probing = False
+        self._open = self._probing = False
         self._calls = [0] * _SLOTS
         self._failures = [0] * _SLOTS
 

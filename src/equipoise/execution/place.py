@@ -10,7 +10,7 @@ from enum import Enum
 from equipoise.config import ExecutionConfig
 from equipoise.contracts import Provider
 from equipoise.errors import ProviderError
-from equipoise.execution.breaker import Breaker
+from equipoise.execution.breaker import Begun, Breaker
 from equipoise.execution.latency import Latency, Tail
 from equipoise.execution.limits import MinuteWindow, Second
 from equipoise.traffic import TokenUsage
@@ -66,12 +66,12 @@ class Place:
         """A call is made here. Every lease must be ended."""
         self.outstanding += 1
         self.calls += 1
-        trial = self.breaker.begin(now)
+        begun = self.breaker.begin(now)
         if self.requests is not None:
             self.requests.take(now, 1.0)
         expected = input_tokens + self._output
         second = None if self.tokens is None else self.tokens.take(now, expected)
-        return Lease(self, now, second, expected, trial)
+        return Lease(self, now, second, expected, begun)
 
     def used(self, output_tokens: int) -> None:
         """An answer had that many tokens: what to reserve for the next."""
@@ -98,10 +98,10 @@ class End(Enum):
 class Lease:
     """One call in flight."""
 
-    __slots__ = ("_answered", "_expected", "_open", "_second", "_trial", "began", "place")
+    __slots__ = ("_answered", "_begun", "_expected", "_open", "_second", "began", "place")
 
-    def __init__(self, place: Place, began: float, second: Second | None, expected: float, trial: int) -> None:
-        self.place, self.began, self._trial = place, began, trial
+    def __init__(self, place: Place, began: float, second: Second | None, expected: float, begun: Begun) -> None:
+        self.place, self.began, self._begun = place, began, begun
         self._second, self._expected, self._open = second, expected, True
         self._answered = False
 
@@ -109,7 +109,7 @@ class Lease:
         """Its first content is there (of a stream), or the whole answer: the latency that balancing looks at."""
         self._answered = True
         seconds = max(now - self.began, 0.0)
-        self.place.breaker.answering()
+        self.place.breaker.answering(self._begun)
         self.place.latency.observe(now, seconds)
         if not hedge:  # those are the faster of two, and would make the tail look shorter
             self.place.tails[stream].observe(seconds)
@@ -132,11 +132,11 @@ class Lease:
             place.tokens.settle(self._second, usage.input_tokens + usage.output_tokens - self._expected)
         if how is End.ANSWERED:
             place.used(usage.output_tokens)
-            place.breaker.succeeded(now)
+            place.breaker.succeeded(now, self._begun)
         elif how is End.FAILED and error is not None:
-            place.breaker.failed(now, error, self._trial)
+            place.breaker.failed(now, error, self._begun)
         else:
-            place.breaker.abandoned(self._trial)
+            place.breaker.abandoned(self._begun)
         if error is not None and error.vendor_code == "timeout" and not self._answered:
             place.latency.at_least(now, max(now - self.began, 0.0))
 
