@@ -64,6 +64,25 @@ async def test_a_cached_stream_is_replayed_as_a_stream(tmp_path: Path) -> None:
         assert streams[0] == streams[1] and streams[0].endswith(b"[DONE]\n\n") and len(vendor.requests) == 1
 
 
+async def test_what_http_says_of_caches_holds_for_this_one(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+
+        async def ask(text: str, wish: str = "") -> str | None:
+            _, _, headers = await gateway.post(CHAT, say(text), **({"cache_control": wish} if wish else {}))
+            return headers.get("x-equipoise-cache")
+
+        assert await ask("A secret", "max-age=0, No-Store") is None
+        assert await ask("A secret") == "miss", "it was not kept"
+        assert await ask("A secret", "no-store") is None
+        assert len(vendor.requests) == 3
+        assert await ask("A secret", "no-cache") == "miss"
+        assert await ask("A secret") == "exact"
+        assert await ask("Something new", "no-cache") == "miss"
+        assert await ask("Something new") == "exact", "it was kept"
+        assert len(vendor.requests) == 5
+
+
 async def test_tenants_share_no_cached_answer(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor, routes=CACHED, server={"port": 0, "keys": "required"}) as gateway:

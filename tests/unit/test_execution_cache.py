@@ -132,6 +132,47 @@ DIFFERENT: list[dict[str, Any]] = [
 ]
 
 
+def answer_in_order(*names: str) -> dict[str, Any]:
+    schema = {"type": "object", "properties": {name: {"type": "string"} for name in names}}
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}}
+
+
+@virtually
+async def test_the_order_of_a_schema_counts_for_models_answer_in_it() -> None:
+    store = cache(semantic=True)
+    await ask(store, "t", SAME, **answer_in_order("reasons", "verdict"))
+    for prompt in (SAME, REVERSE):
+        assert isinstance(await ask(store, "t", prompt, **answer_in_order("reasons", "verdict")), Hit)
+    assert not isinstance(await ask(store, "t", REVERSE, **answer_in_order("verdict", "reasons")), Hit)
+
+
+@virtually
+async def test_the_order_of_fields_in_a_message_makes_no_other_request() -> None:
+    store = cache()
+    await ask(store, "t", "", messages=[{"role": "user", "content": REVERSE}])
+    assert isinstance(await ask(store, "t", "", messages=[{"content": REVERSE, "role": "user"}]), Hit)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(("fields", "kept"), [({}, False), ({"max_tokens": 9}, True)], ids=["unasked", "asked"])
+@virtually
+async def test_an_answer_that_was_cut_is_kept_only_where_its_length_was_asked_for(
+    fields: dict[str, Any], kept: bool, stream: bool
+) -> None:
+    if stream:
+        sent: Any = streamed(chunk("half of"), chunk(finish="length"))
+    else:
+        said = {"index": 0, "message": {"content": "half of"}, "finish_reason": "length"}
+        sent = FakeUpstream(body=orjson.dumps({"choices": [said]}))
+    store, asked = cache(), work("Hello", stream=stream, **fields)
+    key = ask_of(asked)
+    assert key is not None
+    running = await executor([model("m")], {"m": Provided(lambda n, call: sent)}).run(PLAN, asked, always)
+    store.partition("t").keep(key, running)
+    await read(running)
+    assert (store.partition("t").find(key) is not None) is kept
+
+
 @pytest.mark.parametrize("fields", [*DIFFERENT, {"messages": [{"role": "user", "content": f"{REVERSE} "}]}], ids=str)
 @virtually
 async def test_a_request_that_differs_in_anything_that_matters_is_another(fields: dict[str, Any]) -> None:
@@ -281,7 +322,7 @@ async def test_several_answers_of_which_one_was_filtered_are_not_kept(second: st
     else:
         said = [{"index": i, "message": {"content": f"text {i}"}, "finish_reason": reason} for i, reason in ends]
         sent = FakeUpstream(body=orjson.dumps({"choices": said}))
-    store, asked = cache(), work("Hello", n=2, stream=stream)
+    store, asked = cache(), work("Hello", n=2, max_tokens=9, stream=stream)
     key = ask_of(asked)
     assert key is not None
     running = await executor([model("m")], {"m": Provided(lambda n, call: sent)}).run(PLAN, asked, always)
@@ -295,7 +336,7 @@ def test_what_comparing_prompts_takes_counts_as_well(around: bytes | None) -> No
     store = cache(semantic=True, threshold=0.7, max_bytes=2 << 20)
     kept = Kept(b"x" * 300, False, "m", "m/p", TokenUsage(), "stop", 0.0)
     text = "How do I reverse a long list in Python with as few lines and allocations as that takes?"
-    assert store.partition("t").find(Ask(b"", b"", text)) is None
+    store._put("t", Ask(b"", b"", text), kept)  # what is loaded once
     tracemalloc.start()
     try:
         for i in range(1000):
@@ -313,6 +354,7 @@ KEPT = Kept(b"{}", False, "m", "m/p", TokenUsage(), "stop", 0.0)
 
 def test_contexts_that_were_large_once_take_no_memory_for_what_has_gone() -> None:
     store = cache(semantic=True, max_entries=100)
+    store._put("t", Ask(b"", b"", REVERSE), KEPT)  # what is loaded once
     tracemalloc.start()
     try:
         for context in range(12):

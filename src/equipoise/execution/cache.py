@@ -27,12 +27,14 @@ from equipoise.wire import SseParser
 # They name who asks, not what is asked; but a response says them again.
 _ABOUT_THE_CALLER = frozenset({"model", "user", "metadata", "safety_identifier", "prompt_cache_key"})
 _ABOUT_THE_CALLER_OF_RESPONSES = frozenset({"model"})
+# Where the order of fields says nothing. Elsewhere it may: models answer in the order of a schema.
+_SAID = frozenset({"messages", "input", "system", "instructions"})
 _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _MOST_OF_IT = 8
 _MOST_COMPARED = 16
 _ENTRY_BYTES = 1024
 # The words of a prompt, and their vectors' mean.
-_MEANING_BYTES = 4096
+_MEANING_BYTES = 5120
 
 
 class Ask(NamedTuple):
@@ -42,11 +44,13 @@ class Ask(NamedTuple):
         exact: hash of all of it.
         around: hash of all but the last user message; None where that message cannot be told from the rest.
         text: the last user message.
+        limited: it says how long the answer may become, so that one of that length is whole.
     """
 
     exact: bytes
     around: bytes | None
     text: str
+    limited: bool = True
 
 
 def ask_of(work: Work, *, limits: str = "") -> Ask | None:
@@ -58,15 +62,16 @@ def ask_of(work: Work, *, limits: str = "") -> Ask | None:
     if work.asked.vendor_state is not None:
         return None
     aside = _ABOUT_THE_CALLER_OF_RESPONSES if work.format == "responses" else _ABOUT_THE_CALLER
-    said = {k: v for k, v in body.items() if k not in aside}
+    names = sorted(body.keys() - aside)
     try:
-        document = orjson.dumps(said, option=orjson.OPT_SORT_KEYS)
+        document = orjson.dumps({k: body[k] for k in names if k in _SAID}, option=orjson.OPT_SORT_KEYS)
+        rest = orjson.dumps({k: body[k] for k in names if k not in _SAID})
     except orjson.JSONEncodeError:  # nested too deeply
         return None
     scope = f"{work.format}\0{work.asked.stream}\0{work.region}\0{limits}\0{sorted(work.headers.items())}\0".encode()
     before, quoted, after = document.rpartition(orjson.dumps(work.asked.text))
-    around = _hash(scope, before, after) if quoted and not work.asked.images else None
-    return Ask(_hash(scope, document), around, work.asked.text)
+    around = _hash(scope, rest, before, after) if quoted and not work.asked.images else None
+    return Ask(_hash(scope, rest, document), around, work.asked.text, work.asked.max_output_tokens is not None)
 
 
 class Answered(Protocol):
@@ -271,6 +276,8 @@ class Partition:
 
     def _keep(self, ask: Ask, running: Answered, payload: bytes, stream: bool) -> None:
         if running.status != "ok" or running.finish not in _GOOD_ENDS or running.continued:
+            return
+        if running.finish == "length" and not ask.limited:
             return
         kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, running.made_usd)
         self._cache._put(self._tenant, ask, kept)

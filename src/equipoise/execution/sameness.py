@@ -143,7 +143,7 @@ class Gist:
     told: frozenset[str]
     instead: tuple[frozenset[str], ...]
     asks: str | None
-    before: tuple[frozenset[str], ...]
+    before: tuple[tuple[str, ...], ...]
     english: bool
 
     @property
@@ -197,14 +197,14 @@ def agreement(a: Gist, b: Gist) -> float:
         return 0.0
     if any(x != y for x, y in zip(a.instead, b.instead, strict=True) if x and y):
         return 0.0
-    similar = _equal(a.words, b.words)
+    n, similar = len(a.words), _equal(a.words, b.words)
     if a.english and b.english:
         similar = np.maximum(similar, _similarity(a.words, b.words))
     # The second of two equal words is the partner of the second.
     partners = [int(j) for j in (similar + _same_turn(a.words, b.words)).argmax(axis=1)]
-    if len(set(partners)) < len(partners) or not _keeps_roles(partners, a, b):
+    if len(set(partners)) < n or not _keeps_roles(partners, a, b):
         return 0.0
-    ties = ((x - _IS, b.before[j] - _IS) for x, j in zip(a.before, [*partners, len(partners)], strict=True))
+    ties = ((_without_is(x), _without_is(b.before[j])) for x, j in zip(a.before, [*partners, n], strict=True))
     if any(x != y for x, y in ties if x and y):
         return 0.0
     weakest = float(similar.max(axis=1).min())
@@ -213,19 +213,19 @@ def agreement(a: Gist, b: Gist) -> float:
     return max(weakest, 0.0)
 
 
-def _content(text: str) -> tuple[tuple[str, ...], set[str], tuple[frozenset[str], ...]]:
+def _content(text: str) -> tuple[tuple[str, ...], set[str], tuple[tuple[str, ...], ...]]:
     """Its words that carry content, all of them in small letters, and what stands before each of the first."""
     text = _WAY_TO.sub(" how ", text)
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
-    words, spelt, ties = [], set(), [set[str]()]
+    words, spelt, ties = [], set(), [list[str]()]
     formula = _FORMULA.search(text) is not None
     for match in (_TOKEN_OF_FORMULA if formula else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
         spelt.add(lower)
         if token[0] in "-.":
             words.append(token)
-            ties.append(set())
+            ties.append([])
             continue
         acronym = len(token) > 1 and token.isupper()
         name = acronym or _is_name(token, text[: match.start()])
@@ -233,12 +233,12 @@ def _content(text: str) -> tuple[tuple[str, ...], set[str], tuple[frozenset[str]
         variable = formula and len(token) == 1 and not _BESIDE.isdisjoint(around)
         if lower in _EMPTY and not variable and (not name or lower == "i"):
             if lower in _TIES or lower in _WHOSE or lower in _IS:
-                ties[-1].add(_TIES.get(lower, lower))
+                ties[-1].append(_TIES.get(lower, lower))
             continue
         word = _singular(_NUMERALS.get(lower, lower))
         words.append(word.capitalize() if name else word)
-        ties.append(set())
-    return tuple(words), spelt, tuple(map(frozenset, ties))
+        ties.append([])
+    return tuple(words), spelt, tuple(map(tuple, ties))
 
 
 def _is_name(token: str, before: str) -> bool:
@@ -314,8 +314,12 @@ def _keeps_roles(partners: Sequence[int], a: Gist, b: Gist) -> bool:
     if n < 3 or ((a.directed or b.directed) and not whole) or not _is_rotated(partners[first : last + 1], first):
         return False
     seams = (a.before[partners.index(first)], b.before[partners[first]])
-    alike = bool(seams[0] - _IS) == bool(seams[1] - _IS)
+    alike = bool(_without_is(seams[0])) == bool(_without_is(seams[1]))
     return any(seams) and not (all(seams) and alike)
+
+
+def _without_is(ties: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(tie for tie in ties if tie not in _IS)
 
 
 def _is_rotated(numbers: Sequence[int], start: int) -> bool:

@@ -108,12 +108,13 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         mixed=call.conversation.mixed,
         headers={name: headers[name] for name in _PASSED_ON if name in headers},
     )
-    cache = live.caches.get(call.target.name) if call.said.cache else None
+    wishes = _cache_control(incoming.http)
+    cache = live.caches.get(call.target.name) if call.said.cache and "no-store" not in wishes else None
     ask = None if cache is None else await aside(work.size, ask_of, work, limits=repr(decision.constraints))
     if cache is None or ask is None:
         return await _run(gateway, live, exchange, call, work)
     part = cache.partition(incoming.caller.tenant)
-    hit = part.find(ask)
+    hit = part.find(ask) if "no-cache" not in wishes else None
     if hit is not None:
         exchange.cache, exchange.saved_usd = hit.kind, hit.saved_usd
         exchange.on_answer = lambda: call.conversation.answered(hit, call.target)
@@ -122,6 +123,12 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
     running = await _run(gateway, live, exchange, call, work)
     part.keep(ask, running)
     return running
+
+
+def _cache_control(request: web.BaseRequest) -> set[str]:
+    """What a client says of caches as HTTP has it."""
+    said = ",".join(request.headers.getall("Cache-Control", ()))
+    return {wish.strip().lower() for wish in said.split(",")}
 
 
 async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, work: Work) -> Running | Climbed:
