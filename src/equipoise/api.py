@@ -10,7 +10,7 @@ from typing import Any
 from equipoise.cascades.best_of import best_of_models, best_of_steps, with_best_of
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
-from equipoise.config import Config, ModelConfig, RouteConfig, cache_folder, data_folders
+from equipoise.config import Config, ModelConfig, RouteConfig, data_folders
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
@@ -70,7 +70,7 @@ def _read(source: str | Path) -> OutcomeTable:
     """A file where there is one, else a data set of that name."""
     path = Path(source)
     if not path.exists() and str(source) in DATASETS:
-        return public.load(str(source), (*data_folders(), cache_folder()))
+        return public.load(str(source), data_folders())
     if path.exists() or path.suffix or path.name != str(source):
         return read_table(path)
     raise UnknownName("file or data set", str(source), DATASETS)
@@ -80,7 +80,7 @@ def _place(source: str | Path) -> Path | None:
     """The file of a table given by path or by the name of a data set; None where it is cut out of a larger one."""
     path = Path(source)
     if not path.exists() and str(source) in DATASETS:
-        return public.find(str(source), (*data_folders(), cache_folder()))
+        return public.find(str(source), data_folders())
     return path
 
 

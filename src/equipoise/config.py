@@ -29,6 +29,22 @@ _Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 _Count = Annotated[int, Field(gt=0, le=1 << 53)]
 
 
+def from_home(path: str) -> Path:
+    """A path whose ``~`` is the user's home folder.
+
+    Raises:
+        ConfigError: it has one, and the user has none, as in many a container.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ConfigError(f"{path}: this user has no home folder; write the whole path, or set HOME") from None
+
+
+def _below(folder: Path, path: str) -> str:
+    return path if path.startswith("~") else str(folder / path)
+
+
 def secret(name: str) -> str:
     """The value of a secret's environment variable.
 
@@ -40,15 +56,22 @@ def secret(name: str) -> str:
     return value
 
 
-def data_folders() -> list[Path]:
-    """Extra folders that hold public data sets: ``EQUIPOISE_DATA``, separated as PATH is."""
-    return [Path(p).expanduser() for p in os.environ.get("EQUIPOISE_DATA", "").split(os.pathsep) if p]
+def data_folders() -> tuple[Path, ...]:
+    """Where public data sets are looked for: ``EQUIPOISE_DATA``, separated as PATH is, then among the downloads."""
+    named = [from_home(p) for p in os.environ.get("EQUIPOISE_DATA", "").split(os.pathsep) if p]
+    with suppress(ConfigError):  # who has no home folder has no downloads, and may not need any
+        named.append(cache_folder())
+    return tuple(named)
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``EQUIPOISE_CACHE``, else the user's cache folder."""
+    """Where downloads are kept: ``EQUIPOISE_CACHE``, else the user's cache folder.
+
+    Raises:
+        ConfigError: the user has none.
+    """
     base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(os.environ.get("EQUIPOISE_CACHE") or Path(base) / "equipoise").expanduser()
+    return from_home(os.environ.get("EQUIPOISE_CACHE") or f"{base}/equipoise")
 
 
 def _spelt(capabilities: frozenset[str]) -> frozenset[str]:
@@ -127,6 +150,19 @@ class DeploymentConfig(_Strict):
             raise ValueError("give api_key_env or api_key_file, not both")
         return self
 
+    def below(self, folder: Path) -> Self:
+        """The same, with the files of its key and its weights where they are, seen from ``folder``.
+
+        So they are found from wherever the gateway is started, as its tables are.
+        """
+        key, weights = self.api_key_file, self.options.get("path")
+        changes: dict[str, Any] = {}
+        if key is not None:
+            changes["api_key_file"] = _below(folder, key)
+        if isinstance(weights, str):
+            changes["options"] = {**self.options, "path": _below(folder, weights)}
+        return self.model_copy(update=changes) if changes else self
+
 
 class PriceConfig(_Strict):
     """A price that overrides the catalog's. Per million tokens; ``long``: from so many tokens of input on."""
@@ -165,6 +201,11 @@ class ModelConfig(_Strict):
     latency_s: _Positive | None = None
     quality: dict[Annotated[str, AfterValidator(_domain)], Annotated[float, Field(ge=0, le=1)]] | None = None
     deployments: tuple[DeploymentConfig, ...] = ()
+
+    def below(self, folder: Path) -> Self:
+        """The same, with the files of its deployments where they are, seen from ``folder``."""
+        places = tuple(deployment.below(folder) for deployment in self.deployments)
+        return self.model_copy(update={"deployments": places}) if places else self
 
 
 class ConstraintsConfig(_Strict):
@@ -322,7 +363,7 @@ class UrlConfig(_Strict):
 
 def _in_memory(url: str) -> str:
     if url != "memory://":
-        raise ValueError(f"state is shared by nothing but the process itself so far; write memory://, not '{url}'")
+        raise ValueError("state is shared by nothing but the process itself so far; write memory://")
     return url
 
 
@@ -382,7 +423,8 @@ def read_config(path: Path) -> Config:
         where = [part for part in first["loc"] if part != "[key]"]
         raise ConfigError(f"{path}:{document.line(*where)}: {'.'.join(map(str, where))}: {_said(first)}") from None
     _check_models(config, document, path)
-    return config
+    models = tuple(model.below(path.parent) for model in config.models)
+    return config.model_copy(update={"models": models}) if models else config
 
 
 def located(error: EquipoiseError, path: Path) -> str:

@@ -11,6 +11,7 @@ import pytest
 from equipoise import api
 from equipoise.config import EXAMPLE, Config, cache_folder, data_folders, read_config, secret
 from equipoise.errors import ConfigError, PriceError, UnknownName
+from equipoise.storage.store import database_path
 from equipoise.types import Constraints
 from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
 
@@ -84,7 +85,7 @@ WRONG = [
     ("pool: a: b\n", 1, "not YAML"),
     ("pool: !!python/object:os.system x\n", 1, "not YAML"),
     ("- a\n", 1, "not a mapping"),
-    ('shared_state: {url: "redis://x"}\n', 1, "write memory://, not 'redis://x'"),
+    ('shared_state: {url: "redis://x"}\n', 1, "write memory://"),
     ("models: [{name: a}]\nroutes:\n  auto:\n    best_of: [a*3, b*3]\n", 4, "best_of.1: unknown model 'b'"),
     ("routes:\n  auto:\n    best_of:\n      - a*1\n", 4, "write NAME*N with N from 2 to 20, not 'a*1'"),
 ]
@@ -107,6 +108,13 @@ def test_a_key_that_stands_where_its_name_should_is_not_told(tmp_path: Path, sai
     with pytest.raises(ConfigError, match="api_key_env") as caught:
         config(tmp_path, f"models:\n  - name: x\n    deployments: [{{provider: openai, {said}}}]\n")
     assert KEY_ITSELF not in str(caught.value)
+
+
+def test_a_password_of_a_place_that_is_not_known_is_not_told(tmp_path: Path) -> None:
+    for read in (lambda url: config(tmp_path, f"shared_state: {{url: '{url}'}}\n"), database_path):
+        with pytest.raises(ConfigError, match="memory://") as caught:
+            read("redis://:hunter2@host/0")
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_few_lines_of_aliases_that_would_fill_the_memory_are_refused_at_once(tmp_path: Path) -> None:
@@ -288,8 +296,31 @@ def test_a_secret_is_named_and_never_told(monkeypatch: pytest.MonkeyPatch) -> No
 def test_folders_come_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("EQUIPOISE_DATA", f"{tmp_path}:/other")
     monkeypatch.setenv("EQUIPOISE_CACHE", str(tmp_path / "cache"))
-    assert data_folders() == [tmp_path, Path("/other")]
+    assert data_folders() == (tmp_path, Path("/other"), tmp_path / "cache")
     assert cache_folder() == tmp_path / "cache"
     monkeypatch.delenv("EQUIPOISE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "equipoise"
+
+
+def test_who_has_no_home_folder_does_without_downloads(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("EQUIPOISE_DATA", "EQUIPOISE_CACHE", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 4_000_000_000)
+    assert data_folders() == ()
+    with pytest.raises(ConfigError, match="no home folder"):
+        cache_folder()
+
+
+def test_files_of_keys_and_weights_are_found_from_the_configurations_folder(tmp_path: Path) -> None:
+    made = config(
+        tmp_path,
+        "models:\n  - name: x\n    deployments:\n"
+        "      - {provider: openai, api_key_file: keys/openai}\n"
+        "      - {provider: openai, api_key_file: /run/secrets/openai}\n"
+        "      - {provider: openai, api_key_file: ~/openai}\n"
+        "      - {provider: gguf, options: {path: weights.gguf, slots: 2}}\n",
+    )
+    *keys, weights = made.models[0].deployments
+    assert [key.api_key_file for key in keys] == [str(tmp_path / "keys/openai"), "/run/secrets/openai", "~/openai"]
+    assert weights.options == {"path": str(tmp_path / "weights.gguf"), "slots": 2}

@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "get":
         file = public.get(args.name, args.out or config.cache_folder(), public.fetch_https, notice=note)
     else:
-        file = public.path(args.name, folders())
+        file = public.path(args.name, config.data_folders())
     if args.json:
         table = read_table(file)
         emit_json({"name": args.name, "path": str(file), "n_prompts": len(table), "models": table.models})
@@ -44,13 +44,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def folders() -> tuple[Path, ...]:
-    """Where data sets are looked for: the folders of EQUIPOISE_DATA, then the cache."""
-    return (*config.data_folders(), config.cache_folder())
-
-
 def _list(as_json: bool) -> int:
-    places = folders()
+    places = config.data_folders()
     found = [(known, public.find(known.name, places)) for known in DATASETS.values()]
     if as_json:
         emit_json(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from equipoise.atomic import check_target
 from equipoise.catalog import Catalog, default_catalog
-from equipoise.cli.datasets import folders as data_set_folders
 from equipoise.cli.output import emit_json, note, say
+from equipoise.config import data_folders
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.tables.convert import FORMATS, convert, detect_format
@@ -107,7 +107,7 @@ def _file(given: Path) -> Path:
     """The file, or that of the data set of this name."""
     if given.exists() or str(given) not in DATASETS:
         return given
-    return public.path(str(given), data_set_folders())
+    return public.path(str(given), data_folders())
 
 
 def _priced(table: OutcomeTable, prices: Path | None) -> OutcomeTable:

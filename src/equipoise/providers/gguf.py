@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from equipoise.config import from_home
 from equipoise.contracts import Reply, UpstreamCall
 from equipoise.errors import ConfigError, MissingExtra, ProviderError
 from equipoise.providers.client import seconds_of
@@ -45,7 +46,7 @@ class Gguf:
             raise ConfigError(f"provider 'gguf' has no option '{unknown[0]}'; it takes: {known}")
         if "path" not in options:
             raise ConfigError("provider 'gguf': options have no path; give the path of a .gguf file")
-        self._path = Path(str(options["path"])).expanduser()
+        self._path = from_home(str(options["path"]))
         if not self._path.is_file():
             raise ConfigError(f"provider 'gguf': {self._path}: no such file; give the path of a .gguf file")
         if importlib.util.find_spec("xllamacpp") is None:

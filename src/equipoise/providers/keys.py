@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from equipoise.config import from_home
 from equipoise.errors import ConfigError
 from equipoise.types import Deployment
 
@@ -17,7 +18,7 @@ class Key:
 
     def __init__(self, deployment: Deployment, secret: Secret, *, default_env: str | None = None) -> None:
         self._env = deployment.api_key_env or (None if deployment.api_key_file else default_env)
-        self._file = Path(deployment.api_key_file).expanduser() if deployment.api_key_file else None
+        self._file = from_home(deployment.api_key_file) if deployment.api_key_file else None
         self._secret = secret
         self._read: tuple[tuple[int, int], str] | None = None
 

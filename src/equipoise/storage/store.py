@@ -138,7 +138,9 @@ def database_path(url: str, folder: Path = Path()) -> Path | None:
         return None
     name = url.removeprefix(_SQLITE)
     if not url.startswith(_SQLITE) or not name or "\0" in name:
-        raise ConfigError(f"storage.url '{url}' is not known; give sqlite:///FILE (relative) or memory://", place=PLACE)
+        # Which may hold a password, and is not told.
+        said = "storage.url is none that is known; give sqlite:///FILE, sqlite:////FOLDER/FILE or memory://"
+        raise ConfigError(said, place=PLACE)
     path = folder / name
     # Lock and journal lie beside the file itself, so that under another name it is still the same log.
     return path.resolve() if path.is_symlink() else path
