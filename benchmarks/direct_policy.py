@@ -26,16 +26,15 @@ from equipoise.evaluation.splits import random_split
 from equipoise.policy.direct import Direct
 from equipoise.registry import make_router
 from equipoise.tables import OutcomeTable
-from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Model, Outcomes
 
 SHARES = (0.1, 0.3, 1.0)
 METHODS = ("plug-in", "regret", "logged")
 
 
-def situations(outcomes: Outcomes, router: str, seed: int, groups: np.ndarray) -> list[tuple[Situation, np.ndarray]]:
+def situations(outcomes: Outcomes, router: str, seed: int) -> list[tuple[Situation, np.ndarray]]:
     """What the fitted router expects of calibration and test prompts, with their row numbers."""
-    split = random_split(groups, seed)
+    split = random_split(outcomes.groups, seed)
     train = outcomes.take(split.fit)
     learned, costs = make_router(router).fit(train), CostModel().fit(train)
     models = [Model(name=name) for name in outcomes.models]
@@ -67,14 +66,13 @@ def learned(
 
 
 def judged(table: OutcomeTable, router: str, seeds: int, log: float) -> dict[tuple[float, str], list[float]]:
-    outcomes = outcomes_of(table, Analyzer(), make_router(router).needs | {"structure"})
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    outcomes = outcomes_of(table.tied(), Analyzer(), make_router(router).needs | {"structure"})
     means = table.quality.mean(axis=0), table.cost_usd.mean(axis=0)
     cheap, best = int(np.argmin(means[1])), int(np.argmax(means[0]))
     rate = float((means[0][best] - means[0][cheap]) / (means[1][best] - means[1][cheap]))
     found: dict[tuple[float, str], list[float]] = {}
     for seed in range(seeds):
-        (known, rows), (new, tested) = situations(outcomes, router, seed, groups)
+        (known, rows), (new, tested) = situations(outcomes, router, seed)
         for share in SHARES:
             worth = table.quality[tested] - share * rate * table.cost_usd[tested]
             for method in METHODS:

@@ -6,7 +6,6 @@ python benchmarks/picked_points.py TABLE [--routers A,B] [--seeds N]
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from equipoise import api
 from equipoise.comparison import evaluate
 from equipoise.evaluation.points import policy_of
 from equipoise.registry import routers, split_specs
-from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Request
 
 
@@ -27,10 +25,7 @@ def main() -> None:
     specs = split_specs(args.routers, routers())
     results = evaluate(args.table, routers=specs, seeds=args.seeds, replicates=0)
     table = api.open_table(args.table).only(results.models)
-    table = table.take(np.flatnonzero(table.measured.all(axis=1)))
-    # Folds are dealt by the order of groups: the same order makes the same router.
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
-    table = replace(table, groups=np.array([f"{g:09d}" for g in groups], dtype=object))
+    table = table.take(np.flatnonzero(table.measured.all(axis=1))).tied()
     print(f"{'':<12} {'weight':>11}  {'quality':>7} {'given':>7}  {'cost USD':>9} {'given':>9}  ratio")
     for spec in specs:
         objectives = results.router(spec).objectives

@@ -34,7 +34,6 @@ from equipoise.policy.cost_aware import CostAware
 from equipoise.policy.paced import Paced
 from equipoise.registry import make_router, routers, split_specs
 from equipoise.tables import OutcomeTable
-from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import Model, State
 
 BUDGET_SHARE = 0.5
@@ -171,7 +170,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     table = open_table(options.table)
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    groups = table.tied().groups
     analyzer, every = Analyzer(), {}
     for spec in split_specs(options.routers, routers()):
         flips, attacks = [], []

@@ -33,10 +33,10 @@ def main() -> None:
     parser = tables.options(__doc__, seeds=3)
     parser.add_argument("--router", default="stacked")
     args = parser.parse_args()
-    outcomes, groups = tables.made_ready(args.table, args.cost, make_router(args.router).needs)
+    outcomes = tables.made_ready(args.table, args.cost, make_router(args.router).needs)
     found: dict[int, list[float]] = {}
     for seed in range(args.seeds):
-        split = random_split(groups, seed)
+        split = random_split(outcomes.groups, seed)
         mixed = np.random.default_rng(seed).permutation(split.fit)
         for part in PARTS:
             rows = round(part * len(mixed))

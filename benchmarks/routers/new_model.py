@@ -32,7 +32,6 @@ from equipoise.numerics.clusters import kinds_of
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.newcomers import expected_scores, telling_prompts
 from equipoise.registry import make_router, routers, split_specs
-from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
 from equipoise.types import FeatureBatch, Floats, Ints, Model, Outcomes
 
 ROUND = 10
@@ -59,11 +58,9 @@ def main() -> None:
     table = table.take(complete)
     specs = split_specs(args.routers, routers())
     needs = frozenset({"structure", "embedding"}).union(*(make_router(spec).needs for spec in specs))
-    outcomes = outcomes_of(table, Analyzer(), needs)
-    groups = merge_groups(table.groups, near_duplicate_groups(table.prompts))
-    outcomes = replace(outcomes, groups=groups)
+    outcomes = outcomes_of(table.tied(), Analyzer(), needs)
     benchmark = kinds_of(table.datasets.astype(str), outcomes.features.embedding)
-    splits = [random_split(groups, seed) for seed in range(args.seeds)]
+    splits = [random_split(outcomes.groups, seed) for seed in range(args.seeds)]
     found = {spec: measure(spec, outcomes, benchmark, splits, args) for spec in specs}
     if args.json:
         print(json.dumps(found))

@@ -35,11 +35,11 @@ def trusted(outcomes: Outcomes, splits: Iterable[Split]) -> tuple[Floats, Floats
 
 def main() -> None:
     args = tables.options(__doc__, seeds=2).parse_args()
-    outcomes, groups = tables.made_ready(args.table, "none", frozenset({"embedding"}))
+    outcomes = tables.made_ready(args.table, "none", frozenset({"embedding"}))
     if outcomes.datasets is None:
         raise SystemExit("the table does not name data sets")
-    known, one = trusted(outcomes, [random_split(groups, seed) for seed in range(args.seeds)])
-    unknown, other = trusted(outcomes, dataset_splits(groups, outcomes.datasets.astype(str)))
+    known, one = trusted(outcomes, [random_split(outcomes.groups, seed) for seed in range(args.seeds)])
+    unknown, other = trusted(outcomes, dataset_splits(outcomes.groups, outcomes.datasets.astype(str)))
     ranks = rankdata(np.concatenate([known, unknown]))[: len(known)]
     area = (ranks.sum() - len(known) * (len(known) + 1) / 2) / (len(known) * len(unknown))
     print(f"{args.table}: trust in known kinds {known.mean():.2f}, in unknown ones {unknown.mean():.2f}")

@@ -115,10 +115,10 @@ WAYS: dict[str, Callable[[Heard], Floats]] = {
 
 def main() -> None:
     args = tables.options(__doc__, seeds=4).parse_args()
-    outcomes, groups = tables.made_ready(args.table, args.cost, Stacked().needs)
+    outcomes = tables.made_ready(args.table, args.cost, Stacked().needs)
     found: dict[str, list[float]] = {way: [] for way in WAYS}
     for seed in range(args.seeds):
-        split = random_split(groups, seed)
+        split = random_split(outcomes.groups, seed)
         fit, test = outcomes.take(split.fit), outcomes.take(split.test)
         heard, level, basis = hear(fit, test)
         for way, total in WAYS.items():

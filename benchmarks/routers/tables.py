@@ -13,8 +13,7 @@ from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.hull import aiq
-from equipoise.tables.duplicates import merge_groups, near_duplicate_groups
-from equipoise.types import Floats, Ints, Model, Outcomes
+from equipoise.types import Floats, Model, Outcomes
 
 
 def options(description: str | None, seeds: int) -> argparse.ArgumentParser:
@@ -26,15 +25,13 @@ def options(description: str | None, seeds: int) -> argparse.ArgumentParser:
     return parser
 
 
-def made_ready(name: str, cost: str, needs: frozenset[str]) -> tuple[Outcomes, Ints]:
-    """Outcomes of the complete rows, and the groups of near duplicates."""
+def made_ready(name: str, cost: str, needs: frozenset[str]) -> Outcomes:
+    """Outcomes of the complete rows, near duplicates in one group."""
     table = open_table(name, cost=cost == "table")
     table = table.only([model for model, share in table.coverage().items() if share > 0.99])
     table = table.take(np.flatnonzero(table.measured.all(axis=1)))
-    outcomes = outcomes_of(table, Analyzer(), needs | {"structure"})
-    if cost == "none":
-        outcomes = replace(outcomes, cost_usd=None)
-    return outcomes, merge_groups(table.groups, near_duplicate_groups(table.prompts))
+    outcomes = outcomes_of(table.tied(), Analyzer(), needs | {"structure"})
+    return replace(outcomes, cost_usd=None) if cost == "none" else outcomes
 
 
 def models_of(outcomes: Outcomes) -> list[Model]:

@@ -43,10 +43,10 @@ def main() -> None:
     parser.add_argument("--votes", default="1,4", help="votes per prompt")
     args = parser.parse_args()
     needs = frozenset[str]().union(*(make_router(name).needs for name in ROUTERS))
-    outcomes, groups = tables.made_ready(args.table, args.cost, needs)
+    outcomes = tables.made_ready(args.table, args.cost, needs)
     found: dict[str, list[float]] = {}
     for seed in range(args.seeds):
-        split = random_split(groups, seed)
+        split = random_split(outcomes.groups, seed)
         fit, test = outcomes.take(split.fit), outcomes.take(split.test)
 
         def judge(way: str, router: Router, fit: Outcomes = fit, test: Outcomes = test) -> None:
