@@ -139,7 +139,8 @@ class Noise(SubjectMeans):
         mean, std = super().predict_batch(batch, models)
         seed = sum(len(t) + ord(t[-1]) for t in batch.text)
         rng = np.random.default_rng(seed)
-        return Estimates(self._means.mean(axis=0)[None] + rng.normal(0, self.size, mean.shape), std)
+        noisy = self._means.mean(axis=0)[None] + rng.normal(0, self.size, mean.shape)
+        return Estimates(noisy.clip(0.0, 1.0), std)
 
 
 class MeanCost:

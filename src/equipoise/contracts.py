@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import field
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
 
-from equipoise.errors import InputError
+import numpy as np
+
+from equipoise.errors import ContractError, InputError
 from equipoise.records import record
 from equipoise.types import (
     Bools,
@@ -34,6 +36,9 @@ from equipoise.types import (
 
 if TYPE_CHECKING:
     from equipoise.wire import SseEvent
+
+# By which sums and means may be off: they are rounded.
+_ROUNDING = 1e-6
 
 
 class Router(ABC):
@@ -219,6 +224,93 @@ class Policy(ABC):
         return self
 
 
+# ---------------------------------------------------------------- what comes of them, checked
+
+
+def estimates_of(router: Router, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
+    """What a router estimates.
+
+    Raises:
+        ContractError: a router of another package does not keep what routers promise.
+    """
+    found = router.predict_batch(batch, models)
+    if not _is_ours(router):
+        shape = len(batch), len(models)
+        _require_arrays(found, Estimates, (shape, shape), f"predict_batch of router '{router.name}'")
+        mean, std = found
+        sound = (mean >= -_ROUNDING) & (mean <= 1 + _ROUNDING) & (std >= 0) & (std < np.inf) | np.isnan(mean)
+        if not sound.all():
+            i, j = np.argwhere(~sound)[0]
+            raise ContractError(
+                f"router '{router.name}' expects {mean[i, j]:g} +- {std[i, j]:g} of '{models[j].name}'; a mean is from "
+                "0 to 1, or NaN of a model that it knows nothing of, and a standard deviation finite and not negative"
+            )
+    return found
+
+
+def choice_of(policy: Policy, situation: Situation) -> Choice:
+    """What a policy chooses.
+
+    Raises:
+        ContractError: a policy of another package does not keep what policies promise.
+    """
+    found = policy.choose(situation)
+    if not _is_ours(policy):
+        shape = situation.quality.shape
+        _require_arrays(found, Choice, (shape, shape, shape[:1]), f"choose of policy '{policy.name}'")
+        share, _, confidence = found
+        sound = np.where(situation.allowed, share >= 0, share == 0).all(axis=1)
+        sound &= (abs(share.sum(axis=1) - 1) <= _ROUNDING) & (confidence >= 0) & (confidence <= 1)
+        if not sound.all():
+            i = int(np.argmin(sound))
+            raise ContractError(
+                f"policy '{policy.name}' gives probabilities {share[i].tolist()}, confidence {confidence[i]:g}, where "
+                f"{situation.allowed[i].tolist()} is allowed; probabilities sum to 1 and are 0 of what is not allowed, "
+                "and a confidence is from 0 to 1"
+            )
+    return found
+
+
+def steps_of(policy: Policy, situation: Situation, picked: int, row: int) -> tuple[Step, ...]:
+    """The steps that a policy names.
+
+    Raises:
+        ContractError: a policy of another package does not keep what policies promise.
+    """
+    found = policy.steps_from(situation, picked, row)
+    if found and not _is_ours(policy):
+        able = {name for name, may in zip(situation.models, situation.allowed[row], strict=True) if may}
+        sound = all(isinstance(step, Step) and step.model in able and step.samples > 0 for step in found)
+        if not sound or found[0].model != situation.models[picked]:
+            raise ContractError(
+                f"policy '{policy.name}' chooses '{situation.models[picked]}' and gives steps {found}; give Steps of "
+                "models that are allowed, the chosen one first"
+            )
+    return found
+
+
+def _is_ours(thing: Router | Policy) -> bool:
+    """Whether it comes with this package: then its tests check it, and deciding need not."""
+    return type(thing).__module__.startswith("equipoise.")
+
+
+def _require_arrays(found: Any, kind: type[Any], shapes: Sequence[tuple[int, ...]], whose: str) -> None:
+    parts = found if isinstance(found, tuple) and len(found) == len(shapes) else ()
+    if parts and all(_is_floats(part, shape) for part, shape in zip(parts, shapes, strict=True)):
+        return
+    given = " and ".join(map(_described, parts)) if parts else type(found).__name__
+    wanted = " and ".join(f"{name} {shape}" for name, shape in zip(kind._fields, shapes, strict=True))
+    raise ContractError(f"{whose} gives {given}; give {kind.__name__} of numpy arrays of floats: {wanted}")
+
+
+def _is_floats(part: Any, shape: tuple[int, ...]) -> bool:
+    return type(part) is np.ndarray and part.dtype.char in "efd" and part.shape == shape
+
+
+def _described(part: Any) -> str:
+    return f"{part.dtype} {part.shape}" if type(part) is np.ndarray else type(part).__name__
+
+
 class CostEstimator(Protocol):
     """Expected cost, latency and answer length of every model on every prompt."""
 
@@ -361,4 +453,7 @@ __all__ = [
     "Situation",
     "Upstream",
     "UpstreamCall",
+    "choice_of",
+    "estimates_of",
+    "steps_of",
 ]

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from equipoise.cascades.best_of import best_of_steps
-from equipoise.contracts import CostEstimator, Policy, Router, Situation
+from equipoise.contracts import CostEstimator, Policy, Router, Situation, choice_of, estimates_of, steps_of
 from equipoise.errors import NoModel, PriceError
 from equipoise.policy.constraints import Row, no_model, refusals
 from equipoise.records import record
@@ -86,11 +86,14 @@ class Decider:
         Returns:
             In place of a decision that cannot be made, why: no model meets the constraints (with the reason for
             each), or a price that the policy needs is missing.
+
+        Raises:
+            ContractError: the router or the policy, of another package, does not do what it promises.
         """
         if not cases:
             return []
         batch = FeatureBatch.stack([case.features for case in cases])
-        quality = self.router.predict_batch(batch, self.models)
+        quality = estimates_of(self.router, batch, self.models)
         expected = self.costs.predict_batch(batch, self.models)
         found = [self._standing(case, row) for case, row in zip(cases, Row.all_of(quality, expected), strict=True)]
         standings = [standing for standing in found if isinstance(standing, _Standing)]
@@ -107,10 +110,10 @@ class Decider:
             [model.name for model in self.models],
             max_cost_usd=_limits(cases),
         )
-        choice = self.policy.choose(situation)
+        choice = choice_of(self.policy, situation)
         shares, utilities, confidences = (part.tolist() for part in choice)
         picked = [_pick(share, case.draw) for share, case in zip(shares, cases, strict=True)]
-        steps = [self.policy.steps_from(situation, model, row) for row, model in enumerate(picked)]
+        steps = [steps_of(self.policy, situation, model, row) for row, model in enumerate(picked)]
         parts = zip(cases, standings, map(_Chosen, picked, shares, utilities, confidences, steps), strict=True)
         return [self._record(*part) for part in parts]
 

@@ -20,9 +20,9 @@ from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson, expected_quality
 from equipoise.cascades.pool import View, pool_of
 from equipoise.catalog.models import by_name
-from equipoise.contracts import Policy, Router, Situation
+from equipoise.contracts import Policy, Router, Situation, estimates_of
 from equipoise.decision import Case, Decider, Undecided, WhenNoneFits
-from equipoise.errors import ConfigError, InputError, NotEnoughData, StateError, UnknownName
+from equipoise.errors import ConfigError, ContractError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
 from equipoise.numerics.clusters import kinds_of
 from equipoise.numerics.newcomers import expected_scores, telling_prompts
@@ -199,7 +199,7 @@ class Engine:
         complete = rows_to_calibrate(table)
         outcomes = outcomes_of(table.take(complete).tied(), self.analyzer, self._needs)
         expected = self.costs.predict_batch(outcomes.features, self.models)
-        estimates = self.router.predict_batch(outcomes.features, self.models)
+        estimates = estimates_of(self.router, outcomes.features, self.models)
         situation = Situation(
             estimates.mean,
             estimates.std,
@@ -420,16 +420,16 @@ class Engine:
                 analyzer=analyzer,
                 versions=versions,
             )
-            # Parts that do not fit together are to fail here, not at the first request.
+            # Parts that do not fit together are to fail here, not at the first request. Others may ask a service.
             tried = analyzer.analyze_batch(["What is the sum of 17 and 23?"], engine._needs)
-            engine.router.predict_batch(tried, engine.models)
+            if engine.router.quick:
+                estimates_of(engine.router, tried, engine.models)
             engine.costs.predict_batch(tried, engine.models)
-        except (UnknownName, ConfigError) as error:
+        except (UnknownName, ConfigError, ContractError) as error:
             raise StateError(f"{path}: {error}") from None
         except (KeyError, TypeError, IndexError, ValueError, AttributeError) as error:
-            raise StateError(
-                f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
-            ) from None
+            said = f"{path}: incomplete router file ({type(error).__name__}: {error}); train it again"
+            raise StateError(said) from None
         return engine
 
 

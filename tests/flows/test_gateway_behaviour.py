@@ -321,6 +321,19 @@ async def test_a_router_that_takes_too_long_is_done_without(
                 assert 'equipoise_degraded_decisions_total{route="auto"} 1.0' in await answer.text()
 
 
+async def test_a_router_that_breaks_its_contract_is_done_without_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with world(tmp_path, routes={"auto": {"fallback": [LARGE]}}) as gateway:
+        wild = np.array([[87.0, 0.5]])
+        monkeypatch.setattr(Static, "__module__", "of_others")
+        monkeypatch.setattr(Static, "predict_batch", lambda *_: Estimates(wild, np.full((1, 2), 0.1)))
+        status, _, headers = await gateway.post(CHAT, say("Hello"))
+        assert status == 200 and headers["x-equipoise-model"] == LARGE, "the first of the named fallbacks"
+        [told] = [line for line in gateway.lines if line.get("exception") == "ContractError"]
+        assert told["reason"].startswith(f"router 'static' expects 87 +- 0.1 of '{SMALL}'")
+
+
 async def test_a_router_may_run_an_event_loop_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     predict = Static.predict_batch
 

@@ -32,6 +32,7 @@ from equipoise.types import (
 NAN = float("nan")
 FREE = Constraints()
 PROMPT = Features(text="hello", words=1, input_tokens=100)
+SHORT = Features(text="hello", words=1, input_tokens=10)  # every model's window holds it
 
 
 @dataclass(kw_only=True)
@@ -223,7 +224,7 @@ def test_the_last_resort_needs_a_price_too() -> None:
 
 @pytest.mark.parametrize(("draw", "model"), [(0.0, "middle"), (0.24, "middle"), (0.25, "large"), (0.999999, "large")])
 def test_the_draw_picks_among_the_probabilities(draw: float, model: str) -> None:
-    decision = decided(policy=Mix(probability=(0.0, 0.25, 0.75)), draw=draw)
+    decision = decided(policy=Mix(probability=(0.0, 0.25, 0.75)), draw=draw, features=SHORT)
     assert decision.model == model and decision.draw == draw
     assert [c.probability for c in decision.candidates] == [0.0, 0.25, 0.75]
 
@@ -231,14 +232,14 @@ def test_the_draw_picks_among_the_probabilities(draw: float, model: str) -> None
 @given(st.lists(st.integers(0, 5), min_size=3, max_size=3).filter(any), st.floats(0, 1, exclude_max=True))
 def test_a_model_without_probability_is_never_picked(weights: list[int], draw: float) -> None:
     probability = np.array(weights) / sum(weights)
-    decision = decided(policy=Mix(probability=tuple(probability)), draw=draw)
+    decision = decided(policy=Mix(probability=tuple(probability)), draw=draw, features=SHORT)
     assert decision.selected.probability > 0
 
 
 def test_draws_follow_the_probabilities() -> None:
     policy = Mix(probability=(0.2, 0.3, 0.5))
     draws = np.random.default_rng(0).random(800)
-    picked = [decided(policy=policy, draw=float(u)).model for u in draws]
+    picked = [decided(policy=policy, draw=float(u), features=SHORT).model for u in draws]
     shares = [picked.count(name) / 800 for name in ("small", "middle", "large")]
     assert shares == pytest.approx([0.2, 0.3, 0.5], abs=0.05)
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from equipoise.gateway.aside import _MOST_AT_ONCE, _THREADS, Aside
+from equipoise.gateway.aside import _MOST_AT_ONCE, _THREADS, Aside, in_own_thread
 from tests.gateway_world import eventually
 
 
@@ -116,3 +116,21 @@ def test_a_thread_that_hangs_does_not_keep_the_loop_from_ending(work: Doubling) 
 
     asyncio.run(ask())
     work.let.set()
+
+
+async def test_a_thread_of_its_own_brings_a_result_or_an_error() -> None:
+    assert await in_own_thread(lambda: 42) == 42
+    with pytest.raises(ZeroDivisionError):
+        await in_own_thread(lambda: 1 // 0)
+
+
+def test_a_thread_of_its_own_does_not_keep_the_loop_from_ending() -> None:
+    end = threading.Event()
+
+    async def wait() -> None:
+        async with asyncio.timeout(0.01):
+            await in_own_thread(end.wait)
+
+    with pytest.raises(TimeoutError):
+        asyncio.run(wait())
+    end.set()

@@ -9,7 +9,7 @@ import numpy as np
 
 from equipoise.cascades.pool import Seen, View, columns
 from equipoise.cascades.scorer import Standing, fit_scorer
-from equipoise.contracts import Router
+from equipoise.contracts import Router, estimates_of
 from equipoise.numerics.folds import grouped_folds
 from equipoise.tables.answers import Answers
 from equipoise.types import Floats, Ints, Model, Outcomes
@@ -49,7 +49,7 @@ def expected_quality(make: Callable[[], Router], outcomes: Outcomes, models: Seq
     expected = np.full((len(outcomes), len(models)), 0.5)
     for fold in np.unique(folds):
         rest, held = np.flatnonzero(folds != fold), np.flatnonzero(folds == fold)
-        found = make().fit(outcomes.take(rest)).predict_batch(outcomes.features.take(held), models).mean
+        found = estimates_of(make().fit(outcomes.take(rest)), outcomes.features.take(held), models).mean
         expected[held] = np.nan_to_num(found, nan=0.5)
     return expected
 

@@ -12,7 +12,7 @@ import numpy as np
 from equipoise.cascades.lesson import expected_quality
 from equipoise.cascades.play import Played
 from equipoise.cascades.pool import Pool
-from equipoise.contracts import Router
+from equipoise.contracts import Router, estimates_of
 from equipoise.errors import MissingExtra, NotEnoughData
 from equipoise.evaluation import metrics
 from equipoise.evaluation.baselines import PREFIX, Guess, by_chance, by_label, length_label, topic_label
@@ -321,7 +321,7 @@ class Fold:
         return router, time.perf_counter() - start
 
     def _estimates(self, router: Router, batch: FeatureBatch) -> tuple[Floats, Floats]:
-        mean, std = router.predict_batch(batch, self.study.models)
+        mean, std = estimates_of(router, batch, self.study.models)
         silent: Bools = np.all(np.isnan(mean), axis=1)
         # Where a router says nothing at all, the best single model is what is left.
         mean = np.where(silent[:, None] & (np.arange(mean.shape[1]) == self.best), 0.5, mean)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from threading import Thread
 from typing import Generic, TypeVar
@@ -12,6 +13,25 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 _THREADS = 8
 _MOST_AT_ONCE = 32
+
+
+async def in_own_thread(work: Callable[[], Result]) -> Result:
+    """What it comes to, as by ``asyncio.to_thread``; but the process may end before, also if it never does.
+
+    Raises:
+        Exception: what it raises.
+    """
+    made: Future[Result] = Future()
+    made.set_running_or_notify_cancel()
+
+    def run() -> None:
+        try:
+            made.set_result(work())
+        except BaseException as error:  # noqa: BLE001  (it is raised where it is waited for)
+            made.set_exception(error)
+
+    Thread(target=run, name="equipoise-own", daemon=True).start()
+    return await asyncio.wrap_future(made)
 
 
 class Aside(Generic[Item, Result]):

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
-from equipoise.errors import NoModel
+from equipoise.errors import ContractError, NoModel
 from equipoise.execution.clock import Clock
 from equipoise.gateway.aside import Aside
 from equipoise.gateway.logs import Lines
@@ -161,7 +161,8 @@ class Deciding:
     ) -> Decided | Problem:
         degraded = False
         if isinstance(found, Exception) and (not isinstance(found, NoModel) or _nothing_known(found)):
-            self._lines.failed("the router failed; deciding without it", found, route=target.name)
+            why = {"reason": str(found)} if isinstance(found, ContractError) else {}
+            self._lines.failed("the router failed; deciding without it", found, route=target.name, **why)
             found, degraded = _plainly(target, request), True
         return refusal(found, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
 

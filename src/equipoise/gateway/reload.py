@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from equipoise.config import Config, located, read_config
 from equipoise.errors import EquipoiseError
+from equipoise.gateway.aside import in_own_thread
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serving import Serving, follow, make_serving, watched_files
 from equipoise.gateway.state import Gateway, Live
@@ -47,7 +49,7 @@ class Reloader:
             self._seen = self._stamps()
             before = self._gateway.live
             try:
-                serving = await asyncio.to_thread(self._read, before.serving)
+                serving = await in_own_thread(partial(self._read, before.serving))
                 live = self._make_live(serving, before)
             except EquipoiseError as error:
                 return self._refused(error.code, " ".join(located(error, self._path).split()))

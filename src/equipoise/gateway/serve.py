@@ -22,6 +22,7 @@ from equipoise.contracts import Provider
 from equipoise.errors import ConfigError, InputError, MissingExtra
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
+from equipoise.gateway.aside import in_own_thread
 from equipoise.gateway.auth import Gate, is_loopback
 from equipoise.gateway.decide import Deciding
 from equipoise.gateway.edge import Edge
@@ -200,7 +201,8 @@ async def opened(
         make_live = partial(live_from, pool=pool)
         if learning := [name for name, route in config.routes.items() if "table" in route.router]:
             lines.say("learning", routes=learning)  # which may take a minute
-        live = make_live(make_serving(config, folder), None)
+        # Not on the loop: some routers run one of their own.
+        live = make_live(await in_own_thread(partial(make_serving, config, folder)), None)
         traces = open_traces(config.traces)
         closing.callback(traces.close)
         log = DecisionLog(config.storage.url, folder=folder, retention_days=config.log.retention_days)
