@@ -183,10 +183,11 @@ def test_a_429_cools_it_for_as_long_as_it_asked_without_breaking_it() -> None:
     assert breaker.state(3.0) == "closed"
 
 
-def test_429s_without_a_time_cool_it_longer_and_longer_until_a_success() -> None:
+@pytest.mark.parametrize("after", [None, 0.0])
+def test_429s_without_a_time_cool_it_longer_and_longer_until_a_success(after: float | None) -> None:
     breaker, now, waits = Breaker(ExecutionConfig(backoff_s=0.5, max_backoff_s=3.0)), 0.0, []
     for _ in range(5):
-        fail(breaker, now, failed(429))
+        fail(breaker, now, failed(429, after=after))
         waits.append(breaker.cooling_in(now))
         now += waits[-1]
     assert waits == [0.5, 1.0, 2.0, 3.0, 3.0]

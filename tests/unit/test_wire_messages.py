@@ -103,6 +103,19 @@ def test_the_choice_of_tools(choice: Any, parallel: bool | None, made: Body) -> 
     assert "tool_choice" not in from_chat(tool_choice=choice, parallel_tool_calls=parallel)
 
 
+FORM = {"type": "json_schema", "schema": {"type": "object", "properties": {"a": {"type": "string"}}}}
+
+
+@pytest.mark.parametrize("format", [{"output_config": {"format": FORM}}, {"output_format": FORM}], ids=str)
+def test_a_schema_is_heard_under_both_its_names(format: Body) -> None:
+    asked = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], **format}
+    assert FORMATS["messages"].read(asked).capabilities == {"json"}
+    chat = FORMATS["messages"].to_chat(asked)
+    assert chat["response_format"]["json_schema"]["schema"] == FORM["schema"]
+    back = FORMATS["messages"].from_chat(chat)
+    assert "output_format" not in back and back["output_config"]["format"]["type"] == "json_schema"
+
+
 def test_json_without_a_schema_is_asked_for_in_words() -> None:
     made = from_chat(response_format={"type": "json_object"})
     assert "JSON object" in made["system"] and "output_config" not in made

@@ -139,7 +139,7 @@ class Breaker:
 
     def _cool(self, now: float, error: ProviderError) -> None:
         asked = error.retry_after_s
-        if asked is None:
+        if not asked:  # nor is a time that is past by our clock, or "at once", one to take at its word
             if now < self._cool_until:
                 return  # it was in flight already, and says nothing new
             self._cool_s = min(self._settings.max_backoff_s, 2.0 * self._cool_s or self._settings.backoff_s)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from equipoise.execution.reader import Reader
 from equipoise.execution.work import Work
-from equipoise.wire import FORMATS, Body
+from equipoise.wire import FORMATS, BadRequest, Body
+
+# Of servers at home: a second answer would begin at the beginning of what it is held to.
+_GRAMMARS = ("grammar", "guided_", "json_schema", "structured_outputs")
 
 GO_ON = (
     "Your answer was cut off by a lost connection. Go on from exactly where it stops, in the middle of a word if need "
@@ -19,7 +22,18 @@ def can_continue(work: Work, reader: Reader) -> bool:
     """
     asked = work.asked
     one_text = reader.plain and bool(reader.text) and asked.n == 1
-    return one_text and "json" not in asked.capabilities and not work.body.get("logprobs")
+    return one_text and "json" not in asked.capabilities and not _is_bound(work)
+
+
+def _is_bound(work: Work) -> bool:
+    """Whether more is asked of the answer than that it be text: probabilities, or a grammar."""
+    try:
+        chat = FORMATS[work.format].to_chat(work.body)
+    except BadRequest:
+        return True  # nobody else could be asked, either
+    form = chat.get("response_format")
+    free = form is None or (isinstance(form, dict) and form.get("type") == "text")
+    return bool(chat.get("logprobs")) or not free or any(f.startswith(_GRAMMARS) for f in work.body)
 
 
 def continued(work: Work, text: str, tokens: int) -> Body:

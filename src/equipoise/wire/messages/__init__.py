@@ -121,7 +121,7 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
 
 def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
     needed = [name for name, used in (("tools", tools), ("vision", images)) if used]
-    if body.get("output_config") and maybe_object(body, "output_config").get("format"):
+    if request.answer_format(body):
         needed.append("json")
     return frozenset(needed)
 

@@ -38,7 +38,7 @@ from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects
 THINKING = ("thinking", "redacted_thinking")
 IDS = IdRule(r"[a-zA-Z0-9_-]{1,64}")
 _SAME = ("model", "max_tokens", "stream", "temperature", "top_p")
-_KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences"})
+_KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences", "output_format"})
 _AT_THE_VENDOR = ("mcp_servers", "container")
 _MOST_USER = 64
 _NAME: Any = "messages"
@@ -75,10 +75,15 @@ def to_chat(body: Body) -> Body:
     if isinstance(user, str):
         # OpenAI takes no longer ones; that of Claude Code is longer.
         chat["user"] = user if len(user) <= _MOST_USER else blake2b(user.encode(), digest_size=32).hexdigest()
-    schema = maybe_object(maybe_object(body, "output_config"), "format").get("schema")
+    schema = answer_format(body).get("schema")
     if isinstance(schema, dict):
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     return {**chat, NATIVE: {_NAME: rest(body, _KNOWN)}}
+
+
+def answer_format(body: Body) -> Body:
+    """The form in which the answer is wanted: also where it is asked for by its name of 2025."""
+    return maybe_object(maybe_object(body, "output_config"), "format") or maybe_object(body, "output_format")
 
 
 def _system(system: Any) -> list[Body]:
