@@ -7,8 +7,8 @@ like have to be equal, and the order of the words may change only in ways that d
 those that say who and when must be the same; so must what is quoted, and the signs of formulas and code. `Does it
 work?` is not `How does it work?`, and what stands before a word (`for`, `to`, `my`) may be left out, but not replaced.
 
-The vectors and the lists of words are English. A prompt that does not show that it is English, and a word in another
-script, only match what is spelt the same: in other languages the comparison is stricter, never laxer.
+The vectors and the lists of words are English. Where no prompt shows that it is English every word counts, in its place
+and as it is spelt: `Juan ama a Maria` is not `a Juan ama Maria`. A word in another script only matches itself.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ class Gist:
             they must have the same.
         asks: what it begins with, where it asks for yes or no: `is`, `do`, `can`.
         before: what ties each word to those before it: `in`, `for`, `my`, `is`; then what follows the last word.
-        english: it shows that it is.
+        foreign: all its words, where it does not show that it is English.
     """
 
     order: str | None
@@ -144,7 +144,7 @@ class Gist:
     instead: tuple[frozenset[str], ...]
     asks: str | None
     before: tuple[tuple[str, ...], ...]
-    english: bool
+    foreign: tuple[str, ...]
 
     @property
     def shape(self) -> Shape:
@@ -174,7 +174,8 @@ def gist(text: str) -> Gist | None:
     if order is not None:
         text = text[order.end() :]
     asked = _YES_OR_NO.search(text)
-    words, spelt, before = _content(text)
+    words, all_words, before = _content(text)
+    spelt = set(all_words)
     if "how" in spelt:  # as in: what is the way to
         spelt -= {"what", "which"}
     if not 0 < len(words) <= MOST_WORDS:
@@ -187,7 +188,7 @@ def gist(text: str) -> Gist | None:
         instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
         asks=None if asked is None else _ASKS[asked.group(1).lower()],
         before=before,
-        english=english,
+        foreign=() if english else all_words,
     )
 
 
@@ -197,8 +198,10 @@ def agreement(a: Gist, b: Gist) -> float:
         return 0.0
     if any(x != y for x, y in zip(a.instead, b.instead, strict=True) if x and y):
         return 0.0
+    if a.foreign and b.foreign and a.foreign != b.foreign:
+        return 0.0
     n, similar = len(a.words), _equal(a.words, b.words)
-    if a.english and b.english:
+    if not (a.foreign or b.foreign):
         similar = np.maximum(similar, _similarity(a.words, b.words))
     # The second of two equal words is the partner of the second.
     partners = [int(j) for j in (similar + _same_turn(a.words, b.words)).argmax(axis=1)]
@@ -213,16 +216,16 @@ def agreement(a: Gist, b: Gist) -> float:
     return max(weakest, 0.0)
 
 
-def _content(text: str) -> tuple[tuple[str, ...], set[str], tuple[tuple[str, ...], ...]]:
+def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[str, ...], ...]]:
     """Its words that carry content, all of them in small letters, and what stands before each of the first."""
     text = _WAY_TO.sub(" how ", text)
     for pattern, plain in _CONTRACTIONS:
         text = pattern.sub(plain, text)
-    words, spelt, ties = [], set(), [list[str]()]
+    words, spelt, ties = [], [], [list[str]()]
     formula = _FORMULA.search(text) is not None
     for match in (_TOKEN_OF_FORMULA if formula else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
-        spelt.add(lower)
+        spelt.append(lower)
         if token[0] in "-.":
             words.append(token)
             ties.append([])
@@ -238,7 +241,7 @@ def _content(text: str) -> tuple[tuple[str, ...], set[str], tuple[tuple[str, ...
         word = _singular(_NUMERALS.get(lower, lower))
         words.append(word.capitalize() if name else word)
         ties.append([])
-    return tuple(words), spelt, tuple(map(tuple, ties))
+    return tuple(words), tuple(spelt), tuple(map(tuple, ties))
 
 
 def _is_name(token: str, before: str) -> bool:
