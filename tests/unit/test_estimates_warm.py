@@ -39,6 +39,24 @@ def test_staying_is_cheaper_by_exactly_the_discount() -> None:
     assert same == other
 
 
+@pytest.mark.parametrize("tokens", [3999, 4000, 4001, 9000])
+@pytest.mark.parametrize("output", [20.0, None])
+def test_a_long_prompt_is_expected_at_its_prices_and_saves_at_them(tokens: int, output: float | None) -> None:
+    price = Price(
+        usd_per_1m_input=2.0,
+        usd_per_1m_output=8.0,
+        usd_per_1m_cached_input=0.5,
+        long_from_tokens=4000,
+        usd_per_1m_input_long=5.0,
+        usd_per_1m_output_long=output,
+    )
+    long = Model(name="long", price=price)
+    for warm, cached in ((None, 0), (Warm("long", 3000), 3000)):
+        told = costs(warmed(warm, tokens), long, HERE)
+        assert told[0] == pytest.approx(price.cost_usd(tokens, 100, cached_tokens=cached), rel=1e-12)
+        assert told[1] == costs(warmed(None, tokens), HERE)[0]
+
+
 def test_no_more_is_saved_than_the_input_and_nothing_without_a_cached_price() -> None:
     assert costs(warmed(Warm("here", 9000)), HERE) == costs(warmed(Warm("here", 4000)), HERE)
     assert costs(warmed(Warm("there", 3000)), HERE, THERE) == costs(LONG, HERE, THERE)

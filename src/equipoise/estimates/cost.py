@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Self
@@ -37,6 +38,8 @@ class _Ready(NamedTuple):
         output_limit: the most that every model answers, where any says.
         priced: models whose cost is their price's, shape (m,), where any is.
         prices: USD per million input tokens and output tokens, and per call, shape (3, m).
+        long: above how many input tokens a call is long, how many times as much input costs then, and USD per million
+            output tokens, shape (3, m), where any has such prices.
         per_compute_s: USD per second that the model takes, shape (m,), where any is paid for its time.
         saved: by model, USD per million input tokens that a prompt cache holds.
     """
@@ -49,6 +52,7 @@ class _Ready(NamedTuple):
     output_limit: Floats | None
     priced: Bools | None
     prices: Floats
+    long: Floats | None
     per_compute_s: Floats | None
     saved: dict[str, float]
 
@@ -69,6 +73,7 @@ class _Ready(NamedTuple):
         priced = np.array([price is not None for price in prices], dtype=bool)
         some = [price or Price() for price in prices]
         timed = np.array([p.usd_per_compute_s for p in some])
+        long = np.array([_long(p) for p in some]).reshape(m, 3).T
         limits = [np.inf if model.max_output_tokens is None else model.max_output_tokens for model in models]
         return cls(
             models=models,
@@ -79,6 +84,7 @@ class _Ready(NamedTuple):
             output_limit=np.array(limits) if np.isfinite(limits).any() else None,
             priced=priced if priced.any() else None,
             prices=np.array([[p.usd_per_1m_input, p.usd_per_1m_output, p.usd_per_call] for p in some]).reshape(m, 3).T,
+            long=long if np.isfinite(long[0]).any() else None,
             per_compute_s=timed if timed.any() else None,
             saved={model.name: _saved(price) for model, price in zip(models, prices, strict=True)},
         )
@@ -87,7 +93,8 @@ class _Ready(NamedTuple):
         """What the prompt cache of one model saves on each, shape (m,): nothing but on that one."""
         held = max(0.0, min(float(warm.tokens), input_tokens))
         saved = held * self.saved.get(warm.model, 0.0) / 1e6
-        return np.array([saved if model.name == warm.model else 0.0 for model in self.models])
+        on_each = np.array([saved if model.name == warm.model else 0.0 for model in self.models])
+        return on_each if self.long is None else on_each * np.where(input_tokens > self.long[0], self.long[1], 1.0)
 
 
 @dataclass(kw_only=True)
@@ -234,11 +241,22 @@ def _columns(batch: FeatureBatch, reads: Mapping[str, int]) -> Floats:
 
 def _priced(ready: _Ready, input_tokens: Floats, output_tokens: Floats) -> Floats:
     per_input, per_output, per_call = ready.prices
+    if ready.long is not None and (is_long := input_tokens > ready.long[0]).any():
+        per_input = np.where(is_long, per_input * ready.long[1], per_input)
+        per_output = np.where(is_long, ready.long[2], per_output)
     out: Floats = input_tokens * per_input
     out += output_tokens * per_output
     out /= 1e6
     out += per_call
     return out
+
+
+def _long(price: Price) -> tuple[float, float, float]:
+    if price.long_from_tokens is None:
+        return math.inf, 1.0, 0.0
+    usual, longer, output = price.usd_per_1m_input, price.usd_per_1m_input_long, price.usd_per_1m_output_long
+    times = longer / usual if longer is not None and usual else 1.0
+    return price.long_from_tokens, times, price.usd_per_1m_output if output is None else output
 
 
 def _by_time(price: Price | None) -> bool:
