@@ -66,6 +66,41 @@ async def test_a_failure_that_was_billed_raises_the_price_and_one_for_nothing_do
         assert status == 502 and price_of(gateway) > before
 
 
+async def test_a_policy_that_fails_to_take_a_bill_leaves_the_request_counted_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(policy: Paced, cost_usd: float) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Paced, "paid", broken)
+    async with world(tmp_path, routes=paced(1e-6)) as gateway:
+        await bills(gateway, ["auto"])
+        await eventually(lambda: any(line["event"] == "request" for line in gateway.lines))
+        [told] = [line for line in gateway.lines if line.get("exception")]
+        assert (told["exception"], told["route"]) == ("ZeroDivisionError", "auto")
+        async with gateway.session.get(gateway.url + "/metrics") as answer:
+            assert f'requests_total{{model="{SMALL}",route="auto",status="ok"}} 1.0' in await answer.text()
+
+
+async def test_a_policy_that_cannot_go_on_where_it_stood_is_reloaded_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(policy: Paced, before: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Paced, "follow", broken)
+    async with world(tmp_path, routes=paced(1e-6)) as gateway:
+        before = gateway.gateway.live
+        write(
+            tmp_path,
+            settings(before.serving.models[SMALL].deployments[0].base_url or "", routes=paced(1e-6, fallback=[LARGE])),
+        )
+        assert await gateway.one.reloader.reload() is None
+        assert gateway.gateway.live is not before
+        [told] = [line for line in gateway.lines if line.get("exception")]
+        assert (told["exception"], told["route"]) == ("ZeroDivisionError", "auto")
+
+
 async def test_decisions_without_a_call_and_models_asked_by_name_leave_the_price(tmp_path: Path) -> None:
     async with world(tmp_path, routes=paced(1e-6)) as gateway:
         before = price_of(gateway)

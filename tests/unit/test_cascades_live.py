@@ -13,6 +13,7 @@ import pytest
 from equipoise.cascades.checks import reward, self_check
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.live import Checked, Given, climb
+from equipoise.contracts import Policy
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, ProviderError
 from equipoise.types import Candidate, Constraints, Decision, Estimate, Plan, Step
@@ -155,6 +156,22 @@ async def test_a_check_that_fails_is_not_trusted() -> None:
     assert len(returned.asked) == 2 and "went away" in returned.notes[0]
 
 
+async def test_a_policy_that_fails_on_an_answer_ends_no_request() -> None:
+    class Fails(Policy):
+        name, learned, names, signals, point = "fails", True, ("cheap", "dear"), (), 0
+
+        def choose(self, situation: Any) -> Any: ...
+
+        def bound(self, view: Any) -> Any:
+            raise RuntimeError("out of memory")
+
+    made = decision(Step(model="cheap", test="value"), Step(model="dear"))
+    made = replace(made, plan=Plan(model="cheap", steps=(Step(model="cheap", test="value"),), adaptive=True))
+    returned = await climb(made, Models(cheap=["Paris"], dear=["Lyon"]), policy=Fails())  # type: ignore[arg-type]
+    assert returned.answer.text == "Lyon"
+    assert returned.notes[0] == "the answers could not be judged (RuntimeError: out of memory); going on"
+
+
 @pytest.mark.parametrize("said", [RuntimeError("out of memory"), "yes", (None, 1.0), (float("nan"), 0.0)])
 async def test_a_check_that_is_broken_in_any_way_ends_no_request(said: Any) -> None:
     async def broken(answer: Given) -> Any:
@@ -165,6 +182,16 @@ async def test_a_check_that_is_broken_in_any_way_ends_no_request(said: Any) -> N
     returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": broken})
     assert len(returned.asked) == 2
     assert returned.answer.model == "dear", "of two answers that nobody vouches for, the dearer model's"
+
+
+@pytest.mark.parametrize("score", [87.0, -0.1, float("inf"), float("nan")])
+async def test_a_check_that_scores_on_another_scale_is_not_trusted(score: float) -> None:
+    async def of_a_hundred(answer: Given) -> Checked:
+        return Checked(score, 0.5)
+
+    returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": of_a_hundred})
+    assert len(returned.asked) == 2 and returned.cost_usd == COST["cheap"] + COST["dear"] + 2 * 0.5
+    assert f"'reward' could not check the answer of cheap (its score {score:g} is not in [0, 1])" in returned.notes[0]
 
 
 async def test_without_its_check_a_cascade_trusts_no_answer_and_says_so() -> None:

@@ -22,9 +22,6 @@ from equipoise.errors import ConfigError, ProviderError
 from equipoise.tables.answers import CHECKS
 from equipoise.types import Candidate, Decision, Step
 
-# What goes wrong in the arithmetic on an answer that nobody foresaw.
-_UNJUDGED = (ValueError, ArithmeticError, LookupError, TypeError)
-
 
 class Checked(NamedTuple):
     """What a check (a judge, a reward model, self-verification) says of an answer, in [0, 1], and what it cost.
@@ -221,9 +218,9 @@ class _Run:
             async with asyncio.timeout(timeout_s):
                 score, cost = await check(answer)
             self._spent += cost
-            if score is not None:
+            if score is not None and 0.0 <= score <= 1.0:
                 return float(score)
-            why = "it gave no verdict"
+            why = "it gave no verdict" if score is None else f"its score {score:g} is not in [0, 1]"
         except Exception as error:  # noqa: BLE001  (checks can be anyone's code; a request is not to fail with them)
             limit = "time" if timeout_s is None else f"{timeout_s:g} s"
             why = f"no word in {limit}" if isinstance(error, TimeoutError) else str(error)
@@ -236,7 +233,7 @@ class _Run:
             return guide.escalate(self._board)
         try:
             self._trust, step = guide.judge(self._board)
-        except _UNJUDGED as error:
+        except Exception as error:  # noqa: BLE001  (policies can be anyone's code; a request is not to fail with them)
             self.note(f"the answers could not be judged ({type(error).__name__}: {error}); going on")
             self._trust, step = None, guide.escalate(self._board)
         return step if step is not None and self._within_limits(step) else None

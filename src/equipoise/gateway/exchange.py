@@ -127,7 +127,10 @@ class Exchange:
         """Tell the bill to the policy that the route has now: after a reload, decisions are that one's."""
         target = self._gateway.live.serving.targets.get(self._asked.model)
         if isinstance(target, Route):
-            target.engine.policy.paid(cost_usd)
+            try:
+                target.engine.policy.paid(cost_usd)
+            except Exception as error:  # noqa: BLE001  (policies can be anyone's code; others are yet to be told)
+                self._gateway.lines.failed("the policy failed to take a bill", error, route=target.name)
 
     def _tell(self, outcome: Outcome, trace_id: str | None) -> None:
         """The line of the request in the log of the process."""

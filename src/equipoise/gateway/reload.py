@@ -69,7 +69,7 @@ class Reloader:
     def _replace(self, before: Live, live: Live) -> None:
         gateway = self._gateway
         # Not before: making ready may take minutes, in which bills come.
-        follow(live.serving, before.serving)
+        follow(live.serving, before.serving, gateway.lines)
         gateway.live, gateway.trouble = live, None
         self._retired.append(before)
         self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._stamps().items()}

@@ -23,6 +23,7 @@ from equipoise.engine import Engine
 from equipoise.errors import ConfigError, EquipoiseError, InputError, NoModel, UnknownName
 from equipoise.execution.billing import price_of
 from equipoise.gateway.aside import Aside
+from equipoise.gateway.logs import Lines
 from equipoise.gateway.plain import Plain
 from equipoise.policy.cascade import Cascade
 from equipoise.registry import spec_of
@@ -167,14 +168,17 @@ def make_serving(config: Config, folder: Path, *, before: Serving | None = None)
     return Serving(config, {m.name: m for m in models}, targets)
 
 
-def follow(now: Serving, before: Serving) -> None:
+def follow(now: Serving, before: Serving, lines: Lines) -> None:
     """Policies that are as they were specified go on where requests have moved them."""
     for route in now.routes:
         known = before.targets.get(route.name)
         if isinstance(known, Route) and known is not route:
             mine, its = route.engine.policy, known.engine.policy
-            if spec_of(mine) == spec_of(its):
-                mine.follow(its)
+            try:
+                if spec_of(mine) == spec_of(its):
+                    mine.follow(its)
+            except Exception as error:  # noqa: BLE001  (policies can be anyone's code; the configuration is sound)
+                lines.failed("the policy does not go on where it stood", error, route=route.name)
 
 
 def _named(model: Model) -> Plain:
