@@ -58,7 +58,7 @@ class Checking:
             format="chat",
             asked=Asked(model=model, text=text),
             input_tokens=tokens,
-            deadline_s=timeout_s,
+            total_s=timeout_s,
             prefer=None,
             answered_by=None,
             answered_at=None,

@@ -128,10 +128,16 @@ class Serving:
         said = "its router knows nothing of them, so it never takes them; give them 'quality', or train it on them"
         found = [f"route '{r.name}': {', '.join(r.unknown)}: {said}" for r in self.routes if r.unknown]
         missed = "which it does not have, so what was promised does not hold; list them as models, or calibrate again"
-        return found + [
+        found += [
             f"route '{r.name}': its policy learned to ask {', '.join(r.missed)}, {missed}"
             for r in self.routes
             if r.missed
+        ]
+        sticky = "so a conversation stays with the model of its first answer, unchecked; leave affinity out"
+        return found + [
+            f"route '{r.name}': its policy looks at answers and its affinity is sticky, {sticky}"
+            for r in self.routes
+            if isinstance(r.engine.policy, AnswerPolicy) and r.settings.affinity == "sticky"
         ]
 
     @property

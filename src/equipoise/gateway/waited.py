@@ -42,7 +42,7 @@ class WaitedCalls:
         """One answer of a model.
 
         Args:
-            work: what to ask; not streamed.
+            work: what to ask; not streamed. Its ``total_s`` is what of the gateway's time it may take.
             number: of the draw, from 0.
             kind: what the attempts are called, beside the usual.
             others: there are other models to ask: half of the time left is kept for them, and this one not insisted on.
@@ -54,13 +54,14 @@ class WaitedCalls:
             work = work._replace(body=_drawn_apart(work.body, number))
         share = 0.5 if others else 1.0
         own_s, left_s = (share * (until - self._now()) for until in (self._own_until, self._until))
-        left_s = min(left_s, math.inf if work.deadline_s is None else work.deadline_s)
+        insist = not others and kind is None  # an answer can be had without a check
+        own_s = own_s if work.total_s is None else min(own_s, work.total_s)
         work = work._replace(deadline_s=None if left_s == math.inf else left_s, total_s=own_s)
         made: list[Attempt] = []
         self._went()
         try:
             plan = Plan(model=model)
-            return await self._executor.run(plan, work, model.__eq__, attempts=made, insist=not others)
+            return await self._executor.run(plan, work, model.__eq__, attempts=made, insist=insist)
         finally:
             self._came()
             if kind is None:
