@@ -136,6 +136,16 @@ def test_a_light_rewording_is_the_same(reword: object) -> None:
         ("今天天气怎么样", "明天天气怎么样"),
         ("Come si accende il forno?", "Come si spegne il forno?"),
         ("cara membuka jendela", "cara menutup jendela"),
+        ("What is the size of an a4 paper?", "What is the size of a 4 paper?"),
+        ("What does visa a1 allow?", "What does visa i1 allow?"),
+        ("What is 5' in centimeters?", "What is 5\" in centimeters?"),
+        ("What does \\d match?", "What does \\D match?"),
+        ("What does !x mean?", "What does x mean?"),
+        ("What does a ? b : c give?", "What does a b c give?"),
+        ("What does x; y do?", "What does x y do?"),
+        ("What does cd .. do?", "What does cd . do?"),
+        ("What does rm -rf / do?", "What does rm -rf ./ do?"),
+        ("What is _x in Python?", "What is x in Python?"),
         ("Juan ama a Maria", "a Juan ama Maria"),
         ("¿Qué comes?", "¿Qué come?"),
         ("lot do Rzymu", "lot Rzymu"),
@@ -212,4 +222,6 @@ def test_a_prompt_agrees_with_itself_fully(pair: object) -> None:
 def test_what_is_too_long_to_compare_word_by_word_is_not_compared() -> None:
     assert gist("word " * 100) is None
     assert gist("what is it") is None
+    assert gist("What does this print?\nfor i in [1]:\n    x = i\n    print(x)") is None
+    assert gist("What does this print? \n") is not None
     assert likeness("word " * 100, "word " * 100) == 0.0

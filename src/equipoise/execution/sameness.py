@@ -106,13 +106,16 @@ _FORMULA = re.compile(r"[\w)]\(|[=+*^<>]|\d\s*[-/(]|[-/)]\s*\d")
 # Words, numbers, every sign that is no punctuation, and punctuation that means something.
 _TOKENS = "|".join(
     [
-        r"(?<![\w)-])--?\w[\w.-]*|(?<!\S)\.\w+",  # -5, -l, .5, .NET
-        r"\d+(?:[.,/:]\d+)*|[^\W\d_]+[#+]*|[^\s\w.,!?;:'\"’()-]",
-        r"(?<=\w)[._:](?=\w)",  # list.sort, snake_case
+        r"(?<![\w)-])--?\w[\w.-]*|(?<!\S)\.[\w./]*|\\\w",  # -5, -l, .5, .NET, cd .., \d and \D
+        r"\d+(?:[.,/:]\d+)*|[^\W\d_]+[#+]*|[^\s\w.,!?:'\"’()-]|_",
+        r"(?<=\w)[.:](?=\w)|(?<=\s)[?:](?=\s)",  # list.sort, x ? y : z
+        r"(?<=\d)['\"’”]",  # 5' and 5"
         r"(?<=\s)-(?=\s)|(?<=[\d)])-(?=[\d(])|(?<=\de)-(?=\d)",  # 3 - 2, 3-2, 1e-3
-        r"(?<=[\d)])!|!(?==)|(?<=\w)'(?=\()",  # 5!, !=, f'(x)
+        r"(?<=[\d)])!|!(?=[=\w(])|(?<=\w)'(?=\()",  # 5!, !=, !x, f'(x)
     ]
 )
+# With one of these, a token is more than its letters.
+_AS_SPELT = "-.\\"
 # What stands beside a variable, which is no `a` or `i` of English then.
 _BESIDE = frozenset("()[]{},=+*/^<>")
 _TOKEN, _TOKEN_OF_FORMULA = re.compile(_TOKENS), re.compile(_TOKENS + r"|[()]")
@@ -164,8 +167,11 @@ class Gist:
 
 
 def gist(text: str) -> Gist | None:
-    """The gist of a prompt; None for one that is too long to be compared word by word, or has no content."""
-    if len(text) > LONGEST_CHARACTERS:
+    """The gist of a prompt; None for one that is too long to be compared word by word, or has no content.
+
+    Or has several lines: in code and lists their ends and indentation say something.
+    """
+    if len(text) > LONGEST_CHARACTERS or len(text.strip().splitlines()) > 1:
         return None
     english = not _ENGLISH.isdisjoint(text.lower().split())
     quoted = {said.lower() for said in _QUOTED.findall(text)}
@@ -226,7 +232,7 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
     for match in (_TOKEN_OF_FORMULA if formula else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
         spelt.append(lower)
-        if token[0] in "-.":
+        if token[0] in _AS_SPELT:
             words.append(token)
             ties.append([])
             continue
@@ -234,7 +240,8 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
         name = acronym or _is_name(token, text[: match.start()])
         around = text[max(match.start() - 1, 0) : match.start()] + text[match.end() : match.end() + 1]
         variable = formula and len(token) == 1 and not _BESIDE.isdisjoint(around)
-        if lower in _EMPTY and not variable and (not name or lower == "i"):
+        part = any(sign.isdigit() or sign == "_" for sign in around)  # of a4, i5
+        if lower in _EMPTY and not (variable or part) and (not name or lower == "i"):
             if lower in _TIES or lower in _WHOSE or lower in _IS:
                 ties[-1].append(_TIES.get(lower, lower))
             continue
@@ -267,7 +274,7 @@ def _same_turn(a: Sequence[str], b: Sequence[str]) -> Singles:
 
 def _equal(a: Sequence[str], b: Sequence[str]) -> Singles:
     """1 for the same word, whether or not it is a name; 0 for others."""
-    spelt = [[word if word[0] in "-." else word.lower() for word in words] for words in (a, b)]
+    spelt = [[word if word[0] in _AS_SPELT else word.lower() for word in words] for words in (a, b)]
     same: Bools = np.equal.outer(*(np.array(words, dtype=object) for words in spelt)).astype(bool)
     return same.astype(np.float32)
 
@@ -286,7 +293,7 @@ def _similarity(a: Sequence[str], b: Sequence[str]) -> Singles:
 @lru_cache(maxsize=_REMEMBERED_WORDS)
 def _is_loose(word: str) -> bool:
     """Whether another word may stand for it: not for a name, a number, or one that is spelt from pieces."""
-    if word[0].isupper() or not word.isascii() or word[0] in "-.0123456789" or word in _EXACT:
+    if word[0].isupper() or not word.isascii() or word[0] in _AS_SPELT + "0123456789" or word in _EXACT:
         return False
     return _is_whole(word)
 
