@@ -51,6 +51,8 @@ class _Kind(NamedTuple):
 
 _ROUTER = _Kind("router", Router, "equipoise.routers", "equipoise.routers")
 _POLICY = _Kind("policy", Policy, "equipoise.policy", "equipoise.policies")
+# What can stand in a specification.
+_NAME = re.compile(r"[A-Za-z][\w.-]*")
 # A comma that is not inside the brackets of a list.
 _COMMA = re.compile(r",(?![^\[\]]*\])")
 
@@ -137,20 +139,44 @@ def _discover(kind: _Kind) -> Mapping[str, type[Any]]:
     for info in pkgutil.iter_modules(importlib.import_module(kind.package).__path__):
         found |= _own_classes(info.name, kind)
     for point in entry_points(group=kind.group):
-        extra = _loaded(point, kind.base)
-        found.setdefault(extra.name, extra)
+        extra = _loaded(point, kind)
+        if found.setdefault(extra.name, extra) is not extra:
+            where, said = _where(point), f"is called '{extra.name}', as another {kind.word} is"
+            raise ConfigError(f"{where} {said}; give it another name, or uninstall its package")
     return MappingProxyType(dict(sorted(found.items())))
 
 
-def _loaded(point: EntryPoint, base: type[Any]) -> Any:
-    where = f"entry point '{point.name}' of {point.group}"
+def _where(point: EntryPoint) -> str:
+    return f"entry point '{point.name}' of {point.group}"
+
+
+def _loaded(point: EntryPoint, kind: _Kind) -> Any:
     try:
         cls = point.load()
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"{where} cannot be loaded ({error}); mend or uninstall its package") from None
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        raise ConfigError(f"{where} is not a {base.__name__}; mend or uninstall its package")
+    except Exception as error:  # noqa: BLE001  (importing it runs anyone's code)
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{_where(point)} cannot be loaded ({said}); mend or uninstall its package") from error
+    if wrong := _wrong(cls, kind.base):
+        raise ConfigError(f"{_where(point)} {wrong}, or uninstall its package")
     return cls
+
+
+def _wrong(cls: Any, base: type[Any]) -> str:
+    """What keeps a class from being registered, and how to mend it; nothing if nothing does."""
+    if not (inspect.isclass(cls) and issubclass(cls, base)):
+        return f"is not a {base.__name__}; name a class that is"
+    if lacking := sorted(getattr(cls, "__abstractmethods__", ())):
+        return f"lacks {', '.join(lacking)}; write what its contract asks for"
+    if not dataclasses.is_dataclass(cls):
+        return "is not a dataclass; write @dataclass(kw_only=True) above it"
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return "has no name that can be asked for; give it one of letters, digits, _ and -"
+    try:
+        get_type_hints(cls)
+    except (NameError, TypeError) as error:
+        return f"is no configuration: the type of a parameter cannot be read ({error}); import it in its module"
+    return ""
 
 
 def _parse(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -24,6 +25,43 @@ class Plugin(QualityFirst):
 
 
 def not_a_policy() -> None: ...
+
+
+@dataclass(kw_only=True)
+class Unfinished(Policy):
+    name = "unfinished"
+
+
+class Undecorated(Policy):
+    name = "undecorated"
+    choose = Plugin.choose
+
+
+@dataclass(kw_only=True)
+class Nameless(Policy):
+    choose = Plugin.choose
+
+
+@dataclass(kw_only=True)
+class Unaskable(Plugin):
+    name = "two words: a=1"
+
+
+@dataclass(kw_only=True)
+class Untyped(Plugin):
+    name = "untyped"
+    k: Nowhere = 3  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclass(kw_only=True)
+class Namesake(Plugin):
+    name = "cost_aware"
+
+
+def __getattr__(name: str) -> object:
+    if name == "fails":
+        raise RuntimeError("no licence")
+    raise AttributeError(name)
 
 
 @pytest.fixture
@@ -140,13 +178,22 @@ def test_a_third_partys_policy_is_found(entry_point) -> None:  # type: ignore[no
     [
         ("no_such_module:Plugin", "cannot be loaded"),
         (f"{__name__}:Missing", "cannot be loaded"),
+        (f"{__name__}:fails", r"cannot be loaded \(RuntimeError: no licence\)"),
         (f"{__name__}:not_a_policy", "is not a Policy"),
+        (f"{__name__}:Unfinished", "lacks choose; write what its contract asks for"),
+        (f"{__name__}:Undecorated", "is not a dataclass; write @dataclass"),
+        (f"{__name__}:Nameless", "has no name that can be asked for"),
+        (f"{__name__}:Unaskable", "has no name that can be asked for"),
+        (f"{__name__}:Untyped", "type of a parameter cannot be read"),
+        (f"{__name__}:Namesake", "is called 'cost_aware', as another policy is"),
     ],
 )
 def test_a_broken_third_party_is_named(entry_point, value: str, says: str) -> None:  # type: ignore[no-untyped-def]
     entry_point(value)
-    with pytest.raises(ConfigError, match=f"'extra' of equipoise.policies.*{says}"):
+    with pytest.raises(ConfigError, match=f"'extra' of equipoise.policies.*{says}") as refused:
         registry.policies()
+    assert "\n" not in str(refused.value)
+    assert isinstance(make_policy("quality_first"), QualityFirst), "ours are had all the same"
 
 
 def test_a_third_party_cannot_replace_a_built_in(entry_point) -> None:  # type: ignore[no-untyped-def]
