@@ -16,6 +16,7 @@ from equipoise.gateway.climbing import _Steps
 from equipoise.gateway.waited import WaitedCalls
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.types import Decision, Plan, Request, Step
+from equipoise.wire import Body
 from tests.gateway_world import CHAT, LARGE, SMALL, World, logged_at_each_write, say, world
 
 MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Which?"}]}
@@ -244,8 +245,8 @@ async def test_log_probabilities_that_are_none_cost_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, logprobs: Any
 ) -> None:
     class Sure(_Steps):
-        def __init__(self, calls: WaitedCalls, work: Work, plan: Plan, *, signals: bool) -> None:
-            super().__init__(calls, work, plan, signals=True)
+        def __init__(self, calls: WaitedCalls, work: Work, chat: Body, plan: Plan, *, signals: bool) -> None:
+            super().__init__(calls, work, chat, plan, signals=True)
 
     message = {"role": "assistant", "content": "Paris"}
     choice = {"index": 0, "message": message, "finish_reason": "stop", "logprobs": logprobs}

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from equipoise.aside import LARGE_BYTES, aside
-from equipoise.execution import cache, call, pursuit
+from equipoise.execution import cache, call, client_stream, pursuit
 from equipoise.gateway import edge, listing
 from equipoise.providers.client import Client
 from equipoise.providers.http import HttpUpstream
-from equipoise.testing import FakeServer
-from equipoise.wire import messages
+from equipoise.testing import FakeServer, Misbehaviour
+from equipoise.wire import SseParser, messages
 from tests.gateway_world import CHAT, LARGE, echo, serving, settings, world
 
 LONG = "A" * (LARGE_BYTES + 1)
@@ -80,6 +80,54 @@ async def test_the_tokens_of_a_large_request_are_counted_in_a_thread(
     assert (status, seen) == (200, {"counted": False}), answer
 
 
+@pytest.mark.parametrize("large", [True, False])
+async def test_large_events_of_a_stream_are_read_and_translated_in_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    seen: dict[str, bool] = {}
+    word = LONG if large else "Hi"
+    heard, take = call.Call._heard, client_stream.ClientStream.take
+
+    def reading(one: call.Call, event: Any, reader: Any) -> Any:
+        if event is not None and word.encode() in event.data:
+            seen["read"] = threading.current_thread() is threading.main_thread()
+        return heard(one, event, reader)
+
+    def taking(side: client_stream.ClientStream, one: Any) -> bytes:
+        if one.event is not None and word.encode() in one.event.data:
+            seen["taken"] = threading.current_thread() is threading.main_thread()
+        return take(side, one)
+
+    monkeypatch.setattr(call.Call, "_heard", reading)
+    monkeypatch.setattr(client_stream.ClientStream, "take", taking)
+    async with world(tmp_path, FakeServer(lambda _: f"so {word}")) as gateway:
+        body = {"model": LARGE, "max_tokens": 100, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+        async with gateway.session.post(gateway.url + "/v1/messages", json=body) as answer:
+            said = await answer.read()
+    assert word.encode() in said and seen == {"read": not large, "taken": not large}
+
+
+async def test_thousands_of_events_that_come_at_once_are_not_cut_apart_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    feed = SseParser.feed
+
+    def feeding(parser: SseParser, data: bytes) -> Any:
+        sizes.append(len(data))
+        return feed(parser, data)
+
+    monkeypatch.setattr(SseParser, "feed", feeding)
+    body = ":\n\n" * 60_000 + 'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n'
+    wrong = Misbehaviour(body=body, content_type="text/event-stream")
+    vendor = FakeServer(echo, misbehave=lambda _n, _b: wrong)
+    async with vendor as server, serving(tmp_path, settings(server.base_url)) as gateway:
+        asked = {"model": LARGE, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+        async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
+            said = await answer.read()
+    assert b'"content":"Hi"' in said and sum(sizes) == len(body) and max(sizes) <= 1 << 14
+
+
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/feedback"])
 async def test_a_body_of_more_values_than_others_should_wait_for_is_refused_before_it_is_parsed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
@@ -102,7 +150,7 @@ async def test_a_body_of_more_values_than_others_should_wait_for_is_refused_befo
 async def test_an_answer_of_more_values_than_others_should_wait_for_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("equipoise.providers.http._MAX_VALUES", 100)
+    monkeypatch.setattr(call, "MOST_ANSWERED", 100)
     vendor = FakeServer(lambda _: {"content": "Hi", "annotations": [{}] * 200})
     async with vendor as server, serving(tmp_path, settings(server.base_url)) as gateway:
         status, answer, _ = await gateway.post(CHAT, {"model": LARGE, "messages": [{"role": "user", "content": "Hi"}]})

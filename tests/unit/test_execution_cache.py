@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from typing import Any
 
@@ -89,6 +90,25 @@ async def test_a_replayed_stream_comes_event_by_event() -> None:
     events = [event async for event in hit.stream]
     assert len(events) > 5
     assert all(event.endswith(b"\n\n") for event in events)
+
+
+async def test_others_have_their_turn_while_a_long_stream_is_replayed() -> None:
+    frame = b'data: {"choices":[]}\n\n'
+    kept = Kept(frame * 5000, True, "m", "m/p", TokenUsage(), "stop", 0.0)
+    turns = 0
+
+    async def counting() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    hit, other = Hit(kept, "exact", 1.0), asyncio.create_task(counting())
+    assert hit.stream is not None
+    told = [(event, hit.over) async for event in hit.stream]
+    other.cancel()
+    assert told == [(frame, False)] * 4999 + [(frame, True)]
+    assert turns >= 5
 
 
 @virtually

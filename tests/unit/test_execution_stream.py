@@ -57,6 +57,16 @@ async def test_a_stream_passes_byte_for_byte_without_the_usage_that_only_we_aske
 
 
 @virtually
+async def test_what_comes_before_an_answer_is_not_kept_without_end() -> None:
+    before = {"big": [chunk()] * 10_001, "small": [SseEvent(b":\n\n", "", b"")] * 20_000}
+    provider = Provided(lambda n, call: streamed(*before[call.model.name], chunk("hi"), chunk(finish="stop")))
+    execution = executor([model("big"), model("small")], {"big": provider, "small": provider}, attempts_per_model=1)
+    running = await execution.run(PLAN, work(stream=True), always)
+    assert running.model == "small" and text_of(await read(running)) == "hi"
+    assert [a.error for a in running.attempts] == ["bad_response", None]
+
+
+@virtually
 async def test_an_answer_that_is_whole_ends_with_the_mark_that_clients_wait_for_though_its_vendor_leaves_it_out() -> (
     None
 ):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equipoise.wire import BadAnswer, SseEvent, SseParser
+from equipoise.wire import BadAnswer, SseEvent, SseParser, sse
 from tests.wire_samples import events_of
 
 LINE_ENDS = st.sampled_from([b"\n", b"\r\n", b"\r"])
@@ -49,6 +49,20 @@ def test_nothing_is_left_after_the_end() -> None:
     assert len(parser.end()) == 1
     assert parser.end() == []
     assert parser.feed(b"data: 2\n\n")[0].data == b"2"
+
+
+def test_an_event_of_more_lines_or_values_than_others_should_wait_for_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sse, "_MAX_LINES", 20)
+    monkeypatch.setattr(sse, "_MAX_VALUES", 15)
+    for line_end in (b"\n", b"\r"):
+        assert SseParser().feed((b"data" + line_end) * 18 + b"\n\n")
+        with pytest.raises(BadAnswer, match="more than 20 lines"):
+            SseParser().feed((b"data" + line_end) * 21 + b"\n\n")
+    assert SseParser().feed(b"data: [" + b"1," * 13 + b"1]\n\n")
+    with pytest.raises(BadAnswer, match="more than 15 values"):
+        SseParser().feed(b"data: [" + b"1," * 15 + b"1]\n\n")
 
 
 @settings(deadline=None)

@@ -6,6 +6,7 @@ belongs to one tenant, of a cache, which belongs to one route.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -33,6 +34,7 @@ _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _MOST_OF_IT = 8
 _MOST_COMPARED = 16
 _ENTRY_BYTES = 1024
+_TURN_BYTES = 1 << 14
 # The words of a prompt, and their vectors' mean.
 _MEANING_BYTES = 5120
 
@@ -145,10 +147,13 @@ class Hit:
 
     async def _replayed(self, payload: bytes) -> AsyncIterator[bytes]:
         parser = SseParser()
-        events = [*parser.feed(payload), *parser.end()]
-        for number, event in enumerate(events, 1):
-            self.over = number == len(events)
-            yield event.raw
+        for start in range(0, len(payload), _TURN_BYTES):
+            events, last = parser.feed(payload[start : start + _TURN_BYTES]), start + _TURN_BYTES >= len(payload)
+            events += parser.end() if last else []
+            for number, event in enumerate(events, 1):
+                self.over = last and number == len(events)
+                yield event.raw
+            await asyncio.sleep(0)  # all of it is there: others have their turn in between
 
 
 class CacheStats(NamedTuple):

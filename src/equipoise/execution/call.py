@@ -20,8 +20,12 @@ from equipoise.execution.work import Work
 from equipoise.records import record
 from equipoise.traffic import Attempt, AttemptKind, TokenUsage
 from equipoise.wire import FORMATS, NO_NAMES, BadAnswer, Body, SseEvent, translate_answer
+from equipoise.wire.embeddings import without_vectors
+from equipoise.wire.values import MOST_ANSWERED, holds_more_values
 
 Count = Callable[[str], int]
+# Vendors say some dozens of things at most before an answer begins.
+_MOST_HELD = 10_000
 _WAITED_FOR = frozenset({"timeout", "connection"})
 
 
@@ -133,7 +137,7 @@ class Call:
                 event = await anext(self._events, None)
         except TimeoutError:
             raise self.wrong("the rest of the answer did not come in time", code="timeout") from None
-        return self._heard(event, self.reader)
+        return await aside(0 if event is None else len(event.data), self._heard, event, self.reader)
 
     async def close(self) -> None:
         """Cut the connection if the response is not over."""
@@ -221,7 +225,10 @@ class Call:
     def _understood(self, payload: bytes) -> tuple[bytes, Body]:
         """The answer in the client's format, and as it came."""
         form = FORMATS[self.request.kind]
-        answer = orjson.loads(payload)
+        document = without_vectors(payload) if self.request.kind == "embeddings" else payload
+        if holds_more_values(document, MOST_ANSWERED):
+            raise BadAnswer(f"the answer has more than {MOST_ANSWERED} values")
+        answer = orjson.loads(document)
         if not isinstance(answer, dict):
             raise self.wrong("the answer is not a JSON object", code="bad_response")
         self._said = counted(form.usage(answer))
@@ -240,10 +247,14 @@ class Call:
     async def _read_to_content(self, upstream: Upstream, reader: Reader) -> None:
         self._events = aiter(upstream.events())
         while not reader.started:
-            heard = self._heard(await anext(self._events, None), reader)
+            event = await anext(self._events, None)
+            heard = await aside(0 if event is None else len(event.data), self._heard, event, reader)
             if heard is None:
                 raise self.wrong("the stream ended without an answer", code="bad_response")
-            self.held.append(heard)
+            if event is None or event.data:  # a comment that is told when the wait is over tells nothing
+                self.held.append(heard)
+            if len(self.held) > _MOST_HELD:
+                raise self.wrong(f"{_MOST_HELD} events of the stream bring no answer", code="bad_response")
 
     def _heard(self, event: SseEvent | None, reader: Reader) -> Heard | None:
         if self._over:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Self
 
+from equipoise.aside import aside
 from equipoise.errors import ProviderError
 from equipoise.execution.call import Call, Heard
 from equipoise.execution.client_stream import ClientStream
@@ -74,14 +75,14 @@ class Stream:
     async def _advance(self, call: Call) -> None:
         try:
             if call.held:
-                self._ready = self._taken(call.held)
+                self._ready = await aside(sum(map(_size, call.held)), self._taken, call.held)
                 return
             heard = await call.more(min(self._heard_at + self._between_s, self._deadline))
             if heard is not None:
                 # Pings and comments are no sign that an answer is being written; what a vendor's own tools do is one.
                 if heard.chunks or (heard.event is not None and not is_keep_alive(heard.event)):
                     self._heard_at = self._loop.time()
-                self._ready = self._side.take(heard)
+                self._ready = await aside(_size(heard), self._side.take, heard)
                 if heard.event is None or not is_last(heard.event):
                     return
                 await self._see_out(call)
@@ -100,7 +101,7 @@ class Stream:
         """Wait a little for the response to end: a client that has read the last event may leave at once."""
         until = min(self._loop.time() + _END_S, self._deadline)
         while (heard := await call.more(until)) is not None:
-            self._ready += self._side.take(heard)
+            self._ready += await aside(_size(heard), self._side.take, heard)
 
     def _end(self) -> None:
         self._running.complete()
@@ -127,3 +128,7 @@ class Stream:
         taken = b"".join([self._side.take(heard) for heard in held])
         held.clear()
         return taken
+
+
+def _size(heard: Heard) -> int:
+    return 0 if heard.event is None else len(heard.event.data)

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import orjson
 
+from equipoise.aside import aside
 from equipoise.cascades.board import Given
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.live import climb
@@ -57,9 +58,7 @@ class Climbed:
         """Nothing runs."""
 
     async def _streamed(self, answer: Body, work: Work, running: Running) -> AsyncIterator[bytes]:
-        encoder = FORMATS[work.format].encoder(running.model, work.asked, work.input_tokens)
-        frames = [frame for chunk in _chunks(answer) for frame in encoder.feed(chunk)]
-        frames += encoder.end(running.usage)
+        frames = await aside(len(running.body or b""), _frames, answer, work, running)
         for number, frame in enumerate(frames, 1):
             self.over = number == len(frames)
             yield frame
@@ -77,7 +76,8 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
     policy = route.engine.policy
     guide = policy if isinstance(policy, AnswerPolicy) else None
     calls = WaitedCalls(executor, work.deadline_s, attempts)
-    steps = _Steps(calls, work, decision.plan, signals=guide is not None and bool(guide.signals))
+    chat = await aside(work.size, FORMATS[work.format].to_chat, work.body)
+    steps = _Steps(calls, work, chat, decision.plan, signals=guide is not None and bool(guide.signals))
     checks = Checking(calls, work, route, most_usd=decision.constraints.max_cost_usd).checks()
     of_returned: set[int] = set()
     try:
@@ -97,11 +97,11 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
 class _Steps:
     """Makes the calls. All are chat completions, not streamed, whatever the client speaks."""
 
-    def __init__(self, calls: WaitedCalls, work: Work, plan: Plan, *, signals: bool) -> None:
+    def __init__(self, calls: WaitedCalls, work: Work, chat: Body, plan: Plan, *, signals: bool) -> None:
         self._calls = calls
         self._ahead, self._beside = {step.model for step in plan.steps}, set(plan.fallback)
         self._adaptive = plan.adaptive
-        chat = {**FORMATS[work.format].to_chat(work.body), "stream": False}
+        chat = {**chat, "stream": False}
         chat.pop("stream_options", None)
         self._signals = signals and work.format == "chat" and not chat.get("logprobs")
         if self._signals:
@@ -139,7 +139,11 @@ class _Steps:
 
     async def _one(self, model: str, number: int) -> Given:
         running = await self._calls.make(model, self._work, number, others=bool(self._ahead or self._beside))
-        answer = FORMATS["chat"].answer_to_chat(orjson.loads(running.body or b"{}"))
+        payload = running.body or b"{}"
+        return await aside(len(payload), self._given, model, running, payload)
+
+    def _given(self, model: str, running: Running, payload: bytes) -> Given:
+        answer = FORMATS["chat"].answer_to_chat(orjson.loads(payload))
         for choice in answer["choices"]:
             restore(choice["message"].get("tool_calls"), self._names)
         choice = answer["choices"][0]
@@ -172,6 +176,12 @@ class _Steps:
             return _sureness(choice.pop("logprobs", None))
         except (AttributeError, LookupError, OverflowError, TypeError, ValueError):
             return {}  # they are not what they should be, so they say nothing
+
+
+def _frames(answer: Body, work: Work, running: Running) -> list[bytes]:
+    encoder = FORMATS[work.format].encoder(running.model, work.asked, work.input_tokens)
+    frames = [frame for chunk in _chunks(answer) for frame in encoder.feed(chunk)]
+    return frames + encoder.end(running.usage)
 
 
 def _sureness(logprobs: Any) -> dict[str, float]:

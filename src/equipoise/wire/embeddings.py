@@ -71,6 +71,21 @@ class Embeddings:
         return openai_error(status, code, message, param)
 
 
+def without_vectors(answer: bytes) -> bytes:
+    """An answer in JSON whose lists are empty, as far as there are only numbers in them: they take long to parse.
+
+    It may change what stands within a text, too. Nothing that is read here does.
+    """
+    head, *lists = answer.split(b"[")
+    return b"[".join([head, *map(_emptied, lists)])
+
+
+def _emptied(rest: bytes) -> bytes:
+    """What follows the bracket that opens a list, without its numbers, if those are all it holds."""
+    end = max(rest.find(b"]"), 0)
+    return rest if rest.find(b'"', 0, end) >= 0 or rest.find(b"{", 0, end) >= 0 else rest[end:]
+
+
 def _texts(value: Any) -> list[str]:
     if isinstance(value, str) and value:
         return [value]

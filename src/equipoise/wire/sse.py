@@ -6,8 +6,11 @@ import re
 from typing import NamedTuple
 
 from equipoise.wire.errors import BadAnswer
+from equipoise.wire.values import holds_more_values
 
 MAX_EVENT_BYTES = 8 << 20
+# What takes longer to read than others should wait.
+_MAX_VALUES, _MAX_LINES = 1 << 20, 1 << 17
 DONE = b"[DONE]"
 _LAST = frozenset({"message_stop", "response.completed", "response.incomplete"})
 _KEEP_ALIVES = frozenset({"ping", "keepalive"})
@@ -28,11 +31,12 @@ class SseEvent(NamedTuple):
 class SseParser:
     """Cuts a stream of bytes into events."""
 
-    __slots__ = ("_buffer", "_most", "_searched")
+    __slots__ = ("_buffer", "_most", "_returns", "_searched")
 
     def __init__(self, *, most_bytes: int = MAX_EVENT_BYTES) -> None:
         self._buffer = bytearray()
         self._searched = 0
+        self._returns = False
         self._most = most_bytes
 
     def feed(self, data: bytes) -> list[SseEvent]:
@@ -44,12 +48,14 @@ class SseParser:
         held = self._buffer
         held += data
         events: list[SseEvent] = []
-        start, returns = 0, _CR in held
-        while (end := _event_end(held, max(start, self._searched), returns=returns)) > 0:
+        start = 0
+        self._returns = self._returns or _CR in data
+        while (end := _event_end(held, max(start, self._searched), returns=self._returns)) > 0:
             events.append(self._event(bytes(held[start:end])))
             start, self._searched = end, 0
         if start:
             del held[:start]
+            self._returns = _CR in held
         if len(held) > self._most:
             raise BadAnswer(f"an event of the stream is larger than {self._most} bytes")
         self._searched = max(len(held) - 3, 0)
@@ -59,7 +65,7 @@ class SseParser:
         """What is left when the stream ends: at most one event, given the blank line that it lacks."""
         rest = bytes(self._buffer)
         self._buffer.clear()
-        self._searched = 0
+        self._searched, self._returns = 0, False
         if not rest.strip():
             return []
         return [self._event(rest if _BLANK_LINE.search(rest) else rest + b"\n\n")]
@@ -67,9 +73,18 @@ class SseParser:
     def _event(self, raw: bytes) -> SseEvent:
         if len(raw) > self._most:
             raise BadAnswer(f"an event of the stream is larger than {self._most} bytes")
+        if len(raw) > _MAX_LINES:
+            _check_parts(raw)
         if raw[:6] == b"data: " and raw.find(b"\n") == len(raw) - 2 and raw[-2:] == b"\n\n" and b"\r" not in raw:
             return SseEvent(raw, "", raw[6:-2])
         return _with_fields(raw)
+
+
+def _check_parts(raw: bytes) -> None:
+    if raw.count(b"\n") + raw.count(b"\r") > _MAX_LINES:
+        raise BadAnswer(f"an event of the stream has more than {_MAX_LINES} lines")
+    if holds_more_values(raw, _MAX_VALUES):
+        raise BadAnswer(f"an event of the stream has more than {_MAX_VALUES} values")
 
 
 def _event_end(held: bytearray, search: int, *, returns: bool) -> int:

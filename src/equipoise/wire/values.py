@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+# In a whole answer: its log-probabilities may be millions.
+MOST_ANSWERED = 4 << 20
 _PIECE_BYTES = 1 << 16
 # Every value but the outermost stands behind one of these.
 _BEFORE_VALUES = (b",", b"[", b"{")
