@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from equipoise.config import ExecutionConfig
 from equipoise.errors import ProviderError
-from equipoise.execution.breaker import Breaker
+from equipoise.execution.breaker import Begun, Breaker
 from tests.execution_fakes import failed
 
 SETTINGS = ExecutionConfig(breaker_min_calls=4, breaker_error_rate=0.5, breaker_window_s=10, breaker_cooldown_s=5)
@@ -215,3 +217,36 @@ def test_no_server_can_ask_to_be_left_alone_for_ever() -> None:
     breaker = Breaker(SETTINGS)
     fail(breaker, 0.0, failed(429, after=1e9))
     assert breaker.admits(300.0)
+
+
+ENDS = ("answers", "fails", "429", "is abandoned", "is refused")
+
+
+@given(st.lists(st.tuples(st.sampled_from(("begins", *ENDS)), st.integers(0, 9), st.floats(0.0, 9.0)), max_size=80))
+@example([("begins", 0, 0.0)] * 9 + [("fails", 0, 0.0)] * 4 + [("begins", 0, 5.0)] + [("is abandoned", 0, 0.0)] * 5)
+def test_whatever_calls_come_to_only_one_tries_it_out_at_a_time_and_in_the_end_one_may(
+    steps: list[tuple[str, int, float]],
+) -> None:
+    breaker, now, calls = Breaker(SETTINGS), 0.0, list[Begun]()
+    for what, which, later in steps:
+        now += later
+        if what == "begins":
+            if breaker.admits(now):
+                calls.append(breaker.begin(now))
+        elif calls:
+            _end(breaker, what, now, calls.pop(which % len(calls)))
+        assert breaker.opens_at(now) - now <= 8 * SETTINGS.breaker_cooldown_s
+        assert sum(call.trial and breaker.state(now) == "half_open" for call in calls) <= 1
+    for call in calls:
+        _end(breaker, "is abandoned", now, call)
+    assert breaker.admits(now + 8 * SETTINGS.breaker_cooldown_s)
+
+
+def _end(breaker: Breaker, how: str, now: float, call: Begun) -> None:
+    if how == "answers":
+        breaker.answering(call)
+        breaker.succeeded(now, call)
+    elif how == "is abandoned":
+        breaker.abandoned(call)
+    else:
+        breaker.failed(now, failed({"fails": 500, "429": 429, "is refused": 400}[how]), call)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import pytest
@@ -426,6 +427,25 @@ async def test_a_body_that_cannot_be_sent_is_no_attempt() -> None:
         await ex.run(Plan(model="big"), work(), always)
     assert (caught.value.status, caught.value.code, caught.value.attempts) == (400, "not_json", ())
     assert ex.status()[0].outstanding == 0
+
+
+@pytest.mark.parametrize("begun", [True, False])
+@virtually
+async def test_only_requests_that_left_count_towards_a_limit(begun: bool) -> None:
+    def send(number: int, call: Any) -> Any:
+        if number == 0:
+            raise BadRequest("not JSON", code="not_json")
+        if number == 1:
+            call.sent.begun = begun
+            raise failed(None, code="connection")
+        return FakeUpstream(body=b'{"choices":[{"message":{"content":"ok"},"finish_reason":"stop"}]}')
+
+    provider = Provided(send)
+    ex = executor([model("big", deployments=(Deployment(provider="big", rpm=1),))], {"big": provider})
+    for code in ("not_json", "provider_error" if begun else None):
+        with contextlib.nullcontext() if code is None else pytest.raises(ExecutionFailed):
+            await ex.run(Plan(model="big"), work(), always)
+    assert len(provider.calls) == (2 if begun else 3)
 
 
 @virtually

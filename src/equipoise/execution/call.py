@@ -159,7 +159,7 @@ class Call:
         self.usage = self._billed() if accepted else TokenUsage()
         if how is End.FAILED and error is not None and error.vendor_code in _WAITED_FOR and elapsed >= self._hurry_s:
             how = End.GIVEN_UP
-        self._lease.end(now, how, self.usage, error)
+        self._lease.end(now, how, self.usage, error, left=left)
         cost = cost_usd(self.usage, price_of(self.place.model), elapsed_s=elapsed) if accepted else 0.0
         status = self._upstream.status if self._upstream is not None else None
         self.attempt = Attempt(
@@ -187,7 +187,7 @@ class Call:
 
     def withdraw(self) -> None:
         """It could not be sent as it is: no attempt was made."""
-        self._lease.end(self._meter.clock.monotonic(), End.CANCELLED, self.usage)
+        self._lease.end(self._meter.clock.monotonic(), End.CANCELLED, self.usage, left=False)
 
     def outrun(self) -> None:
         """Another call for the same request was faster."""

@@ -67,11 +67,10 @@ class Place:
         self.outstanding += 1
         self.calls += 1
         begun = self.breaker.begin(now)
-        if self.requests is not None:
-            self.requests.take(now, 1.0)
+        request = None if self.requests is None else self.requests.take(now, 1.0)
         expected = input_tokens + self._output
-        second = None if self.tokens is None else self.tokens.take(now, expected)
-        return Lease(self, now, second, expected, begun)
+        tokens = None if self.tokens is None else self.tokens.take(now, expected)
+        return Lease(self, now, request, tokens, expected, begun)
 
     def used(self, output_tokens: int) -> None:
         """An answer had that many tokens: what to reserve for the next."""
@@ -98,11 +97,13 @@ class End(Enum):
 class Lease:
     """One call in flight."""
 
-    __slots__ = ("_answered", "_begun", "_expected", "_open", "_second", "began", "place")
+    __slots__ = ("_answered", "_begun", "_expected", "_open", "_request", "_tokens", "began", "place")
 
-    def __init__(self, place: Place, began: float, second: Second | None, expected: float, begun: Begun) -> None:
+    def __init__(
+        self, place: Place, began: float, request: Second | None, tokens: Second | None, expected: float, begun: Begun
+    ) -> None:
         self.place, self.began, self._begun = place, began, begun
-        self._second, self._expected, self._open = second, expected, True
+        self._request, self._tokens, self._expected, self._open = request, tokens, expected, True
         self._answered = False
 
     def answering(self, now: float, *, stream: bool, hedge: bool) -> None:
@@ -121,15 +122,23 @@ class Lease:
         self.place.latency.at_least(now, seconds)
         self.place.tails[stream].observe(seconds)
 
-    def end(self, now: float, how: End, usage: TokenUsage, error: ProviderError | None = None) -> None:
-        """The call is over. Only the first end counts."""
+    def end(
+        self, now: float, how: End, usage: TokenUsage, error: ProviderError | None = None, *, left: bool = True
+    ) -> None:
+        """The call is over. Only the first end counts.
+
+        Args:
+            left: something was sent, which a limit counts.
+        """
         if not self._open:
             return
         self._open = False
         place = self.place
         place.outstanding -= 1
-        if place.tokens is not None and self._second is not None:
-            place.tokens.settle(self._second, usage.input_tokens + usage.output_tokens - self._expected)
+        if place.requests is not None and self._request is not None and not left:
+            place.requests.settle(self._request, -1.0)
+        if place.tokens is not None and self._tokens is not None:
+            place.tokens.settle(self._tokens, usage.input_tokens + usage.output_tokens - self._expected)
         if how is End.ANSWERED:
             place.used(usage.output_tokens)
             place.breaker.succeeded(now, self._begun)
