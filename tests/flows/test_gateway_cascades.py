@@ -164,6 +164,24 @@ async def test_a_route_with_a_cache_gives_the_accepted_answer_again_and_tells_wh
     assert outcomes[1].saved_usd == pytest.approx(outcomes[0].cost_usd - outcomes[0].routing_usd)
 
 
+@pytest.mark.parametrize(("down", "kept"), [(LARGE, False), (SMALL, True)])
+async def test_an_answer_that_was_to_be_bettered_by_a_model_that_was_down_is_not_given_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, down: str, kept: bool
+) -> None:
+    def misbehave(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(status=503) if ill and body["model"] == down else None
+
+    ill, numbers = True, itertools.count()
+    vendor = FakeServer(lambda p: f"answer {next(numbers)}", misbehave=misbehave)
+    async with world(tmp_path, vendor, routes={"auto": {"cache": {"exact": True}}}) as gateway:
+        climbing(gateway, monkeypatch)
+        _, _, headers = await gateway.post(CHAT, say("Which?"))
+        assert headers["x-equipoise-model"] == (SMALL if down == LARGE else LARGE)
+        ill = False
+        _, _, headers = await gateway.post(CHAT, say("Which?"))
+        assert headers["x-equipoise-cache"] == ("exact" if kept else "miss") and headers["x-equipoise-model"] == LARGE
+
+
 async def test_where_no_step_can_be_had_the_error_is_the_providers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

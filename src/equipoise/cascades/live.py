@@ -47,6 +47,7 @@ class Returned:
         cost_usd: of all answers and checks.
         score: of the returned answer, as its test gave it; None where it was taken untested.
         notes: what happened on the way, in plain words.
+        makeshift: it was not accepted, but the model that was to better it could not be had.
     """
 
     answer: Given
@@ -54,6 +55,7 @@ class Returned:
     cost_usd: float
     score: float | None
     notes: tuple[str, ...]
+    makeshift: bool = False
 
 
 async def climb(
@@ -178,6 +180,7 @@ class _Run:
         self._trust: Trust | None = None
         self._failed: ProviderError | None = None
         self._lost: set[str] = set()
+        self._lost_last = False
 
     def note(self, text: str) -> None:
         """Keep what happened, in plain words."""
@@ -197,9 +200,11 @@ class _Run:
             self._spent += error.cost_usd
             self._waited += asyncio.get_running_loop().time() - started
             self._lost.add(step.model)
+            self._lost_last = True
             self.note(f"{step.model} could not be had ({error})")
             self._board.leave_out(step.model)
             return
+        self._lost_last = False
         self._board.add(step.model, answers)
         self._spent += sum(a.cost_usd for a in answers)
         self._waited += max((a.latency_s for a in answers), default=0.0)
@@ -261,7 +266,12 @@ class _Run:
             best = self._board.order()[int(self._trust.best[0])]
             score = None if np.isnan(self._trust.score[0]) else float(self._trust.score[0])
         return Returned(
-            answer=given[best], asked=tuple(given), cost_usd=self._spent, score=score, notes=tuple(self._notes)
+            answer=given[best],
+            asked=tuple(given),
+            cost_usd=self._spent,
+            score=score,
+            notes=tuple(self._notes),
+            makeshift=self._lost_last,
         )
 
 

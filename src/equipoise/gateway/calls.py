@@ -121,7 +121,8 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         return hit
     exchange.cache = "miss"
     running = await _run(gateway, live, exchange, call, work)
-    part.keep(ask, running)
+    if not (isinstance(running, Climbed) and running.makeshift):
+        part.keep(ask, running)
     return running
 
 

@@ -39,11 +39,15 @@ class Climbed:
 
     Args:
         made_usd: what all the calls for it cost, checks included.
+
+    Attributes:
+        makeshift: it was not accepted, but the model that was to better it could not be had.
     """
 
     continued = False
 
-    def __init__(self, kept: _Kept, work: Work, waited_s: float, made_usd: float) -> None:
+    def __init__(self, kept: _Kept, work: Work, waited_s: float, made_usd: float, *, makeshift: bool = False) -> None:
+        self.makeshift = makeshift
         running = kept.running
         self.model, self.deployment, self.finish = running.model, running.deployment, running.finish
         self.usage: TokenUsage = running.usage
@@ -91,7 +95,8 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
         raise steps.failed from None
     finally:
         attempts[:] = [a if id(a) in of_returned else replace(a, won=False) for a in attempts]
-    return Climbed(kept, work, calls.waited_s, sum(attempt.cost_usd for attempt in attempts))
+    made_usd = sum(attempt.cost_usd for attempt in attempts)
+    return Climbed(kept, work, calls.waited_s, made_usd, makeshift=returned.makeshift)
 
 
 class _Steps:
