@@ -259,6 +259,11 @@ def _settle() -> None:
     gc.enable()
 
 
+def _stop_at_once(*_: object) -> None:
+    """Before anything is served. Without a handler, the first process of a container would not heed the signal."""
+    raise SystemExit(0)
+
+
 async def serve(config: Config, path: Path, lines: Lines, settings: ServerConfig) -> None:
     """Serve under ``settings`` until SIGTERM or SIGINT, then drain. SIGHUP reads the configuration again.
 
@@ -267,6 +272,7 @@ async def serve(config: Config, path: Path, lines: Lines, settings: ServerConfig
     """
     loop, stop, hangup = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangup.set)  # else it would end a process that has yet to listen
+    signal.signal(signal.SIGTERM, _stop_at_once)
     gc.disable()  # most of what starting makes stays
     sys.setswitchinterval(_THREAD_TURN_S)
     _take_descriptors()
