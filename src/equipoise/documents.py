@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, NoReturn
 import yaml
 
 from equipoise.errors import ConfigError
+from equipoise.regular import open_regular
 
 _MOST_BYTES = 1 << 20
 # Once every alias is replaced by what it stands for. A file without aliases cannot reach it.
@@ -91,7 +92,7 @@ def read_document(path: Path) -> Document:
         ConfigError: it cannot be read, is too large or no YAML, or says the same twice; with file and line.
         OSError: there is no such file, or none that can be read.
     """
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         data = file.read(_MOST_BYTES + 1)
     if len(data) > _MOST_BYTES:
         raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes, which no configuration is")

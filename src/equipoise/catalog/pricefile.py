@@ -13,6 +13,7 @@ from typing import NoReturn
 
 from equipoise.catalog.fields import MOST_USD
 from equipoise.errors import TableError, UnknownName
+from equipoise.regular import open_regular
 from equipoise.types import Model, Price
 
 LARGEST_FILE = 16_000_000
@@ -74,7 +75,7 @@ def _row(model: Model, price: Price) -> dict[str, object]:
 
 def _text(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(LARGEST_FILE + 1)
         if len(data) > LARGEST_FILE:
             raise TableError(f"{path}: larger than {LARGEST_FILE // 1_000_000} MB; a price file has a line per model")

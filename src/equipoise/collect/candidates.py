@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from equipoise.collect.plan import AskedModel, Rates
 from equipoise.config import DeploymentConfig, PriceConfig
 from equipoise.errors import ConfigError
+from equipoise.regular import open_regular
 from equipoise.types import Deployment, Price
 
 _MAX_FILE_BYTES = 1024 * 1024
@@ -65,9 +66,11 @@ def read_candidates(path: Path) -> CandidatesFile:
         ConfigError: it cannot be read, or says something that is not understood.
     """
     try:
-        if path.stat().st_size > _MAX_FILE_BYTES:
+        with open_regular(path) as file:
+            data = file.read(_MAX_FILE_BYTES + 1)
+        if len(data) > _MAX_FILE_BYTES:
             raise ConfigError(f"{path}: larger than {_MAX_FILE_BYTES} bytes, which no candidates file is")
-        document = yaml.safe_load(path.read_text(encoding="utf-8"))
+        document = yaml.safe_load(data.decode())
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; give the path of a candidates file") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

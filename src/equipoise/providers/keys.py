@@ -7,6 +7,7 @@ from pathlib import Path
 
 from equipoise.config import from_home
 from equipoise.errors import ConfigError
+from equipoise.regular import open_regular
 from equipoise.types import Deployment
 
 Secret = Callable[[str], str]
@@ -37,7 +38,7 @@ class Key:
             state = path.stat()
             changed = state.st_ino, state.st_mtime_ns
             if self._read is None or self._read[0] != changed:
-                with path.open("rb") as file:
+                with open_regular(path) as file:
                     text = file.read(_MOST_BYTES).decode("ascii", "replace")
                 self._read = (changed, _fit(text, f"api_key_file {path}"))
         except OSError as error:
