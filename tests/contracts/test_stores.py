@@ -45,6 +45,13 @@ def rewards(store: Store, name: str) -> dict[str, float]:
     return {f.source: f.reward for f in stored.feedback}
 
 
+def test_whose_feedback_there_is_is_told_of_a_tenant_up_to_a_number(store: Store) -> None:
+    store.ingest([decision("x"), *(said("x", 0.5, source=f"s{i}") for i in range(5)), said("x", 0.5, tenant="b")])
+    assert store.sources("x", "a", 10) == {f"s{i}" for i in range(5)}
+    assert len(store.sources("x", "a", 3)) == 3
+    assert store.sources("z", "a", 10) == set()
+
+
 def test_every_store_is_under_this_contract() -> None:
     assert {kind.__name__ for kind in Store.__subclasses__()} == set(STORES)
 

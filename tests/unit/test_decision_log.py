@@ -104,6 +104,22 @@ def test_feedback_for_unknown_ids_is_kept_within_bounds(log: DecisionLog, monkey
     assert sum(len(got(log, i).feedback) for i in range(10)) == 3
 
 
+def test_a_decision_takes_feedback_of_a_bounded_number_of_sources(
+    log: DecisionLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.storage.decisions._MOST_SOURCES", 3)
+    for i in (1, 2):
+        write(log, i)
+    for source in "abc":
+        assert log.feedback(some_feedback(1, source=source), tenant="a")
+    log.flush()
+    with pytest.raises(InputError, match="feedback of 3 sources, which is the most; name one of them"):
+        log.feedback(some_feedback(1, source="d"), tenant="a")
+    assert log.feedback(some_feedback(1, source="c", reward=0.25, received=2e9), tenant="a")
+    assert log.feedback(some_feedback(2, source="d"), tenant="a")
+    assert {f.source: f.reward for f in got(log, 1).feedback}["c"] == 0.25
+
+
 def test_late_repeated_and_disordered_feedback(log: DecisionLog) -> None:
     write(log, 1)
     for reward, received, source in ((0.1, 5.0, "user"), (0.2, 9.0, "user"), (0.3, 7.0, "user"), (0.4, 1.0, "judge")):

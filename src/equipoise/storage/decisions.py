@@ -32,6 +32,7 @@ from equipoise.types import Decision, WireFormat
 
 _MOST_RECENT = 200_000
 _MOST_PENDING = 10_000
+_MOST_SOURCES = 100
 _MOST_AT_ONCE = 4 << 20
 _SEGMENT_BYTES = 8 << 20
 _HOUSEKEEPING_S = 600.0
@@ -151,11 +152,13 @@ class DecisionLog(LogReader):
             within an hour.
 
         Raises:
-            InputError: the reward is not in [0, 1], or a text is too long.
+            InputError: the reward is not in [0, 1], a text is too long, or too many sources had their say.
         """
         _check_feedback(feedback)
         try:
             known = self._owner(feedback.decision_id) == tenant
+            if known:
+                self._check_source(feedback, tenant)
         except StoreUnavailable:
             known = True  # not to be told now: whether it joins is seen when it is moved
         if not known:
@@ -165,6 +168,13 @@ class DecisionLog(LogReader):
         f = feedback
         self._take("f", (f.decision_id, tenant, f.source, f.received, f.reward, f.comment), b"")
         return known
+
+    def _check_source(self, feedback: Feedback, tenant: str) -> None:
+        """Refuse one source more than a decision is read with; what was said since the last move is not counted."""
+        sources = self.store.sources(feedback.decision_id, tenant, _MOST_SOURCES)
+        if len(sources) >= _MOST_SOURCES and feedback.source not in sources:
+            said = f"this decision has feedback of {_MOST_SOURCES} sources, which is the most; name one of them"
+            raise InputError(said)
 
     def _take(
         self, kind: str, columns: tuple[str | float | None, ...], body: bytes, *, owner: str | None = None

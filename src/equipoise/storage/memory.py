@@ -64,6 +64,12 @@ class MemoryStore(Store):
         stored = self._kept.get(decision_id)
         return None if stored is None else stored.decision.tenant
 
+    def sources(self, decision_id: str, tenant: str, most: int) -> set[str]:
+        stored = self._kept.get(decision_id)
+        if stored is None or stored.decision.tenant != tenant:
+            return set()
+        return {f.source for f in stored.feedback[:most]}
+
     def read(self, decision_id: str) -> tuple[Stored | None, Mark]:
         with self._lock:
             return self._kept.get(decision_id), self._mark

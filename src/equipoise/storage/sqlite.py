@@ -132,12 +132,19 @@ class SqliteStore(Store):
             return _mark(reader)
 
     def owner(self, decision_id: str) -> str | None:
+        found = self._looked_up("SELECT tenant FROM decisions WHERE id = ?", decision_id)
+        return str(found[0][0]) if found else None
+
+    def sources(self, decision_id: str, tenant: str, most: int) -> set[str]:
+        select = "SELECT source FROM feedback WHERE id = ? AND tenant = ? LIMIT ?"
+        return {str(row[0]) for row in self._looked_up(select, decision_id, tenant, most)}
+
+    def _looked_up(self, select: str, *values: object) -> list[Any]:
         with self._asking:
             try:
-                found = self._owners.execute("SELECT tenant FROM decisions WHERE id = ?", (decision_id,)).fetchone()
+                return self._owners.execute(select, values).fetchall()
             except sqlite3.Error as error:
                 raise StoreUnavailable(f"{self._path}: {error}") from None
-        return None if found is None else str(found[0])
 
     def read(self, decision_id: str) -> tuple[Stored | None, Mark]:
         with self._snapshot() as reader:

@@ -96,6 +96,10 @@ class Store(ABC):
         """The tenant of a decision, or None if it was never ingested (or has been pruned)."""
 
     @abstractmethod
+    def sources(self, decision_id: str, tenant: str, most: int) -> set[str]:
+        """Whose feedback on a decision of a tenant was ingested; ``most`` of them at most."""
+
+    @abstractmethod
     def read(self, decision_id: str) -> tuple[Stored | None, Mark]:
         """A decision and the journal's mark, as of one moment."""
 
