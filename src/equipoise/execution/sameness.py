@@ -31,7 +31,7 @@ _EMPTY = frozenset(
     "a an the this that these those it its of in on at to into for with using as onto per here there "
     "is are was were be been being am do does did done doing have has had having can could may might will would shall "
     "i me my mine you your we our they them their he him his she her ones some any "
-    "what which whose how way ways and or so if then very really just also please s".split()
+    "what which whose how way ways and or so very really just also please s".split()
 )
 # With one of these, the order of what stands beside it is its meaning.
 _DIRECTIONS = frozenset("to from than into by before after versus vs over under against".split())
@@ -60,7 +60,9 @@ _TIES = {
     **{word: word for word in ("for", "as", "per")},
 }
 _WHOSE = _TOLD.union(*_INSTEAD[:2])
-_IS = frozenset({"is", "are"})
+# What makes the word behind it one that is done to somebody: `who is paid`, `who should be paid`.
+_PASSIVE = {"is": "am", "are": "am", "am": "am", "be": "been", "been": "been", "being": "been"}
+_IS = frozenset({"is", "are", *_PASSIVE.values()})
 # What a question that is answered by yes or no begins with.
 _ASKS = {
     **dict.fromkeys("is are am".split(), "is"),
@@ -136,7 +138,8 @@ class Gist:
         instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`: where two prompts have some,
             they must have the same.
         asks: what it begins with, where it asks for yes or no: `is`, `do`, `can`.
-        before: what ties each word to those before it: `in`, `for`, `my`, `is`; then what follows the last word.
+        before: what ties each word to those before it: `in`, `for`, `my`, `is`; then what follows the last word. Right
+            behind a form of `be` there is `am` or `been`, too.
         foreign: all its words, where it does not show that it is English.
     """
 
@@ -213,8 +216,11 @@ def agreement(a: Gist, b: Gist) -> float:
     partners = [int(j) for j in (similar + _same_turn(a.words, b.words)).argmax(axis=1)]
     if len(set(partners)) < n or not _keeps_roles(partners, a, b):
         return 0.0
-    ties = ((_without_is(x), _without_is(b.before[j])) for x, j in zip(a.before, [*partners, n], strict=True))
-    if any(x != y for x, y in ties if x and y):
+    ties = [(x, b.before[j]) for x, j in zip(a.before, [*partners, n], strict=True)]
+    if any(_without_is(x) != _without_is(y) for x, y in ties if _without_is(x) and _without_is(y)):
+        return 0.0
+    pairs = ((x, b.words[j]) for x, j in zip(a.words, partners, strict=True))
+    if not all(_same_voice(*pair, *beside) for pair, beside in zip(pairs, ties[:n], strict=True)):
         return 0.0
     weakest = float(similar.max(axis=1).min())
     if a.order is not None and b.order is not None and a.order != b.order:
@@ -232,6 +238,7 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
     for match in (_TOKEN_OF_FORMULA if formula else _TOKEN).finditer(text):
         token, lower = match.group(), match.group().lower()
         spelt.append(lower)
+        passive = _PASSIVE.get(spelt[-2]) if len(spelt) > 1 else None
         if token[0] in _AS_SPELT:
             words.append(token)
             ties.append([])
@@ -247,6 +254,8 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
             continue
         word = _singular(_NUMERALS.get(lower, lower))
         words.append(word.capitalize() if name else word)
+        if passive is not None:
+            ties[-1].append(passive)
         ties.append([])
     return tuple(words), tuple(spelt), tuple(map(tuple, ties))
 
@@ -326,6 +335,16 @@ def _keeps_roles(partners: Sequence[int], a: Gist, b: Gist) -> bool:
     seams = (a.before[partners.index(first)], b.before[partners[first]])
     alike = bool(_without_is(seams[0])) == bool(_without_is(seams[1]))
     return any(seams) and not (all(seams) and alike)
+
+
+def _same_voice(x: str, y: str, before_x: tuple[str, ...], before_y: tuple[str, ...]) -> bool:
+    """Whether neither says that something is done where the other says who does it: `are hunted`, `hunt`."""
+    if ("been" in before_x) != ("been" in before_y):
+        return False
+    if x.lower() == y.lower():  # as in: the tallest building, which building is tallest
+        return True
+    passive_x, passive_y = (not {"am", "been"}.isdisjoint(before) for before in (before_x, before_y))
+    return passive_x == passive_y and (not passive_x or x.endswith("ing") == y.endswith("ing"))
 
 
 def _without_is(ties: tuple[str, ...]) -> tuple[str, ...]:
