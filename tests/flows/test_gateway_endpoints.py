@@ -13,6 +13,7 @@ import pytest
 from multidict import CIMultiDict
 
 from equipoise.storage.journal import Journal
+from equipoise.storage.keys import PREFIX
 from equipoise.storage.redact import redact
 from equipoise.storage.store import StoreUnavailable
 from equipoise.testing import FakeServer, Misbehaviour
@@ -166,6 +167,15 @@ async def test_a_body_that_is_not_in_its_encoding_is_told_in_one_line(tmp_path: 
         async with gateway.session.post(gateway.url + CHAT, data=b"\x1f\x8bnot", headers=headers) as answer:
             document = await answer.json()
         assert answer.status == 400 and code_of(document) == "bad_body" and "\n" not in document["error"]["message"]
+
+
+async def test_the_line_of_a_refused_request_says_whose_it_was(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        key, info = gateway.gateway.keys.create(name="k", tenant="acme", scopes=["call"], now=0.0)
+        await gateway.post(CHAT, say("Hello", model="auot"), x_api_key=key)
+        await gateway.post(CHAT, say("Hello"), x_api_key="eq-nobodys")
+    told = [line for line in gateway.lines if line["event"] == "refused"]
+    assert [(line["tenant"], line["key"]) for line in told] == [("acme", PREFIX + info.id), (None, None)]
 
 
 async def test_a_request_that_is_refused_has_a_line_with_its_id(tmp_path: Path) -> None:
@@ -581,6 +591,16 @@ async def test_what_is_wrong_with_the_log_is_told_in_full_to_administrators_only
         _, full = await gateway.get("/admin/status", x_api_key=key)
         assert full["log"]["trouble"].endswith("kept.db: database is locked")
         monkeypatch.undo()
+
+
+async def test_a_provider_that_is_not_called_since_it_fails_is_told(tmp_path: Path) -> None:
+    down = FakeServer(echo, misbehave=lambda number, body: Misbehaviour(status=500))
+    hasty = {"breaker_min_calls": 1, "attempts_per_model": 1, "max_attempts": 1, "backoff_s": 0.001}
+    async with world(tmp_path, down, execution=hasty) as gateway:
+        assert (await gateway.get("/readyz"))[1]["warnings"] == []
+        await gateway.post(CHAT, say("Hello"))
+        _, ready = await gateway.get("/readyz")
+        assert ready["ready"] and ready["warnings"] == ["providers: some fail, and are not called for a while"]
 
 
 async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from equipoise.gateway.openapi import document
 from equipoise.gateway.problems import Problem, problem_of
 from equipoise.gateway.replies import as_json, as_problem
 from equipoise.gateway.state import Endpoint, Gateway, Incoming, new_id
+from equipoise.storage.keys import PREFIX, KeyInfo
 from equipoise.types import WireFormat
 
 
@@ -108,6 +109,7 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         begun, request_id = gateway.clock.monotonic(), _id_of(request)
         found: Found | None = None
+        caller: KeyInfo | None = None
         gateway.in_flight += 1
         try:
             check_head(request, gateway.settings)
@@ -122,7 +124,7 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
             if problem.status >= 500 and not isinstance(error, Problem):
                 gateway.lines.failed("a request failed", error, request_id=request_id)
             elif "x-equipoise-decision-id" not in problem.headers:  # what failed later has its own line
-                _tell(gateway, problem, request.path if found is None else found.endpoint.path, request_id)
+                _tell(gateway, problem, request.path if found is None else found.endpoint.path, request_id, caller)
         except (ConnectionError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001  (told in the log; the client gets no more than a code)
@@ -136,11 +138,18 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
     return handle
 
 
-def _tell(gateway: Gateway, problem: Problem, path: str, request_id: str) -> None:
+def _tell(gateway: Gateway, problem: Problem, path: str, request_id: str, caller: KeyInfo | None) -> None:
     """The line of a request that came to no decision."""
     if gateway.settings.request_lines != "none":
-        path, status, error = path[:_MOST_PATH], problem.status, problem.code
-        gateway.lines.say("refused", request_id=request_id, endpoint=path, status=status, error=error)
+        gateway.lines.say(
+            "refused",
+            request_id=request_id,
+            tenant=None if caller is None else caller.tenant,
+            key=PREFIX + caller.id if caller is not None and caller.id else None,
+            endpoint=path[:_MOST_PATH],
+            status=problem.status,
+            error=problem.code,
+        )
 
 
 def _shape(request: web.BaseRequest, found: Found | None) -> WireFormat:
