@@ -15,15 +15,26 @@ def _metrics() -> Metrics:
 
 
 def test_codes_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("equipoise.gateway.metrics._MOST_SERIES", 3)
+    monkeypatch.setattr("equipoise.gateway.metrics._MOST_CODES", 3)
     metrics = _metrics()
     for number in range(10):
         outcome = Outcome(decision_id="d", status="failed", finished=0.0, error=f"code-{number}")
         metrics.served(outcome, operation="chat", route="auto")
-        metrics.count("problems", "400", f"code-{number}")
+        metrics.problem(400, f"code-{number}")
     text = metrics.text().decode()
-    assert 'equipoise_problems_total{code="other",status="other"} 7.0' in text
+    assert 'equipoise_problems_total{code="other",status="400"} 7.0' in text
     assert "code-2" in text and "code-3" not in text and 'error_type="other"' in text
+
+
+def test_series_without_end_are_counted_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("equipoise.gateway.metrics._MOST_SERIES", 3)
+    metrics = _metrics()
+    for number in range(10):
+        outcome = Outcome(decision_id="d", status="ok", finished=0.0)
+        metrics.served(outcome, operation="chat", route=f"route-{number}")
+    text = metrics.text().decode()
+    assert 'equipoise_requests_total{model="other",route="other",status="other"} 7.0' in text
+    assert 'equipoise_overhead_seconds_count{route="other"} 7.0' in text
 
 
 def test_requests_of_many_minutes_and_late_first_tokens_are_told_apart() -> None:

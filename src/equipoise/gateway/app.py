@@ -132,7 +132,7 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
             problem = Problem(500, "internal_error", "the gateway failed; its log says where")
         finally:
             gateway.in_flight -= 1
-        gateway.metrics.count("problems", str(problem.status), problem.code)
+        gateway.metrics.problem(problem.status, problem.code)
         return as_problem(problem, _shape(request, found), request_id)
 
     return handle

@@ -1,8 +1,8 @@
 """What Prometheus reads at /metrics: the names of the GenAI conventions, and the router's own.
 
 Labels hold names from the configuration and codes of errors, never a client's words. Should vendors make up codes
-without end, those beyond a bound are counted together. Counting is plain arithmetic, since everything is counted on
-one thread; the client library only writes it down.
+without end, those beyond a bound are counted together: what there is, is written down on the loop that serves requests.
+Counting is plain arithmetic, since everything is counted on one thread; the client library only writes it down.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from equipoise.gateway.conventions import provider_name
 from equipoise.storage.decisions import LogStatus
 from equipoise.traffic import Attempt, Outcome
 
-_MOST_SERIES, _OTHER = 2000, "other"
+_MOST_SERIES, _MOST_CODES, _OTHER = 2000, 100, "other"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 # The buckets that the conventions recommend, and some above them: a call may take ten minutes, a first token two.
 _SECONDS = (
@@ -110,6 +110,7 @@ class Metrics(Collector):
     ) -> None:
         self._log_status, self._in_flight, self._routes, self._spans_lost = log_status, in_flight, routes, spans_lost
         self._counts: dict[str, dict[tuple[str, ...], float]] = {name: defaultdict(float) for name in _COUNTERS}
+        self._codes: set[str] = set()
         for what, label in _AT_ZERO:
             self.count(what, label, by=0.0)
         self._calls = _Spread(
@@ -134,6 +135,19 @@ class Metrics(Collector):
         self._registry.register(self)
         ProcessCollector(registry=self._registry)
 
+    def _code(self, error: str | None) -> str:
+        """The code of an error as a label; nothing for none."""
+        if not error or error in self._codes:
+            return error or ""
+        if len(self._codes) >= _MOST_CODES:
+            return _OTHER
+        self._codes.add(error)
+        return error
+
+    def problem(self, status: int, code: str) -> None:
+        """Count a request that was answered with an error."""
+        self.count("problems", str(status), self._code(code))
+
     def count(self, what: str, *labels: str, by: float = 1.0) -> None:
         """Add to a counter."""
         counts = self._counts[what]
@@ -146,7 +160,7 @@ class Metrics(Collector):
         model = outcome.model or ""
         provider = "" if outcome.deployment is None else provider_name(model, outcome.deployment)
         served = (operation, route, model, provider)
-        self._served.observe((*served, outcome.error or ""), outcome.latency_s)
+        self._served.observe((*served, self._code(outcome.error)), outcome.latency_s)
         self._overhead.observe((route,), outcome.overhead_s)
         self.count("requests", route, model, outcome.status)
         if outcome.first_token_s is not None:
@@ -160,7 +174,7 @@ class Metrics(Collector):
                 self._paced(attempt, served)
 
     def _called(self, a: Attempt, operation: str, route: str) -> None:
-        call, error = (operation, a.model, provider_name(a.model, a.deployment), route), a.error or ""
+        call, error = (operation, a.model, provider_name(a.model, a.deployment), route), self._code(a.error)
         self._calls.observe((*call, error), a.latency_s)
         self.count("attempts", a.model, a.deployment, a.kind, error)
         self.count("cost", route, a.model, by=a.cost_usd)
