@@ -368,6 +368,14 @@ async def test_concurrent_requests_never_pass_a_limit_together() -> None:
     assert sum(isinstance(d, ExecutionFailed) for d in done) == 30
 
 
+async def test_large_requests_that_are_translated_aside_never_pass_a_limit_together() -> None:
+    provider = answering(formats=frozenset({"responses"}))
+    ex = executor([model("big", deployments=(Deployment(provider="big", rpm=3),))], {"big": provider})
+    large = [ex.run(Plan(model="big"), work(size=1 << 20), always) for _ in range(10)]
+    done = await asyncio.gather(*large, return_exceptions=True)
+    assert sum(isinstance(d, ExecutionFailed) for d in done) == 7 and len(provider.sent) == 3
+
+
 @virtually
 async def test_no_deployment_at_all_is_said_as_such() -> None:
     ex = executor([model("big")], {"big": answering()})

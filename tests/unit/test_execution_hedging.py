@@ -11,7 +11,7 @@ import pytest
 from equipoise.execution import ExecutionFailed
 from equipoise.execution.latency import Tail
 from equipoise.testing import FakeUpstream
-from equipoise.types import Plan
+from equipoise.types import Deployment, Plan
 from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
 
 PLAN = Plan(model="m")
@@ -170,6 +170,24 @@ async def test_no_second_call_is_made_that_could_not_answer_in_time(within_s: fl
     with pytest.raises(ExecutionFailed):
         await ex.run(PLAN, work(deadline_s=within_s), always)
     assert len(provider.calls) == calls
+
+
+@virtually
+async def test_a_call_goes_on_though_the_request_cannot_be_said_where_the_second_would_go() -> None:
+    first, other = taking(lambda n: 1.0), taking(lambda n: 1.0)
+    other.formats = frozenset({"messages"})
+    ex = executor(
+        [model("m", deployments=(Deployment(provider="a"), Deployment(provider="b", weight=0.001)))],
+        {"a": first, "b": other},
+        hedging=ON,
+    )
+    for late in (*[1.0] * 100, 50.0):
+        ex._places["m"][0].tails[False].observe(late)
+    first._send = taking(lambda n: 5.0)._send
+    for _ in range(20):
+        running = await ex.run(PLAN, work(logprobs=True), always)
+        assert [(a.kind, a.won) for a in running.attempts] == [("first", True)]
+    assert ex.hedging.hedges == 0 and not other.calls, "and none is counted"
 
 
 @virtually

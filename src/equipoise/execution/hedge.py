@@ -57,20 +57,21 @@ class Hedging:
         return True
 
 
-async def race(first: Begun, delay_s: float, second: Callable[[], Awaitable[Begun | None]]) -> Call:
+async def race(first: Begun, delay_s: float, second: Callable[[Callable[[], bool]], Awaitable[Begun | None]]) -> Call:
     """The call that answers first. The other is cut and billed, and so are both when this is cancelled.
 
     Args:
-        second: makes the other call when the first is late, or declines.
+        second: makes the other call when the first is late, or declines. It is told how to see whether it still is.
 
     Raises:
         ProviderError: all failed; it is the first call's error.
     """
-    running = {asyncio.create_task(first[1]): first[0]}
+    task = asyncio.create_task(first[1])
+    running = {task: first[0]}
     winner: Call | None = None
     try:
         await asyncio.wait(running, timeout=delay_s)
-        if not next(iter(running)).done() and (other := await second()) is not None:
+        if not task.done() and (other := await second(lambda: not task.done())) is not None:
             running[asyncio.create_task(other[1])] = other[0]
         winner = await _winner(running)
     finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Callable
 
 from equipoise.aside import aside
 from equipoise.config import ExecutionConfig
@@ -74,6 +75,8 @@ class Pursuit:
                 if not self._course.open(step.place, self._meter.clock.monotonic()):
                     continue
             try:
+                if not await self._ready(step.place):
+                    continue
                 return await self._attempt(step)
             except (ProviderError, BadRequest) as error:
                 self._course.failed(step.place, error)
@@ -85,12 +88,14 @@ class Pursuit:
         """A call that continues the answer of a broken stream; None where that is impossible or none answers."""
         self._course.failed(broken.place, error)
         reader = broken.reader
-        if self._settings.midstream != "continue" or reader is None or not can_continue(self._work, reader):
+        work, count = self._work, self._meter.count
+        if self._settings.midstream != "continue" or reader is None:
+            return None
+        if not await aside(work.size, can_continue, work, reader):
             return None
         self._said += "".join(reader.text)
-        count = self._meter.count
+        said = self._said
         try:
-            work, said = self._work, self._said
             self._body = await aside(work.size, continued, work, said, count(said))
             self._bodies = {}
             self._format = "chat"
@@ -101,15 +106,17 @@ class Pursuit:
 
     async def _attempt(self, step: Step) -> Call:
         limit_s, hurry_s = self._limits_s()
-        first = await self._make(step.place, step.kind, limit_s)
+        first = self._make(step.place, step.kind, limit_s)
         delay_s = self._hedging.delay_s(step.place, stream=self._work.asked.stream, within_s=limit_s)
         started = self._meter.clock.monotonic()
         try:
             if delay_s is None:
                 await first.begin(limit_s, hurry_s)
                 return first
-            rest_s = limit_s - delay_s
-            return await race((first, first.begin(limit_s, hurry_s)), delay_s, lambda: self._second(step.place, rest_s))
+            until = self._loop.time() + limit_s
+            return await race(
+                (first, first.begin(limit_s, hurry_s)), delay_s, lambda late: self._second(step.place, until, late)
+            )
         except BadRequest:
             first.withdraw()
             raise
@@ -121,29 +128,52 @@ class Pursuit:
         finally:
             self.waited_s += self._meter.clock.monotonic() - started
 
-    async def _second(self, place: Place, limit_s: float) -> Begun | None:
+    async def _second(self, place: Place, until: float, late: Callable[[], bool]) -> Begun | None:
         """A hedge for a call to that place, if one more is allowed and there is somewhere to send it."""
         other = self._course.beside(place, self._meter.clock.monotonic())
-        if other is None or not self._hedging.spend():
+        try:
+            if other is None or not await self._ready(other):
+                return None
+        except BadRequest:
+            return None  # it cannot be said there
+        if not late() or not self._hedging.spend():
             return None
-        call = await self._make(other, "hedge", limit_s)
+        limit_s = until - self._loop.time()
+        call = self._make(other, "hedge", limit_s)
         # It ends with the attempt: that it has less time than the first is no fault of its place.
         return call, call.begin(limit_s, limit_s * _MOST_OF_IT)
 
-    async def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:
-        work, settings = self._work, self._settings
+    async def _ready(self, place: Place) -> bool:
+        """Have the request in the format of the place. False where the place, or the time, is gone when that is done.
+
+        Raises:
+            BadRequest: it cannot be said there.
+        """
+        target = self._target(place)
+        if target in self._bodies:
+            return True
+        was_open = self._course.open(place, self._meter.clock.monotonic())
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                self._bodies[target] = await aside(self._work.size, translate_request, self._body, self._format, target)
+        except TimeoutError:
+            return False
+        taken = was_open and not self._course.open(place, self._meter.clock.monotonic())
+        return not taken and self._left_s() > 0.0
+
+    def _target(self, place: Place) -> WireFormat:
         target = target_format(self._format, place.provider.formats)
         if target is None:
             raise BadRequest(f"{place.label} does not speak {self._format}", code="unsupported_by_format")
-        body = self._bodies.get(target)
-        if body is None:
-            body = await aside(work.size, translate_request, self._body, self._format, target)
-            self._bodies[target] = body
+        return target
+
+    def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:
+        work, settings, target = self._work, self._settings, self._target(place)
         request = UpstreamCall(
             model=place.model,
             deployment=place.deployment,
             kind=target,
-            body=body,
+            body=self._bodies[target],
             stream=work.asked.stream,
             # Sooner than the attempt's own limit: what never connected is not billed.
             connect_s=min(settings.connect_s, limit_s * _CONNECTING),
