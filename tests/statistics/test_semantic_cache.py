@@ -219,6 +219,12 @@ def test_any_two_texts_can_be_compared_in_either_order(a: str, b: str) -> None:
         assert agreement(left, right) == pytest.approx(agreement(right, left), abs=1e-6)
 
 
+@pytest.mark.parametrize("text", ["İs it far?", "Iſ it far?", "lİst 3 cats", "What is A = a, when A > a?"])
+def test_letters_that_others_pass_for_are_compared_as_well(text: str) -> None:
+    assert likeness(text, text) == 1.0
+    assert likeness(text, "How far is it?") == 0.0
+
+
 @given(st.sampled_from(PAIRS))
 def test_a_prompt_agrees_with_itself_fully(pair: object) -> None:
     for text in (pair.prompt, pair.same, pair.different):  # type: ignore[attr-defined]

@@ -195,7 +195,7 @@ def gist(text: str) -> Gist | None:
         directed=not _DIRECTIONS.isdisjoint(spelt) or _FORMULA.search(text) is not None,
         told=frozenset(quoted | (spelt & _TOLD) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
         instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
-        asks=None if asked is None else _ASKS[asked.group(1).lower()],
+        asks=None if asked is None else _ASKS.get(asked.group(1).lower()),  # there is more that passes for an i
         before=before,
         foreign=() if english else all_words,
     )
@@ -276,7 +276,8 @@ def _singular(word: str) -> str:
 
 
 def _same_turn(a: Sequence[str], b: Sequence[str]) -> Singles:
-    turns = [[words[:i].count(word) for i, word in enumerate(words)] for words in (list(a), list(b))]
+    spelt = [[word.lower() for word in words] for words in (a, b)]
+    turns = [[words[:i].count(word) for i, word in enumerate(words)] for words in spelt]
     same: Bools = np.equal.outer(*map(np.array, turns))
     return same.astype(np.float32) * np.float32(1e-3)
 
