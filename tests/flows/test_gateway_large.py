@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import threading
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.streams import StreamReader
 
 from equipoise.aside import LARGE_BYTES, aside
 from equipoise.execution import cache, call, client_stream, pursuit
@@ -126,6 +129,34 @@ async def test_thousands_of_events_that_come_at_once_are_not_cut_apart_at_once(
         async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
             said = await answer.read()
     assert b'"content":"Hi"' in said and sum(sizes) == len(body) and max(sizes) <= 1 << 14
+
+
+@pytest.mark.parametrize(("most", "status"), [(20 << 20, 200), (1000, 413)])
+async def test_others_have_their_turn_while_a_body_is_unpacked_or_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, status: int
+) -> None:
+    turn, unpacked = 0, Counter[int]()
+    feed = StreamReader.feed_data
+
+    def feeding(stream: StreamReader, data: bytes, *args: Any) -> Any:
+        unpacked[turn] += len(data) > LARGE_BYTES
+        return feed(stream, data, *args)
+
+    async def counting() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(StreamReader, "feed_data", feeding)
+    body = b'{"model":"auto","messages":[{"role":"user","content":"Hi"}]}' + b" " * (8 << 20)
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    async with world(tmp_path, server={"port": 0, "reload_s": 0.0, "max_body_bytes": most}) as gateway:
+        others = asyncio.create_task(counting())
+        async with gateway.session.post(gateway.url + CHAT, data=gzip.compress(body), headers=headers) as answer:
+            assert answer.status == status
+        others.cancel()
+    assert unpacked.total() > 4 >= max(unpacked.values())
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/feedback"])

@@ -44,14 +44,14 @@ class Connection(web.RequestHandler):
     ``due`` is the loop time by which the head that is being sent must be complete.
     """
 
-    __slots__ = ("_allowed_s", "_most_stuck_s", "_seen_unsent", "_taken_at", "_wire", "busy", "due")
+    __slots__ = ("_allowed_s", "_most_stuck_s", "_resuming", "_seen_unsent", "_taken_at", "_wire", "busy", "due")
 
     def __init__(self, manager: web.Server, *, settings: ServerConfig, **options: Any) -> None:
         super().__init__(manager, **options)
         self._allowed_s, self._most_stuck_s = settings.header_timeout_s, settings.write_timeout_s
         self._wire: asyncio.Transport | None = None
         self._seen_unsent, self._taken_at = 0, 0.0
-        self.busy = False
+        self.busy = self._resuming = False
         self.due = _NEVER
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -78,9 +78,21 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Bytes; the first of a head start its clock."""
-        if not self.busy and self.due is _NEVER:
+        if data and not self.busy and self.due is _NEVER:
             self.due = self._loop.time() + self._allowed_s
         super().data_received(data)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Go on to parse what came, at the next turn: who reads would else have all of a body unpacked in this one."""
+        if not resume_parser:
+            super().resume_reading(resume_parser=False)
+        elif not self._resuming:
+            self._resuming = True
+            self._loop.call_soon(self._parse_on)
+
+    def _parse_on(self) -> None:
+        self._resuming = False
+        super().resume_reading()
 
     def handle_error(
         self,
@@ -212,7 +224,7 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Receive
         else:
             async with asyncio.timeout(settings.body_timeout_s):
                 await _ask_for_body(request)
-                data = await request.read()
+                data = await _read(request, settings)
     except TimeoutError:
         said = f"the body did not come within {settings.body_timeout_s:g} s"
         raise Problem(408, "body_timeout", said, close=True) from None
@@ -222,6 +234,16 @@ async def read_body(request: web.BaseRequest, settings: ServerConfig) -> Receive
         said = f"the body cannot be read ({' '.join(str(error).split())})"
         raise Problem(400, "bad_body", said, close=True) from None
     return Received(await aside(len(data), parsed, data), len(data))
+
+
+async def _read(request: web.BaseRequest, settings: ServerConfig) -> bytes:
+    """The bytes of a body, as they come, without waiting for more than are taken at once."""
+    data = bytearray()
+    while piece := await request.content.readany():
+        data += piece
+        if len(data) > settings.max_body_bytes:
+            raise _too_large(settings)
+    return bytes(data)
 
 
 async def _ask_for_body(request: web.BaseRequest) -> None:
