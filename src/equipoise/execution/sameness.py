@@ -62,7 +62,8 @@ _TIES = {
 _WHOSE = _TOLD.union(*_INSTEAD[:2])
 # What makes the word behind it one that is done to somebody: `who is paid`, `who should be paid`.
 _PASSIVE = {"is": "am", "are": "am", "am": "am", "be": "been", "been": "been", "being": "been"}
-_IS = frozenset({"is", "are", *_PASSIVE.values()})
+_COPULAS = frozenset({"is", "are"})
+_IS = _COPULAS.union(_PASSIVE.values())
 # What a question that is answered by yes or no begins with.
 _ASKS = {
     **dict.fromkeys("is are am".split(), "is"),
@@ -249,7 +250,7 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
         variable = formula and len(token) == 1 and not _BESIDE.isdisjoint(around)
         part = any(sign.isdigit() or sign == "_" for sign in around)  # of a4, i5
         if lower in _EMPTY and not (variable or part) and (not name or lower == "i"):
-            if lower in _TIES or lower in _WHOSE or lower in _IS:
+            if lower in _TIES or lower in _WHOSE or lower in _COPULAS:
                 ties[-1].append(_TIES.get(lower, lower))
             continue
         word = _singular(_NUMERALS.get(lower, lower))
