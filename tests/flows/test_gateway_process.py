@@ -92,6 +92,7 @@ def broken(change: Any) -> dict[str, Any]:
         (lambda d: d["models"][0]["deployments"][0].update(base_url="ftp://x"), "  - &", "is not a URL"),
         (lambda d: d["models"][0]["deployments"][0].update(base_url="http://[::1"), "  - &", "is not a URL"),
         (lambda d: d["models"][0]["deployments"][0].update(base_url="http://x:99999/v1"), "  - &", "is not a URL"),
+        (lambda d: d["models"][0]["deployments"][0].update(base_url="me:mine@x/v1"), "  - &", "base_url is not a URL"),
         (lambda d: d["models"][0]["deployments"][0].update(base_url="http://x/v1?k=1"), "  - &", "no user, query"),
         (
             lambda d: d["models"][0]["deployments"][0].update(options={"timeot_s": 1}),

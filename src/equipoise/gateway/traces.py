@@ -160,7 +160,8 @@ class OtelTraces:
         for attempt in outcome.attempts:
             self._call(attempt, operation, inside, streamed=outcome.first_token_s is not None)
         span.end(int(outcome.finished * _NS))
-        return self._trace.format_trace_id(span.get_span_context().trace_id)
+        known = span.get_span_context()
+        return self._trace.format_trace_id(known.trace_id) if known.is_valid else None  # else tracing is switched off
 
     def _call(self, attempt: Attempt, operation: str, inside: Any, *, streamed: bool) -> None:
         usage = attempt.usage

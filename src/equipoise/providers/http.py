@@ -145,7 +145,8 @@ def _checked_url(url: str, provider: str) -> SplitResult:
         raise ConfigError(f"provider '{provider}': {said}")
     parts = _parts_of(url)
     if parts is None or not url.isprintable() or " " in url:
-        raise ConfigError(f"provider '{provider}': base_url {url!r} is not a URL; give one, such as http://HOST/v1")
+        shown = "" if "@" in url else f" {url!r}"  # of a user's password even where the scheme was forgotten, nothing
+        raise ConfigError(f"provider '{provider}': base_url{shown} is not a URL; give one, such as http://HOST/v1")
     return parts
 
 
