@@ -98,10 +98,11 @@ def static_embedder() -> StaticEmbedder:
     if folder is None or not (folder / _STATIC_WEIGHTS).is_file() or not (folder / _STATIC_TOKENIZER).is_file():
         raise InputError(
             f"package wordllama lacks {_STATIC_WEIGHTS} or {_STATIC_TOKENIZER}; reinstall: pip install "
-            "--force-reinstall wordllama==0.4.0.post1"
+            "--force-reinstall wordllama==0.2.2.post0"
         )
     raw = (folder / _STATIC_WEIGHTS).read_bytes()
-    rules = (folder / _STATIC_TOKENIZER).read_bytes()
+    # Its releases differ in a newline at the end.
+    rules = (folder / _STATIC_TOKENIZER).read_bytes().rstrip() + b"\n"
     tokenizer = Tokenizer.from_buffer(rules)
     tokenizer.no_padding()
     tokenizer.no_truncation()
