@@ -1,5 +1,7 @@
 """A small world with known structure, made of arrays only: two kinds of prompts, three models."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -47,6 +49,17 @@ def make_batch(kinds, seed=0, *, width=64, d=16):
             width,
         ),
     )
+
+
+def sealed(record):
+    """The record, whose arrays raise where something is written into them."""
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        if isinstance(value, np.ndarray):
+            value.setflags(write=False)
+        elif dataclasses.is_dataclass(value):
+            sealed(value)
+    return record
 
 
 LEVELS = np.array([[0.9, 0.2, 0.6], [0.2, 0.9, 0.6]])

@@ -1,7 +1,9 @@
 """What every registered router promises. A new router is found by the registry and checked here."""
 
+import copy
 import dataclasses
 import inspect
+from functools import cache
 
 import numpy as np
 import pytest
@@ -10,15 +12,21 @@ from equipoise import registry
 from equipoise.contracts import Router
 from equipoise.errors import ConfigError, NotEnoughData, UnknownName
 from equipoise.storage.router_file import load_states, save_states
-from equipoise.types import Model
-from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
+from equipoise.types import Estimates, Model, Price
+from tests.contracts.conftest import MODELS, make_batch, make_world, one_row, sealed
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
 pytestmark = pytest.mark.parametrize("name", ROUTERS)
 
 
-def fitted(name, **world):
+@cache
+def fitted_once(name, **world):
     return registry.make_router(name).fit(make_world(**world))
+
+
+def fitted(name, **world):
+    """A router of one's own: to fit each anew would take most of the time."""
+    return copy.deepcopy(fitted_once(name, **world))
 
 
 def same(a, b):
@@ -47,6 +55,7 @@ def test_it_finds_the_better_model_for_each_kind_of_prompt(name):
 
 def test_estimates_are_qualities_with_a_positive_spread(name):
     estimates = fitted(name).predict_batch(make_batch([0, 1] * 20, seed=3), MODELS)
+    assert isinstance(estimates, Estimates) and all(type(a) is np.ndarray and a.dtype.kind == "f" for a in estimates)
     assert np.all((estimates.mean >= 0) & (estimates.mean <= 1))
     assert np.all(estimates.std > 0) and np.all(estimates.std < 1)
 
@@ -60,6 +69,39 @@ def test_predicting_is_pure(name):
     router, batch = fitted(name), make_batch([0, 1, 1], seed=4)
     first = router.predict_batch(batch, MODELS)
     assert same(first, router.predict_batch(batch, MODELS))
+
+
+def test_what_it_is_given_is_left_as_it_was(name):
+    router = registry.make_router(name).fit(sealed(make_world(120, missing=0.2)))
+    batch = sealed(make_batch([0, 1, 1], seed=4))
+    before = copy.deepcopy(batch.text)
+    router.predict_batch(batch, MODELS)
+    router.learn(one_row(batch), "m0", 1.0)
+    router.explain(one_row(batch))
+    router.add_model("newcomer", batch, np.array([1.0, np.nan, 0.0]))
+    assert list(batch.text) == list(before)
+
+
+def test_two_of_them_share_nothing(name):
+    batch, first = make_batch([0, 1, 1], seed=4), fitted(name)
+    before = first.predict_batch(batch, MODELS)
+    second = registry.make_router(name).fit(make_world(120, seed=2))
+    for _ in range(5):
+        second.learn(one_row(batch), "m0", 0.0)
+    assert same(before, first.predict_batch(batch, MODELS))
+
+
+def test_prices_say_nothing_of_quality(name):
+    router, batch = fitted(name), make_batch([0, 1, 1], seed=4)
+    price = Price(usd_per_1m_input=3.0, usd_per_1m_output=15.0, source="test")
+    priced = [dataclasses.replace(model, price=price) for model in MODELS]
+    assert same(router.predict_batch(batch, MODELS), router.predict_batch(batch, priced))
+
+
+def test_it_says_why_in_words_if_it_does(name):
+    for router in (registry.make_router(name), fitted(name)):
+        said = router.explain(one_row(make_batch([0], seed=4)))
+        assert isinstance(said, tuple) and all(isinstance(reason, str) and reason for reason in said)
 
 
 def test_one_prompt_gets_the_same_estimate_alone_and_in_a_batch(name):
@@ -153,6 +195,15 @@ def test_fitting_again_replaces_what_was_learned(name):
     batch = make_batch([0, 1, 0], seed=13)
     twice = fitted(name, seed=2).fit(make_world(seed=1))
     assert same(fitted(name, seed=1).predict_batch(batch, MODELS), twice.predict_batch(batch, MODELS))
+
+
+def test_fitting_again_forgets_models_that_are_gone(name):
+    world, batch = make_world(120), make_batch([0, 1, 0], seed=13)
+    two = dataclasses.replace(
+        world, models=world.models[:2], quality=world.quality[:, :2], cost_usd=world.cost_usd[:, :2]
+    )
+    fresh = registry.make_router(name).fit(two).predict_batch(batch, MODELS)
+    assert same(fresh, fitted(name).fit(two).predict_batch(batch, MODELS))
 
 
 def test_too_few_rows_are_named_or_fitted(name):
