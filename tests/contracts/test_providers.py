@@ -7,6 +7,7 @@ import importlib.util
 import json
 import os
 import re
+import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from equipoise.errors import ConfigError, ProviderError
 from equipoise.providers import PROVIDERS, gguf, make_provider
 from equipoise.providers.border import ErrorTable
 from equipoise.providers.http import proxy_for
+from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.providers.vendors import VENDORS
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.testing.servers import Misbehaving
@@ -415,6 +417,32 @@ async def test_a_call_that_is_given_up_while_connecting_is_known_not_to_have_lef
         monkeypatch.setattr("equipoise.providers.http._Connector.connect", connect)
         assert await given_up() is False
         await provider.close()
+
+
+class Writing(OpenAICompatible):
+    """Its bodies are never written, until ``end`` is set."""
+
+    def __init__(self, place: Deployment) -> None:
+        super().__init__(place, secret=str)
+        self.begun, self.end = threading.Event(), threading.Event()
+
+    def fit(self, call: UpstreamCall) -> dict[str, Any]:
+        self.begun.set()
+        self.end.wait()
+        return call.body
+
+
+async def test_a_large_call_that_is_given_up_while_it_is_written_is_known_not_to_have_left() -> None:
+    provider = Writing(Deployment(provider="openai_compatible", base_url="http://127.0.0.1:9/v1"))
+    call = UpstreamCall(model=MODEL, deployment=provider.deployment, kind="chat", body=HELLO, size=1 << 20)
+    sending = asyncio.create_task(provider.send(call))
+    try:
+        await asyncio.to_thread(provider.begun.wait)
+        sending.cancel()
+        await asyncio.wait([sending])
+    finally:
+        provider.end.set()
+    assert call.sent.begun is False
 
 
 async def test_what_comes_unasked_on_a_kept_connection_is_never_the_answer_to_the_next_request() -> None:

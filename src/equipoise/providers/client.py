@@ -121,6 +121,7 @@ class Client(ABC):
             raise self._border(call.model, None).failed(str(error), code="no_key", retryable=False) from None
 
     async def _send(self, call: UpstreamCall) -> HttpUpstream:
+        call.sent.begun = False
         key = self._key.value()
         headers = self.headers(call) if key is None else {**self.headers(call), **self.credentials(key)}
         border = self._border(call.model, key, translated=call.translated)

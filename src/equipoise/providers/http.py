@@ -67,7 +67,6 @@ class Http:
         connect_s = call.connect_s if patience_s is None else min(call.connect_s, 0.95 * patience_s)
         timeout = _connecting_within(connect_s)
         expected = "text/event-stream" if call.stream else "json"
-        call.sent.begun = False
         payload = _Payload(body, call.sent)
         try:
             if patience_s is None:
