@@ -83,6 +83,23 @@ async def test_what_http_says_of_caches_holds_for_this_one(tmp_path: Path) -> No
         assert len(vendor.requests) == 5
 
 
+async def test_betas_named_in_several_headers_are_all_passed_on_and_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url, routes=CACHED)
+        for model in document["models"]:
+            model["deployments"] = [{"provider": "anthropic", "base_url": vendor.root_url}]
+        async with serving(tmp_path, document) as gateway:
+            body = {"model": "auto", "max_tokens": 9, "messages": [{"role": "user", "content": "Hello"}]}
+            for betas in (("one", "two"), ("one",), ("one", "two")):
+                headers = [("anthropic-beta", beta) for beta in betas]
+                async with gateway.session.post(gateway.url + "/v1/messages", json=body, headers=headers) as answer:
+                    assert answer.status == 200
+        assert [headers["anthropic-beta"] for headers in vendor.headers] == ["one,two", "one"]
+
+
 async def test_tenants_share_no_cached_answer(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor, routes=CACHED, server={"port": 0, "keys": "required"}) as gateway:

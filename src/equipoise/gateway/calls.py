@@ -106,7 +106,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         answered_by=call.conversation.answered_by,
         answered_at=call.conversation.answered_at,
         mixed=call.conversation.mixed,
-        headers={name: headers[name] for name in _PASSED_ON if name in headers},
+        headers={name: ",".join(headers.getall(name)) for name in _PASSED_ON if name in headers},
     )
     wishes = _cache_control(incoming.http)
     cache = live.caches.get(call.target.name) if call.said.cache and "no-store" not in wishes else None
