@@ -7,6 +7,7 @@ import json
 import logging
 import re
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -736,6 +737,22 @@ async def test_what_the_event_loop_tells_without_an_error_is_a_line(capfd: pytes
     [line] = capfd.readouterr().err.splitlines()
     told = json.loads(line)
     assert (told["event"], told["level"]) == ("asyncio", "error") and "exception" not in told
+
+
+def test_warnings_and_failing_threads_put_only_lines_on_standard_error(capfd: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ValueError("a prompt")
+
+    with lines_to_stderr(), warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("a prompt", RuntimeWarning, stacklevel=1)
+        thread = threading.Thread(target=fail, name="mine")
+        thread.start()
+        thread.join()
+    [line] = capfd.readouterr().err.splitlines()
+    told = json.loads(line)
+    assert (told["level"], told["thread"], told["exception"]) == ("error", "mine", "ValueError")
+    assert "prompt" not in line
 
 
 def test_a_body_that_a_client_broke_is_no_error_in_the_log(capfd: pytest.CaptureFixture[str]) -> None:

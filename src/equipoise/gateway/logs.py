@@ -110,13 +110,25 @@ class _Others(logging.Handler):
 
 @contextmanager
 def lines_to_stderr() -> Iterator[Lines]:
-    """Lines on standard error; what other libraries log as errors goes the same way."""
+    """Lines on standard error; what other libraries log as errors, and threads that fail, go the same way.
+
+    Warnings go nowhere: routers can be anyone's code, and what it has to say may hold anything.
+    """
     lines = Lines(_to_stderr)
-    others, root = _Others(lines), logging.getLogger()
+    others, root, unheard = _Others(lines), logging.getLogger(), threading.excepthook
+
+    def failed(told: threading.ExceptHookArgs) -> None:
+        if told.exc_value is not None and told.exc_type is not SystemExit:
+            lines.failed("a thread failed", told.exc_value, thread=None if told.thread is None else told.thread.name)
+
     root.addHandler(others)
+    logging.captureWarnings(True)  # to where only errors are heard
+    threading.excepthook = failed
     try:
         yield lines
     finally:
+        threading.excepthook = unheard
+        logging.captureWarnings(False)
         root.removeHandler(others)
         lines.close()
 
