@@ -7,7 +7,7 @@
     |   |-- PriceError             a price or a cost that is missing; never read as zero
     |   |-- UnknownName            a name that no registry knows, with the nearest one
     |   `-- StateError             a router file that is corrupt, or saved by a newer version
-    |-- ContractError              a router or policy that does not do what it promises
+    |-- ContractError              a router, policy or embedder that does not do what it promises
     |-- MissingExtra               an optional dependency is not installed
     |-- NoModel                    constraints that no model meets, with the reason for each
     |-- NotEnoughData              too few rows for a method to say anything
@@ -96,7 +96,7 @@ class StateError(InputError):
 
 
 class ContractError(EquipoiseError):
-    """A router or policy of another package does not do what its contract asks. Names and numbers, never a prompt."""
+    """A router, policy or embedder of others does not do what its contract asks. Names and numbers, never a prompt."""
 
     code = "broken_contract"
 

@@ -131,6 +131,41 @@ def test_finished_calls_can_be_followed(store: Store) -> None:
     assert store.finished_after(position) == ([], position)
 
 
+def test_finished_calls_are_followed_in_parts_each_once(store: Store) -> None:
+    names = [f"d{i}" for i in range(5)]
+    store.ingest([decision(name) for name in names])
+    store.ingest([outcome(name) for name in names])
+    found, position = list[str](), 0
+    for size in (2, 2, 1, 0):
+        seen, position = store.finished_after(position, 2)
+        assert len(seen) == size
+        found += [s.decision.id for s in seen]
+    assert found == names
+
+
+def test_rows_are_those_of_one_moment(store: Store) -> None:
+    store.ingest([decision("x"), decision("y")])
+    rows = store.rows()
+    found = [next(rows).decision.id]
+    store.ingest([decision("later"), outcome("y")])
+    rest = list(rows)
+    assert found + [s.decision.id for s in rest] == ["x", "y"] and rest[0].outcome is None
+
+
+def test_who_gave_feedback_is_told_within_the_tenant(store: Store) -> None:
+    store.ingest([decision("x", tenant="a"), said("x", 0.5), said("x", 0.7, source="judge")])
+    assert store.sources("x", "a", 10) == {"user", "judge"}
+    assert len(store.sources("x", "a", 1)) == 1
+    assert store.sources("x", "b", 10) == set()
+
+
+def test_prune_removes_feedback_that_nothing_has_joined_as_old_as_the_decisions(store: Store) -> None:
+    store.ingest([said("x", 1.0, received=10.0), said("y", 1.0, received=20.0)])
+    store.prune(20.0)
+    store.ingest([decision("x"), decision("y")])
+    assert rewards(store, "x") == {} and rewards(store, "y") == {"user": 1.0}
+
+
 def test_prune_removes_all_that_belongs_to_old_decisions(store: Store) -> None:
     old, new = decision("old", received=10.0), decision("new", received=20.0)
     store.ingest([old, outcome("old"), said("old", 1.0), new, outcome("new"), said("new", 1.0)])

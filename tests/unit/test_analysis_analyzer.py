@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from equipoise.analysis import ALL, LINGUISTIC_NAMES, STRUCTURE_NAMES, Analyzer
 from equipoise.analysis.embedders import static_embedder
-from equipoise.errors import UnknownName
+from equipoise.errors import ContractError, UnknownName
 from equipoise.types import DOMAINS, TASKS, FeatureBatch, Features, Request, Singles
 
 PROMPTS = (
@@ -155,6 +155,15 @@ def test_another_embedder_changes_the_embedding_and_nothing_else() -> None:
     assert a.embedding is not None and a.embedding.shape == (3,)
     assert (a.domain, a.task_type, a.output_tokens) == (b.domain, b.task_type, b.output_tokens)
     assert other.version != usual.version
+
+
+def test_an_embedder_that_gives_other_vectors_than_it_says_is_named() -> None:
+    class _Fewer(_Zeros):
+        def embed(self, texts: list[str]) -> Singles:
+            return super().embed(texts[1:])
+
+    with pytest.raises(ContractError, match=r"embedder 'zeros-1' gives vectors of shape \(1, 3\), not \(2, 3\)"):
+        Analyzer(embedder=_Fewer()).analyze_batch(["one", "two"], frozenset({"embedding"}))
 
 
 def test_the_version_tells_apart_what_changes_features() -> None:

@@ -21,7 +21,7 @@ from equipoise.analysis.structure import Sizes, structure_features
 from equipoise.analysis.tokens import TOKENS_PER_WORD, count_tokens, guess_tokens
 from equipoise.analysis.window import clean, count_words, window, word_tokens
 from equipoise.contracts import Embedder
-from equipoise.errors import UnknownName
+from equipoise.errors import ContractError, UnknownName
 from equipoise.sparse import SparseRows
 from equipoise.types import FeatureBatch, Features, Floats, Request, Singles
 
@@ -148,7 +148,11 @@ class _Analysis:
 
     @cached_property
     def embedding(self) -> Singles:
-        return np.asarray(self._analyzer._embedder.embed(self.texts), dtype=np.float32)
+        embedder = self._analyzer._embedder
+        vectors = np.asarray(embedder.embed(self.texts), dtype=np.float32)
+        if vectors.shape != (wanted := (len(self.texts), embedder.dimension)):
+            raise ContractError(f"embedder '{embedder.version}' gives vectors of shape {vectors.shape}, not {wanted}")
+        return vectors
 
     @cached_property
     def static(self) -> Singles:
