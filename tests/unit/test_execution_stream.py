@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import orjson
@@ -10,6 +11,7 @@ import pytest
 
 from equipoise.errors import ProviderError
 from equipoise.execution import ExecutionFailed
+from equipoise.execution.client_stream import ClientStream
 from equipoise.execution.continuation import GO_ON
 from equipoise.testing import FakeUpstream, FlakyProvider, ScriptedProvider, SlowProvider, TruncatingProvider
 from equipoise.types import Plan, WireFormat
@@ -202,6 +204,30 @@ async def test_what_another_model_could_only_garble_is_not_continued(sent: list[
     assert b"stream_interrupted" in answer
     assert running.status == "interrupted"
     assert not small.sent
+
+
+async def test_a_client_that_leaves_while_another_model_takes_over_a_long_stream_leaves_no_call_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, left = threading.Event(), threading.Event()
+
+    def taking_over(side: ClientStream, model: str) -> bytes:
+        began.set()
+        assert left.wait(5.0), "others have to wait meanwhile"
+        return b""
+
+    monkeypatch.setattr(ClientStream, "take_over", taking_over)
+    providers = {"big": breaking(" ".join(["x" * 20_000] * 7), after=6), "small": answering()}
+    ex = executor([model("big"), model("small")], providers, attempts_per_model=1)
+    running = await ex.run(PLAN, work(stream=True), always)
+    reading = asyncio.create_task(read(running))
+    while not began.is_set():
+        await asyncio.sleep(0.001)
+    reading.cancel()
+    await asyncio.wait([reading])
+    left.set()
+    assert reading.cancelled() and [a.error for a in running.attempts] == ["connection_lost", "cancelled"]
+    assert all(place.outstanding == 0 for place in ex.status())
 
 
 @virtually

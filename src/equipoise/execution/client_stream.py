@@ -24,9 +24,12 @@ class ClientStream:
 
     Args:
         kind: the upstream's format. Its events pass as they are where the client speaks it too.
+
+    Attributes:
+        kept_bytes: how much of what passed would be read again.
     """
 
-    __slots__ = ("_encoder", "_keep", "_kept", "_kept_bytes", "_kind", "_latest", "_work")
+    __slots__ = ("_encoder", "_keep", "_kept", "_kind", "_latest", "_work", "kept_bytes")
 
     def __init__(self, work: Work, kind: WireFormat, model: str) -> None:
         self._work, self._kind = work, kind
@@ -35,7 +38,7 @@ class ClientStream:
             self._encoder = FORMATS[work.format].encoder(model, work.asked, work.input_tokens)
         self._keep = True
         self._kept: list[bytes] = []
-        self._kept_bytes = 0
+        self.kept_bytes = 0
         self._latest: SseEvent | None = None
 
     def take(self, heard: Heard) -> bytes:
@@ -53,8 +56,8 @@ class ClientStream:
             self._latest = event
         if self._keep:
             self._kept.append(event.raw)
-            self._kept_bytes += len(event.raw)
-            self._keep = self._kept_bytes <= _MOST_KEPT_BYTES
+            self.kept_bytes += len(event.raw)
+            self._keep = self.kept_bytes <= _MOST_KEPT_BYTES
         return event.raw
 
     @property

@@ -113,16 +113,19 @@ class Stream:
         await call.close()
         if self._side.open_to_others and (successor := await self._successor(call, error)) is not None:
             try:
-                self._ready = self._side.take_over(successor.place.model.name)
-            except BadAnswer:
+                name = successor.place.model.name
+                self._ready = await aside(self._side.kept_bytes, self._side.take_over, name)
+            except BaseException as stopped:  # it cannot be gone on from, or the client left
                 successor.settle(End.CANCELLED)
                 await successor.close()
+                if not isinstance(stopped, BadAnswer):
+                    raise
             else:
                 self._running.goes_on(successor)
                 self._heard_at = self._loop.time()
                 return
         self._running.interrupted(error)
-        self._ready = self._side.fail("stream_interrupted", str(error))
+        self._ready = await aside(self._side.kept_bytes, self._side.fail, "stream_interrupted", str(error))
 
     def _taken(self, held: list[Heard]) -> bytes:
         taken = b"".join([self._side.take(heard) for heard in held])
