@@ -112,12 +112,11 @@ def test_the_file_holds_no_key(tmp_path: Path) -> None:
 def test_known_keys_go_on_while_the_file_cannot_be_read(tmp_path: Path, clock: Clock) -> None:
     keys = KeyStore(URL, folder=tmp_path, clock=clock)
     key, info = keys.create(name="app", now=NOW)
-    with sqlite3.connect(tmp_path / "keys.db") as other:
-        other.execute("ALTER TABLE keys_version RENAME TO gone")
+    other = sqlite3.connect(tmp_path / "keys.db", isolation_level=None)
+    other.execute("ALTER TABLE keys_version RENAME TO gone")
     clock.now += 5.0
     assert keys.verify(key, NOW) == info and keys.stale
-    with sqlite3.connect(tmp_path / "keys.db") as other:
-        other.execute("ALTER TABLE gone RENAME TO keys_version")
+    other.execute("ALTER TABLE gone RENAME TO keys_version")
     other.close()
     clock.now += 5.0
     assert keys.verify(key, NOW) == info and not keys.stale

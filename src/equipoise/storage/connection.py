@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import ExitStack
 from pathlib import Path
 from urllib.parse import quote
 
@@ -66,22 +67,25 @@ def connect_to_read(path: Path, *, wait_s: float = 5.0) -> sqlite3.Connection:
 
 def _opened(path: Path, mode: str, wait_s: float, *, write: bool) -> sqlite3.Connection:
     where = f"file:{quote(os.fsencode(path.absolute()))}?mode={mode}"
-    try:
-        connection = sqlite3.connect(where, uri=True, timeout=wait_s, isolation_level=None, check_same_thread=False)
-        if write:
-            connection.execute("PRAGMA page_size = 8192")
-            connection.execute("PRAGMA journal_mode = WAL")
-            # The journal's segments go once a commit holds them, so a commit must outlive a power cut.
-            connection.execute("PRAGMA synchronous = FULL")
-            connection.execute("PRAGMA secure_delete = ON")
-            # While someone reads for long, as an export does, the write-ahead log grows, and would stay so large.
-            connection.execute(f"PRAGMA journal_size_limit = {_MOST_WAL_BYTES}")
-            migrate(connection, path)
-        else:
-            connection.execute("PRAGMA query_only = ON")
-            if check_version(connection, path) < len(MIGRATIONS):
-                raise InputError(f"{path}: written by an older version of equipoise; start `equipoise serve` once")
-    except sqlite3.Error as error:
-        said = f"{path}: cannot be opened ({error}); name another file in storage.url"
-        raise ConfigError(said, place=PLACE) from None
-    return connection
+    with ExitStack() as stack:
+        try:
+            connection = sqlite3.connect(where, uri=True, timeout=wait_s, isolation_level=None, check_same_thread=False)
+            stack.callback(connection.close)
+            if write:
+                connection.execute("PRAGMA page_size = 8192")
+                connection.execute("PRAGMA journal_mode = WAL")
+                # The journal's segments go once a commit holds them, so a commit must outlive a power cut.
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.execute("PRAGMA secure_delete = ON")
+                # While someone reads for long, as an export does, the write-ahead log grows, and would stay so large.
+                connection.execute(f"PRAGMA journal_size_limit = {_MOST_WAL_BYTES}")
+                migrate(connection, path)
+            else:
+                connection.execute("PRAGMA query_only = ON")
+                if check_version(connection, path) < len(MIGRATIONS):
+                    raise InputError(f"{path}: written by an older version of equipoise; start `equipoise serve` once")
+        except sqlite3.Error as error:
+            said = f"{path}: cannot be opened ({error}); name another file in storage.url"
+            raise ConfigError(said, place=PLACE) from None
+        stack.pop_all()
+        return connection
