@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from aiohttp.streams import StreamReader
 
-from equipoise.aside import LARGE_BYTES, aside
+from equipoise.aside import HUGE_BYTES, LARGE_BYTES, aside
 from equipoise.execution import cache, call, client_stream, pursuit
 from equipoise.gateway import edge, listing
 from equipoise.providers.client import Client
@@ -192,7 +192,24 @@ async def test_an_error_in_a_thread_is_raised_where_it_is_waited_for() -> None:
     def failing(value: int) -> None:
         raise LookupError(value)
 
-    for size in (0, LARGE_BYTES + 1):
+    for size in (0, LARGE_BYTES + 1, HUGE_BYTES + 1):
         with pytest.raises(LookupError, match="7"):
             await aside(size, failing, value=7)
     assert await asyncio.gather(aside(0, max, 1, 2), aside(LARGE_BYTES + 1, max, 1, 2)) == [2, 2]
+
+
+async def test_what_is_large_does_not_wait_for_much_that_is_huge() -> None:
+    done, at_once, most = threading.Event(), 0, 0
+
+    def slow() -> None:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        assert done.wait(30.0), "what is large waits for what is huge"
+        at_once -= 1
+
+    huge = [asyncio.create_task(aside(HUGE_BYTES + 1, slow)) for _ in range(40)]
+    assert await aside(HUGE_BYTES, max, 1, 2) == 2
+    done.set()
+    await asyncio.gather(*huge)
+    assert most <= 2
