@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from equipoise.analysis import Analyzer
+from equipoise.cascades.best_of import best_of_models
 from equipoise.decision import Case, Decider
 from equipoise.engine import Engine
 from equipoise.errors import InputError
@@ -61,6 +62,13 @@ def test_no_more_is_saved_than_the_input_and_nothing_without_a_cached_price() ->
     assert costs(warmed(Warm("here", 9000)), HERE) == costs(warmed(Warm("here", 4000)), HERE)
     assert costs(warmed(Warm("there", 3000)), HERE, THERE) == costs(LONG, HERE, THERE)
     assert costs(warmed(Warm("elsewhere", 3000)), HERE, THERE) == costs(LONG, HERE, THERE)
+
+
+def test_all_the_answers_of_a_model_asked_several_times_are_as_much_cheaper() -> None:
+    thrice, other = best_of_models(["here*3", "there*2"], [HERE, THERE])
+    (cold,), (warm,) = costs(LONG, HERE), costs(warmed(Warm("here", 3000)), HERE)
+    assert costs(warmed(Warm("here", 3000)), thrice) == pytest.approx([3 * warm]) and warm < cold
+    assert costs(warmed(Warm("here", 3000)), other) == costs(LONG, other)
 
 
 def test_in_a_batch_each_prompt_has_its_own_warm_model() -> None:

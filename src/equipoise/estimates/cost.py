@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
+from equipoise.cascades.best_of import best_of_steps
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Model, Outcomes, Price, State, Warm
 
 _FLOOR = 1e-12
@@ -54,7 +55,7 @@ class _Ready(NamedTuple):
     prices: Floats
     long: Floats | None
     per_compute_s: Floats | None
-    saved: dict[str, float]
+    saved: dict[str, Floats]
 
     @classmethod
     def of(cls, models: tuple[Model, ...], learned: Mapping[str, Learned], *, width: int) -> Self:
@@ -86,14 +87,13 @@ class _Ready(NamedTuple):
             prices=np.array([[p.usd_per_1m_input, p.usd_per_1m_output, p.usd_per_call] for p in some]).reshape(m, 3).T,
             long=long if np.isfinite(long[0]).any() else None,
             per_compute_s=timed if timed.any() else None,
-            saved={model.name: _saved(price) for model, price in zip(models, prices, strict=True)},
+            saved=_saved(models, prices),
         )
 
     def discount(self, warm: Warm, input_tokens: float) -> Floats:
-        """What the prompt cache of one model saves on each, shape (m,): nothing but on that one."""
+        """What the prompt cache of one model saves on each, shape (m,): nothing but where that one is asked."""
         held = max(0.0, min(float(warm.tokens), input_tokens))
-        saved = held * self.saved.get(warm.model, 0.0) / 1e6
-        on_each = np.array([saved if model.name == warm.model else 0.0 for model in self.models])
+        on_each = held * self.saved.get(warm.model, np.zeros(len(self.models))) / 1e6
         return on_each if self.long is None else on_each * np.where(input_tokens > self.long[0], self.long[1], 1.0)
 
 
@@ -264,7 +264,17 @@ def _by_time(price: Price | None) -> bool:
     return price is not None and price.usd_per_compute_s > 0.0
 
 
-def _saved(price: Price | None) -> float:
+def _saved(models: Sequence[Model], prices: Sequence[Price | None]) -> dict[str, Floats]:
+    """By model, what a million tokens that it holds save on each, shape (m,): where it is asked, if several times."""
+    asked = [(model.name, *(step.model for step in best_of_steps(model.name))) for model in models]
+    less = [_less(price) for price in prices]
+    return {
+        warm: np.array([saved if warm in names else 0.0 for names, saved in zip(asked, less, strict=True)])
+        for warm in {name for names in asked for name in names}
+    }
+
+
+def _less(price: Price | None) -> float:
     if price is None or price.usd_per_1m_cached_input is None:
         return 0.0
     return price.usd_per_1m_input - price.usd_per_1m_cached_input
