@@ -15,12 +15,13 @@ from aiohttp.streams import StreamReader
 
 from equipoise.aside import HUGE_BYTES, LARGE_BYTES, aside
 from equipoise.execution import cache, call, client_stream, pursuit
+from equipoise.execution.calibration import Threshold
 from equipoise.gateway import edge, listing
 from equipoise.providers.client import Client
 from equipoise.providers.http import HttpUpstream
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.wire import SseParser, messages
-from tests.gateway_world import CHAT, LARGE, echo, serving, settings, world
+from tests.gateway_world import CHAT, LARGE, echo, serving, settings, world, write
 
 LONG = "A" * (LARGE_BYTES + 1)
 STEPS: dict[str, tuple[Any, str]] = {
@@ -213,3 +214,22 @@ async def test_what_is_large_does_not_wait_for_much_that_is_huge() -> None:
     done.set()
     await asyncio.gather(*huge)
     assert most <= 2
+
+
+async def test_the_threshold_of_a_cache_is_calibrated_in_a_thread_when_the_configuration_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: dict[float, bool] = {}
+
+    def calibrating(rate: float) -> Threshold:
+        known.setdefault(rate, threading.current_thread() is threading.main_thread())
+        return Threshold(0.5, 1, 0, rate, 1.0)
+
+    monkeypatch.setattr(cache, "calibrated", calibrating)
+    async with FakeServer(echo) as server, serving(tmp_path, settings(server.base_url)) as gateway:
+        route = {"router": {"type": "static"}, "policy": {"type": "cost_aware"}}
+        kept = {"semantic": True, "false_hit_rate": 0.05}
+        write(tmp_path, settings(server.base_url, routes={"auto": {**route, "cache": kept}}))
+        assert await gateway.one.reloader.reload() is None
+        assert gateway.gateway.live.caches["auto"].threshold == 0.5
+    assert known == {0.05: False}

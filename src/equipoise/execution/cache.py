@@ -187,9 +187,7 @@ class AnswerCache:
 
     def __init__(self, settings: CacheConfig, *, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
-        self.threshold = 1.0
-        if settings.semantic:
-            self.threshold = settings.threshold or calibrated(settings.false_hit_rate).value
+        self.threshold = threshold_of(settings)
         self._entries: Shares[_Entry] = Shares(settings.max_entries, settings.max_bytes, gone=self._forget)
         self._meanings: dict[_Where, _Meanings] = {}
         self._hits = {"exact": 0, "semantic": 0}
@@ -255,6 +253,17 @@ class AnswerCache:
             meanings.remove(exact)
             if not len(meanings):
                 del self._meanings[entry.where]
+
+
+def threshold_of(settings: CacheConfig) -> float:
+    """How much two prompts must agree. What was calibrated once is remembered; at first it takes half a second.
+
+    Raises:
+        ConfigError: no threshold can be shown to keep the rate of false hits.
+    """
+    if not settings.semantic:
+        return 1.0
+    return settings.threshold or calibrated(settings.false_hit_rate).value
 
 
 class Partition:

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 from equipoise.config import Config, located, read_config
-from equipoise.errors import EquipoiseError
+from equipoise.errors import ConfigError, EquipoiseError
+from equipoise.execution.cache import threshold_of
 from equipoise.gateway.aside import in_own_thread
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serving import Serving, follow, make_serving, watched_files
@@ -86,7 +88,11 @@ class Reloader:
             self._gateway.lines.say("provider cannot be called", level="warning", reason=lack)
 
     def _read(self, before: Serving) -> Serving:
-        return make_serving(read_config(self._path), self._path.parent, before=before)
+        serving = make_serving(read_config(self._path), self._path.parent, before=before)
+        for route in serving.routes:
+            with suppress(ConfigError):  # it is told where the cache is made, which then needs no more than to look it up
+                threshold_of(route.settings.cache)
+        return serving
 
     def _tell_fixed(self, before: Config, now: Config) -> None:
         changed = [name for name in _FIXED if getattr(before, name) != getattr(now, name)]
