@@ -90,7 +90,7 @@ class Reloader:
     def _read(self, before: Serving) -> Serving:
         serving = make_serving(read_config(self._path), self._path.parent, before=before)
         for route in serving.routes:
-            with suppress(ConfigError):  # it is told where the cache is made, which then needs no more than to look it up
+            with suppress(ConfigError):  # it is told where the cache is made, which then only looks it up
                 threshold_of(route.settings.cache)
         return serving
 
