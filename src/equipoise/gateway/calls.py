@@ -108,12 +108,13 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         mixed=call.conversation.mixed,
         headers={name: ",".join(headers.getall(name)) for name in _PASSED_ON if name in headers},
     )
-    wishes = _cache_control(incoming.http)
-    cache = live.caches.get(call.target.name) if call.said.cache and "no-store" not in wishes else None
-    ask = None if cache is None else await aside(work.size, ask_of, work, limits=repr(decision.constraints))
-    if cache is None or ask is None:
+    cache = live.caches.get(call.target.name) if call.said.cache else None
+    if cache is None:
         return await _run(gateway, live, exchange, call, work)
-    part = cache.partition(incoming.caller.tenant)
+    part, wishes = cache.partition(incoming.caller.tenant), _cache_control(incoming.http)
+    ask = None if "no-store" in wishes else await aside(work.size, ask_of, work, limits=repr(decision.constraints))
+    if ask is None:
+        return await _run(gateway, live, exchange, call, work)
     hit = part.find(ask) if "no-cache" not in wishes else None
     if hit is not None:
         exchange.cache, exchange.saved_usd = hit.kind, hit.saved_usd
