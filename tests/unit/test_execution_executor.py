@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from typing import Any
 
+import numpy as np
 import pytest
 
 from equipoise.errors import ConfigError
@@ -335,6 +336,28 @@ async def test_when_all_breakers_are_open_the_least_bad_deployment_is_tried() ->
     assert broken.calls + len(healed.calls) == before + 2
     healed._send = lambda n, call: _answer_after(n, 0)
     assert (await ex.run(PLAN, work(), always)).model == "small"
+
+
+@pytest.mark.parametrize(("fails", "answered", "most_calls"), [(0.6, 0.9, 3.0), (1.0, 0.0, 1.7)])
+@virtually
+async def test_when_all_breakers_are_open_calls_are_repeated_only_where_others_are_answered(
+    fails: float, answered: float, most_calls: float
+) -> None:
+    rng = np.random.default_rng(3)
+
+    async def send(number: int, call: Any) -> FakeUpstream:
+        await asyncio.sleep(0.1)
+        return _answer_after(0, failures=int(number > 100 and rng.random() < fails))
+
+    provider = Provided(send)
+    ex = executor([model("big", "a", "b")], {"a": provider, "b": provider})
+    asked = []
+    for _ in range(900):
+        await asyncio.sleep(0.1)
+        asked.append(asyncio.create_task(ex.run(Plan(model="big"), work(), always)))
+    done = await asyncio.gather(*asked, return_exceptions=True)
+    assert sum(not isinstance(one, ExecutionFailed) for one in done[100:]) >= answered * 800
+    assert len(provider.calls) < most_calls * 900
 
 
 def _answer_after(number: int, failures: int) -> FakeUpstream:

@@ -11,6 +11,7 @@ from equipoise.execution.retry import LONGEST_ASKED_WAIT_S, REQUEST_FAULTS
 State = Literal["closed", "open", "half_open", "cooling"]
 
 _SLOTS = 10
+_LATELY = 0.2  # of the window
 _LONGEST_COOLDOWNS = 8
 # The deployment is set up wrongly, or the request names a file of nobody's, or says what may not be said.
 _PERHAPS_THE_REQUESTS = frozenset({403, 404})
@@ -36,8 +37,8 @@ class Breaker:
     """
 
     __slots__ = (
-        "_calls", "_cool_s", "_cool_until", "_failures", "_open", "_open_until", "_probing", "_round", "_settings",
-        "_slot", "_trips",
+        "_answered_at", "_calls", "_cool_s", "_cool_until", "_failures", "_open", "_open_until", "_probing", "_round",
+        "_settings", "_slot", "_trips",
     )  # fmt: skip
 
     def __init__(self, settings: ExecutionConfig) -> None:
@@ -48,13 +49,14 @@ class Breaker:
         self._open = False
         self._trips = 0  # how often it opened since an answer was whole
         self._cool_s = 0.0
-        self._open_until = self._cool_until = float("-inf")
+        self._open_until = self._cool_until = self._answered_at = float("-inf")
         self._probing = False
 
     def inherit(self, other: Breaker) -> None:
         """Go on from the state of another, under these settings. A call in flight there tries nothing out here."""
         self._open, self._open_until, self._trips = other._open, other._open_until, other._trips
         self._cool_s, self._cool_until = other._cool_s, other._cool_until
+        self._answered_at = other._answered_at
 
     def state(self, now: float) -> State:
         """As of ``now``, on the clock that every call of this breaker is told."""
@@ -95,6 +97,7 @@ class Breaker:
         self._cool_s = 0.0
         if not self._is_news(begun):
             return
+        self._answered_at = now
         if self._open:
             self._close()
         self._trips = 0
@@ -126,6 +129,10 @@ class Breaker:
     def _is_news(self, begun: Begun) -> bool:
         """Calls that were in flight when it opened say nothing new, neither by failing nor by an answer."""
         return begun.round == self._round
+
+    def answers_some(self, now: float) -> bool:
+        """Whether one was answered lately, to the end: another may be, though most fail."""
+        return now - self._answered_at < self._settings.breaker_window_s * _LATELY
 
     def error_rate(self, now: float) -> float:
         """Share of the calls in the window that failed."""

@@ -23,11 +23,16 @@ class Random(Uniform, Protocol):
 
 
 class Step(NamedTuple):
-    """A place to call after a wait. The place may be taken by then: ask again if it is."""
+    """A place to call after a wait. The place may be taken by then: ask again if it is.
+
+    Attributes:
+        forced: its breaker is open, but so are all others.
+    """
 
     place: Place
     wait_s: float
     kind: AttemptKind
+    forced: bool = False
 
 
 class _Lane:
@@ -115,9 +120,9 @@ class Course:
         """Whether the next call, if it is given up in time, leaves another place to call."""
         return self.made + 1 < self._settings.max_attempts and sum([len(lane.places) for lane in self._lanes]) > 1
 
-    def open(self, place: Place, now: float) -> bool:
-        """Whether a call may be made there now."""
-        return self._pick([place], now) is not None
+    def open(self, place: Place, now: float, *, forced: bool = False) -> bool:
+        """Whether a call may be made there now: ``forced``, also if its breaker is open."""
+        return not self._asked_wait_s(place, now) if forced else self._pick([place], now) is not None
 
     def beside(self, place: Place, now: float) -> Place | None:
         """Where to send the same request a second time: another place of the model, else the same."""
@@ -144,26 +149,36 @@ class Course:
             lane.tries = 0
 
     def _forced(self, now: float, left_s: float) -> Step | None:
-        """Every door is closed: wait for the first that opens soon, or try the least bad breaker, once per model."""
-        open_to = [(lane, p) for lane in self._lanes if not lane.forced for p in lane.places]
+        """Every door is closed: wait for the first that opens soon, or try the least bad breaker.
+
+        That is done once per model, and again where others were answered lately though most are not.
+        """
+        places = [(lane, place) for lane in self._lanes for place in lane.places]
+        open_to = [(lane, p) for lane, p in places if not lane.forced or p.breaker.answers_some(now)]
         if not open_to:
             return None
 
-        def closed_for(entry: tuple[_Lane, Place]) -> tuple[float, float, float]:
-            place = entry[1]
-            asked = max(place.full_for(now, self._need.input_tokens), place.breaker.cooling_in(now))
-            return asked, place.breaker.opens_at(now), place.breaker.error_rate(now)
+        def closed_for(entry: tuple[_Lane, Place]) -> tuple[float, int, float, float]:
+            place, breaker = entry[1], entry[1].breaker
+            failures = self._failures.get(place.label, 0)
+            return self._asked_wait_s(place, now), failures, breaker.opens_at(now), breaker.error_rate(now)
 
         lane, place = min(open_to, key=closed_for)
-        wait = closed_for((lane, place))[0]
+        wait = self._asked_wait_s(place, now)
         if wait > min(self._settings.max_backoff_s, left_s):
             self.free_in_s = wait
             return None
-        lane.forced = wait <= 0.0
-        if place.breaker.cooling_in(now):
-            # All who wait for the same moment would come at once, and most be told to wait again.
-            wait += self._rng.uniform(0.0, min(self._backoff_s(place), (left_s - wait) / 2.0))
-        return self._step(place, wait)
+        if wait > 0.0:
+            if place.breaker.cooling_in(now):
+                # All who wait for the same moment would come at once, and most be told to wait again.
+                wait += self._rng.uniform(0.0, min(self._backoff_s(place), (left_s - wait) / 2.0))
+            return self._step(place, wait)
+        lane.forced = True
+        wait = self._backoff_s(place) if place.label in self._failures else 0.0
+        return self._step(place, wait, forced=True) if wait < left_s else None
+
+    def _asked_wait_s(self, place: Place, now: float) -> float:
+        return max(place.full_for(now, self._need.input_tokens), place.breaker.cooling_in(now))
 
     def _backoff_s(self, place: Place) -> float:
         return backoff_s(
@@ -176,8 +191,8 @@ class Course:
     def _pick(self, places: Sequence[Place], now: float) -> Place | None:
         return pick(places, self._need, now, self._rng, home=self._settings.region)
 
-    def _step(self, place: Place, wait: float) -> Step:
+    def _step(self, place: Place, wait: float, *, forced: bool = False) -> Step:
         kind: AttemptKind = "first"
         if self._previous is not None:
             kind = "retry" if self._previous == place.model.name else "fallback"
-        return Step(place, wait, kind)
+        return Step(place, wait, kind, forced)

@@ -72,7 +72,7 @@ class Pursuit:
                 )
             if step.wait_s > 0.0:
                 await self._rest(step.wait_s)
-                if not self._course.open(step.place, self._meter.clock.monotonic()):
+                if not self._course.open(step.place, self._meter.clock.monotonic(), forced=step.forced):
                     continue
             try:
                 if not await self._ready(step.place):
