@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import ParamSpec, TypeVar
 
 # What is done with less takes no longer than a thread is worth.
-LARGE_BYTES = 1 << 16
+LARGE_BYTES = 1 << 15
 # What is done with more may take seconds. It waits for its like, rather than that all others wait for it.
 HUGE_BYTES = 1 << 20
 _HUGE_AT_ONCE = 2

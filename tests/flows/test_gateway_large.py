@@ -6,17 +6,19 @@ import asyncio
 import gzip
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 from aiohttp.streams import StreamReader
 
 from equipoise.aside import HUGE_BYTES, LARGE_BYTES, aside
 from equipoise.execution import cache, call, client_stream, pursuit
 from equipoise.execution.calibration import Threshold
-from equipoise.gateway import edge, listing
+from equipoise.gateway import edge, listing, reload
 from equipoise.providers.client import Client
 from equipoise.providers.http import HttpUpstream
 from equipoise.testing import FakeServer, Misbehaviour
@@ -132,10 +134,9 @@ async def test_thousands_of_events_that_come_at_once_are_not_cut_apart_at_once(
     assert b'"content":"Hi"' in said and sum(sizes) == len(body) and max(sizes) <= 1 << 14
 
 
-@pytest.mark.parametrize(("most", "status"), [(20 << 20, 200), (1000, 413)])
-async def test_others_have_their_turn_while_a_body_is_unpacked_or_passed_over(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, status: int
-) -> None:
+@contextmanager
+def unpacking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[int]]:
+    """How many large pieces were unpacked in each turn of the event loop."""
     turn, unpacked = 0, Counter[int]()
     feed = StreamReader.feed_data
 
@@ -150,14 +151,45 @@ async def test_others_have_their_turn_while_a_body_is_unpacked_or_passed_over(
             await asyncio.sleep(0)
 
     monkeypatch.setattr(StreamReader, "feed_data", feeding)
+    others = asyncio.create_task(counting())
+    yield unpacked
+    others.cancel()
+
+
+@pytest.mark.parametrize(("most", "status"), [(20 << 20, 200), (1000, 413)])
+async def test_others_have_their_turn_while_a_body_is_unpacked_or_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, most: int, status: int
+) -> None:
     body = b'{"model":"auto","messages":[{"role":"user","content":"Hi"}]}' + b" " * (8 << 20)
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     async with world(tmp_path, server={"port": 0, "reload_s": 0.0, "max_body_bytes": most}) as gateway:
-        others = asyncio.create_task(counting())
-        async with gateway.session.post(gateway.url + CHAT, data=gzip.compress(body), headers=headers) as answer:
-            assert answer.status == status
-        others.cancel()
+        with unpacking(monkeypatch) as unpacked:
+            async with gateway.session.post(gateway.url + CHAT, data=gzip.compress(body), headers=headers) as answer:
+                assert answer.status == status
     assert unpacked.total() > 4 >= max(unpacked.values())
+
+
+async def test_others_have_their_turn_while_an_answer_is_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = b'{"choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"stop"}]}'
+    packed = gzip.compress(said + b" " * (8 << 20))
+
+    async def complete(request: web.BaseRequest) -> web.Response:
+        headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+        return web.Response(body=packed, headers=headers)
+
+    runner = web.ServerRunner(web.Server(complete))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with serving(tmp_path, settings(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")) as gateway:
+        with unpacking(monkeypatch) as unpacked:
+            asked = {"model": LARGE, "messages": [{"role": "user", "content": "Hello"}]}
+            async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
+                assert answer.status == 200
+                await answer.release()
+    await runner.cleanup()
+    assert unpacked.total() > 12 >= max(unpacked.values())
 
 
 @pytest.mark.parametrize("path", [CHAT, "/v1/responses", "/v1/messages", "/v1/embeddings", "/v1/feedback"])
@@ -233,3 +265,16 @@ async def test_the_threshold_of_a_cache_is_calibrated_in_a_thread_when_the_confi
         assert await gateway.one.reloader.reload() is None
         assert gateway.gateway.live.caches["auto"].threshold == 0.5
     assert known == {0.05: False}
+
+
+async def test_where_a_configuration_is_wrong_is_looked_for_in_a_thread(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, bool] = {}
+    watched(monkeypatch, reload, "located", seen, "located")
+    async with FakeServer(echo) as server, serving(tmp_path, settings(server.base_url)) as gateway:
+        document = settings(server.base_url)
+        document["models"][0]["deployments"] = []
+        path = write(tmp_path, document)
+        assert (await gateway.one.reloader.reload() or "").startswith(f"{path}:")
+    assert seen == {"located": False}

@@ -54,7 +54,8 @@ class Reloader:
                 serving = await in_own_thread(partial(self._read, before.serving))
                 live = self._make_live(serving, before)
             except EquipoiseError as error:
-                return self._refused(error.code, " ".join(located(error, self._path).split()))
+                said = await asyncio.to_thread(located, error, self._path)  # which reads the file again
+                return self._refused(error.code, " ".join(said.split()))
             except Exception as error:  # noqa: BLE001  (routers can be anyone's code, and learn from any table)
                 self._gateway.lines.failed("the new configuration fails", error)
                 return self._refused("failed", f"{type(error).__name__} while it was made ready; see the log")

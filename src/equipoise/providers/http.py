@@ -35,6 +35,8 @@ _MOST_SPOILT = 20
 # Thousands of events may come in one piece; the other streams have their turn in between.
 _TURN_EVENTS = 32
 _TURN_BYTES = 1 << 14
+# What a server compressed is unpacked as it is read, without a wait.
+_TURN_PIECES = 4
 
 
 class Http:
@@ -214,6 +216,8 @@ class HttpUpstream:
             while left >= 0 and not content.at_eof():
                 parts.append(await content.readany())
                 left -= len(parts[-1])
+                if len(parts) % _TURN_PIECES == 0:
+                    await asyncio.sleep(0)
         finally:
             self._response.close()
         return b"".join(parts)[:most]
