@@ -48,6 +48,7 @@ GONE = {
     "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nMII/ab\n-----END RSA PRIVATE KEY-----": "[key]",
     "-----BEGIN PGP PRIVATE KEY BLOCK-----\n\nlQOY\n-----END PGP PRIVATE KEY BLOCK-----": "[key]",
     "123456789": "[number]",
+    "123-45-6789": "[number]",
     "12345678901234567890123": "[number]",
 }
 STAYS = [
@@ -58,6 +59,7 @@ STAYS = [
     "snake_case_identifiers_that_are_very_long_indeed = CONSTANT_NAMES_THAT_ARE_LONG_TOO",
     "10 000 000 people, 1,234,567 USD, 50% @ home",
     "https://example.com/a/very/long/path/with-many-words-in-it",
+    "parts 123-45-678, 1234-56-7890 and x123-45-6789",
     "AABB CCDD or IT WAS 12 O'CLOCK",
     "Donaudampfschifffahrtsgesellschaftskapitän",
     "the token economy: a password policy",

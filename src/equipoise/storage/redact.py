@@ -55,6 +55,7 @@ _PHONES = (
     re.compile(r"0(?<![\w+.]0)[1-9](?:(?:[ .-]\d\d){4}|[ -]\d{4}[ -]\d{4})(?![.]?\d)"),
 )
 _CARD = re.compile(r"\d(?<![\d.]\d)(?:[ -]?\d){12,18}(?!\d)")
+_SOCIAL_SECURITY = re.compile(r"\d(?<![\w-]\d)\d\d-\d\d-\d{4}(?![\w-])")
 _DIGITS = re.compile(r"\d(?<!\d\d)\d{8,}+")
 _DIGIT = re.compile(r"\d")
 _BASE_36 = {ord(letter): str(int(letter, 36)) for letter in ascii_letters}
@@ -95,7 +96,7 @@ def _without_numbers(text: str) -> str:
     text = _IP4.sub(_ip4, text)
     for phone in _PHONES:
         text = phone.sub("[phone]", text)
-    return _DIGITS.sub("[number]", _CARD.sub(_card, text))
+    return _DIGITS.sub("[number]", _SOCIAL_SECURITY.sub("[number]", _CARD.sub(_card, text)))
 
 
 def _vendor_keys(word: re.Match[str]) -> str:
