@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from equipoise.errors import ProviderError
 MAX_RETRY_AFTER_S = 3600.0
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MESSAGE_LIMIT = 300
-_CODE_LIMIT = 100
+_CODE = re.compile(r"[\w.:/-]{1,100}")
 # Shorter ones, such as `none` for a server that wants any, are no secrets, and stand in other words.
 _LEAST_KEY = 8
 
@@ -112,9 +113,10 @@ class Border(NamedTuple):
         return error
 
     def _parsed(self, document: Any) -> tuple[str, str]:
-        """Code and message. A code is a printable word or two, whatever the vendor says: logs and metrics tell it."""
+        """Code and message. More than a word is no code: logs and metrics tell those, and prose may quote a prompt."""
         code, message = self.table.parse(document)
-        return "".join(filter(str.isprintable, self._without_key(code)))[:_CODE_LIMIT], message
+        code = self._without_key(code)
+        return (code, message) if _CODE.fullmatch(code) else ("", message or code)
 
     def _param(self, document: Any) -> str | None:
         error = document.get("error") if isinstance(document, dict) and not self.translated else None
