@@ -6,7 +6,7 @@ import asyncio
 import math
 from collections.abc import Callable
 
-from equipoise.aside import aside
+from equipoise.aside import LARGE_BYTES, aside
 from equipoise.config import ExecutionConfig
 from equipoise.contracts import UpstreamCall
 from equipoise.errors import ProviderError
@@ -152,10 +152,13 @@ class Pursuit:
         target = self._target(place)
         if target in self._bodies:
             return True
+        if self._work.size <= LARGE_BYTES:
+            self._bodies[target] = translate_request(self._body, self._format, target)
+            return True
         was_open = self._course.open(place, self._meter.clock.monotonic())
         try:
             async with asyncio.timeout_at(self.deadline):
-                self._bodies[target] = await aside(self._work.size, translate_request, self._body, self._format, target)
+                self._bodies[target] = await asyncio.to_thread(translate_request, self._body, self._format, target)
         except TimeoutError:
             return False
         taken = was_open and not self._course.open(place, self._meter.clock.monotonic())
