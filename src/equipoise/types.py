@@ -50,10 +50,12 @@ class Warm(NamedTuple):
     """The model that holds a conversation's beginning in its prompt cache.
 
     ``tokens`` of its input are expected to cost the cached price: staying is as much cheaper as it really is.
+    ``also`` are models that were asked beside it, for an answer that was not returned.
     """
 
     model: str
     tokens: int
+    also: tuple[Warm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

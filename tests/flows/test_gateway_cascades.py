@@ -17,7 +17,7 @@ from equipoise.gateway.waited import WaitedCalls
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.types import Decision, Plan, Request, Step
 from equipoise.wire import Body
-from tests.gateway_world import CHAT, LARGE, SMALL, World, logged_at_each_write, say, world
+from tests.gateway_world import CHAT, LARGE, SMALL, World, logged_at_each_write, say, serving, settings, world
 
 MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Which?"}]}
 
@@ -46,6 +46,28 @@ def outcome_of(gateway: World, decision_id: str) -> Any:
     record = gateway.gateway.log.get(decision_id)
     assert record is not None and record.outcome is not None
     return record.outcome
+
+
+async def test_all_models_that_a_turn_asked_are_cheaper_in_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with unsure() as vendor:
+        document = settings(vendor.base_url)
+        for model in document["models"]:
+            model["context_window"] = 20_000
+            model["price"]["usd_per_1m_cached_input"] = 0.1 * model["price"]["usd_per_1m_input"]
+        async with serving(tmp_path, document) as gateway:
+            climbing(gateway, monkeypatch)
+            told = [{"role": "system", "content": "Be brief. " * 1000}, {"role": "user", "content": "Which?"}]
+            _, answer, headers = await gateway.post(CHAT, {"model": "auto", "messages": told})
+            assert headers["x-equipoise-model"] == LARGE
+            told += [answer["choices"][0]["message"], {"role": "user", "content": "And now?"}]
+            _, _, then = await gateway.post(CHAT, {"model": "auto", "messages": told})
+            first, second = (gateway.gateway.log.get(h["x-equipoise-decision-id"]) for h in (headers, then))
+            assert first is not None and second is not None
+            for cold, warm in zip(first.decision.candidates, second.decision.candidates, strict=True):
+                assert cold.cost_usd is not None and warm.cost_usd is not None
+                assert warm.cost_usd < 0.5 * cold.cost_usd, warm.model
 
 
 async def test_answers_that_agree_are_returned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

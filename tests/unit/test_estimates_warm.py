@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,13 @@ def test_all_the_answers_of_a_model_asked_several_times_are_as_much_cheaper() ->
     (cold,), (warm,) = costs(LONG, HERE), costs(warmed(Warm("here", 3000)), HERE)
     assert costs(warmed(Warm("here", 3000)), thrice) == pytest.approx([3 * warm]) and warm < cold
     assert costs(warmed(Warm("here", 3000)), other) == costs(LONG, other)
+
+
+def test_every_model_that_holds_a_beginning_is_as_much_cheaper() -> None:
+    other = replace(THERE, price=replace(HERE.price, usd_per_1m_input=1.0, usd_per_1m_cached_input=0.1))  # type: ignore[type-var]
+    both = costs(warmed(Warm("here", 3000, (Warm("there", 2000), Warm("gone", 9000)))), HERE, other)
+    alone = [costs(warmed(Warm("here", 3000)), HERE), costs(warmed(Warm("there", 2000)), other)]
+    assert both == pytest.approx([cost for (cost,) in alone])
 
 
 def test_in_a_batch_each_prompt_has_its_own_warm_model() -> None:

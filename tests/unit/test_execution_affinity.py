@@ -30,11 +30,22 @@ def key(tenant: str = "t", route: str = "auto", session: str | None = None, affi
 
 def test_a_conversation_is_recalled_with_its_deployment_and_what_is_warm() -> None:
     sessions = Sessions(clock=Hands())
-    sessions.remember(key(), "m", "m/a", usage=LONG, price=AUTOMATIC, mixed=False)
+    sessions.remember(key(), "m/a", Warm("m", 5000), mixed=False)
     past = sessions.recall(key())
     assert past is not None
     assert (past.model, past.deployment, past.warm) == ("m", "m/a", Warm("m", 5000))
     assert sessions.recall(key(affinity=b"other")) is None
+
+
+def test_what_models_hold_that_were_asked_beside_it_is_warm_as_long() -> None:
+    clock, also = Hands(), (Warm("cheap", 4000),)
+    sessions = Sessions(clock=clock, warm_s=10.0)
+    sessions.remember(key(), "m/a", Warm("m", 0, also), mixed=False)
+    past = sessions.recall(key())
+    assert past is not None and past.warm == Warm("m", 0, also)
+    clock.now = 10.0
+    past = sessions.recall(key())
+    assert past is not None and past.warm is None
 
 
 def test_no_two_conversations_share_a_name() -> None:
@@ -55,7 +66,7 @@ def test_no_two_conversations_share_a_name() -> None:
 def test_the_prompt_cache_cools_before_the_conversation_is_forgotten() -> None:
     clock = Hands()
     sessions = Sessions(clock=clock, ttl_s=100.0, warm_s=10.0)
-    sessions.remember(key(), "m", "m/a", usage=LONG, price=AUTOMATIC, mixed=False)
+    sessions.remember(key(), "m/a", Warm("m", 5000), mixed=False)
     clock.now = 10.0
     past = sessions.recall(key())
     assert past is not None and past.model == "m" and past.warm is None
@@ -67,8 +78,8 @@ def test_the_prompt_cache_cools_before_the_conversation_is_forgotten() -> None:
 def test_only_the_latest_conversations_are_remembered() -> None:
     sessions = Sessions(clock=Hands(), most=3)
     for name in "abcd":
-        sessions.remember(key(session=name), name, name, usage=LONG, price=None, mixed=False)
-        sessions.remember(key(session="a"), "a", "a", usage=LONG, price=None, mixed=False)
+        sessions.remember(key(session=name), name, Warm(name, 0), mixed=False)
+        sessions.remember(key(session="a"), "a", Warm("a", 0), mixed=False)
     assert len(sessions) == 3
     assert sessions.recall(key(session="a")) is not None
     assert sessions.recall(key(session="b")) is None
@@ -76,9 +87,9 @@ def test_only_the_latest_conversations_are_remembered() -> None:
 
 def test_a_tenant_with_many_conversations_makes_none_of_anothers_be_forgotten() -> None:
     sessions = Sessions(clock=Hands(), most=4)
-    sessions.remember(key("small"), "m", "m/a", usage=LONG, price=None, mixed=True)
+    sessions.remember(key("small"), "m/a", Warm("m", 0), mixed=True)
     for name in "abcdefgh":
-        sessions.remember(key("large", session=name), "m", "m/a", usage=LONG, price=None, mixed=False)
+        sessions.remember(key("large", session=name), "m/a", Warm("m", 0), mixed=False)
     assert len(sessions) == 4
     assert sessions.recall(key("small")) is not None
     assert sessions.recall(key("large", session="h")) is not None

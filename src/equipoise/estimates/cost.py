@@ -91,9 +91,11 @@ class _Ready(NamedTuple):
         )
 
     def discount(self, warm: Warm, input_tokens: float) -> Floats:
-        """What the prompt cache of one model saves on each, shape (m,): nothing but where that one is asked."""
-        held = max(0.0, min(float(warm.tokens), input_tokens))
-        on_each = held * self.saved.get(warm.model, np.zeros(len(self.models))) / 1e6
+        """What prompt caches save on each, shape (m,): nothing but where a model that has one is asked."""
+        on_each = np.zeros(len(self.models))
+        for one in (warm, *warm.also):
+            if one.model in self.saved:
+                on_each += max(0.0, min(float(one.tokens), input_tokens)) * self.saved[one.model] / 1e6
         return on_each if self.long is None else on_each * np.where(input_tokens > self.long[0], self.long[1], 1.0)
 
 

@@ -22,7 +22,8 @@ class Session(NamedTuple):
 
     Attributes:
         deployment: label of where it was answered. Prompt caches are not shared between deployments.
-        warm: what the model still holds; None when that is nothing, or was too long ago.
+        warm: what the model still holds, and others that were asked beside it; None when that is nothing, or was too
+            long ago.
         mixed: other models answered before it.
         answers: how many there were before it.
         at: when it was, by the clock.
@@ -44,9 +45,8 @@ class SessionKey(NamedTuple):
 
 
 class _Turn(NamedTuple):
-    model: str
+    held: Warm
     deployment: str
-    held: int
     at: float
     mixed: bool
     answers: int
@@ -77,22 +77,13 @@ class Sessions:
         if age >= self._ttl_s:
             self._turns.drop(*key)
             return None
-        warm = Warm(turn.model, turn.held) if turn.held and age < self._warm_s else None
-        return Session(turn.model, turn.deployment, warm, turn.mixed, turn.answers, turn.at)
+        held = turn.held
+        warm = held if (held.tokens or held.also) and age < self._warm_s else None
+        return Session(held.model, turn.deployment, warm, turn.mixed, turn.answers, turn.at)
 
-    def remember(
-        self,
-        key: SessionKey,
-        model: str,
-        deployment: str,
-        *,
-        usage: TokenUsage,
-        price: Price | None,
-        mixed: bool,
-        answers: int = 0,
-    ) -> None:
-        """A turn was answered."""
-        turn = _Turn(model, deployment, held_tokens(usage, price), self._clock.monotonic(), mixed, answers)
+    def remember(self, key: SessionKey, deployment: str, held: Warm, *, mixed: bool, answers: int = 0) -> None:
+        """A turn was answered, by the model that holds so much of it now."""
+        turn = _Turn(held, deployment, self._clock.monotonic(), mixed, answers)
         self._turns.put(*key, turn)
 
 

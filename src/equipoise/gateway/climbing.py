@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -38,15 +38,18 @@ class Climbed:
     """The accepted answer. It reads like a ``Running``, of which nothing runs.
 
     Args:
-        made_usd: what all the calls for it cost, checks included.
+        attempts: all calls for it, checks included.
 
     Attributes:
+        beside: models whose answers were not returned, and what they read for them.
         makeshift: it was not accepted, but the model that was to better it could not be had.
     """
 
     continued = False
 
-    def __init__(self, kept: _Kept, work: Work, waited_s: float, made_usd: float, *, makeshift: bool = False) -> None:
+    def __init__(
+        self, kept: _Kept, work: Work, waited_s: float, attempts: Sequence[Attempt], *, makeshift: bool = False
+    ) -> None:
         self.makeshift = makeshift
         running = kept.running
         self.model, self.deployment, self.finish = running.model, running.deployment, running.finish
@@ -54,7 +57,9 @@ class Climbed:
         self.status: Literal["ok"] = "ok"
         self.error = None
         self.over, self.unbilled_usd = False, 0.0
-        self.waited_s, self.made_usd = waited_s, made_usd
+        self.waited_s, self.made_usd = waited_s, sum(attempt.cost_usd for attempt in attempts)
+        answers = [a for a in attempts if a.error is None and a.kind != "check" and a.model != self.model]
+        self.beside = {attempt.model: attempt.usage for attempt in answers}
         self.body = None if work.asked.stream else dumps(kept.said)
         self.stream = self._streamed(kept.answer, work, running) if work.asked.stream else None
 
@@ -95,8 +100,7 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
         raise steps.failed from None
     finally:
         attempts[:] = [a if id(a) in of_returned else replace(a, won=False) for a in attempts]
-    made_usd = sum(attempt.cost_usd for attempt in attempts)
-    return Climbed(kept, work, calls.waited_s, made_usd, makeshift=returned.makeshift)
+    return Climbed(kept, work, calls.waited_s, attempts, makeshift=returned.makeshift)
 
 
 class _Steps:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from operator import attrgetter
 from typing import Literal
 
 from equipoise.cascades.best_of import best_of_steps
 from equipoise.execution import Hit, Running, Session, Sessions, session_key
+from equipoise.execution.affinity import held_tokens
 from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.steering import Steering
 from equipoise.traffic import TokenUsage
-from equipoise.types import Candidate, Decision, Plan, Warm
+from equipoise.types import Candidate, Decision, Plan, Price, Warm
 from equipoise.wire import Asked
 
 Affinity = Literal["economic", "sticky", "off"]
@@ -119,18 +120,17 @@ class Conversation:
             if latest is not None and (latest.model, latest.deployment) == (running.model, running.deployment):
                 return
             usage = TokenUsage()
-        price = next((m.price for m in target.plain.models if m.name == running.model), None)
         moved = self._sealed and self.answered_at not in (None, running.deployment)
         mixed = self.mixed or moved or self.answered_by not in (None, running.model)
-        self._sessions.remember(
-            self._key,
-            running.model,
-            running.deployment,
-            usage=usage,
-            price=price,
-            mixed=mixed,
-            answers=self._answers,
-        )
+        held = _held(running, usage, {model.name: model.price for model in target.plain.models})
+        self._sessions.remember(self._key, running.deployment, held, mixed=mixed, answers=self._answers)
+
+
+def _held(answer: Running | Hit | Climbed, usage: TokenUsage, prices: Mapping[str, Price | None]) -> Warm:
+    """What the model holds of the turn that it answered, and models whose answers were not returned."""
+    beside = answer.beside if isinstance(answer, Climbed) else {}
+    held = [Warm(name, held_tokens(read, prices.get(name))) for name, read in beside.items()]
+    return Warm(answer.model, held_tokens(usage, prices.get(answer.model)), tuple(one for one in held if one.tokens))
 
 
 def _staying(candidates: Sequence[Candidate], model: str) -> tuple[Candidate, ...]:
