@@ -12,6 +12,7 @@ import anthropic
 import pytest
 from multidict import CIMultiDict
 
+from equipoise.gateway.health import tell_warnings
 from equipoise.storage.journal import Journal
 from equipoise.storage.keys import PREFIX
 from equipoise.storage.redact import redact
@@ -601,6 +602,20 @@ async def test_a_provider_that_is_not_called_since_it_fails_is_told(tmp_path: Pa
         await gateway.post(CHAT, say("Hello"))
         _, ready = await gateway.get("/readyz")
         assert ready["ready"] and ready["warnings"] == ["providers: some fail, and are not called for a while"]
+
+
+async def test_what_there_is_to_warn_of_is_told_in_the_log_once_and_when_it_is_over(tmp_path: Path) -> None:
+    def told() -> list[tuple[str, str]]:
+        return [(line["event"], line["reason"][:13]) for line in gateway.lines if "warning" in line["event"]]
+
+    async with world(tmp_path) as gateway:
+        telling = asyncio.create_task(tell_warnings(gateway.gateway, 0.001))
+        gateway.gateway.trouble = "line 7"
+        await eventually(told)
+        gateway.gateway.trouble = None
+        await eventually(lambda: len(told()) > 1)
+        telling.cancel()
+    assert told() == [("warning", "configuration"), ("warning is over", "configuration")]
 
 
 async def test_metrics_have_the_genai_names_and_the_routers_own(tmp_path: Path) -> None:

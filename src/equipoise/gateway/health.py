@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from aiohttp import web
@@ -9,6 +10,8 @@ from aiohttp import web
 from equipoise.gateway.metrics import CONTENT_TYPE
 from equipoise.gateway.replies import SERVER, as_json
 from equipoise.gateway.state import Gateway, Incoming
+
+_LOOK_S = 1.0
 
 
 async def healthz(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
@@ -40,6 +43,21 @@ def warnings(gateway: Gateway) -> list[str]:
     if gateway.traces.failing:
         found.append("traces: the collector takes no spans just now, and they are lost")
     return found
+
+
+async def tell_warnings(gateway: Gateway, every_s: float = _LOOK_S) -> None:
+    """Say in the log what there is to warn of, once, and when it is over, until cancelled."""
+    known: list[str] = []
+    while True:
+        found = warnings(gateway)
+        for reason in found:
+            if reason not in known:
+                gateway.lines.say("warning", level="warning", reason=reason)
+        for reason in known:
+            if reason not in found:
+                gateway.lines.say("warning is over", reason=reason)
+        known = found
+        await asyncio.sleep(every_s)
 
 
 async def metrics(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:

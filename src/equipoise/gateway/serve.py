@@ -26,6 +26,7 @@ from equipoise.gateway.aside import in_own_thread
 from equipoise.gateway.auth import Gate, is_loopback
 from equipoise.gateway.decide import Deciding
 from equipoise.gateway.edge import Edge
+from equipoise.gateway.health import tell_warnings
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
 from equipoise.gateway.pool import ProviderPool
@@ -286,6 +287,7 @@ async def serve(config: Config, path: Path, lines: Lines, settings: ServerConfig
         reloading = [
             loop.create_task(one.reloader.watch(settings.reload_s)),
             loop.create_task(one.reloader.heed(hangup)),
+            loop.create_task(tell_warnings(one.gateway)),
         ]
         await stop.wait()
         lines.say("draining", in_flight=one.gateway.in_flight)
