@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime
@@ -117,6 +118,21 @@ async def test_half_or_wrong_json_is_a_bad_response(body: str) -> None:
 async def test_a_hanging_server_is_left_at_the_deadline() -> None:
     error = await failure(Misbehaviour(hang_s=5.0), timeout_s=0.1)
     assert (error.vendor_code, error.retryable) == ("timeout", True)
+
+
+async def test_a_server_that_stops_amid_its_answer_is_left_at_the_deadline() -> None:
+    async def half(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"choices": [')
+        await reader.read()  # until the other side leaves
+        writer.close()
+
+    async with await asyncio.start_server(half, "127.0.0.1", 0) as server:
+        caller = provider(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1")
+        with pytest.raises(ProviderError) as caught:
+            await caller.complete(MODEL, HELLO, timeout_s=0.1)
+        await caller.close()
+    assert (caught.value.vendor_code, caught.value.retryable) == ("timeout", True)
 
 
 async def test_a_dropped_connection_is_retryable_and_may_be_billed() -> None:
