@@ -208,6 +208,25 @@ async def test_something_wrong_in_our_own_code_leaves_no_call_behind() -> None:
 
 
 @virtually
+async def test_a_place_that_refused_the_second_call_is_not_called_again_for_the_request() -> None:
+    async def failing(number: int, call: Any) -> Any:
+        await asyncio.sleep(3.0)
+        raise failed(500)
+
+    async def refusing(number: int, call: Any) -> Any:
+        raise failed(401, retryable=False)
+
+    first, other = Provided(failing), Provided(refusing)
+    places = (Deployment(provider="a"), Deployment(provider="b", weight=0.001))
+    ex = executor([model("m", deployments=places)], {"a": first, "b": other}, hedging={**ON, "max_share": 1.0})
+    for late in (*[1.0] * 100, 50.0):
+        ex._places["m"][0].tails[False].observe(late)
+    with pytest.raises(ExecutionFailed):
+        await ex.run(PLAN, work(), always)
+    assert ex.hedging.hedges >= 1 and len(other.calls) == 1
+
+
+@virtually
 async def test_a_client_that_goes_away_cuts_both() -> None:
     provider = taking(lambda n: 1.0)
     ex = await warmed(provider)

@@ -140,8 +140,15 @@ class Pursuit:
             return None
         limit_s = until - self._loop.time()
         call = self._make(other, "hedge", limit_s)
-        # It ends with the attempt: that it has less time than the first is no fault of its place.
-        return call, call.begin(limit_s, limit_s * _MOST_OF_IT)
+        return call, self._begun(call, limit_s)
+
+    async def _begun(self, hedge: Call, limit_s: float) -> None:
+        try:
+            # It ends with the attempt: that it has less time than the first is no fault of its place.
+            await hedge.begin(limit_s, limit_s * _MOST_OF_IT)
+        except ProviderError as error:
+            self._course.failed(hedge.place, error)
+            raise
 
     async def _ready(self, place: Place) -> bool:
         """Have the request in the format of the place. False where the place, or the time, is gone when that is done.
