@@ -58,6 +58,12 @@ class Namesake(Plugin):
     name = "cost_aware"
 
 
+@dataclass(kw_only=True)
+class Needy(Plugin):
+    name = "needy"
+    needs = "embedding"
+
+
 def __getattr__(name: str) -> object:
     if name == "fails":
         raise RuntimeError("no licence")
@@ -185,6 +191,7 @@ def test_a_third_partys_policy_is_found(entry_point) -> None:  # type: ignore[no
         (f"{__name__}:Nameless", "has no name that can be asked for"),
         (f"{__name__}:Unaskable", "has no name that can be asked for"),
         (f"{__name__}:Untyped", "type of a parameter cannot be read"),
+        (f"{__name__}:Needy", "has needs of 'embedding'; write a set"),
         (f"{__name__}:Namesake", "is called 'cost_aware', as another policy is"),
     ],
 )
