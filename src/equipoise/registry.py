@@ -172,7 +172,7 @@ def _wrong(cls: Any, base: type[Any]) -> str:
     name = getattr(cls, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         return "has no name that can be asked for; give it one of letters, digits, _ and -"
-    needs = getattr(cls, "needs", frozenset())
+    needs: Any = getattr(cls, "needs", frozenset())
     if not isinstance(needs, set | frozenset):
         return f"has needs of {needs!r}; write a set, such as frozenset({{'embedding'}})"
     try:
