@@ -72,9 +72,10 @@ class Aside(Generic[Item, Result]):
         self._asked = [one for one in self._asked if not one[1].done()]
         while self._asked and len(self._out) < _THREADS:
             asked, self._asked = self._asked[:_MOST_AT_ONCE], self._asked[_MOST_AT_ONCE:]
-            self._out.append(loop.time())
+            since = loop.time()
             # One that hangs must not keep the process from ending, as the threads of an executor do.
-            Thread(target=self._run, args=(loop, asked, self._out[-1]), name="equipoise-aside", daemon=True).start()
+            Thread(target=self._run, args=(loop, asked, since), name="equipoise-aside", daemon=True).start()
+            self._out.append(since)  # after that: where no thread can be had, none is out
 
     def _run(
         self, loop: asyncio.AbstractEventLoop, asked: Sequence[tuple[Item, asyncio.Future[Result]]], since: float
