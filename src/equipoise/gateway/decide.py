@@ -12,8 +12,8 @@ from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
 from equipoise.errors import ContractError, NoModel
 from equipoise.execution.clock import Clock
-from equipoise.gateway.aside import Aside
 from equipoise.gateway.logs import Lines
+from equipoise.gateway.own_threads import OwnThreads
 from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Named, Route, Target, TimedDecision, decided_by
 from equipoise.gateway.steering import Steering
@@ -115,9 +115,9 @@ class Deciding:
         """
         make = partial(request_of, target, asked, said, warm, tenant=tenant)
         long = len(asked.text) + len(asked.context_text) > LONG_CHARACTERS
-        if isinstance(target, Route) and target.aside is not None:
+        if isinstance(target, Route) and target.threads is not None:
             request = await asyncio.to_thread(make) if long else make()
-            found = await self._decide_aside(target.aside, request, said.timeout_s)
+            found = await self._decide_in_threads(target.threads, request, said.timeout_s)
             settle = partial(self._settled, target, request, *found)
             return _unless_refused(await asyncio.to_thread(settle) if long else settle())
         if long:
@@ -127,12 +127,12 @@ class Deciding:
         return await self._together.ask((target, make()))
 
     @staticmethod
-    async def _decide_aside(
-        aside: Aside[Request, TimedDecision], request: Request, timeout_s: float | None
+    async def _decide_in_threads(
+        threads: OwnThreads[Request, TimedDecision], request: Request, timeout_s: float | None
     ) -> TimedDecision:
         """The decision of an engine that may take long; a client's own time is not all for it."""
         try:
-            return await aside.ask(request, most_s=None if timeout_s is None else timeout_s / 2)
+            return await threads.ask(request, most_s=None if timeout_s is None else timeout_s / 2)
         except TimeoutError as error:
             return TimedDecision(error, 0.0)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from equipoise.config import Config, located, read_config
 from equipoise.errors import ConfigError, EquipoiseError
 from equipoise.execution.cache import threshold_of
-from equipoise.gateway.aside import in_own_thread
+from equipoise.gateway.own_threads import in_own_thread
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serving import Serving, follow, make_serving, watched_files
 from equipoise.gateway.state import Gateway, Live

@@ -22,13 +22,13 @@ from equipoise.contracts import Provider
 from equipoise.errors import ConfigError, InputError, MissingExtra
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
-from equipoise.gateway.aside import in_own_thread
 from equipoise.gateway.auth import Gate, is_loopback
 from equipoise.gateway.decide import Deciding
 from equipoise.gateway.edge import Edge
 from equipoise.gateway.health import tell_warnings
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.metrics import Metrics
+from equipoise.gateway.own_threads import in_own_thread
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.reload import Reloader, stamps_of
 from equipoise.gateway.serving import Serving, make_serving

@@ -22,8 +22,8 @@ from equipoise.contracts import Policy
 from equipoise.engine import Engine
 from equipoise.errors import ConfigError, EquipoiseError, InputError, NoModel, UnknownName
 from equipoise.execution.billing import price_of
-from equipoise.gateway.aside import Aside
 from equipoise.gateway.logs import Lines
+from equipoise.gateway.own_threads import OwnThreads
 from equipoise.gateway.plain import Plain
 from equipoise.policy.cascade import Cascade
 from equipoise.registry import spec_of
@@ -70,7 +70,7 @@ class Route:
     """A name that applications ask for, with all that deciding needs.
 
     ``plain`` decides when the engine fails. ``stamp`` is what the engine was made from. ``unknown`` are the models of
-    which the router knows nothing. ``judge`` grades answers. ``aside`` is where the engine decides that is not quick.
+    which the router knows nothing. ``judge`` grades answers. ``threads`` are where an engine decides that is not quick.
     """
 
     name: str
@@ -81,7 +81,7 @@ class Route:
     stamp: str
     unknown: tuple[str, ...] = ()
     judge: Model | None = None
-    aside: Aside[Request, TimedDecision] | None = None
+    threads: OwnThreads[Request, TimedDecision] | None = None
 
     @property
     def missed(self) -> tuple[str, ...]:
@@ -220,8 +220,8 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     order = sorted(able, key=lambda m: turn.get(m.name, len(turn)))
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
-    aside = None if quick else Aside(partial(_timed, engine), settings.decide_s)
-    return Route(name, engine, limits, plain, settings, stamp, unknown, judge, aside)
+    threads = None if quick else OwnThreads(partial(_timed, engine), settings.decide_s)
+    return Route(name, engine, limits, plain, settings, stamp, unknown, judge, threads)
 
 
 def _first(engine: Engine) -> Decision:

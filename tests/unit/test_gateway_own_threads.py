@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from equipoise.gateway.aside import _MOST_AT_ONCE, _THREADS, Aside, in_own_thread
+from equipoise.gateway.own_threads import _MOST_AT_ONCE, _THREADS, OwnThreads, in_own_thread
 from tests.gateway_world import eventually
 
 
@@ -35,20 +35,20 @@ def work() -> Iterator[Doubling]:
 
 
 async def test_each_gets_its_own_result(work: Doubling) -> None:
-    aside = Aside(work, 600.0)
+    threads = OwnThreads(work, 600.0)
     work.let.set()
-    assert await asyncio.gather(*(aside.ask(n) for n in range(1, 100))) == list(range(2, 200, 2))
+    assert await asyncio.gather(*(threads.ask(n) for n in range(1, 100))) == list(range(2, 200, 2))
     assert sum(work.batches, []) == list(range(1, 100))
     assert max(map(len, work.batches)) <= _MOST_AT_ONCE
 
 
 async def test_what_comes_while_all_threads_are_out_goes_together(work: Doubling) -> None:
-    aside = Aside(work, 600.0)
+    threads = OwnThreads(work, 600.0)
     asking = []
     for n in range(1, _THREADS + 1):
-        asking.append(asyncio.create_task(aside.ask(n)))
+        asking.append(asyncio.create_task(threads.ask(n)))
         await eventually(lambda n=n: len(work.batches) == n)
-    later = [asyncio.create_task(aside.ask(n)) for n in (91, 92, 93)]
+    later = [asyncio.create_task(threads.ask(n)) for n in (91, 92, 93)]
     await asyncio.sleep(0)
     work.let.set()
     assert await asyncio.gather(*later) == [182, 184, 186]
@@ -58,61 +58,61 @@ async def test_what_comes_while_all_threads_are_out_goes_together(work: Doubling
 
 async def test_nobody_waits_longer_than_the_limit(work: Doubling) -> None:
     with pytest.raises(TimeoutError):
-        await Aside(work, 0.01).ask(1)
+        await OwnThreads(work, 0.01).ask(1)
 
 
 async def test_nobody_waits_longer_than_the_caller_has(work: Doubling) -> None:
     with pytest.raises(TimeoutError):
-        await Aside(work, 600.0).ask(1, most_s=0.01)
+        await OwnThreads(work, 600.0).ask(1, most_s=0.01)
 
 
 async def test_while_all_threads_take_too_long_nobody_waits_and_afterwards_all_is_as_before(work: Doubling) -> None:
-    aside = Aside(work, 0.01)
+    threads = OwnThreads(work, 0.01)
     for n in range(1, _THREADS + 1):
         with pytest.raises(TimeoutError):
-            await aside.ask(n)
+            await threads.ask(n)
     await asyncio.sleep(0.01)  # the last was asked a little before its thread set out
-    waited = asyncio.get_running_loop().create_task(aside.ask(50))
+    waited = asyncio.get_running_loop().create_task(threads.ask(50))
     await asyncio.sleep(0)
     assert isinstance(waited.exception(), TimeoutError), "at once"
     work.let.set()
-    await eventually(lambda: not aside._out)
-    aside._limit_s = 600.0
-    assert await aside.ask(4) == 8
+    await eventually(lambda: not threads._out)
+    threads._limit_s = 600.0
+    assert await threads.ask(4) == 8
     assert [50] not in work.batches
 
 
 async def test_what_nobody_waits_for_any_more_is_not_worked_on(work: Doubling) -> None:
-    aside = Aside(work, 600.0)
+    threads = OwnThreads(work, 600.0)
     asking = []
     for n in range(1, _THREADS + 1):
-        asking.append(asyncio.create_task(aside.ask(n)))
+        asking.append(asyncio.create_task(threads.ask(n)))
         await eventually(lambda n=n: len(work.batches) == n)
-    gone = asyncio.create_task(aside.ask(50))
+    gone = asyncio.create_task(threads.ask(50))
     await asyncio.sleep(0)
     gone.cancel()
     work.let.set()
-    assert await aside.ask(51) == 102
+    assert await threads.ask(51) == 102
     await asyncio.gather(*asking)
     assert [51] in work.batches and [50] not in work.batches
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 async def test_work_that_ends_its_thread_takes_none_away(work: Doubling) -> None:
-    aside = Aside(work, 0.01)
+    threads = OwnThreads(work, 0.01)
     for _ in range(_THREADS + 1):
         with pytest.raises(TimeoutError):
-            await aside.ask(0)
-        await eventually(lambda: not aside._out)
-    aside._limit_s = 600.0
+            await threads.ask(0)
+        await eventually(lambda: not threads._out)
+    threads._limit_s = 600.0
     work.let.set()
-    assert await aside.ask(4) == 8
+    assert await threads.ask(4) == 8
 
 
 def test_a_thread_that_hangs_does_not_keep_the_loop_from_ending(work: Doubling) -> None:
     async def ask() -> None:
         with pytest.raises(TimeoutError):
-            await Aside(work, 0.01).ask(1)
+            await OwnThreads(work, 0.01).ask(1)
 
     asyncio.run(ask())
     work.let.set()

@@ -34,7 +34,7 @@ async def in_own_thread(work: Callable[[], Result]) -> Result:
     return await asyncio.wrap_future(made)
 
 
-class Aside(Generic[Item, Result]):
+class OwnThreads(Generic[Item, Result]):
     """Works on items in threads, on those together that come at once or while all threads are out.
 
     No thread can be stopped: one that takes too long goes on. While all of them are like that, nobody waits.
@@ -74,7 +74,7 @@ class Aside(Generic[Item, Result]):
             asked, self._asked = self._asked[:_MOST_AT_ONCE], self._asked[_MOST_AT_ONCE:]
             since = loop.time()
             # One that hangs must not keep the process from ending, as the threads of an executor do.
-            Thread(target=self._run, args=(loop, asked, since), name="equipoise-aside", daemon=True).start()
+            Thread(target=self._run, args=(loop, asked, since), name="equipoise-own", daemon=True).start()
             self._out.append(since)  # after that: where no thread can be had, none is out
 
     def _run(
