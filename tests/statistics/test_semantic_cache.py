@@ -182,6 +182,15 @@ def test_a_light_rewording_is_the_same(reword: object) -> None:
         ("What is overfitting?", "What is underfitting?"),
         ("population of niger", "population of nigeria"),
         ("How does https work?", "How does http work?"),
+        ("What can Python do?", "What is Python?"),
+        ("What does a lawyer do?", "What's a lawyer?"),
+        ("What does he like?", "What is he like?"),
+        ("Who do you trust?", "Who trusts you?"),
+        ("Who does my wife love?", "Who loves my wife?"),
+        ("Which companies does it own?", "Which companies own it?"),
+        ("Who does Trump vote for?", "Who votes for Trump?"),
+        ("What is a capacitor for?", "What is a capacitor?"),
+        ("Who's paid?", "Who pays?"),
     ],
 )
 def test_one_word_that_matters_makes_another_question(one: str, other: str) -> None:

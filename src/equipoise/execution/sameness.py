@@ -60,6 +60,8 @@ _TIES = {
     **{word: word for word in ("for", "as", "per")},
 }
 _WHOSE = _TOLD.union(*_INSTEAD[:2])
+# With both, what is asked for does not do it (`Who do you trust?`, `Who trusts you?`), unless it is only what one has.
+_WHO, _DOES = frozenset("who whom what which".split()), frozenset({"do", "does"})
 # What makes the word behind it one that is done to somebody: `who is paid`, `who should be paid`.
 _PASSIVE = {"is": "am", "are": "am", "am": "am", "be": "been", "been": "been", "being": "been"}
 _COPULAS = frozenset({"is", "are"})
@@ -100,6 +102,7 @@ _CONTRACTIONS = (
     (re.compile(r"\bcan['’]t\b", re.IGNORECASE), "can not"),
     (re.compile(r"\bcannot\b", re.IGNORECASE), "can not"),
     (re.compile(r"n['’]t\b", re.IGNORECASE), " not"),
+    (re.compile(r"\b(who|what|how|where|when|why|it|he|she|that|there)['’]s\b", re.IGNORECASE), r"\1 is"),
     (re.compile(r"['’]s\b", re.IGNORECASE), ""),
     (re.compile(r"%"), " percent "),
 )
@@ -135,7 +138,7 @@ class Gist:
         order: what it tells to do, where it begins with that: `explain`, `list`. A question does not.
         words: that carry content, in their order, without plural. Only names keep their capitals.
         directed: it has a word such as `from` or `than`, or a formula.
-        told: who, when and what is quoted, which two prompts must have in common.
+        told: who, when, what is quoted and what is asked about it, which two prompts must have in common.
         instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`: where two prompts have some,
             they must have the same.
         asks: what it begins with, where it asks for yes or no: `is`, `do`, `can`.
@@ -194,7 +197,7 @@ def gist(text: str) -> Gist | None:
         order=None if order is None else order.group(1).lower(),
         words=words,
         directed=not _DIRECTIONS.isdisjoint(spelt) or _FORMULA.search(text) is not None,
-        told=frozenset(quoted | (spelt & _TOLD) | {_TENSES[word] for word in spelt & _TENSES.keys()}),
+        told=frozenset(quoted | _told(spelt, before[-1])),
         instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
         asks=None if asked is None else _ASKS.get(asked.group(1).lower()),  # there is more that passes for an i
         before=before,
@@ -259,6 +262,14 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
             ties[-1].append(passive)
         ties.append([])
     return tuple(words), tuple(spelt), tuple(map(tuple, ties))
+
+
+def _told(spelt: set[str], ending: tuple[str, ...]) -> set[str]:
+    """Who, when, and what is asked about it: `What does it do?`, `What is it?` and `What is it for?` are three."""
+    told = {*(spelt & _TOLD), *(_TENSES[word] for word in spelt & _TENSES.keys())}
+    if not spelt.isdisjoint(_WHO) and not spelt.isdisjoint(_DOES) and "have" not in spelt:
+        told.add("do")
+    return told.union(tie for tie in ending[-1:] if tie in _TIES.values())
 
 
 def _is_name(token: str, before: str) -> bool:
