@@ -234,7 +234,7 @@ def estimates_of(router: Router, batch: FeatureBatch, models: Sequence[Model]) -
         ContractError: a router of another package does not keep what routers promise.
     """
     found = router.predict_batch(batch, models)
-    if not _is_ours(router):
+    if not is_ours(router):
         shape = len(batch), len(models)
         _require_arrays(found, Estimates, (shape, shape), f"predict_batch of router '{router.name}'")
         mean, std = found
@@ -255,7 +255,7 @@ def choice_of(policy: Policy, situation: Situation) -> Choice:
         ContractError: a policy of another package does not keep what policies promise.
     """
     found = policy.choose(situation)
-    if not _is_ours(policy):
+    if not is_ours(policy):
         shape = situation.quality.shape
         _require_arrays(found, Choice, (shape, shape, shape[:1]), f"choose of policy '{policy.name}'")
         share, _, confidence = found
@@ -278,7 +278,7 @@ def steps_of(policy: Policy, situation: Situation, picked: int, row: int) -> tup
         ContractError: a policy of another package does not keep what policies promise.
     """
     found = policy.steps_from(situation, picked, row)
-    if found and not _is_ours(policy):
+    if found and not is_ours(policy):
         able = {name for name, may in zip(situation.models, situation.allowed[row], strict=True) if may}
         sound = all(isinstance(step, Step) and step.model in able and step.samples > 0 for step in found)
         if not sound or found[0].model != situation.models[picked]:
@@ -289,7 +289,7 @@ def steps_of(policy: Policy, situation: Situation, picked: int, row: int) -> tup
     return found
 
 
-def _is_ours(thing: Router | Policy) -> bool:
+def is_ours(thing: Router | Policy) -> bool:
     """Whether it comes with this package: then its tests check it, and deciding need not."""
     return type(thing).__module__.startswith("equipoise.")
 
@@ -455,5 +455,6 @@ __all__ = [
     "UpstreamCall",
     "choice_of",
     "estimates_of",
+    "is_ours",
     "steps_of",
 ]

@@ -20,7 +20,7 @@ from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.lesson import Lesson, expected_quality
 from equipoise.cascades.pool import View, pool_of
 from equipoise.catalog.models import by_name
-from equipoise.contracts import Policy, Router, Situation, estimates_of
+from equipoise.contracts import Policy, Router, Situation, estimates_of, is_ours
 from equipoise.decision import Case, Decider, Undecided, WhenNoneFits
 from equipoise.errors import ConfigError, ContractError, InputError, NotEnoughData, StateError, UnknownName
 from equipoise.estimates import CostModel
@@ -422,7 +422,7 @@ class Engine:
             )
             # Parts that do not fit together are to fail here, not at the first request. Others may ask a service.
             tried = analyzer.analyze_batch(["What is the sum of 17 and 23?"], engine._needs)
-            if engine.router.quick:
+            if engine.router.quick or is_ours(engine.router):
                 estimates_of(engine.router, tried, engine.models)
             engine.costs.predict_batch(tried, engine.models)
         except (UnknownName, ConfigError, ContractError) as error:

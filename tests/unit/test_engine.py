@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from equipoise.errors import ConfigError, InputError, NoModel, NotEnoughData, Pr
 from equipoise.evaluation import evaluate
 from equipoise.registry import routers
 from equipoise.request import MOST_CHARACTERS
+from equipoise.routers.static import Static
 from equipoise.tables import OutcomeTable
 from equipoise.types import Constraints, Decision, Deployment, Model, Price, Request
 from tests.small_world import A_POEM, A_SUM, COST_USD, DEAR_MODEL, MODELS, POEM_MODEL, SUM_MODEL, small_table
@@ -368,3 +370,21 @@ def test_a_router_is_trained_as_it_was_evaluated_though_prompts_have_near_duplic
     again = Engine.train(table.take(fold.split.fit), router="linear")
     chosen = [table.models.index(again.decide(str(table.prompts[i])).model) for i in fold.split.test]
     assert chosen == fold.methods["linear"].choices[0].tolist()
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_a_router_of_others_that_may_ask_a_service_is_not_asked_while_it_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quick: bool
+) -> None:
+    def asked(*_: Any) -> Any:
+        raise ValueError("nobody there")
+
+    Engine.train_free(models=[Model(name="a", price=Price(usd_per_call=1.0))]).save(tmp_path / "r.npz")
+    monkeypatch.setattr("equipoise.engine.is_ours", lambda router: False)
+    monkeypatch.setattr(Static, "quick", quick)
+    monkeypatch.setattr(Static, "predict_batch", asked)
+    if quick:
+        with pytest.raises(StateError, match="nobody there"):
+            Engine.load(tmp_path / "r.npz")
+    else:
+        assert Engine.load(tmp_path / "r.npz").router.name == "static"
