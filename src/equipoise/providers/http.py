@@ -255,16 +255,17 @@ class HttpUpstream:
 
     async def events(self) -> AsyncIterator[SseEvent]:
         """The events of a stream."""
-        parser, total = SseParser(), 0
+        parser, total, found = SseParser(), 0, 0
         try:
             async for data in self._response.content.iter_any():
                 total += len(data)
                 if total > MAX_STREAM_BYTES:
                     raise self._bad(f"the stream is longer than {MAX_STREAM_BYTES} bytes", retryable=False)
                 for start in range(0, len(data), _TURN_BYTES):
-                    for number, event in enumerate(parser.feed(data[start : start + _TURN_BYTES]), 1):
+                    for event in parser.feed(data[start : start + _TURN_BYTES]):
                         yield self._checked(event)
-                        if number % _TURN_EVENTS == 0:
+                        found += 1
+                        if found % _TURN_EVENTS == 0:
                             await asyncio.sleep(0)
             for event in parser.end():
                 yield self._checked(event)
