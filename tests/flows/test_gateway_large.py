@@ -62,6 +62,27 @@ async def test_large_requests_and_answers_are_worked_on_in_threads_and_small_one
     assert on_the_loop == dict.fromkeys(STEPS, not large)
 
 
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_huge_requests_and_answers_are_worked_on_in_few_threads_at_every_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names: dict[str, str] = {}
+    for step, (where, name) in STEPS.items():
+        work = getattr(where, name)
+
+        def spy(*args: Any, work: Callable[..., Any] = work, step: str = step, **kwargs: Any) -> Any:
+            names[step] = threading.current_thread().name.rpartition("_")[0]
+            return work(*args, **kwargs)
+
+        monkeypatch.setattr(where, name, spy)
+    async with world(tmp_path, FakeServer(lambda _: "A" * (HUGE_BYTES + 1))) as gateway:
+        source = {"type": "base64", "media_type": "image/png", "data": "A" * (HUGE_BYTES + 4)}
+        said = [{"role": "user", "content": [{"type": "image", "source": source}, {"type": "text", "text": "Look"}]}]
+        status, answer, _ = await gateway.post("/v1/messages", {"model": LARGE, "max_tokens": 100, "messages": said})
+    assert status == 200, answer
+    assert names == dict.fromkeys(STEPS, "equipoise-huge")
+
+
 async def test_what_a_cache_knows_a_large_request_by_is_found_in_a_thread(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -132,6 +153,36 @@ async def test_thousands_of_events_that_come_at_once_are_not_cut_apart_at_once(
         async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
             said = await answer.read()
     assert b'"content":"Hi"' in said and sum(sizes) == len(body) and max(sizes) <= 1 << 14
+
+
+async def test_others_have_their_turn_after_some_dozens_of_events_of_whatever_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turn, seen = 0, Counter[int]()
+    check = HttpUpstream._checked
+
+    def checking(upstream: HttpUpstream, event: Any) -> Any:
+        seen[turn] += 1
+        return check(upstream, event)
+
+    async def counting() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    monkeypatch.setattr(HttpUpstream, "_checked", checking)
+    comment = ":" + 600 * " " + "\n\n"
+    body = comment * 2000 + 'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n'
+    wrong = Misbehaviour(body=body, content_type="text/event-stream")
+    vendor = FakeServer(echo, misbehave=lambda _n, _b: wrong)
+    async with vendor as server, serving(tmp_path, settings(server.base_url)) as gateway:
+        others = asyncio.create_task(counting())
+        asked = {"model": LARGE, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
+        async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
+            said = await answer.read()
+        others.cancel()
+    assert b'"content":"Hi"' in said and seen.total() == 2001 and max(seen.values()) <= 32, seen.most_common(3)
 
 
 @contextmanager

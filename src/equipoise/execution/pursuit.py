@@ -94,12 +94,12 @@ class Pursuit:
         if not await aside(work.size, can_continue, work, reader):
             return None
         self._said += "".join(reader.text)
-        said = self._said
+        said, tokens = self._said, count(self._said)
         try:
-            self._body = await aside(work.size, continued, work, said, count(said))
+            self._body = await aside(work.size, continued, work, said, tokens)
             self._bodies = {}
             self._format = "chat"
-            self._input_tokens = work.input_tokens + count(said) + count(GO_ON)
+            self._input_tokens = work.input_tokens + tokens + count(GO_ON)
             return await self.call()
         except (ExecutionFailed, BadRequest):
             return None
@@ -156,16 +156,16 @@ class Pursuit:
         Raises:
             BadRequest: it cannot be said there.
         """
-        target = self._target(place)
+        work, target = self._work, self._target(place)
         if target in self._bodies:
             return True
-        if self._work.size <= LARGE_BYTES:
+        if work.size <= LARGE_BYTES:
             self._bodies[target] = translate_request(self._body, self._format, target)
             return True
         was_open = self._course.open(place, self._meter.clock.monotonic())
         try:
             async with asyncio.timeout_at(self.deadline):
-                self._bodies[target] = await asyncio.to_thread(translate_request, self._body, self._format, target)
+                self._bodies[target] = await aside(work.size, translate_request, self._body, self._format, target)
         except TimeoutError:
             return False
         taken = was_open and not self._course.open(place, self._meter.clock.monotonic())

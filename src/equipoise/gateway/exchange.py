@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Literal
 
-from equipoise.gateway.decide import LONG_CHARACTERS, Decided
+from equipoise.aside import aside
+from equipoise.gateway.decide import Decided
 from equipoise.gateway.serving import Route
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.keys import PREFIX
@@ -192,4 +193,4 @@ async def kept_prompt(gateway: Gateway, asked: Asked) -> str | None:
 
 async def redacted(text: str) -> str:
     """A text without what tells people apart."""
-    return await asyncio.to_thread(redact, text) if len(text) > LONG_CHARACTERS else redact(text)
+    return await aside(len(text), redact, text)
