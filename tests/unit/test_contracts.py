@@ -54,7 +54,7 @@ class Says(Router):
         (Estimates(MEAN, STD[:, :2]), "float64 (2, 3) and float64 (2, 2)"),
         (Estimates(MEAN > 0.2, STD), "bool (2, 3)"),
         (Estimates(MEAN.astype(object), STD), "object (2, 3)"),
-        (Estimates(MEAN.astype(np.longdouble), STD), "float128 (2, 3)"),
+        (Estimates(MEAN.astype(np.longdouble), STD), f"{np.dtype(np.longdouble)} (2, 3)"),
         (Estimates(MEAN.tolist(), STD.tolist()), "list and list"),  # type: ignore[arg-type]
         (Estimates(np.ma.masked_array(MEAN), STD), "MaskedArray"),
         (MEAN, "gives ndarray; give Estimates of numpy arrays of floats: mean (2, 3) and std (2, 3)"),
