@@ -52,6 +52,7 @@ _INSTEAD = (
     {"how": "how", "what": "what", "which": "what"},
     {"this": "this", "these": "this", "that": "that", "those": "that"},
     {"here": "here", "there": "there"},
+    {**dict.fromkeys("is are was were".split(), "is"), **dict.fromkeys("do does did".split(), "do")},
 )
 # What ties a word to those before it, by the sort of tie.
 _TIES = {
@@ -60,7 +61,9 @@ _TIES = {
     **{word: word for word in ("for", "as", "per")},
 }
 _WHOSE = _TOLD.union(*_INSTEAD[:2])
-# With both, what is asked for does not do it (`Who do you trust?`, `Who trusts you?`), unless it is only what one has.
+# What says something of the question where it is the last word: `What is it for?`, `Who can call you?`.
+_ENDS = {**_TIES, "you": "you", "it": "it"}
+# With both, what is asked for does not do it: `Who do you trust?` is not `Who trusts you?`.
 _WHO, _DOES = frozenset("who whom what which".split()), frozenset({"do", "does"})
 # What makes the word behind it one that is done to somebody: `who is paid`, `who should be paid`.
 _PASSIVE = {"is": "am", "are": "am", "am": "am", "be": "been", "been": "been", "being": "been"}
@@ -139,8 +142,8 @@ class Gist:
         words: that carry content, in their order, without plural. Only names keep their capitals.
         directed: it has a word such as `from` or `than`, or a formula.
         told: who, when, what is quoted and what is asked about it, which two prompts must have in common.
-        instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`: where two prompts have some,
-            they must have the same.
+        instead: which it has of `I` and `you`, of `my` and `your`, of `how` and `what`, of `is` and `does`: where two
+            prompts have some, they must have the same.
         asks: what it begins with, where it asks for yes or no: `is`, `do`, `can`.
         before: what ties each word to those before it: `in`, `for`, `my`, `is`; then what follows the last word. Right
             behind a form of `be` there is `am` or `been`, too.
@@ -191,13 +194,15 @@ def gist(text: str) -> Gist | None:
     spelt = set(all_words)
     if "how" in spelt:  # as in: what is the way to
         spelt -= {"what", "which"}
+    if "have" in spelt:  # as in: which symbol does gold have, what is the symbol of gold
+        spelt -= _DOES
     if not 0 < len(words) <= MOST_WORDS:
         return None
     return Gist(
         order=None if order is None else order.group(1).lower(),
         words=words,
         directed=not _DIRECTIONS.isdisjoint(spelt) or _FORMULA.search(text) is not None,
-        told=frozenset(quoted | _told(spelt, before[-1])),
+        told=frozenset(quoted | _told(spelt, all_words[-1])),
         instead=tuple(frozenset(row[word] for word in spelt & row.keys()) for row in _INSTEAD),
         asks=None if asked is None else _ASKS.get(asked.group(1).lower()),  # there is more that passes for an i
         before=before,
@@ -221,7 +226,8 @@ def agreement(a: Gist, b: Gist) -> float:
     if len(set(partners)) < n or not _keeps_roles(partners, a, b):
         return 0.0
     ties = [(x, b.before[j]) for x, j in zip(a.before, [*partners, n], strict=True)]
-    if any(_without_is(x) != _without_is(y) for x, y in ties if _without_is(x) and _without_is(y)):
+    said = ((_without(_IS, x), _without(_IS, y)) for x, y in ties)
+    if any(x != y for x, y in said if x and y):
         return 0.0
     pairs = ((x, b.words[j]) for x, j in zip(a.words, partners, strict=True))
     if not all(_same_voice(*pair, *beside) for pair, beside in zip(pairs, ties[:n], strict=True)):
@@ -264,12 +270,14 @@ def _content(text: str) -> tuple[tuple[str, ...], tuple[str, ...], tuple[tuple[s
     return tuple(words), tuple(spelt), tuple(map(tuple, ties))
 
 
-def _told(spelt: set[str], ending: tuple[str, ...]) -> set[str]:
+def _told(spelt: set[str], last: str) -> set[str]:
     """Who, when, and what is asked about it: `What does it do?`, `What is it?` and `What is it for?` are three."""
     told = {*(spelt & _TOLD), *(_TENSES[word] for word in spelt & _TENSES.keys())}
-    if not spelt.isdisjoint(_WHO) and not spelt.isdisjoint(_DOES) and "have" not in spelt:
+    if not spelt.isdisjoint(_WHO) and not spelt.isdisjoint(_DOES):
         told.add("do")
-    return told.union(tie for tie in ending[-1:] if tie in _TIES.values())
+    if last in _ENDS:
+        told.add(f"{_ENDS[last]} at the end")
+    return told
 
 
 def _is_name(token: str, before: str) -> bool:
@@ -334,8 +342,9 @@ def _keeps_roles(partners: Sequence[int], a: Gist, b: Gist) -> bool:
     A part may move to the front (`in Ruby, how ...`), and two neighbouring parts may change places (`a list in
     Python`, `a Python list`; `the tallest building`, `which building is the tallest`), unless a word such as `from`
     gives them their roles. One of the two prompts must say what ties the parts, and not both the same: `tabs with
-    spaces` and `spaces with tabs` are no more the same than `dollars euros` and `euros dollars`. Two parts that change
-    places around a third (`cat eats mouse`) change roles.
+    spaces` and `spaces with tabs` are no more the same than `dollars euros` and `euros dollars`. Whose a part is (`will
+    my dog bite`, `will bite my dog`) ties it to none. Two parts that change places around a third (`cat eats mouse`)
+    change roles.
     """
     n = len(partners)
     moved = [i for i, j in enumerate(partners) if i != j]
@@ -345,8 +354,8 @@ def _keeps_roles(partners: Sequence[int], a: Gist, b: Gist) -> bool:
     whole = last - first == n - 1
     if n < 3 or ((a.directed or b.directed) and not whole) or not _is_rotated(partners[first : last + 1], first):
         return False
-    seams = (a.before[partners.index(first)], b.before[partners[first]])
-    alike = bool(_without_is(seams[0])) == bool(_without_is(seams[1]))
+    seams = [_without(_WHOSE, a.before[partners.index(first)]), _without(_WHOSE, b.before[partners[first]])]
+    alike = bool(_without(_IS, seams[0])) == bool(_without(_IS, seams[1]))
     return any(seams) and not (all(seams) and alike)
 
 
@@ -360,8 +369,8 @@ def _same_voice(x: str, y: str, before_x: tuple[str, ...], before_y: tuple[str, 
     return passive_x == passive_y and (not passive_x or x.endswith("ing") == y.endswith("ing"))
 
 
-def _without_is(ties: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(tie for tie in ties if tie not in _IS)
+def _without(some: frozenset[str], ties: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(tie for tie in ties if tie not in some)
 
 
 def _is_rotated(numbers: Sequence[int], start: int) -> bool:
