@@ -220,6 +220,18 @@ async def test_others_have_their_turn_while_a_body_is_unpacked_or_passed_over(
     assert unpacked.total() > 4 >= max(unpacked.values())
 
 
+async def test_what_came_at_once_is_read_in_one_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    later: list[edge.Connection] = []
+    parse_on = edge.Connection._parse_on
+    monkeypatch.setattr(edge.Connection, "_parse_on", lambda one: (later.append(one), parse_on(one)))
+    asked = {"model": LARGE, "messages": [{"role": "user", "content": "Hi"}]}
+    async with world(tmp_path) as gateway:
+        for _ in range(2):
+            status, answer, _ = await gateway.post(CHAT, asked)
+            assert status == 200, answer
+    assert not later
+
+
 async def test_others_have_their_turn_while_an_answer_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

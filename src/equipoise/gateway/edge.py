@@ -84,8 +84,8 @@ class Connection(web.RequestHandler):
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on to parse what came, at the next turn: who reads would else have all of a body unpacked in this one."""
-        if not resume_parser:
-            super().resume_reading(resume_parser=False)
+        if not resume_parser or not self._reading_paused:  # all that came was parsed
+            super().resume_reading(resume_parser)
         elif not self._resuming:
             self._resuming = True
             self._loop.call_soon(self._parse_on)
