@@ -317,20 +317,21 @@ async def test_a_bad_file_keeps_what_is_served_and_is_told(tmp_path: Path) -> No
             assert 'equipoise_config_reloads_total{result="done"} 1.0' in text
 
 
+@pytest.mark.parametrize("error", [KeyError, SystemExit])
 async def test_a_router_that_cannot_be_made_ready_keeps_what_is_served(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
 ) -> None:
     async with FakeServer(echo) as vendor:
         document = settings(vendor.base_url)
         async with serving(tmp_path, document) as gateway:
 
             def broken(*_: Any, **__: Any) -> Any:
-                raise KeyError("my secret")
+                raise error("my secret")
 
             monkeypatch.setattr("equipoise.gateway.serving.engine_from", broken)
             document["routes"]["second"] = {}
             write(tmp_path, document)
-            assert "KeyError" in str(await gateway.one.reloader.reload())
+            assert error.__name__ in str(await gateway.one.reloader.reload())
             assert (await gateway.post(CHAT, say("Hello")))[0] == 200 and "secret" not in str(gateway.lines)
 
 

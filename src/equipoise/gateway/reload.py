@@ -56,7 +56,7 @@ class Reloader:
             except EquipoiseError as error:
                 said = await asyncio.to_thread(located, error, self._path)  # which reads the file again
                 return self._refused(error.code, " ".join(said.split()))
-            except Exception as error:  # noqa: BLE001  (routers can be anyone's code, and learn from any table)
+            except (Exception, SystemExit) as error:  # noqa: BLE001  (routers can be anyone's code, and learn from any table)
                 self._gateway.lines.failed("the new configuration fails", error)
                 return self._refused("failed", f"{type(error).__name__} while it was made ready; see the log")
             self._replace(before, live)
