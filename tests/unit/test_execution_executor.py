@@ -391,9 +391,15 @@ async def test_concurrent_requests_never_pass_a_limit_together() -> None:
     assert sum(isinstance(d, ExecutionFailed) for d in done) == 30
 
 
-async def test_large_requests_that_are_translated_aside_never_pass_a_limit_together() -> None:
+@pytest.mark.parametrize("broken", [False, True])
+async def test_large_requests_that_are_translated_aside_never_pass_a_limit_together(broken: bool) -> None:
     provider = answering(formats=frozenset({"responses"}))
     ex = executor([model("big", deployments=(Deployment(provider="big", rpm=3),))], {"big": provider})
+    if broken:
+        (place,), now = ex._places["big"], asyncio.get_running_loop().time()
+        for _ in range(20):
+            place.breaker.failed(now, failed(500), place.breaker.begin(now))
+        assert place.breaker.state(now) == "open"
     large = [ex.run(Plan(model="big"), work(size=1 << 20), always) for _ in range(10)]
     done = await asyncio.gather(*large, return_exceptions=True)
     assert sum(isinstance(d, ExecutionFailed) for d in done) == 7 and len(provider.sent) == 3

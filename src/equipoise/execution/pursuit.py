@@ -75,7 +75,7 @@ class Pursuit:
                 if not self._course.open(step.place, self._meter.clock.monotonic(), forced=step.forced):
                     continue
             try:
-                if not await self._ready(step.place):
+                if not await self._ready(step.place, forced=step.forced):
                     continue
                 return await self._attempt(step)
             except (ProviderError, BadRequest) as error:
@@ -150,7 +150,7 @@ class Pursuit:
             self._course.failed(hedge.place, error)
             raise
 
-    async def _ready(self, place: Place) -> bool:
+    async def _ready(self, place: Place, *, forced: bool = False) -> bool:
         """Have the request in the format of the place. False where the place, or the time, is gone when that is done.
 
         Raises:
@@ -162,14 +162,12 @@ class Pursuit:
         if work.size <= LARGE_BYTES:
             self._bodies[target] = translate_request(self._body, self._format, target)
             return True
-        was_open = self._course.open(place, self._meter.clock.monotonic())
         try:
             async with asyncio.timeout_at(self.deadline):
                 self._bodies[target] = await aside(work.size, translate_request, self._body, self._format, target)
         except TimeoutError:
             return False
-        taken = was_open and not self._course.open(place, self._meter.clock.monotonic())
-        return not taken and self._left_s() > 0.0
+        return self._left_s() > 0.0 and self._course.open(place, self._meter.clock.monotonic(), forced=forced)
 
     def _target(self, place: Place) -> WireFormat:
         target = target_format(self._format, place.provider.formats)
