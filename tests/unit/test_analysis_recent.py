@@ -40,8 +40,10 @@ def same(left: Features, right: Features) -> bool:
     for name in Features.__slots__:
         one, two = getattr(left, name), getattr(right, name)
         if name == "lexical":
-            one, two = (one.indices, one.values), (two.indices, two.values)
-        if not np.array_equal(one, two) if isinstance(one, np.ndarray | tuple) else one != two:
+            equal = np.array_equal(one.indices, two.indices) and np.array_equal(one.values, two.values)
+        else:
+            equal = np.array_equal(one, two) if isinstance(one, np.ndarray) else one == two
+        if not equal:
             return False
     return True
 
