@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from equipoise.contracts import UpstreamCall
 from equipoise.errors import ConfigError, MissingExtra, ProviderError
 from equipoise.providers import gguf, make_provider
 from equipoise.types import Deployment, Model
+from tests.gateway_world import eventually
 
 WORKER = """
 import http.server, json, os, sys, threading
@@ -134,6 +136,18 @@ async def test_a_worker_that_does_not_come_up_in_time_is_ended(model_file: Path)
     with pytest.raises(ProviderError, match="not loaded within 0.2 s"):
         await caller.complete(MODEL, HELLO)
     assert caller._process is None
+
+
+async def test_a_call_that_is_given_up_while_the_model_is_loaded_has_not_left(model_file: Path) -> None:
+    model_file.write_text("hang")
+    caller = provider(model_file)
+    call = UpstreamCall(model=MODEL, deployment=Deployment(provider="gguf"), kind="chat", body={"messages": HELLO})
+    calling = asyncio.create_task(caller.send(call))
+    await eventually(lambda: caller._process is not None)
+    calling.cancel()
+    await asyncio.wait([calling])
+    await caller.close()
+    assert calling.cancelled() and call.sent.begun is False, "so it is not billed"
 
 
 async def test_a_file_with_another_checksum_is_refused(model_file: Path) -> None:

@@ -66,6 +66,7 @@ class Gguf:
         Raises:
             ProviderError: the worker did not start, the file has another checksum, or the call failed.
         """
+        call.sent.begun = False
         try:
             client = await self._ready(call.model)
         except ConfigError as error:
