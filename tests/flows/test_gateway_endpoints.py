@@ -12,6 +12,7 @@ import anthropic
 import pytest
 from multidict import CIMultiDict
 
+from equipoise.aside import LARGE_BYTES
 from equipoise.gateway.health import tell_warnings
 from equipoise.storage.journal import Journal
 from equipoise.storage.keys import PREFIX
@@ -420,7 +421,7 @@ async def test_while_the_log_is_looked_through_others_are_served(
 async def test_while_a_long_text_is_redacted_others_are_served(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
 ) -> None:
-    served, text = threading.Event(), "-" * 21_000
+    served, text = threading.Event(), "-" * (LARGE_BYTES + 1)
 
     def redacting(text: str) -> str:
         assert served.wait(30.0), "nobody else was served meanwhile"
