@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -10,6 +9,7 @@ from typing import NamedTuple
 
 from equipoise.analysis.tokens import count_tokens
 from equipoise.api import request_with
+from equipoise.aside import in_thread
 from equipoise.errors import ContractError, NoModel
 from equipoise.execution.clock import Clock
 from equipoise.gateway.logs import Lines
@@ -116,12 +116,12 @@ class Deciding:
         make = partial(request_of, target, asked, said, warm, tenant=tenant)
         long = len(asked.text) + len(asked.context_text) > LONG_CHARACTERS
         if isinstance(target, Route) and target.threads is not None:
-            request = await asyncio.to_thread(make) if long else make()
+            request = await in_thread(make) if long else make()
             found = await self._decide_in_threads(target.threads, request, said.timeout_s)
             settle = partial(self._settled, target, request, *found)
-            return _unless_refused(await asyncio.to_thread(settle) if long else settle())
+            return _unless_refused(await in_thread(settle) if long else settle())
         if long:
-            return await asyncio.to_thread(self._decide_alone, target, make)
+            return await in_thread(self._decide_alone, target, make)
         if self._in_flight() < 2:
             return self._decide_alone(target, make)
         return await self._together.ask((target, make()))

@@ -9,6 +9,8 @@ from contextlib import suppress
 from threading import Thread
 from typing import Generic, TypeVar
 
+from equipoise.aside import in_turns
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 _THREADS = 8
@@ -82,7 +84,7 @@ class OwnThreads(Generic[Item, Result]):
     ) -> None:
         results: Sequence[Result] = ()
         try:
-            results = self._work([item for item, _ in asked])
+            results = in_turns(self._work, [item for item, _ in asked])
         finally:  # also where it ends its thread, which is its right
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(self._came, loop, asked, results, since)

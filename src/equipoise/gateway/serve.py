@@ -6,7 +6,6 @@ import asyncio
 import gc
 import resource
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
@@ -41,8 +40,6 @@ from equipoise.types import Deployment, Model
 
 _CUT_S = 1.0
 _GARBAGE_OBJECTS = 10_000
-# Threads that work on something large let the event loop go on after so long: of the usual 5 ms it would wait several.
-_THREAD_TURN_S = 0.0005
 
 
 class Opened:
@@ -275,7 +272,6 @@ async def serve(config: Config, path: Path, lines: Lines, settings: ServerConfig
     loop.add_signal_handler(signal.SIGHUP, hangup.set)  # else it would end a process that has yet to listen
     signal.signal(signal.SIGTERM, _stop_at_once)
     gc.disable()  # most of what starting makes stays
-    sys.setswitchinterval(_THREAD_TURN_S)
     _take_descriptors()
     async with opened(config, path, lines, settings) as one:
         for number in (signal.SIGTERM, signal.SIGINT):
