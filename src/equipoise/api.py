@@ -10,10 +10,11 @@ from typing import Any
 from equipoise.cascades.best_of import best_of_models, best_of_steps, with_best_of
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
-from equipoise.config import Config, ModelConfig, RouteConfig, data_folders
+from equipoise.config import Config, ModelConfig, RouteConfig
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
 from equipoise.engine import Engine
+from equipoise.environment import data_folders
 from equipoise.errors import ConfigError, InputError, UnknownName
 from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, Spec, make_policy
 from equipoise.tables import OutcomeTable, read_table, with_costs

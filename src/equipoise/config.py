@@ -1,9 +1,8 @@
-"""Configuration. The only module that reads the environment and ``equipoise.yaml``."""
+"""Configuration. The only module that reads ``equipoise.yaml``."""
 
 from __future__ import annotations
 
 import difflib
-import os
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,51 +26,6 @@ _MOST_NAME = 200
 _Usd = Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)]
 _Positive = Annotated[float, Field(gt=0, le=1e9, allow_inf_nan=False)]
 _Count = Annotated[int, Field(gt=0, le=1 << 53)]
-
-
-def from_home(path: str) -> Path:
-    """A path whose ``~`` is the user's home folder.
-
-    Raises:
-        ConfigError: it has one, and the user has none, as in many a container.
-    """
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise ConfigError(f"{path}: this user has no home folder; write the whole path, or set HOME") from None
-
-
-def _below(folder: Path, path: str) -> str:
-    return path if path.startswith("~") else str(folder / path)
-
-
-def secret(name: str) -> str:
-    """The value of a secret's environment variable.
-
-    Raises:
-        ConfigError: the variable is not set or empty. Its name is told, never a value.
-    """
-    if not (value := os.environ.get(name)):
-        raise ConfigError(f"environment variable {name} is not set; export it with the provider's key")
-    return value
-
-
-def data_folders() -> tuple[Path, ...]:
-    """Where public data sets are looked for: ``EQUIPOISE_DATA``, separated as PATH is, then among the downloads."""
-    named = [from_home(p) for p in os.environ.get("EQUIPOISE_DATA", "").split(os.pathsep) if p]
-    with suppress(ConfigError):  # who has no home folder has no downloads, and may not need any
-        named.append(cache_folder())
-    return tuple(named)
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: ``EQUIPOISE_CACHE``, else the user's cache folder.
-
-    Raises:
-        ConfigError: the user has none.
-    """
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return from_home(os.environ.get("EQUIPOISE_CACHE") or f"{base}/equipoise")
 
 
 def _spelt(capabilities: frozenset[str]) -> frozenset[str]:
@@ -128,6 +82,10 @@ def _domain(name: str) -> str:
 
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def _below(folder: Path, path: str) -> str:
+    return path if path.startswith("~") else str(folder / path)
 
 
 class DeploymentConfig(_Strict):

@@ -22,7 +22,8 @@ from equipoise.collect.journal import journal_path
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow, read_prompts
 from equipoise.collect.session import Collected, collect, summary
-from equipoise.config import DEFAULT_FILE, read_config, secret
+from equipoise.config import DEFAULT_FILE, read_config
+from equipoise.environment import secret
 from equipoise.errors import InputError, UnknownName
 from equipoise.providers import make_provider
 from equipoise.tables.files import check_ending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from equipoise import config
+from equipoise import environment
 from equipoise.cli.output import emit_json, note, say
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS, PublicDataset
@@ -33,9 +33,9 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "list":
         return _list(args.json)
     if args.action == "get":
-        file = public.get(args.name, args.out or config.cache_folder(), public.fetch_https, notice=note)
+        file = public.get(args.name, args.out or environment.cache_folder(), public.fetch_https, notice=note)
     else:
-        file = public.path(args.name, config.data_folders())
+        file = public.path(args.name, environment.data_folders())
     if args.json:
         table = read_table(file)
         emit_json({"name": args.name, "path": str(file), "n_prompts": len(table), "models": table.models})
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list(as_json: bool) -> int:
-    places = config.data_folders()
+    places = environment.data_folders()
     found = [(known, public.find(known.name, places)) for known in DATASETS.values()]
     if as_json:
         emit_json(

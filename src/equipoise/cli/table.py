@@ -9,9 +9,9 @@ from pathlib import Path
 from equipoise.atomic import check_target
 from equipoise.catalog import Catalog, default_catalog
 from equipoise.cli.output import emit_json, note, say
-from equipoise.config import data_folders
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS
+from equipoise.environment import data_folders
 from equipoise.tables.convert import FORMATS, convert, detect_format
 from equipoise.tables.costs import with_costs
 from equipoise.tables.describe import describe, describe_text

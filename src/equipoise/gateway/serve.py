@@ -16,8 +16,9 @@ import numpy as np
 from aiohttp import web
 
 from equipoise.analysis.tokens import count_tokens
-from equipoise.config import Config, ServerConfig, secret
+from equipoise.config import Config, ServerConfig
 from equipoise.contracts import Provider
+from equipoise.environment import secret
 from equipoise.errors import ConfigError, InputError, MissingExtra
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of

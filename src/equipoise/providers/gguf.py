@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from equipoise.config import from_home
 from equipoise.contracts import Reply, UpstreamCall
+from equipoise.environment import from_home
 from equipoise.errors import ConfigError, MissingExtra, ProviderError
 from equipoise.providers.client import seconds_of
 from equipoise.providers.http import HttpUpstream

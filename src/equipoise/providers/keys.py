@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from equipoise.config import from_home
+from equipoise.environment import from_home
 from equipoise.errors import ConfigError
 from equipoise.regular import open_regular
 from equipoise.types import Deployment
