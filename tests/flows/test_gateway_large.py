@@ -155,15 +155,17 @@ async def test_thousands_of_events_that_come_at_once_are_not_cut_apart_at_once(
     assert b'"content":"Hi"' in said and sum(sizes) == len(body) and max(sizes) <= 1 << 14
 
 
-async def test_others_have_their_turn_after_some_dozens_of_events_of_whatever_size(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def by_turn(
+    monkeypatch: pytest.MonkeyPatch, where: Any, name: str, counts: Callable[..., bool]
+) -> Iterator[Counter[int]]:
+    """How many calls that count were made in each turn of the event loop."""
     turn, seen = 0, Counter[int]()
-    check = HttpUpstream._checked
+    work: Callable[..., Any] = getattr(where, name)
 
-    def checking(upstream: HttpUpstream, event: Any) -> Any:
-        seen[turn] += 1
-        return check(upstream, event)
+    def spy(*args: Any) -> Any:
+        seen[turn] += counts(*args)
+        return work(*args)
 
     async def counting() -> None:
         nonlocal turn
@@ -171,40 +173,29 @@ async def test_others_have_their_turn_after_some_dozens_of_events_of_whatever_si
             turn += 1
             await asyncio.sleep(0)
 
-    monkeypatch.setattr(HttpUpstream, "_checked", checking)
+    monkeypatch.setattr(where, name, spy)
+    others = asyncio.create_task(counting())
+    yield seen
+    others.cancel()
+
+
+def is_large(_stream: StreamReader, data: bytes, *_: Any) -> bool:
+    return len(data) > LARGE_BYTES
+
+
+async def test_others_have_their_turn_after_some_dozens_of_events_of_whatever_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     comment = ":" + 600 * " " + "\n\n"
     body = comment * 2000 + 'data: {"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n'
     wrong = Misbehaviour(body=body, content_type="text/event-stream")
     vendor = FakeServer(echo, misbehave=lambda _n, _b: wrong)
     async with vendor as server, serving(tmp_path, settings(server.base_url)) as gateway:
-        others = asyncio.create_task(counting())
         asked = {"model": LARGE, "stream": True, "messages": [{"role": "user", "content": "Hello"}]}
-        async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
-            said = await answer.read()
-        others.cancel()
+        with by_turn(monkeypatch, HttpUpstream, "_checked", lambda *_: True) as seen:
+            async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
+                said = await answer.read()
     assert b'"content":"Hi"' in said and seen.total() == 2001 and max(seen.values()) <= 32, seen.most_common(3)
-
-
-@contextmanager
-def unpacking(monkeypatch: pytest.MonkeyPatch) -> Iterator[Counter[int]]:
-    """How many large pieces were unpacked in each turn of the event loop."""
-    turn, unpacked = 0, Counter[int]()
-    feed = StreamReader.feed_data
-
-    def feeding(stream: StreamReader, data: bytes, *args: Any) -> Any:
-        unpacked[turn] += len(data) > LARGE_BYTES
-        return feed(stream, data, *args)
-
-    async def counting() -> None:
-        nonlocal turn
-        while True:
-            turn += 1
-            await asyncio.sleep(0)
-
-    monkeypatch.setattr(StreamReader, "feed_data", feeding)
-    others = asyncio.create_task(counting())
-    yield unpacked
-    others.cancel()
 
 
 @pytest.mark.parametrize(("most", "status"), [(20 << 20, 200), (1000, 413)])
@@ -214,7 +205,7 @@ async def test_others_have_their_turn_while_a_body_is_unpacked_or_passed_over(
     body = b'{"model":"auto","messages":[{"role":"user","content":"Hi"}]}' + b" " * (8 << 20)
     headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
     async with world(tmp_path, server={"port": 0, "reload_s": 0.0, "max_body_bytes": most}) as gateway:
-        with unpacking(monkeypatch) as unpacked:
+        with by_turn(monkeypatch, StreamReader, "feed_data", is_large) as unpacked:
             async with gateway.session.post(gateway.url + CHAT, data=gzip.compress(body), headers=headers) as answer:
                 assert answer.status == status
     assert unpacked.total() > 4 >= max(unpacked.values())
@@ -246,7 +237,7 @@ async def test_others_have_their_turn_while_an_answer_is_unpacked(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with serving(tmp_path, settings(f"http://127.0.0.1:{runner.addresses[0][1]}/v1")) as gateway:
-        with unpacking(monkeypatch) as unpacked:
+        with by_turn(monkeypatch, StreamReader, "feed_data", is_large) as unpacked:
             asked = {"model": LARGE, "messages": [{"role": "user", "content": "Hello"}]}
             async with gateway.session.post(gateway.url + CHAT, json=asked) as answer:
                 assert answer.status == 200

@@ -56,6 +56,17 @@ async def ask(store: AnswerCache, tenant: str, prompt: str, *, limits: str = "",
     return running
 
 
+async def is_kept(sent: FakeUpstream, **fields: Any) -> bool:
+    """Whether an answer of a vendor is found again."""
+    part, asked = cache().partition("t"), work("Hello", **fields)
+    key = ask_of(asked)
+    assert key is not None
+    running = await executor([model("m")], {"m": Provided(lambda n, call: sent)}).run(PLAN, asked, always)
+    part.keep(key, running)
+    await read(running)
+    return part.find(key) is not None
+
+
 @virtually
 async def test_a_request_under_another_beta_header_asks_for_something_else() -> None:
     store = cache()
@@ -184,13 +195,7 @@ async def test_an_answer_that_was_cut_is_kept_only_where_its_length_was_asked_fo
     else:
         said = {"index": 0, "message": {"content": "half of"}, "finish_reason": "length"}
         sent = FakeUpstream(body=orjson.dumps({"choices": [said]}))
-    store, asked = cache(), work("Hello", stream=stream, **fields)
-    key = ask_of(asked)
-    assert key is not None
-    running = await executor([model("m")], {"m": Provided(lambda n, call: sent)}).run(PLAN, asked, always)
-    store.partition("t").keep(key, running)
-    await read(running)
-    assert (store.partition("t").find(key) is not None) is kept
+    assert await is_kept(sent, stream=stream, **fields) is kept
 
 
 @pytest.mark.parametrize("fields", [*DIFFERENT, {"messages": [{"role": "user", "content": f"{REVERSE} "}]}], ids=str)
@@ -342,13 +347,7 @@ async def test_several_answers_of_which_one_was_filtered_are_not_kept(second: st
     else:
         said = [{"index": i, "message": {"content": f"text {i}"}, "finish_reason": reason} for i, reason in ends]
         sent = FakeUpstream(body=orjson.dumps({"choices": said}))
-    store, asked = cache(), work("Hello", n=2, max_tokens=9, stream=stream)
-    key = ask_of(asked)
-    assert key is not None
-    running = await executor([model("m")], {"m": Provided(lambda n, call: sent)}).run(PLAN, asked, always)
-    store.partition("t").keep(key, running)
-    await read(running)
-    assert (store.partition("t").find(key) is not None) is kept
+    assert await is_kept(sent, n=2, max_tokens=9, stream=stream) is kept
 
 
 @pytest.mark.parametrize("around", [b"the same", None], ids=["one context", "many contexts"])

@@ -34,6 +34,15 @@ def work() -> Iterator[Doubling]:
     work.let.set()
 
 
+async def all_out(threads: OwnThreads[int, int], work: Doubling) -> list[asyncio.Task[int]]:
+    """Every thread asked for one number."""
+    asking = []
+    for n in range(1, _THREADS + 1):
+        asking.append(asyncio.create_task(threads.ask(n)))
+        await eventually(lambda n=n: len(work.batches) == n)
+    return asking
+
+
 async def test_each_gets_its_own_result(work: Doubling) -> None:
     threads = OwnThreads(work, 600.0)
     work.let.set()
@@ -44,10 +53,7 @@ async def test_each_gets_its_own_result(work: Doubling) -> None:
 
 async def test_what_comes_while_all_threads_are_out_goes_together(work: Doubling) -> None:
     threads = OwnThreads(work, 600.0)
-    asking = []
-    for n in range(1, _THREADS + 1):
-        asking.append(asyncio.create_task(threads.ask(n)))
-        await eventually(lambda n=n: len(work.batches) == n)
+    asking = await all_out(threads, work)
     later = [asyncio.create_task(threads.ask(n)) for n in (91, 92, 93)]
     await asyncio.sleep(0)
     work.let.set()
@@ -84,10 +90,7 @@ async def test_while_all_threads_take_too_long_nobody_waits_and_afterwards_all_i
 
 async def test_what_nobody_waits_for_any_more_is_not_worked_on(work: Doubling) -> None:
     threads = OwnThreads(work, 600.0)
-    asking = []
-    for n in range(1, _THREADS + 1):
-        asking.append(asyncio.create_task(threads.ask(n)))
-        await eventually(lambda n=n: len(work.batches) == n)
+    asking = await all_out(threads, work)
     gone = asyncio.create_task(threads.ask(50))
     await asyncio.sleep(0)
     gone.cancel()
