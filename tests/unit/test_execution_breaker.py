@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from equipoise.config import ExecutionConfig
 from equipoise.errors import ProviderError
-from equipoise.execution.breaker import Begun, Breaker
+from equipoise.execution.breaker import Admitted, Breaker
 from tests.execution_fakes import failed
 
 SETTINGS = ExecutionConfig(breaker_min_calls=4, breaker_error_rate=0.5, breaker_window_s=10, breaker_cooldown_s=5)
@@ -227,7 +227,7 @@ ENDS = ("answers", "fails", "429", "is abandoned", "is refused")
 def test_whatever_calls_come_to_only_one_tries_it_out_at_a_time_and_in_the_end_one_may(
     steps: list[tuple[str, int, float]],
 ) -> None:
-    breaker, now, calls = Breaker(SETTINGS), 0.0, list[Begun]()
+    breaker, now, calls = Breaker(SETTINGS), 0.0, list[Admitted]()
     for what, which, later in steps:
         now += later
         if what == "begins":
@@ -242,7 +242,7 @@ def test_whatever_calls_come_to_only_one_tries_it_out_at_a_time_and_in_the_end_o
     assert breaker.admits(now + 8 * SETTINGS.breaker_cooldown_s)
 
 
-def _end(breaker: Breaker, how: str, now: float, call: Begun) -> None:
+def _end(breaker: Breaker, how: str, now: float, call: Admitted) -> None:
     if how == "answers":
         breaker.answering(call)
         breaker.succeeded(now, call)

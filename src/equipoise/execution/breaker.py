@@ -17,11 +17,11 @@ _LONGEST_COOLDOWNS = 8
 _PERHAPS_THE_REQUESTS = frozenset({403, 404})
 
 
-class Begun(NamedTuple):
-    """When a call began, as a breaker counts.
+class Admitted(NamedTuple):
+    """As what a breaker let a call through.
 
     Attributes:
-        round: how often it had opened by then.
+        round: how often the breaker had opened by then.
         trial: the call tries the deployment out.
     """
 
@@ -81,21 +81,21 @@ class Breaker:
         """Seconds that it still asked to be left alone."""
         return max(self._cool_until - now, 0.0)
 
-    def begin(self, now: float) -> Begun:
-        """A call is made; it is a trial if the time is over for which none is. What it is told it tells again."""
+    def begin(self, now: float) -> Admitted:
+        """A call is made: a trial, if the time is over for which none is. What becomes of it is told with what this returns."""
         trial = self._open and now >= self._open_until
         self._probing = self._probing or trial
-        return Begun(self._round, trial)
+        return Admitted(self._round, trial)
 
-    def answering(self, begun: Begun) -> None:
+    def answering(self, admitted: Admitted) -> None:
         """A call is being answered: others need not wait for the end of a long stream."""
-        if self._open and self._is_news(begun):
+        if self._open and self._is_news(admitted):
             self._close()
 
-    def succeeded(self, now: float, begun: Begun) -> None:
+    def succeeded(self, now: float, admitted: Admitted) -> None:
         """It was answered."""
         self._cool_s = 0.0
-        if not self._is_news(begun):
+        if not self._is_news(admitted):
             return
         self._answered_at = now
         if self._open:
@@ -103,32 +103,32 @@ class Breaker:
         self._trips = 0
         self._count(now, failed=False)
 
-    def abandoned(self, begun: Begun) -> None:
+    def abandoned(self, admitted: Admitted) -> None:
         """It ended without saying anything about the deployment: cancelled, or the request was at fault."""
-        if begun.trial and self._is_news(begun):
+        if admitted.trial and self._is_news(admitted):
             self._probing = False
 
-    def failed(self, now: float, error: ProviderError, begun: Begun) -> None:
+    def failed(self, now: float, error: ProviderError, admitted: Admitted) -> None:
         """It failed."""
         self._roll(now)
         answers_others = sum(self._failures) < sum(self._calls)
         if error.status in REQUEST_FAULTS or (error.status in _PERHAPS_THE_REQUESTS and answers_others):
-            self.abandoned(begun)
+            self.abandoned(admitted)
             return
         if error.status == 429 or error.retry_after_s:
-            self.abandoned(begun)
+            self.abandoned(admitted)
             self._cool(now, error)
             return
-        if not self._is_news(begun):
+        if not self._is_news(admitted):
             return
         self._count(now, failed=True)
         # Calls that are made though it is open, for want of another place, prove nothing by failing.
-        if begun.trial if self._open else self._broken(now):
+        if admitted.trial if self._open else self._broken(now):
             self._trip(now)
 
-    def _is_news(self, begun: Begun) -> bool:
+    def _is_news(self, admitted: Admitted) -> bool:
         """Calls that were in flight when it opened say nothing new, neither by failing nor by an answer."""
-        return begun.round == self._round
+        return admitted.round == self._round
 
     def answers_some(self, now: float) -> bool:
         """Whether one was answered lately, to the end: another may be, though most fail."""

@@ -10,7 +10,7 @@ from enum import Enum
 from equipoise.config import ExecutionConfig
 from equipoise.contracts import Provider
 from equipoise.errors import ProviderError
-from equipoise.execution.breaker import Begun, Breaker
+from equipoise.execution.breaker import Admitted, Breaker
 from equipoise.execution.latency import Latency, Tail
 from equipoise.execution.limits import MinuteWindow, Second
 from equipoise.traffic import TokenUsage
@@ -66,11 +66,11 @@ class Place:
         """A call is made here. Every lease must be ended."""
         self.outstanding += 1
         self.calls += 1
-        begun = self.breaker.begin(now)
+        admitted = self.breaker.begin(now)
         request = None if self.requests is None else self.requests.take(now, 1.0)
         expected = input_tokens + self._output
         tokens = None if self.tokens is None else self.tokens.take(now, expected)
-        return Lease(self, now, request, tokens, expected, begun)
+        return Lease(self, now, request, tokens, expected, admitted)
 
     def used(self, output_tokens: int) -> None:
         """An answer had that many tokens: what to reserve for the next."""
@@ -97,12 +97,18 @@ class End(Enum):
 class Lease:
     """One call in flight."""
 
-    __slots__ = ("_answered", "_begun", "_expected", "_open", "_request", "_tokens", "began", "place")
+    __slots__ = ("_admitted", "_answered", "_expected", "_open", "_request", "_tokens", "began", "place")
 
     def __init__(
-        self, place: Place, began: float, request: Second | None, tokens: Second | None, expected: float, begun: Begun
+        self,
+        place: Place,
+        began: float,
+        request: Second | None,
+        tokens: Second | None,
+        expected: float,
+        admitted: Admitted,
     ) -> None:
-        self.place, self.began, self._begun = place, began, begun
+        self.place, self.began, self._admitted = place, began, admitted
         self._request, self._tokens, self._expected, self._open = request, tokens, expected, True
         self._answered = False
 
@@ -110,7 +116,7 @@ class Lease:
         """Its first content is there (of a stream), or the whole answer: the latency that balancing looks at."""
         self._answered = True
         seconds = max(now - self.began, 0.0)
-        self.place.breaker.answering(self._begun)
+        self.place.breaker.answering(self._admitted)
         self.place.latency.observe(now, seconds)
         if not hedge:  # those are the faster of two, and would make the tail look shorter
             self.place.tails[stream].observe(seconds)
@@ -141,11 +147,11 @@ class Lease:
             place.tokens.settle(self._tokens, usage.input_tokens + usage.output_tokens - self._expected)
         if how is End.ANSWERED:
             place.used(usage.output_tokens)
-            place.breaker.succeeded(now, self._begun)
+            place.breaker.succeeded(now, self._admitted)
         elif how is End.FAILED and error is not None:
-            place.breaker.failed(now, error, self._begun)
+            place.breaker.failed(now, error, self._admitted)
         else:
-            place.breaker.abandoned(self._begun)
+            place.breaker.abandoned(self._admitted)
         if error is not None and error.vendor_code == "timeout" and not self._answered:
             place.latency.at_least(now, max(now - self.began, 0.0))
 
