@@ -82,7 +82,7 @@ class Breaker:
         return max(self._cool_until - now, 0.0)
 
     def begin(self, now: float) -> Admitted:
-        """A call is made: a trial, if the time is over for which none is. What becomes of it is told with what this returns."""
+        """A call is made: a trial, if the time is over for which none is. Its end is told with what this returns."""
         trial = self._open and now >= self._open_until
         self._probing = self._probing or trial
         return Admitted(self._round, trial)
