@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from equipoise import api
-from equipoise.config import EXAMPLE, Config, read_config
+from equipoise.cli.init import EXAMPLE
+from equipoise.config import Config, read_config
 from equipoise.errors import ConfigError, PriceError, UnknownName
 from equipoise.storage.store import database_path
 from equipoise.types import Constraints
