@@ -171,6 +171,42 @@ def test_a_token_limit_counts_what_calls_really_used() -> None:
     assert place.full_for(1.0, 80) > 0.0
 
 
+def tokens_admitted(place: Place, *, seconds: float, every_s: float = 0.02) -> list[tuple[float, int]]:
+    """When calls of a crowd were let through, and what they came to. Answers are as unlike as those of models are."""
+    rng, now, found = np.random.default_rng(5), 0.0, list[tuple[float, int]]()
+    running: list[tuple[float, int, Lease, TokenUsage]] = []
+    while (now := now + rng.exponential(every_s)) < seconds:
+        while running and running[0][0] <= now:
+            ended, _, lease, usage = heapq.heappop(running)
+            lease.end(ended, End.ANSWERED, usage)
+        if not place.full_for(now, 200):
+            usage = TokenUsage(input_tokens=200, output_tokens=int(rng.lognormal(5.4, 0.8)))
+            lease = place.begin(now, 200)
+            heapq.heappush(running, (now + 0.5 + usage.output_tokens / 50, len(found), lease, usage))
+            found.append((now, usage.input_tokens + usage.output_tokens))
+    return found
+
+
+def test_a_crowd_keeps_a_token_limit_and_uses_it_though_nobody_knows_how_long_answers_become() -> None:
+    limit = 40_000
+    (place,) = places(Deployment(provider="a", tpm=limit))
+    admitted = tokens_admitted(place, seconds=300.0)
+    minutes = [sum(n for at, n in admitted if begin <= at < begin + 60.0) / limit for begin in range(0, 240, 5)]
+    assert max(minutes) < 1.3  # the first burst, of which nothing was known: twice the limit passed once
+    assert max(minutes[12:]) < 1.06
+    assert sum(minutes[12:]) / len(minutes[12:]) > 0.9
+
+
+def test_no_more_is_reserved_than_the_answer_may_have() -> None:
+    (place,) = places(Deployment(provider="a", tpm=1000))
+    place.used(900)
+    place.begin(0.0, 10, 40)
+    assert place.full_for(0.0, 60, 40) == 0.0
+    assert place.full_for(0.0, 60) > 0.0
+    assert place.full_for(0.0, 951, 0) > 0.0
+    assert place.full_for(0.0, 950, 0) == 0.0
+
+
 def test_a_lease_ends_once() -> None:
     (place,) = places(Deployment(provider="a"))
     lease = place.begin(0.0, 1)

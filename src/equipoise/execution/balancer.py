@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
@@ -23,7 +24,7 @@ class Need(NamedTuple):
     """What a request asks of the place that it is sent to.
 
     Attributes:
-        input_tokens: for tpm limits.
+        input_tokens, most_output: for tpm limits: what is sent, and how long the answer may become.
         region: where the data may go; None is anywhere.
         prefer: label of the place that holds the conversation in its prompt cache.
         remembered: it leans on what one of the places remembers, and the others refuse.
@@ -33,6 +34,7 @@ class Need(NamedTuple):
     region: str | None = None
     prefer: str | None = None
     remembered: bool = False
+    most_output: float = math.inf
 
 
 def may_serve(place: Place, need: Need) -> bool:
@@ -47,7 +49,7 @@ def pick(places: Sequence[Place], need: Need, now: float, rng: Draw, *, home: st
     clearly better: fewer calls in flight for its weight, and faster answers. Where they are alike, calls are
     shared as the weights say.
     """
-    ready = [p for p in places if p.breaker.admits(now) and not p.full_for(now, need.input_tokens)]
+    ready = [p for p in places if p.breaker.admits(now) and not p.full_for(now, need.input_tokens, need.most_output)]
     if home is not None and len(ready) > 1:
         ready = [p for p in ready if p.deployment.region == home] or ready
     if len(ready) < 2:

@@ -178,7 +178,8 @@ class Course:
         return self._step(place, wait, forced=True) if wait < left_s else None
 
     def _asked_wait_s(self, place: Place, now: float) -> float:
-        return max(place.full_for(now, self._need.input_tokens), place.breaker.cooling_in(now))
+        need = self._need
+        return max(place.full_for(now, need.input_tokens, need.most_output), place.breaker.cooling_in(now))
 
     def _backoff_s(self, place: Place) -> float:
         return backoff_s(

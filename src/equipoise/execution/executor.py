@@ -97,7 +97,8 @@ class Executor:
             ExecutionFailed: no attempt brought an answer.
         """
         attempts = [] if attempts is None else attempts
-        need = Need(work.input_tokens, work.region, work.prefer, work.asked.vendor_state is not None)
+        remembered = work.asked.vendor_state is not None
+        need = Need(work.input_tokens, work.region, work.prefer, remembered, work.most_output)
         lanes = [
             [place for place in self._places.get(name, ()) if may_serve(place, need)]
             for name in dict.fromkeys((plan.model, *plan.fallback))

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 _MINUTE = 60
+# What an answer is taken for before the first was seen, but for no more than this share of the limit.
+_UNSEEN_TOKENS = 500.0
+_UNSEEN_SHARE = 0.05
+# Answers end in the order of their length, so that the long ones are still being written: this many deviations more.
+_LONGER = 2.0
+_REMEMBERED = 50
 
 
 class Second:
@@ -70,3 +77,25 @@ class MinuteWindow:
             self._total -= old.amount
         if not self._seconds:
             self._total = 0.0
+
+
+class Lengths:
+    """How long answers are: what to reserve for the next, of a limit of so many tokens a minute.
+
+    Attributes:
+        likely: tokens that few answers exceed.
+    """
+
+    __slots__ = ("_mean", "_seen", "_square", "likely")
+
+    def __init__(self, limit: float = math.inf) -> None:
+        self._mean = self._square = 0.0
+        self._seen = 0
+        self.likely = min(_UNSEEN_TOKENS, _UNSEEN_SHARE * limit)
+
+    def observe(self, tokens: int) -> None:
+        """An answer had that many."""
+        self._seen = min(self._seen + 1, _REMEMBERED)
+        self._mean += (tokens - self._mean) / self._seen
+        self._square += (tokens * tokens - self._square) / self._seen
+        self.likely = self._mean + _LONGER * math.sqrt(max(self._square - self._mean * self._mean, 0.0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -12,11 +13,9 @@ from equipoise.contracts import Provider
 from equipoise.errors import ProviderError
 from equipoise.execution.breaker import Admitted, Breaker
 from equipoise.execution.latency import Latency, Tail
-from equipoise.execution.limits import MinuteWindow, Second
+from equipoise.execution.limits import Lengths, MinuteWindow, Second
 from equipoise.traffic import TokenUsage
 from equipoise.types import Deployment, Model
-
-_LIKE_THE_LAST = 0.9
 
 
 class Place:
@@ -24,7 +23,7 @@ class Place:
 
     __slots__ = (
         "breaker", "calls", "deployment", "label", "latency", "model", "outstanding", "provider",
-        "requests", "tails", "tokens", "_output",
+        "requests", "tails", "tokens", "_lengths",
     )  # fmt: skip
 
     def __init__(
@@ -37,7 +36,7 @@ class Place:
         self.requests = None if deployment.rpm is None else MinuteWindow(deployment.rpm)
         self.tokens = None if deployment.tpm is None else MinuteWindow(deployment.tpm)
         self.outstanding = self.calls = 0
-        self._output = 0.0
+        self._lengths = Lengths(deployment.tpm or math.inf)
 
     def is_where(self, other: Place) -> bool:
         """Whether calls go to the same server, for the same model, whatever the weights and limits of the two."""
@@ -48,33 +47,33 @@ class Place:
 
     def inherit(self, other: Place) -> None:
         """Go on from what another place has seen, the calls in flight there excepted."""
-        self.latency, self.tails, self._output = other.latency, other.tails, other._output
+        self.latency, self.tails, self._lengths = other.latency, other.tails, other._lengths
         self.requests = _goes_on(self.requests, other.requests)
         self.tokens = _goes_on(self.tokens, other.tokens)
         self.breaker.inherit(other.breaker)
 
-    def full_for(self, now: float, input_tokens: int) -> float:
-        """Seconds until its rpm and tpm limits admit a call with that input; 0 if they do."""
+    def full_for(self, now: float, input_tokens: int, most_output: float = math.inf) -> float:
+        """Seconds until its rpm and tpm limits admit a call with that input, and no more output; 0 if they do."""
         wait = 0.0
         if self.requests is not None:
             wait = self.requests.free_in(now, 1.0)
         if self.tokens is not None:
-            wait = max(wait, self.tokens.free_in(now, input_tokens + self._output))
+            wait = max(wait, self.tokens.free_in(now, input_tokens + min(self._lengths.likely, most_output)))
         return wait
 
-    def begin(self, now: float, input_tokens: int) -> Lease:
+    def begin(self, now: float, input_tokens: int, most_output: float = math.inf) -> Lease:
         """A call is made here. Every lease must be ended."""
         self.outstanding += 1
         self.calls += 1
         admitted = self.breaker.begin(now)
         request = None if self.requests is None else self.requests.take(now, 1.0)
-        expected = input_tokens + self._output
+        expected = input_tokens + min(self._lengths.likely, most_output)
         tokens = None if self.tokens is None else self.tokens.take(now, expected)
         return Lease(self, now, request, tokens, expected, admitted)
 
     def used(self, output_tokens: int) -> None:
         """An answer had that many tokens: what to reserve for the next."""
-        self._output = _LIKE_THE_LAST * self._output + (1.0 - _LIKE_THE_LAST) * output_tokens
+        self._lengths.observe(output_tokens)
 
 
 def _goes_on(window: MinuteWindow | None, before: MinuteWindow | None) -> MinuteWindow | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -42,3 +43,11 @@ class Work(NamedTuple):
     size: int = 0
     translated: bool = False
     headers: Mapping[str, str] = MappingProxyType({})
+
+    @property
+    def most_output(self) -> float:
+        """How many tokens the answer may have, as far as the request says."""
+        if self.format == "embeddings":
+            return 0.0
+        most = self.asked.max_output_tokens
+        return math.inf if most is None else float(most * self.asked.n)
