@@ -19,13 +19,13 @@ import numpy as np
 from equipoise.analysis import Analyzer
 from equipoise.api import open_table
 from equipoise.contracts import Situation
-from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.evaluation.bootstrap import corrected_t
 from equipoise.evaluation.splits import random_split
 from equipoise.policy.direct import Direct
 from equipoise.registry import make_router
 from equipoise.tables import OutcomeTable
+from equipoise.tables.analysed import outcomes_of
 from equipoise.types import Model, Outcomes
 
 SHARES = (0.1, 0.3, 1.0)

@@ -22,10 +22,10 @@ import numpy as np
 
 from equipoise.analysis import Analyzer
 from equipoise.api import open_table
-from equipoise.engine import outcomes_of
 from equipoise.numerics.caution import Caution
 from equipoise.routers.knn import KNN
 from equipoise.routers.linear import Linear
+from equipoise.tables.analysed import outcomes_of
 from equipoise.types import Bools, Floats, Ints, Model, Outcomes
 
 

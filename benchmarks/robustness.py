@@ -26,7 +26,6 @@ import numpy as np
 from equipoise.analysis import Analyzer
 from equipoise.api import open_table
 from equipoise.contracts import Router, Situation
-from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.evaluation.splits import random_split
 from equipoise.policy.budget import bracket
@@ -34,6 +33,7 @@ from equipoise.policy.cost_aware import CostAware
 from equipoise.policy.paced import Paced
 from equipoise.registry import make_router, routers, split_specs
 from equipoise.tables import OutcomeTable
+from equipoise.tables.analysed import outcomes_of
 from equipoise.types import Model, State
 
 BUDGET_SHARE = 0.5

@@ -25,13 +25,13 @@ import numpy as np
 from equipoise import api
 from equipoise.analysis import Analyzer
 from equipoise.contracts import Router
-from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.evaluation.splits import Split, random_split
 from equipoise.numerics.clusters import kinds_of
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.newcomers import expected_scores, telling_prompts
 from equipoise.registry import make_router, routers, split_specs
+from equipoise.tables.analysed import outcomes_of
 from equipoise.types import FeatureBatch, Floats, Ints, Model, Outcomes
 
 ROUND = 10

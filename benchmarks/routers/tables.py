@@ -9,10 +9,10 @@ import numpy as np
 
 from equipoise.analysis import Analyzer
 from equipoise.api import open_table
-from equipoise.engine import outcomes_of
 from equipoise.estimates import CostModel
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.hull import aiq
+from equipoise.tables.analysed import outcomes_of
 from equipoise.types import Floats, Model, Outcomes
 
 

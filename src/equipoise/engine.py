@@ -1,7 +1,9 @@
-"""The walk for one request: analyse -> estimate -> decide. Executing and logging join it in the gateway.
+"""The first half of the walk: analyse -> estimate -> decide. And what comes before it: to train, calibrate, save, load.
 
-engine = Engine.train("outcomes.parquet", router="linear")
+engine = Engine.train(read_table("outcomes.parquet"), router="linear")
 decision = engine.decide("What is 17 * 23?", max_cost_usd=0.01)
+
+The second half, execute -> log, is the gateway's: ``gateway/calls.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 
@@ -31,6 +33,7 @@ from equipoise.request import check_prompt, check_request
 from equipoise.storage.ids import new_id
 from equipoise.storage.router_file import load_states, model_from_plain, model_to_plain, save_states
 from equipoise.tables import OutcomeTable
+from equipoise.tables.analysed import outcomes_from, outcomes_of, votes_of
 from equipoise.tables.answers import Answers
 from equipoise.tables.costs import rows_to_calibrate
 from equipoise.tables.votes import VoteTable
@@ -42,11 +45,9 @@ from equipoise.types import (
     Floats,
     Ints,
     Model,
-    Outcomes,
     Request,
     Requirement,
     Urgency,
-    Votes,
 )
 from equipoise.version import __version__
 
@@ -85,142 +86,6 @@ class Engine:
     def __post_init__(self) -> None:
         if not by_name(self.models):
             raise ConfigError("there is no model to choose; give at least one")
-
-    @classmethod
-    def train(
-        cls,
-        table: OutcomeTable,
-        *,
-        router: Spec = DEFAULT_ROUTER,
-        policy: Spec = "cost_aware:form=linear,cost_weight=0",
-        models: Sequence[Model] | None = None,
-        analyzer: Analyzer | None = None,
-    ) -> Self:
-        """Learn from an outcome table.
-
-        Args:
-            models: what is known of the table's models beyond it (prices, windows); by default their names only,
-                with costs as measured in the table.
-        """
-        analyzer = analyzer or Analyzer()
-        learner = make_router(router)
-        outcomes = outcomes_of(table.tied(), analyzer, learner.needs | {"structure"})
-        engine = cls(
-            router=learner.fit(outcomes),
-            policy=make_policy(policy),
-            models=_described(table.models, models or ()),
-            costs=CostModel().fit(outcomes),
-            analyzer=analyzer,
-        )
-        engine.versions = engine._versions(table.name)
-        return engine
-
-    @classmethod
-    def train_votes(
-        cls,
-        table: VoteTable,
-        *,
-        router: Spec = DEFAULT_VOTES_ROUTER,
-        policy: Spec = "quality_first",
-        models: Sequence[Model] | None = None,
-        analyzer: Analyzer | None = None,
-    ) -> Self:
-        """Learn from votes between two models' answers. Costs are then known from the models' prices alone.
-
-        Raises:
-            InputError: the router does not learn from votes.
-        """
-        analyzer = analyzer or Analyzer()
-        learner = make_router(router)
-        engine = cls(
-            router=learner.fit_votes(votes_of(table, analyzer, learner.needs | {"structure"})),
-            policy=make_policy(policy),
-            models=_described(table.models, models or ()),
-            analyzer=analyzer,
-        )
-        engine.versions = engine._versions(table.name)
-        return engine
-
-    @classmethod
-    def train_free(cls, *, models: Sequence[Model], router: Spec = "static", policy: Spec = "cost_aware") -> Self:
-        """An engine that needs no data: whatever the router knows before it has learned anything."""
-        engine = cls(router=make_router(router), policy=make_policy(policy), models=models)
-        engine.versions = engine._versions("none")
-        return engine
-
-    def _versions(self, table: str) -> dict[str, str]:
-        return {
-            "equipoise": __version__,
-            "router": self.router.name,
-            "policy": self.policy.name,
-            "analysis": self.analyzer.version,
-            "table": table,
-        }
-
-    def teach(self, table: OutcomeTable, answers: Answers, *, rng: np.random.Generator | None = None) -> Self:
-        """Teach a policy that looks at answers when to return one. Returns self.
-
-        Args:
-            table: the outcome table that the engine was trained on.
-            answers: the sampled answers behind it, row for row.
-
-        Raises:
-            PriceError: an answer has no cost.
-            NotEnoughData: too few prompts with answers of every model.
-        """
-        if not isinstance(self.policy, AnswerPolicy):
-            raise InputError(f"policy '{self.policy.name}' never looks at an answer; there is nothing to teach it")
-        names = [m.name for m in self.models]
-        table, answers = table.only(names), answers.only(names)
-        answers.require_costs()
-        kept = np.flatnonzero(table.measured.all(axis=1) & (answers.count > 0).all(axis=1))
-        if not len(kept):
-            raise NotEnoughData(f"{table.name}: no prompt was answered by every model")
-        outcomes = outcomes_of(table.take(kept).tied(), self.analyzer, self._needs)
-        expected = expected_quality(lambda: make_router(spec_of(self.router)), outcomes, self.models)
-        cost = self.costs.predict_batch(outcomes.features, self.models).cost_usd
-        given = answers.take(kept)
-        lesson = Lesson(View(pool_of(given), expected, cost), given, outcomes.groups)
-        self.policy.teach(lesson, names, rng or np.random.default_rng(0))
-        return self
-
-    def calibrate(self, table: OutcomeTable) -> Self:
-        """Calibrate the policy on rows that the router has not seen. Returns self.
-
-        Prompts on which a model was not measured, or at an unknown cost, are left out.
-
-        Raises:
-            InputError: the table holds no costs.
-            NotEnoughData: no prompt was measured with all models.
-        """
-        table = table.only([m.name for m in self.models])
-        if np.isnan(table.cost_usd[table.measured]).all():
-            raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
-        complete = rows_to_calibrate(table)
-        outcomes = outcomes_of(table.take(complete).tied(), self.analyzer, self._needs)
-        expected = self.costs.predict_batch(outcomes.features, self.models)
-        estimates = estimates_of(self.router, outcomes.features, self.models)
-        situation = Situation(
-            estimates.mean,
-            estimates.std,
-            expected.cost_usd,
-            expected.latency_s,
-            estimates.mean == estimates.mean,
-            list(outcomes.features.quality_requirement),
-            [m.name for m in self.models],
-            outcomes.groups,
-        )
-        self.policy.calibrate(situation, table.cost_usd[complete], table.quality[complete])
-        return self
-
-    def analyze(self, request: Request) -> Features:
-        """The features that this engine's router and cost model read.
-
-        Raises:
-            InputError: the prompt is empty or longer than a million characters.
-        """
-        check_prompt(request.text)
-        return self.analyzer.analyze(request, self._needs)
 
     def decide(
         self,
@@ -266,7 +131,7 @@ class Engine:
         """
         for request in requests:
             check_request(request)
-        rows = self._analysis.rows(requests)
+        analysed = zip(requests, self._analysis.rows(requests), strict=True)
         decider = Decider(
             models=self.models,
             router=self.router,
@@ -276,12 +141,7 @@ class Engine:
             fallback=self.fallback,
             versions=self.versions,
         )
-        pairs = zip(requests, rows, strict=True)
-        return decider.decide([_case(request, features) for request, features in pairs])
-
-    @property
-    def _needs(self) -> frozenset[str]:
-        return frozenset(self.router.needs | self.costs.needs)
+        return decider.decide([Case(found, request.constraints, _draw(), new_id()) for request, found in analysed])
 
     @property
     def _analysis(self) -> Recent:
@@ -290,6 +150,144 @@ class Engine:
             recent = self._recent = Recent(self.analyzer, needs)
         return recent
 
+    @property
+    def _needs(self) -> frozenset[str]:
+        return frozenset(self.router.needs | self.costs.needs)
+
+    def analyze(self, request: Request) -> Features:
+        """The features that this engine's router and cost model read.
+
+        Raises:
+            InputError: the prompt is empty or longer than a million characters.
+        """
+        check_prompt(request.text)
+        return self.analyzer.analyze(request, self._needs)
+
+    @classmethod
+    def train(
+        cls,
+        table: OutcomeTable,
+        *,
+        router: Spec = DEFAULT_ROUTER,
+        policy: Spec = "cost_aware:form=linear,cost_weight=0",
+        models: Sequence[Model] | None = None,
+        analyzer: Analyzer | None = None,
+    ) -> Self:
+        """Learn from an outcome table.
+
+        Args:
+            models: what is known of the table's models beyond it (prices, windows); by default their names only,
+                with costs as measured in the table.
+        """
+        analyzer = analyzer or Analyzer()
+        learner = make_router(router)
+        outcomes = outcomes_of(table.tied(), analyzer, learner.needs | {"structure"})
+        return cls(
+            router=learner.fit(outcomes),
+            policy=make_policy(policy),
+            models=_described(table.models, models or ()),
+            costs=CostModel().fit(outcomes),
+            analyzer=analyzer,
+        )._trained_on(table.name)
+
+    @classmethod
+    def train_votes(
+        cls,
+        table: VoteTable,
+        *,
+        router: Spec = DEFAULT_VOTES_ROUTER,
+        policy: Spec = "quality_first",
+        models: Sequence[Model] | None = None,
+        analyzer: Analyzer | None = None,
+    ) -> Self:
+        """Learn from votes between two models' answers. Costs are then known from the models' prices alone.
+
+        Raises:
+            InputError: the router does not learn from votes.
+        """
+        analyzer = analyzer or Analyzer()
+        learner = make_router(router)
+        return cls(
+            router=learner.fit_votes(votes_of(table, analyzer, learner.needs | {"structure"})),
+            policy=make_policy(policy),
+            models=_described(table.models, models or ()),
+            analyzer=analyzer,
+        )._trained_on(table.name)
+
+    @classmethod
+    def train_free(cls, *, models: Sequence[Model], router: Spec = "static", policy: Spec = "cost_aware") -> Self:
+        """An engine that needs no data: whatever the router knows before it has learned anything."""
+        return cls(router=make_router(router), policy=make_policy(policy), models=models)._trained_on("none")
+
+    def _trained_on(self, table: str) -> Self:
+        self.versions = {
+            "equipoise": __version__,
+            "router": self.router.name,
+            "policy": self.policy.name,
+            "analysis": self.analyzer.version,
+            "table": table,
+        }
+        return self
+
+    @property
+    def _names(self) -> list[str]:
+        return [m.name for m in self.models]
+
+    def teach(self, table: OutcomeTable, answers: Answers, *, rng: np.random.Generator | None = None) -> Self:
+        """Teach a policy that looks at answers when to return one. Returns self.
+
+        Args:
+            table: the outcome table that the engine was trained on.
+            answers: the sampled answers behind it, row for row.
+
+        Raises:
+            PriceError: an answer has no cost.
+            NotEnoughData: too few prompts with answers of every model.
+        """
+        if not isinstance(self.policy, AnswerPolicy):
+            raise InputError(f"policy '{self.policy.name}' never looks at an answer; there is nothing to teach it")
+        table, answers = table.only(self._names), answers.only(self._names)
+        answers.require_costs()
+        kept = np.flatnonzero(table.measured.all(axis=1) & (answers.count > 0).all(axis=1))
+        if not len(kept):
+            raise NotEnoughData(f"{table.name}: no prompt was answered by every model")
+        outcomes = outcomes_of(table.take(kept).tied(), self.analyzer, self._needs)
+        expected = expected_quality(lambda: make_router(spec_of(self.router)), outcomes, self.models)
+        cost = self.costs.predict_batch(outcomes.features, self.models).cost_usd
+        given = answers.take(kept)
+        lesson = Lesson(View(pool_of(given), expected, cost), given, outcomes.groups)
+        self.policy.teach(lesson, self._names, rng or np.random.default_rng(0))
+        return self
+
+    def calibrate(self, table: OutcomeTable) -> Self:
+        """Calibrate the policy on rows that the router has not seen. Returns self.
+
+        Prompts on which a model was not measured, or at an unknown cost, are left out.
+
+        Raises:
+            InputError: the table holds no costs.
+            NotEnoughData: no prompt was measured with all models.
+        """
+        table = table.only(self._names)
+        if np.isnan(table.cost_usd[table.measured]).all():
+            raise InputError(f"{table.name}: calibration needs costs; give --prices FILE")
+        complete = rows_to_calibrate(table)
+        outcomes = outcomes_of(table.take(complete).tied(), self.analyzer, self._needs)
+        expected = self.costs.predict_batch(outcomes.features, self.models)
+        estimates = estimates_of(self.router, outcomes.features, self.models)
+        situation = Situation(
+            estimates.mean,
+            estimates.std,
+            expected.cost_usd,
+            expected.latency_s,
+            estimates.mean == estimates.mean,
+            list(outcomes.features.quality_requirement),
+            self._names,
+            outcomes.groups,
+        )
+        self.policy.calibrate(situation, table.cost_usd[complete], table.quality[complete])
+        return self
+
     def learn(self, prompt: str, model: str, reward: float) -> None:
         """Tell the router how well ``model`` answered ``prompt``: a reward in [0, 1].
 
@@ -297,8 +295,8 @@ class Engine:
             InputError: the reward is out of range, or the prompt is empty or too long.
             UnknownName: the engine has no such model.
         """
-        if model not in {m.name for m in self.models}:
-            raise UnknownName("model", model, [m.name for m in self.models])
+        if model not in self._names:
+            raise UnknownName("model", model, self._names)
         if not 0.0 <= reward <= 1.0:
             raise InputError(f"reward {reward!r} is not in [0, 1]; scale it")
         self.router.learn(self.analyze(Request(text=prompt)), model, reward)
@@ -344,7 +342,7 @@ class Engine:
 
     def _known(self, model: str, table: OutcomeTable) -> tuple[Floats, Floats]:
         """Qualities of the known models (n, m) and of the new one (n,) on the prompts of a table."""
-        others = [m.name for m in self.models if m.name != model and m.name in table.models]
+        others = [name for name in self._names if name != model and name in table.models]
         own = table.only([model]).quality[:, 0] if model in table.models else np.full(len(table), np.nan)
         return table.only(others).quality, own
 
@@ -367,7 +365,7 @@ class Engine:
         """
         left = [m for m in self.models if m.name != model]
         if len(left) == len(self.models):
-            raise UnknownName("model", model, [m.name for m in self.models])
+            raise UnknownName("model", model, self._names)
         if not left:
             raise InputError(f"'{model}' is the only model; add another before you retire it")
         self.router.without(model)
@@ -386,15 +384,11 @@ class Engine:
         meta = {
             "router": spec_of(self.router),
             "policy": spec_of(self.policy),
-            "embedder": self._embedder_name(),
             "models": [model_to_plain(m) for m in self.models],
             "versions": self.versions,
         }
         states = {"router": self.router.state(), "policy": self.policy.state(), "costs": self.costs.state()}
         save_states(Path(path), states, meta)
-
-    def _embedder_name(self) -> str:
-        return "static" if self.analyzer.embedder is None else self.analyzer.embedder.version
 
     @classmethod
     def load(cls, path: str | Path, *, analyzer: Analyzer | None = None) -> Self:
@@ -433,9 +427,9 @@ class Engine:
         return engine
 
 
-def _case(request: Request, features: Features) -> Case:
-    draw = (int.from_bytes(os.urandom(7)) >> 3) / 2**53
-    return Case(features, request.constraints, draw, new_id())
+def _draw() -> float:
+    """A number in [0, 1) that nobody can foretell."""
+    return (int.from_bytes(os.urandom(7)) >> 3) / 2**53
 
 
 def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:
@@ -448,32 +442,6 @@ def _described(names: Sequence[str], models: Sequence[Model]) -> list[Model]:
     return [known.get(name, Model(name=name)) for name in names]
 
 
-def outcomes_of(table: OutcomeTable, analyzer: Analyzer, needs: frozenset[str]) -> Outcomes:
-    """An outcome table with its prompts analysed: what routers are fitted on."""
-    return outcomes_from(table, analyzer.analyze_batch(list(table.prompts), frozenset(needs)))
-
-
-def outcomes_from(table: OutcomeTable, features: FeatureBatch) -> Outcomes:
-    """The same, with the features at hand."""
-    _, groups = np.unique(table.groups.astype(str), return_inverse=True)
-    _, datasets = np.unique(table.datasets.astype(str), return_inverse=True)
-
-    def known(values: Any) -> Any:
-        return None if (values != values).all() else values
-
-    return Outcomes(
-        features=features,
-        models=table.models,
-        quality=table.taught,
-        groups=groups,
-        cost_usd=known(table.cost_usd),
-        input_tokens=known(table.input_tokens),
-        output_tokens=known(table.output_tokens),
-        latency_s=known(table.latency_s),
-        datasets=datasets,
-    )
-
-
 def _published(table: OutcomeTable, scores: Mapping[str, float]) -> tuple[Floats, Ints]:
     """A benchmark's score for each of its prompts, NaN where there is none, and which benchmark that is."""
     names, benchmark = np.unique(table.datasets.astype(str), return_inverse=True)
@@ -484,17 +452,3 @@ def _published(table: OutcomeTable, scores: Mapping[str, float]) -> tuple[Floats
             raise InputError(f"score {score!r} of '{name}' is not in [0, 1]; divide by the highest possible score")
     quality = np.array([scores.get(str(name), np.nan) for name in names])[benchmark]
     return quality, benchmark.astype(np.int64)
-
-
-def votes_of(table: VoteTable, analyzer: Analyzer, needs: frozenset[str]) -> Votes:
-    """A vote table with its prompts analysed."""
-    _, groups = np.unique(table.groups.astype(str), return_inverse=True)
-    return Votes(
-        features=analyzer.analyze_batch(list(table.prompts), frozenset(needs)),
-        models=table.models,
-        groups=groups.astype(np.int64),
-        prompt=table.prompt,
-        first=table.first,
-        second=table.second,
-        score=table.score,
-    )

@@ -7,9 +7,9 @@ import pytest
 
 from equipoise import registry
 from equipoise.analysis import Analyzer
-from equipoise.engine import outcomes_of
 from equipoise.errors import NotEnoughData
 from equipoise.tables import OutcomeTable
+from equipoise.tables.analysed import outcomes_of
 from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())

@@ -1,7 +1,7 @@
 """Outcome tables: what every model did on every prompt.
 
-``table`` the table itself, ``files`` reading and writing, ``costs`` prices to costs, ``lint`` what looks
-wrong, ``describe`` a summary, ``convert`` other projects' formats, ``duplicates`` near-duplicate prompts.
+``table`` the table itself, ``files`` reading and writing, ``analysed`` with features, ``costs`` prices to costs,
+``lint`` what looks wrong, ``describe`` a summary, ``convert`` other projects' formats, ``duplicates`` near-duplicates.
 """
 
 from equipoise.tables.costs import with_costs
