@@ -1087,9 +1087,9 @@ async def test_a_hint_of_another_format_goes_to_those_alone_that_are_known_to_ta
     ("model_id", "efforts"),
     [
         ("gemini-2.5-flash", [{"thinkingBudget": n} for n in (0, 1024, 8192, 24576)]),
-        ("gemini-2.5-pro", [None, *({"thinkingBudget": n} for n in (1024, 8192, 24576))]),
-        ("gemini-3-pro-preview", [None, *({"thinkingLevel": w} for w in ("low", "high", "high"))]),
-        ("gemini-3.5-flash", [None, *({"thinkingLevel": w} for w in ("low", "medium", "high"))]),
+        ("gemini-2.5-pro", [{"thinkingBudget": n} for n in (1024, 1024, 8192, 24576)]),
+        ("gemini-3-pro-preview", [{"thinkingLevel": w} for w in ("low", "low", "high", "high")]),
+        ("gemini-3.5-flash", [{"thinkingLevel": w} for w in ("low", "low", "medium", "high")]),
         ("gemini-2.0-flash", [None] * 4),
         ("gemini-2.5-flash-image", [None] * 4),
     ],

@@ -284,6 +284,9 @@ def test_thoughts_are_paid_for_as_output() -> None:
         ("RECITATION", "content_filter"),
         ("PROHIBITED_CONTENT", "content_filter"),
         ("IMAGE_PROHIBITED_CONTENT", "content_filter"),
+        ("ESCALATION", "content_filter"),
+        ("PUP_LIMITED_DISABLED", "content_filter"),
+        ("CONTINUATION", "length"),
         ("OTHER", "stop"),
         ("FINISH_REASON_UNSPECIFIED", None),
         (None, None),
@@ -327,6 +330,20 @@ def test_a_stream_of_pieces_becomes_chunks_with_calls_numbered_through() -> None
     assert whole["usage"] == (9, 6)
     signed = [p for c in chunks for p in c["choices"][0]["delta"].get("tool_calls", ())]
     assert all(p["extra_content"]["google"]["thought_signature"] == "c2ln" for p in signed)
+
+
+def test_answers_without_ids_have_calls_that_are_told_apart() -> None:
+    def asked(step: int) -> Body:
+        usage = {"promptTokenCount": 10 * step, "candidatesTokenCount": 5}
+        return answer({"functionCall": {"name": "f", "args": {}}}, usageMetadata=usage, responseId="")
+
+    whole = [GEMINI.answer_to_chat(asked(step), now=7) for step in (1, 2)]
+    assert whole[0]["id"] != whole[1]["id"]
+    assert len({c["choices"][0]["message"]["tool_calls"][0]["id"] for c in whole}) == 2
+    assert whole[0] == GEMINI.answer_to_chat(asked(1), now=7)
+    streams = [decoded("gemini", events_of(frame(orjson.dumps(asked(s))) + frame(b"{}")))[0] for s in (1, 2)]
+    assert [len({chunk["id"] for chunk in chunks}) for chunks in streams] == [1, 1]
+    assert len({chunks[0]["choices"][0]["delta"]["tool_calls"][0]["id"] for chunks in streams}) == 2
 
 
 def test_candidates_stay_apart() -> None:
@@ -436,6 +453,33 @@ def test_results_stand_side_by_side_and_pictures_that_tools_brought_come_after()
     ]
     parts = GEMINI.from_chat({"model": "m", "messages": messages})["contents"][2]["parts"]
     assert [next(iter(p)) for p in parts] == ["functionResponse", "functionResponse", "inlineData", "text"]
+
+
+@pytest.mark.parametrize("in_result", [True, False])
+def test_what_is_no_text_in_results_and_system_prompts_is_passed_on_or_refused(in_result: bool) -> None:
+    def asked(block: Body) -> Body:
+        result: Body = {"type": "tool_result", "tool_use_id": "a"}
+        messages: list[Body] = [
+            {"role": "user", "content": "q"},
+            {"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": {}}]},
+            {"role": "user", "content": [result]},
+            {"role": "system", "content": "be brief"},
+        ]
+        if in_result:
+            result["content"] = [{"type": "text", "text": "here"}, block]
+        else:
+            messages[3]["content"] = [block]
+        return translate_request({"model": "m", "max_tokens": 9, "messages": messages}, "messages", "gemini")
+
+    with pytest.raises(Untranslatable, match="tool_reference"):
+        asked({"type": "tool_reference", "tool_name": "f"})
+    file = {"type": "document", "source": {"type": "base64", "media_type": "application/pdf", "data": "AA=="}}
+    if in_result:
+        parts = asked(file)["contents"][2]["parts"]
+        assert parts[1] == {"inlineData": {"mimeType": "application/pdf", "data": "AA=="}}
+    else:
+        with pytest.raises(Untranslatable, match="document"):
+            asked(file)
 
 
 PICTURED: Body = {

@@ -159,10 +159,11 @@ def _thinking(wish: Body, model_id: str) -> Body:
     generation = _THINKS.search(model_id)
     if level is None or generation is None:
         return wish if level is None else {}
+    if level == "none":
+        if generation[1] == "2.5" and "pro" not in model_id:
+            return {"thinkingBudget": 0}
+        level = "low"  # the others cannot do without, and would think much if they were told nothing
     if generation[1] == "2.5":
-        if level == "none":
-            return {} if "pro" in model_id else {"thinkingBudget": 0}
         return {"thinkingBudget": BUDGETS[level]}
-    # The first Pro of the third generation knows two levels; none of them can do without.
-    level = "high" if level == "medium" and _TWO_LEVELS.search(model_id) else level
-    return {} if level == "none" else {"thinkingLevel": level}
+    # The first Pro of the third generation knows two levels.
+    return {"thinkingLevel": "high" if level == "medium" and _TWO_LEVELS.search(model_id) else level}

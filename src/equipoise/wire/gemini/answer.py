@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from typing import Any
 
 import orjson
@@ -14,7 +15,7 @@ from equipoise.wire.errors import BadAnswer, BadRequest
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.gemini.request import call_to_chat, picture_to_chat
 from equipoise.wire.pivot import arguments_object, chunk_head, native, reasoning_of, rest
-from equipoise.wire.reading import maybe_list, objects
+from equipoise.wire.reading import dumps, maybe_list, objects
 from equipoise.wire.sse import SseEvent, frame
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
 
@@ -23,6 +24,7 @@ _NAME: Any = "gemini"
 _FINISH: Mapping[str, str] = {
     "STOP": "stop",
     "MAX_TOKENS": "length",
+    "CONTINUATION": "length",
     **dict.fromkeys(
         (
             "SAFETY",
@@ -35,6 +37,8 @@ _FINISH: Mapping[str, str] = {
             "IMAGE_PROHIBITED_CONTENT",
             "IMAGE_RECITATION",
             "MODEL_ARMOR",
+            "ESCALATION",
+            "PUP_LIMITED_DISABLED",
         ),
         "content_filter",
     ),
@@ -88,11 +92,18 @@ def ended(answer: Body) -> str | None:
     Raises:
         BadAnswer: it is not an answer of Gemini's.
     """
-    reasons = [finish_of(one, "tool_calls" in message_of(one, answer)) for one in candidates_of(answer)]
+    reasons = [finish_of(one, "tool_calls" in message_of(one, "")) for one in candidates_of(answer)]
     return FILTERED if FILTERED in reasons else reasons[0]
 
 
-def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
+def id_of(answer: Body, now: int) -> str:
+    """The id of an answer. One that has none gets one of its own, from which those of its calls are made, too."""
+    if given := answer.get("responseId"):
+        return str(given)
+    return f"gemini_{blake2b(dumps(answer) + str(now).encode(), digest_size=12).hexdigest()}"
+
+
+def message_of(candidate: Body, answer_id: str, calls_before: int = 0) -> Body:
     """What a candidate of an answer says, as a message or a delta."""
     content = candidate.get("content")
     parts = content.get("parts") if isinstance(content, dict) else None
@@ -103,7 +114,7 @@ def message_of(candidate: Body, answer: Body, calls_before: int = 0) -> Body:
         if "functionCall" in part:
             calls = message.setdefault("tool_calls", [])
             number = calls_before + len(calls)
-            call = call_to_chat(part, f"call_{answer.get('responseId') or 0}_{number}")
+            call = call_to_chat(part, f"call_{answer_id}_{number}")
             calls.append({"index": number, **rest(call, frozenset({NATIVE}))})
             if number >= MOST_CALLS:
                 raise BadAnswer(f"the answer has more than {MOST_CALLS} tool calls")
@@ -161,15 +172,16 @@ def thought(answer: Body) -> int:
 def to_chat(answer: Body, now: int) -> Body:
     """The chat completion that says the same."""
     choices = []
+    answer_id = id_of(answer, now)
     for i, candidate in enumerate(candidates_of(answer)):
-        message = {"role": "assistant", "content": None, **message_of(candidate, answer)}
+        message = {"role": "assistant", "content": None, **message_of(candidate, answer_id)}
         for call in message.get("tool_calls", ()):
             del call["index"]
         finish = finish_of(candidate, "tool_calls" in message)
         choice = {"index": count(candidate.get("index", i)), "message": message, "finish_reason": finish}
         choices.append({**choice, **logprobs_of(candidate)})
     chat: Body = {
-        "id": str(answer.get("responseId") or "gemini"),
+        "id": answer_id,
         "object": "chat.completion",
         "created": now,
         "model": str(answer.get("modelVersion") or ""),
@@ -228,6 +240,7 @@ class Decoder:
     def __init__(self, now: int) -> None:
         self.complete = False
         self._now = now
+        self._id = ""
         self._calls: dict[int, int] = {}
         self._started: set[int] = set()
         self._ended: set[int] = set()
@@ -247,17 +260,18 @@ class Decoder:
         return []
 
     def _chunk(self, answer: Body) -> Body:
-        head = chunk_head(str(answer.get("responseId") or "gemini"), str(answer.get("modelVersion") or ""), self._now)
+        self._id = self._id or id_of(answer, self._now)
+        head = chunk_head(self._id, str(answer.get("modelVersion") or ""), self._now)
         said = answer.get("candidates") or _is_blocked(answer)  # some events tell of the prompt or the usage alone
-        choices = [self._choice(i, c, answer) for i, c in enumerate(candidates_of(answer))] if said else []
+        choices = [self._choice(i, c) for i, c in enumerate(candidates_of(answer))] if said else []
         usage = usage_of(answer)
         counted = {} if usage is None else {"usage": usage_to_chat(usage, reasoning_tokens=thought(answer))}
         return {**head, "choices": choices, **counted}
 
-    def _choice(self, i: int, candidate: Body, answer: Body) -> Body:
+    def _choice(self, i: int, candidate: Body) -> Body:
         index = count(candidate.get("index", i))
         before = self._calls.get(index, 0)
-        delta = message_of(candidate, answer, before)
+        delta = message_of(candidate, self._id, before)
         self._calls[index] = before + len(delta.get("tool_calls", ()))
         if index not in self._started:
             self._started.add(index)

@@ -216,7 +216,7 @@ def from_chat(chat: Body) -> Body:
     own = native(chat, _NAME)
     body: Body = {k: chat[k] for k in ("model", "stream") if chat.get(k) is not None}
     messages = in_order(distinct(paired([m for _, m in objects(maybe_list(chat, "messages"), "messages")])))
-    texts = [_text(m) for m in messages if m.get("role") in SYSTEM_ROLES]
+    texts = [_told(m) for m in messages if m.get("role") in SYSTEM_ROLES]
     if any(texts):
         body["systemInstruction"] = {"parts": [{"text": t} for t in texts if t]}
     names: dict[str, str] = {}
@@ -291,7 +291,7 @@ def _result_from_chat(message: Body, names: dict[str, str], own: Body) -> list[B
         value = None
     key = "error" if has_failed(message) else "result"
     made = {**own, "name": name, "response": value if isinstance(value, dict) and key == "result" else {key: text}}
-    shown = [p for _, p in parts_of(message, "messages") if p.get("type") == "image_url"]
+    shown = [p for _, p in parts_of(message, "messages") if p.get("type") != "text"]
     return [{"functionResponse": made}, *(p for s in shown if (p := _part_from_chat(s, "user")) is not None)]
 
 
@@ -321,6 +321,14 @@ def _linked(url: str) -> Body:
         return {"inlineData": {"mimeType": inside[0], "data": inside[1]}}
     kind = mimetypes.guess_type(url.partition("?")[0])[0] or "image/jpeg"
     return {"fileData": {"mimeType": kind, "fileUri": url}}
+
+
+def _told(system: Body) -> str:
+    """What a system prompt says, which is all that Gemini's may hold."""
+    for _, part in parts_of(system, "messages"):
+        if part.get("type") != "text":
+            raise vendors_own(part, param="messages")
+    return _text(system)
 
 
 def _text(message: Body) -> str:
