@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import orjson
 
 from equipoise.traffic import TokenUsage
@@ -15,6 +13,7 @@ from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
 from equipoise.wire.pivot import vendors_own, with_failures_said
 from equipoise.wire.reading import (
+    JSON_FORMS,
     MOST_CHOICES,
     Reading,
     maybe_count,
@@ -64,7 +63,7 @@ class Chat:
             stream=maybe_flag(body, "stream"),
             include_usage=maybe_flag(maybe_object(body, "stream_options"), "include_usage", "stream_options."),
             max_output_tokens=maybe_count(body, "max_completion_tokens") or maybe_count(body, "max_tokens"),
-            capabilities=_capabilities(tools, reading.images, body),
+            json=bool(body.get("response_format")) and maybe_object(body, "response_format").get("type") in JSON_FORMS,
             n=maybe_count(body, "n", MOST_CHOICES) or 1,
             user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
         )
@@ -180,21 +179,6 @@ def _read_message(reading: Reading, role: str, message: Body, path: str) -> None
     for where, call in objects(maybe_list(message, "tool_calls", f"{path}."), f"{path}.tool_calls"):
         function = maybe_object(call, "function", f"{where}.")
         reading.say(role, maybe_text(function, "arguments", f"{where}.function.") or "")
-
-
-def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
-    needed = []
-    if tools:
-        needed.append("tools")
-    if images:
-        needed.append("vision")
-    if body.get("response_format") and maybe_object(body, "response_format").get("type") in _JSON_FORMATS:
-        needed.append("json")
-    return frozenset(needed) if needed else _NOTHING
-
-
-_JSON_FORMATS = ("json_object", "json_schema")
-_NOTHING: frozenset[str] = frozenset()
 
 
 def plain_messages(messages: list[Body]) -> list[Body]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 from equipoise.errors import EquipoiseError, InputError
+
+Given = ParamSpec("Given")
+Read = TypeVar("Read")
 
 
 class BadRequest(InputError):
@@ -25,3 +32,16 @@ class BadAnswer(EquipoiseError):
     """What an upstream said is not what its format promises."""
 
     code = "bad_response"
+
+
+def reads_answers(read: Callable[Given, Read]) -> Callable[Given, Read]:
+    """For a function that reads answers by what reads requests: what is wrong is the answer there."""
+
+    @wraps(read)
+    def reading(*args: Given.args, **named: Given.kwargs) -> Read:
+        try:
+            return read(*args, **named)
+        except BadRequest as error:
+            raise BadAnswer(str(error)) from None
+
+    return reading

@@ -12,7 +12,7 @@ from equipoise.wire.checks import checked_message
 from equipoise.wire.errors import BadAnswer, Untranslatable
 from equipoise.wire.format import NATIVE, Body
 from equipoise.wire.media import split_data_url
-from equipoise.wire.reading import dumps, maybe_list, maybe_object, objects, text_of, wrong
+from equipoise.wire.reading import JSON_FORMS, dumps, maybe_list, maybe_object, objects, text_of, wrong
 
 # The signature of a thinking block that stands for the reasoning of a model that signs none.
 UNSIGNED = "equipoise:unsigned"
@@ -152,7 +152,7 @@ def json_wish(chat: Body) -> tuple[Body | None, str]:
     schema = inner.get("schema") if isinstance(inner, dict) else None
     if wish.get("type") == "json_schema" and isinstance(schema, dict):
         return schema, ""
-    return None, _JSON_ONLY if wish.get("type") in ("json_object", "json_schema") else ""
+    return None, _JSON_ONLY if wish.get("type") in JSON_FORMS else ""
 
 
 def merged(turns: Iterable[tuple[str, list[Body]]]) -> list[tuple[str, list[Body]]]:
@@ -202,9 +202,9 @@ def reasoning_of(said: Body) -> str:
     return found if isinstance(found, str) else ""
 
 
-def chunk(head: Body, delta: Body, finish: str | None = None, index: int = 0) -> Body:
+def chunk(head: Body, delta: Body, finish: str | None = None) -> Body:
     """A stream chunk with one choice."""
-    return {**head, "choices": [{"index": index, "delta": checked_message(delta), "finish_reason": finish}]}
+    return {**head, "choices": [{"index": 0, "delta": checked_message(delta), "finish_reason": finish}]}
 
 
 def goes_before(chunk: Body) -> bool:

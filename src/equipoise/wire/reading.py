@@ -16,6 +16,9 @@ MOST_TOOLS = 4096
 MOST_ITEMS = 100_000
 # No window of a model comes near it; counting more tokens would only take time.
 MOST_CONTEXT_CHARACTERS = 8_000_000
+# The types of OpenAI's forms of an answer that are JSON.
+JSON_FORMS = ("json_object", "json_schema")
+_NOTHING: frozenset[str] = frozenset()
 _KINDS: dict[type, str] = {
     str: "a string",
     bool: "true or false",
@@ -160,8 +163,8 @@ class Reading:
             self._said.append((role, [text]))
             self._fresh = False
 
-    def asked(self, model: str, tools: list[Any], **rest: Any) -> Asked:
-        """The whole of it.
+    def asked(self, model: str, tools: list[Any], *, json: bool = False, **rest: Any) -> Asked:
+        """The whole of it. ``json``: the answer is to be JSON.
 
         Raises:
             BadRequest: nothing was said at all.
@@ -178,9 +181,15 @@ class Reading:
             context_text="\n".join(others)[:MOST_CONTEXT_CHARACTERS] if others else "",
             images=self.images,
             affinity=_affinity(said[: self._opening], schemas),
+            capabilities=self._needed(tools, json),
             answers=self.answers,
             **rest,
         )
+
+    def _needed(self, tools: list[Any], json: bool) -> frozenset[str]:
+        if not (tools or json or self.images):
+            return _NOTHING
+        return frozenset(name for name, used in (("tools", tools), ("vision", self.images), ("json", json)) if used)
 
     def _last(self, said: list[tuple[str, str]]) -> int:
         fallback = -1

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from equipoise.types import WireFormat
-from equipoise.wire.foreign import Foreign, Parts
 from equipoise.wire.format import Asked, Body
 from equipoise.wire.gemini import answer as answers
 from equipoise.wire.gemini import request
@@ -39,20 +37,18 @@ STATUSES: Mapping[int, str] = {
 }
 
 
-class Gemini(Foreign):
+class Gemini:
     """The format ``gemini``."""
 
     name: WireFormat = "gemini"
-    parts = Parts(
-        to_chat=request.to_chat,
-        from_chat=request.from_chat,
-        answer_to_chat=answers.to_chat,
-        answer_from_chat=answers.from_chat,
-        decoder=answers.Decoder,
-        encoder=answers.Encoder,
-        usage=answers.usage_of,
-        finish=answers.ended,
-    )
+    to_chat = staticmethod(request.to_chat)
+    from_chat = staticmethod(request.from_chat)
+    answer_to_chat = staticmethod(answers.to_chat)
+    answer_from_chat = staticmethod(answers.from_chat)
+    decoder = answers.Decoder
+    encoder = answers.Encoder
+    usage = staticmethod(answers.usage_of)
+    finish = staticmethod(answers.ended)
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
@@ -72,7 +68,7 @@ class Gemini(Foreign):
             stream=maybe_flag(body, "stream"),
             include_usage=True,
             max_output_tokens=maybe_count(config, "maxOutputTokens", where="generationConfig."),
-            capabilities=_capabilities(tools, reading.images, config),
+            json=config.get("responseMimeType") == "application/json" or "responseJsonSchema" in config,
             n=maybe_count(config, "candidateCount", MOST_CHOICES, "generationConfig.") or 1,
         )
 
@@ -96,11 +92,6 @@ def _read_part(reading: Reading, role: str, part: Body, where: str) -> None:
         reading.say(role, arguments_text(maybe_object(part, "functionCall", f"{where}.").get("args")))
     elif str(maybe_object(part, "inlineData", f"{where}.").get("mimeType") or "").startswith("image/"):
         reading.images += 1
-
-
-def _capabilities(tools: list[Any], images: int, config: Body) -> frozenset[str]:
-    wants_json = config.get("responseMimeType") == "application/json" or "responseJsonSchema" in config
-    return frozenset(name for name, used in (("tools", tools), ("vision", images), ("json", wants_json)) if used)
 
 
 __all__ = ["Gemini", "settled"]

@@ -11,8 +11,8 @@ import orjson
 from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import FILTERED, first_choice
 from equipoise.wire.checks import checked_message
-from equipoise.wire.errors import BadAnswer, BadRequest
-from equipoise.wire.format import NATIVE, Body
+from equipoise.wire.errors import BadAnswer, BadRequest, reads_answers
+from equipoise.wire.format import NATIVE, Asked, Body
 from equipoise.wire.gemini.request import call_to_chat, picture_to_chat
 from equipoise.wire.pivot import arguments_object, chunk_head, native, reasoning_of, rest
 from equipoise.wire.reading import dumps, maybe_list, objects
@@ -86,6 +86,7 @@ def finish_of(candidate: Body, calls: bool) -> str | None:
     return "tool_calls" if calls and finish == "stop" else finish
 
 
+@reads_answers
 def ended(answer: Body) -> str | None:
     """Why the first candidate ended, or one that was filtered, in chat's words.
 
@@ -169,7 +170,8 @@ def thought(answer: Body) -> int:
     return count(usage.get("thoughtsTokenCount")) if isinstance(usage, dict) else 0
 
 
-def to_chat(answer: Body, now: int) -> Body:
+@reads_answers
+def to_chat(answer: Body, *, now: int = 0) -> Body:
     """The chat completion that says the same."""
     choices = []
     answer_id = id_of(answer, now)
@@ -191,8 +193,9 @@ def to_chat(answer: Body, now: int) -> Body:
     return {**chat, "usage": usage_to_chat(usage, reasoning_tokens=thought(answer))} if usage else chat
 
 
-def from_chat(chat: Body, model_name: str) -> Body:
+def from_chat(chat: Body, model_name: str, asked: Asked | None = None) -> Body:
     """The Gemini answer that says the same."""
+    del asked
     first_choice(chat)
     candidates = []
     for choice in chat["choices"]:
@@ -237,7 +240,7 @@ def _call(call: Body) -> Body:
 class Decoder:
     """Gemini's events become chunks."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, *, now: int = 0) -> None:
         self.complete = False
         self._now = now
         self._id = ""
@@ -287,9 +290,10 @@ class Decoder:
 class Encoder:
     """Chunks become Gemini's events. Calls go out whole, with the end."""
 
-    def __init__(self, model_name: str) -> None:
+    def __init__(self, model_name: str, asked: Asked, input_tokens: int = 0) -> None:
+        del asked, input_tokens
         self._model, self._id = model_name, "0"
-        self._followed = Decoder(0)
+        self._followed = Decoder()
         self._held: dict[tuple[int, int], Body] = {}
         self._finish: dict[int, str] = {}
         self._usage: Body = {}

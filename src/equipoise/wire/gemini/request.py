@@ -35,7 +35,7 @@ from equipoise.wire.pivot import (
     vendors_own,
     with_native,
 )
-from equipoise.wire.reading import dumps, maybe_list, maybe_object, maybe_text, objects, text_of
+from equipoise.wire.reading import JSON_FORMS, dumps, maybe_list, maybe_object, maybe_text, objects, text_of
 
 _NAME: Any = "gemini"
 _KNOWN = frozenset({"model", "stream", "contents", "systemInstruction", "generationConfig", "tools", "toolConfig"})
@@ -249,7 +249,7 @@ def _config(chat: Body) -> Body:
     if (effort := effort_of(chat)) is not None:
         config["thinkingConfig"] = {"thinkingLevel": effort}
     wish = chat.get("response_format")
-    if isinstance(wish, dict) and wish.get("type") in ("json_object", "json_schema"):
+    if isinstance(wish, dict) and wish.get("type") in JSON_FORMS:
         config["responseMimeType"] = "application/json"
         schema = maybe_object(wish, "json_schema").get("schema")
         if isinstance(schema, dict):

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equipoise.types import WireFormat
-from equipoise.wire.foreign import Foreign, Parts
-from equipoise.wire.format import Asked, Body, Encoder
+from equipoise.wire.format import Asked, Body
 from equipoise.wire.messages import answer as answers
 from equipoise.wire.messages import request, stream
 from equipoise.wire.messages.hygiene import settled
@@ -39,20 +38,18 @@ ERROR_TYPES: Mapping[int, str] = {
 }
 
 
-class Messages(Foreign):
+class Messages:
     """The format ``messages``."""
 
     name: WireFormat = "messages"
-    parts = Parts(
-        to_chat=request.to_chat,
-        from_chat=request.from_chat,
-        answer_to_chat=answers.to_chat,
-        answer_from_chat=answers.from_chat,
-        decoder=stream.Decoder,
-        encoder=stream.Encoder,
-        usage=answers.usage_of,
-        finish=answers.ended,
-    )
+    to_chat = staticmethod(request.to_chat)
+    from_chat = staticmethod(request.from_chat)
+    answer_to_chat = staticmethod(answers.to_chat)
+    answer_from_chat = staticmethod(answers.from_chat)
+    decoder = stream.Decoder
+    encoder = stream.Encoder
+    usage = staticmethod(answers.usage_of)
+    finish = staticmethod(answers.ended)
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
@@ -74,15 +71,10 @@ class Messages(Foreign):
             stream=maybe_flag(body, "stream"),
             include_usage=True,
             max_output_tokens=max(most, 1),
-            capabilities=_capabilities(tools, reading.images, body),
+            json=bool(request.answer_format(body)),
             user=maybe_text(maybe_object(body, "metadata"), "user_id", "metadata."),
             vendor_state="thread" if body.get("thread") is not None else None,
         )
-
-    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
-        """For one client's stream; clients want to know at its beginning already how long the input is."""
-        del asked
-        return stream.Encoder(model_name, input_tokens)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """Anthropic's error shape, with ``code`` (where the SDKs look for it too) and ``param`` added."""
@@ -117,13 +109,6 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
             reading.say(role, request.written(block, path))
         else:
             reading.files = True
-
-
-def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
-    needed = [name for name, used in (("tools", tools), ("vision", images)) if used]
-    if request.answer_format(body):
-        needed.append("json")
-    return frozenset(needed)
 
 
 __all__ = ["Messages", "settled"]

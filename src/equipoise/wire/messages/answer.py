@@ -7,8 +7,8 @@ from typing import Any
 
 from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
-from equipoise.wire.errors import BadAnswer
-from equipoise.wire.format import Body
+from equipoise.wire.errors import BadAnswer, reads_answers
+from equipoise.wire.format import Asked, Body
 from equipoise.wire.messages.request import THINKING
 from equipoise.wire.pivot import (
     UNSIGNED,
@@ -42,7 +42,8 @@ _STOP_REASONS: Mapping[str, str] = {
 }
 
 
-def to_chat(answer: Body, now: int) -> Body:
+@reads_answers
+def to_chat(answer: Body, *, now: int = 0) -> Body:
     """The chat completion that says the same."""
     texts, calls, thinking = [], [], []
     for block in blocks_of(answer):
@@ -149,8 +150,9 @@ def usage_from_chat(usage: TokenUsage, thought: int = 0) -> Body:
     return {**said, "output_tokens_details": {"thinking_tokens": thought}} if thought else said
 
 
-def from_chat(chat: Body, model_name: str) -> Body:
+def from_chat(chat: Body, model_name: str, asked: Asked | None = None) -> Body:
     """The Anthropic message that says the same."""
+    del asked
     choice = first_choice(chat)
     message = choice["message"]
     blocks: list[Body] = list(message.get("thinking_blocks") or [])

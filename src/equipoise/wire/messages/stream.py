@@ -8,7 +8,7 @@ import orjson
 
 from equipoise.traffic import TokenUsage
 from equipoise.wire.errors import BadAnswer, BadRequest
-from equipoise.wire.format import NATIVE, Body
+from equipoise.wire.format import NATIVE, Asked, Body
 from equipoise.wire.messages.answer import (
     finish_of,
     message_id,
@@ -38,7 +38,7 @@ _NAME: Any = "messages"
 class Decoder:
     """Anthropic's events become chunks."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, *, now: int = 0) -> None:
         self.complete = False
         self._now = now
         self._head: Body = chunk_head("msg", "", now)
@@ -144,10 +144,11 @@ class Decoder:
 class Encoder:
     """Chunks become Anthropic's events: blocks one after the other, each begun and ended.
 
-    ``input_tokens`` is said where a stream begins without its usage, as most do.
+    ``input_tokens`` is said where a stream begins without its usage, as most do: clients want to know it already then.
     """
 
-    def __init__(self, model_name: str, input_tokens: int = 0) -> None:
+    def __init__(self, model_name: str, asked: Asked, input_tokens: int = 0) -> None:
+        del asked
         self._model, self._input_tokens = model_name, input_tokens
         self._started = False
         self._kind = ""

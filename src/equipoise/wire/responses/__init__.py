@@ -7,13 +7,12 @@ from typing import Any
 from equipoise.types import WireFormat
 from equipoise.wire.chat import openai_error
 from equipoise.wire.errors import BadRequest
-from equipoise.wire.foreign import Foreign, Parts
-from equipoise.wire.format import Asked, Body, Encoder
+from equipoise.wire.format import Asked, Body
 from equipoise.wire.reading import (
+    JSON_FORMS,
     Reading,
     maybe_count,
     maybe_flag,
-    maybe_object,
     maybe_text,
     objects,
     text_of,
@@ -25,20 +24,18 @@ from equipoise.wire.responses import request, stream
 from equipoise.wire.responses.hygiene import settled
 
 
-class Responses(Foreign):
+class Responses:
     """The format ``responses``."""
 
     name: WireFormat = "responses"
-    parts = Parts(
-        to_chat=request.to_chat,
-        from_chat=request.from_chat,
-        answer_to_chat=answers.to_chat,
-        answer_from_chat=answers.from_chat,
-        decoder=stream.Decoder,
-        encoder=stream.Encoder,
-        usage=answers.usage_of,
-        finish=answers.ended,
-    )
+    to_chat = staticmethod(request.to_chat)
+    from_chat = staticmethod(request.from_chat)
+    answer_to_chat = staticmethod(answers.to_chat)
+    answer_from_chat = staticmethod(answers.from_chat)
+    decoder = stream.Decoder
+    encoder = stream.Encoder
+    usage = staticmethod(answers.usage_of)
+    finish = staticmethod(answers.ended)
 
     def read(self, body: Body) -> Asked:
         """What routing needs."""
@@ -67,22 +64,11 @@ class Responses(Foreign):
             stream=maybe_flag(body, "stream"),
             include_usage=True,
             max_output_tokens=maybe_count(body, "max_output_tokens"),
-            capabilities=_capabilities(tools, reading.images, body),
+            json=bool(body.get("text")) and request.answer_form(body).get("type") in JSON_FORMS,
             user=maybe_text(body, "safety_identifier") or maybe_text(body, "user"),
             vendor_state=state,
             echo=answers.echo_of(body),
         )
-
-    def answer_from_chat(self, chat: Body, model_name: str, asked: Asked | None = None) -> Body:
-        """The response that says the same; what was asked is said again."""
-        if asked is None:
-            return answers.from_chat(chat, model_name)
-        return {**answers.from_chat(chat, model_name, request.named_in_full(asked.echo.get("tools"))), **asked.echo}
-
-    def encoder(self, model_name: str, asked: Asked, input_tokens: int = 0) -> Encoder:
-        """For one client's stream; what was asked is said again."""
-        del input_tokens
-        return stream.Encoder(model_name, asked.echo)
 
     def error(self, status: int, code: str, message: str, param: str | None = None) -> Body:
         """OpenAI's error shape."""
@@ -120,14 +106,5 @@ def _read_parts(reading: Reading, role: str, content: Any, where: str) -> None:
         else:
             reading.files = True
 
-
-def _capabilities(tools: list[Any], images: int, body: Body) -> frozenset[str]:
-    needed = [name for name, used in (("tools", tools), ("vision", images)) if used]
-    if body.get("text") and maybe_object(maybe_object(body, "text"), "format", "text.").get("type") in _JSON_FORMATS:
-        needed.append("json")
-    return frozenset(needed)
-
-
-_JSON_FORMATS = ("json_object", "json_schema")
 
 __all__ = ["Responses", "settled"]

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from equipoise.traffic import TokenUsage
 from equipoise.wire.chat import first_choice
 from equipoise.wire.checks import seconds
-from equipoise.wire.errors import BadAnswer
-from equipoise.wire.format import Body
+from equipoise.wire.errors import BadAnswer, reads_answers
+from equipoise.wire.format import Asked, Body
 from equipoise.wire.media import split_data_url
 from equipoise.wire.pivot import name_called, pictures_of, reasoning_of, tool_call
 from equipoise.wire.reading import maybe_list
-from equipoise.wire.responses.request import summary_of
+from equipoise.wire.responses.request import named_in_full, summary_of
 from equipoise.wire.usage import chat_usage, count, is_count, reasoning_tokens, usage_to_chat
 
 # In the ids of items that we made: the vendor does not know them.
 MADE = "eq_"
-NO_SPACES: Mapping[str, tuple[str, str]] = MappingProxyType({})
 _ECHOED = (
     "instructions",
     "max_output_tokens",
@@ -65,7 +63,8 @@ def items_of(answer: Body) -> list[Body]:
     return items
 
 
-def to_chat(answer: Body, now: int) -> Body:
+@reads_answers
+def to_chat(answer: Body, *, now: int = 0) -> Body:
     """The chat completion that says the same."""
     texts, refusals, calls, reasoning = [], [], [], []
     for item in items_of(answer):
@@ -161,8 +160,10 @@ def echo_of(body: Body) -> Body:
     return {**said, "text": _ANY_TEXT | said["text"]} if isinstance(said.get("text"), dict) else said
 
 
-def from_chat(chat: Body, model_name: str, spaces: Mapping[str, tuple[str, str]] = NO_SPACES) -> Body:
-    """The response that says the same. ``spaces``: functions that are in a namespace, by their names for others."""
+def from_chat(chat: Body, model_name: str, asked: Asked | None = None) -> Body:
+    """The response that says the same; what was asked is said again."""
+    echo: Mapping[str, Any] = {} if asked is None else asked.echo
+    spaces = named_in_full(echo.get("tools"))
     choice = first_choice(chat)
     message = choice["message"]
     base = str(chat.get("id") or "0")
@@ -182,7 +183,8 @@ def from_chat(chat: Body, model_name: str, spaces: Mapping[str, tuple[str, str]]
         items.append(call_item(str(call.get("id")), name, arguments, spaces=spaces))
     usage = chat_usage(chat)
     said = None if usage is None else usage_from_chat(usage, reasoning_tokens(chat.get("usage")))
-    return response(base, model_name, seconds(chat.get("created")), items, str(choice.get("finish_reason")), said)
+    created, finish = seconds(chat.get("created")), str(choice.get("finish_reason"))
+    return {**response(base, model_name, created, items, finish, said), **echo}
 
 
 def response(base: str, model: str, created: int, items: list[Body], finish: str, usage: Body | None) -> Body:
@@ -244,9 +246,9 @@ def call_item(
     arguments: str,
     status: str = "completed",
     *,
-    spaces: Mapping[str, tuple[str, str]] = NO_SPACES,
+    spaces: Mapping[str, tuple[str, str]],
 ) -> Body:
-    """A call of a function."""
+    """A call of a function. ``spaces``: those that are in a namespace, by their names for others."""
     made = {"id": f"fc_{MADE}{call_id}", "type": "function_call", "call_id": call_id, "name": name}
     if name in spaces:
         made["namespace"], made["name"] = spaces[name]

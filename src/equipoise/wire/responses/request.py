@@ -56,7 +56,7 @@ def to_chat(body: Body) -> Body:
         choice = {"type": "function", "function": {"name": text_of(choice, "name", "tool_choice.")}}
     if choice is not None:
         chat["tool_choice"] = choice
-    wish = _wish_to_chat(maybe_object(maybe_object(body, "text"), "format", "text."))
+    wish = _wish_to_chat(answer_form(body))
     if wish is not None:
         chat["response_format"] = wish
     extras = rest(body, _KNOWN)
@@ -75,6 +75,11 @@ def _refuse_what_has_no_place(body: Body) -> None:
     choice = body.get("tool_choice")
     if isinstance(choice, dict) and choice.get("type") != "function":
         raise Untranslatable("'tool_choice' names a tool that other formats do not have", param="tool_choice")
+
+
+def answer_form(body: Body) -> Body:
+    """The form in which the answer is wanted."""
+    return maybe_object(maybe_object(body, "text"), "format", "text.")
 
 
 def _wish_to_chat(wish: Body) -> Body | None:

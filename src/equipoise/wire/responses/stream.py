@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
-from typing import Any
-
 import orjson
 
 from equipoise.traffic import TokenUsage
 from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer
-from equipoise.wire.format import Body
+from equipoise.wire.format import Asked, Body
 from equipoise.wire.pivot import chunk, chunk_head, goes_before, name_called, pictures_of, reasoning_of, tool_call
 from equipoise.wire.responses.answer import (
     call_item,
@@ -45,7 +41,7 @@ _GROWS = frozenset({"status", "error", "incomplete_details", "model", "output", 
 class Decoder:
     """OpenAI's events become chunks."""
 
-    def __init__(self, now: int) -> None:
+    def __init__(self, *, now: int = 0) -> None:
         self.complete = False
         self._head: Body = chunk_head("resp", "", now)
         self._calls: dict[int, int] = {}
@@ -114,8 +110,9 @@ class Decoder:
 class Encoder:
     """Chunks become OpenAI's events: items begun, grown and ended, all numbered, the whole again at the end."""
 
-    def __init__(self, model_name: str, echo: Mapping[str, Any] = MappingProxyType({})) -> None:
-        self._model, self._echo, self._spaces = model_name, echo, named_in_full(echo.get("tools"))
+    def __init__(self, model_name: str, asked: Asked, input_tokens: int = 0) -> None:
+        del input_tokens
+        self._model, self._echo, self._spaces = model_name, asked.echo, named_in_full(asked.echo.get("tools"))
         self._base = ""
         self._created = 0
         self._number = -1
