@@ -55,6 +55,50 @@ async def test_a_cached_answer_costs_no_call_and_says_what_it_saved(tmp_path: Pa
         assert "x-equipoise-cache" not in off and len(vendor.requests) == 2
 
 
+class Held(FakeServer):
+    """A vendor that answers once it may."""
+
+    def __init__(self) -> None:
+        super().__init__(echo)
+        self.may = asyncio.Event()
+
+    async def _answered(self, *asked: Any) -> web.StreamResponse:
+        await self.may.wait()
+        return await super()._answered(*asked)
+
+
+async def test_of_those_who_ask_the_same_at_the_same_time_one_pays(tmp_path: Path) -> None:
+    vendor = Held()
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+        asked = [asyncio.create_task(gateway.post(CHAT, say("Hello"))) for _ in range(5)]
+        off = asyncio.create_task(gateway.post(CHAT, say("Hello"), x_equipoise_cache="off"))
+        await eventually(lambda: gateway.gateway.in_flight == 6 and len(vendor.requests) == 2)
+        vendor.may.set()
+        answers = await asyncio.gather(*asked, off)
+        assert len(vendor.requests) == 2, "one for those who may share it, and one for who wants none of that"
+        assert {status for status, _, _ in answers} == {200}
+        shared = [outcome_of(gateway, headers) for _, _, headers in answers[:5]]
+        assert sorted(outcome.cache for outcome in shared) == ["exact"] * 4 + ["miss"]
+        assert sorted(len(outcome.attempts) for outcome in shared) == [0, 0, 0, 0, 1]
+        hits = [outcome for outcome in shared if outcome.cache == "exact"]
+        assert all(hit.cost_usd == hit.routing_usd and hit.saved_usd > 0 for hit in hits)
+        assert all(hit.overhead_s <= hit.latency_s for hit in hits)
+
+
+async def test_who_asks_the_same_as_one_that_goes_away_is_answered_all_the_same(tmp_path: Path) -> None:
+    vendor = Held()
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+        leaves = asyncio.create_task(gateway.post(CHAT, say("Hello")))
+        await eventually(lambda: len(vendor.requests) == 1)
+        stay = [asyncio.create_task(gateway.post(CHAT, say("Hello"))) for _ in range(3)]
+        await eventually(lambda: gateway.gateway.in_flight == 4)
+        leaves.cancel()
+        await eventually(lambda: len(vendor.requests) == 2)
+        vendor.may.set()
+        assert [status for status, _, _ in await asyncio.gather(*stay)] == [200] * 3
+        assert len(vendor.requests) == 2
+
+
 async def test_a_cached_stream_is_replayed_as_a_stream(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor, routes=CACHED) as gateway:

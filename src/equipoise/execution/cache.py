@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
@@ -21,6 +22,7 @@ from equipoise.execution.clock import Clock
 from equipoise.execution.running import Status
 from equipoise.execution.sameness import Gist, Shape, agreement, gist
 from equipoise.execution.shares import Shares
+from equipoise.execution.turns import Turns
 from equipoise.execution.work import Work
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.wire import SseParser
@@ -190,6 +192,7 @@ class AnswerCache:
         self.threshold = threshold_of(settings)
         self._entries: Shares[_Entry] = Shares(settings.max_entries, settings.max_bytes, gone=self._forget)
         self._meanings: dict[_Where, _Meanings] = {}
+        self._turns = Turns()
         self._hits = {"exact": 0, "semantic": 0}
         self._misses = 0
         self._saved_usd = 0.0
@@ -273,6 +276,14 @@ class Partition:
 
     def __init__(self, cache: AnswerCache, tenant: str) -> None:
         self._cache, self._tenant = cache, tenant
+
+    async def turn(self, ask: Ask, most_s: float) -> None:
+        """Wait while the same is being asked, whose answer may then be found; for so long at most."""
+        await self._cache._turns.wait((self._tenant, ask.exact), most_s)
+
+    def asking(self, ask: Ask) -> AbstractContextManager[None]:
+        """While this lasts, others wait who come to ask the same."""
+        return self._cache._turns.asking((self._tenant, ask.exact))
 
     def find(self, ask: Ask) -> Hit | None:
         """An answer to the same request, else to one that asks the same."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from aiohttp import web
 
 from equipoise.aside import aside
 from equipoise.execution import ExecutionFailed, Running, Work, ask_of
+from equipoise.execution.cache import Ask, Partition
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
@@ -91,10 +93,10 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
         raise Problem(400, f"{state}_unsupported_request", told, param=state)
 
 
-async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:
+def _work_of(exchange: Exchange, call: Call, incoming: Incoming) -> Work:
     decision, headers = exchange.decision, incoming.http.headers
     most_s = call.said.timeout_s
-    work = Work(
+    return Work(
         body=call.body,
         size=call.size,
         format=call.format,
@@ -108,23 +110,48 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         mixed=call.conversation.mixed,
         headers={name: ",".join(headers.getall(name)) for name in _PASSED_ON if name in headers},
     )
+
+
+async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:
+    work = _work_of(exchange, call, incoming)
     cache = live.caches.get(call.target.name) if call.said.cache else None
     if cache is None:
         return await _run(gateway, live, exchange, call, work)
     part, wishes = cache.partition(incoming.caller.tenant), _cache_control(incoming.http)
-    ask = None if "no-store" in wishes else await aside(work.size, ask_of, work, limits=repr(decision.constraints))
+    limits = repr(exchange.decision.constraints)
+    ask = None if "no-store" in wishes else await aside(work.size, ask_of, work, limits=limits)
     if ask is None:
         return await _run(gateway, live, exchange, call, work)
-    hit = part.find(ask) if "no-cache" not in wishes else None
+    anew = "no-cache" in wishes
+    # The first words of a stream would wait for another's last.
+    in_turn = not anew and not work.asked.stream
+    if in_turn:
+        work = await _in_turn(live, exchange, work, part, ask)
+    hit = None if anew else part.find(ask)
     if hit is not None:
-        exchange.cache, exchange.saved_usd = hit.kind, hit.saved_usd
+        exchange.cache, exchange.saved_usd, hit.waited_s = hit.kind, hit.saved_usd, exchange.waited_s
         exchange.on_answer = lambda: call.conversation.answered(hit, call.target)
         return hit
     exchange.cache = "miss"
-    running = await _run(gateway, live, exchange, call, work)
-    if not (isinstance(running, Climbed) and running.makeshift):
-        part.keep(ask, running)
+    with part.asking(ask) if in_turn else nullcontext():
+        running = await _run(gateway, live, exchange, call, work)
+        if not (isinstance(running, Climbed) and running.makeshift):
+            part.keep(ask, running)
     return running
+
+
+async def _in_turn(live: Live, exchange: Exchange, work: Work, part: Partition, ask: Ask) -> Work:
+    """The work and what is left of its time, once nobody else is asking the same, or half of that is over."""
+    begun = exchange.elapsed_s
+    total_s, deadline_s = live.executor.total_s, work.deadline_s
+    try:
+        await part.turn(ask, (total_s if deadline_s is None else min(total_s, deadline_s)) / 2)
+    finally:
+        exchange.waited_s = waited_s = exchange.elapsed_s - begun
+    return work._replace(
+        total_s=total_s - waited_s,
+        deadline_s=None if deadline_s is None else max(deadline_s - waited_s, 0.0),
+    )
 
 
 def _cache_control(request: web.BaseRequest) -> set[str]:
@@ -144,10 +171,10 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
         else:
             running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
     except asyncio.CancelledError:
-        exchange.waited_s = gateway.clock.monotonic() - begun
+        exchange.waited_s += gateway.clock.monotonic() - begun
         raise
     except ExecutionFailed as error:
-        exchange.waited_s = gateway.clock.monotonic() - begun
+        exchange.waited_s += gateway.clock.monotonic() - begun
         exchange.end("failed", error=error.code)
         said = " ".join(str(error).split())
         cost = f"{exchange.cost_usd():.9f}"
@@ -156,5 +183,6 @@ async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, wor
         raise Problem(
             error.status, error.code, said, param=param, retry_after_s=error.retry_after_s, headers=headers
         ) from None
+    running.waited_s += exchange.waited_s
     exchange.on_answer = lambda: call.conversation.answered(running, target)
     return running
