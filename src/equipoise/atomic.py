@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -37,8 +38,11 @@ def _check(path: Path, inputs: tuple[Path, ...]) -> None:
             raise InputError(f"{path}: is read by this command and would be overwritten; name another file")
 
 
-def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+def write_whole(path: Path, write: Callable[[BinaryIO], object], *, private: bool = False) -> None:
     """Write beside ``path``, then rename over it; an interrupted write leaves ``path`` as it was.
+
+    Args:
+        private: nobody but its owner may read it. Who may read a file that is there already stays as it is.
 
     Raises:
         InputError: the folder does not exist or cannot be written, or the disk is full.
@@ -46,7 +50,13 @@ def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
     check_target(path)
     beside = path.with_name(f"{path.name}.tmp-{os.getpid()}")
     try:
-        with beside.open("wb") as file:
+        before = path.stat().st_mode & 0o777 if path.exists() else None
+        # A killed process of the same number may have left one. A link that somebody else puts there is not followed.
+        beside.unlink(missing_ok=True)
+        mode = 0o666 if before is None and not private else 0o600
+        with open(beside, "xb", opener=partial(os.open, mode=mode)) as file:  # noqa: PTH123  (Path.open takes no opener)
+            if before is not None:
+                os.fchmod(file.fileno(), before)
             write(file)
             file.flush()
             # Else a power cut could leave the new name with none of the data.

@@ -190,7 +190,7 @@ def test_an_unreachable_or_malformed_address_is_refused(tmp_path: Path) -> None:
 def test_refresh_to_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     with (
         serving(published(input_mtok=7, output_mtok=9)) as url,
-        pytest.raises(TableError, match="cannot be written"),
+        pytest.raises(InputError, match="cannot be written"),
     ):
         refresh(tmp_path / "absent" / "p.csv", url=url)
 

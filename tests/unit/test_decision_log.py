@@ -511,5 +511,6 @@ def test_migrations_run_once_each_and_whole(tmp_path: Path) -> None:
 
 
 def test_the_files_are_their_owners_alone(tmp_path: Path, disk_log: DecisionLog) -> None:
+    export_log(disk_log, tmp_path / "out.parquet")
     for path in tmp_path.iterdir():
         assert path.stat().st_mode & 0o77 == 0, path.name

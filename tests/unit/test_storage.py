@@ -256,7 +256,7 @@ def test_a_folder_that_may_not_be_written_is_told(saved: Path, monkeypatch: pyte
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     before = saved.read_bytes()
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(atomic.os, "open", refuse)
     with pytest.raises(InputError, match=r"cannot be written \(Permission denied\)"):
         save_states(saved, STATES, META)
     monkeypatch.undo()
@@ -294,6 +294,25 @@ def test_a_command_does_not_overwrite_what_it_reads(saved: Path) -> None:
     for given in (saved, link):
         with pytest.raises(InputError, match="would be overwritten"):
             check_target(saved, inputs=(given,))
+
+
+@pytest.mark.parametrize("left", ["link", "file"])
+def test_what_lies_where_a_file_is_prepared_is_not_written_to(saved: Path, left: str) -> None:
+    beside = saved.with_name(f"f.tmp-{os.getpid()}")
+    beside.symlink_to(saved) if left == "link" else beside.write_bytes(b"left by a killed process")
+    before = saved.read_bytes()
+    write_whole(saved.parent / "f", lambda file: file.write(b"x"))
+    assert (saved.parent / "f").read_bytes() == b"x" and saved.read_bytes() == before
+    assert not beside.exists()
+
+
+def test_who_may_read_a_file_stays_as_it_is(tmp_path: Path) -> None:
+    for mode in (0o600, 0o644):
+        path = tmp_path / f"{mode:o}"
+        path.touch()
+        path.chmod(mode)
+        write_whole(path, lambda file: file.write(b"x"), private=mode == 0o644)
+        assert path.stat().st_mode & 0o777 == mode
 
 
 def test_the_content_is_on_disk_before_the_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
 from dataclasses import fields
 from pathlib import Path
 from typing import NoReturn
 
+from equipoise.atomic import write_whole
 from equipoise.catalog.fields import MOST_USD
 from equipoise.errors import TableError, UnknownName
 from equipoise.regular import open_regular
@@ -57,14 +56,7 @@ def write_models(path: Path, models: Iterable[Model]) -> None:
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     writer.writerows(_row(m, m.price) for m in models if m.price is not None)
-    draft = path.with_name(f"{path.name}.tmp-{os.getpid()}")
-    try:
-        draft.write_text(text.getvalue(), encoding="utf-8")
-        draft.replace(path)
-    except OSError as error:
-        with suppress(OSError):
-            draft.unlink()
-        raise TableError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    write_whole(path, lambda file: file.write(text.getvalue().encode()))
 
 
 def _row(model: Model, price: Price) -> dict[str, object]:

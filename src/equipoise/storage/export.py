@@ -86,7 +86,7 @@ def export_log(log: LogReader, path: Path, *, since: float = 0.0) -> int:
                 writer.write_table(pa.Table.from_pylist(batch, schema=SCHEMA))
                 rows += len(batch)
 
-    write_whole(path, write)
+    write_whole(path, write, private=True)  # as the log itself is
     return rows
 
 
