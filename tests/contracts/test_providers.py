@@ -710,6 +710,32 @@ async def test_the_field_that_a_vendor_finds_wrong_is_told_to_clients_of_its_for
         ((("Retry-After", "Fri, 31 Dec 2027 23:59:59 +99999999999999"),), None),
         ((("Retry-After", "1e9"),), 3600.0),
         ((), None),
+        ((("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "1m30.5s"), ("Retry-After", "2")), 2.0),
+        ((("x-ratelimit-remaining-requests", "3"), ("x-ratelimit-reset-requests", "6m0s")), None),
+        ((("x-ratelimit-remaining-requests", "0"),), None),
+        ((("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "soon")), None),
+        (
+            (("x-ratelimit-remaining-requests", "0"), ("x-ratelimit-reset-requests", "120ms"))
+            + (("x-ratelimit-remaining-tokens", "0"), ("x-ratelimit-reset-tokens", "1m30.5s")),
+            90.5,
+        ),
+        (
+            (
+                ("anthropic-ratelimit-tokens-remaining", "0"),
+                ("anthropic-ratelimit-tokens-reset", "2019-01-01T00:00:00Z"),
+            ),
+            0,
+        ),
+        (
+            (
+                ("anthropic-ratelimit-tokens-remaining", "0"),
+                ("anthropic-ratelimit-tokens-reset", "9019-01-01T00:00:00Z"),
+            ),
+            3600,
+        ),
+        ((("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "44")), 44.0),
+        ((("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "9999999999")), 3600.0),
+        ((("X-RateLimit-Remaining", "0"), ("X-RateLimit-Reset", "1000000000000")), 0.0),
     ],
 )
 async def test_the_wait_that_a_vendor_asks_for_is_carried(

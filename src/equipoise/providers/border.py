@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +18,12 @@ MAX_RETRY_AFTER_S = 3600.0
 RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 521, 522, 523, 524, 529})
 _MESSAGE_LIMIT = 300
 _CODE = re.compile(r"[\w.:/-]{1,100}")
+# 6m0s, 1h2m3.5s, 120ms
+_SPAN = re.compile(r"(?:(\d+)h)?(?:(\d+)m(?!s))?(?:(\d+(?:\.\d+)?)s)?(?:(\d+(?:\.\d+)?)ms)?")
+_SPAN_UNITS_S = (3600.0, 60.0, 1.0, 0.001)
+_DATE = re.compile(r"\d{4}-")
+# Seconds or milliseconds of a clock.
+_CLOCK = re.compile(r"\d{10}|\d{13}")
 # Shorter ones, such as `none` for a server that wants any, are no secrets, and stand in other words.
 _LEAST_KEY = 8
 
@@ -80,6 +87,10 @@ class Border(NamedTuple):
         document = _document(payload)
         code, message = self._parsed(document)
         wait_s = _asked_wait_s(headers)
+        if wait_s is None:
+            wait_s = self.table.wait_s(document)
+        if wait_s is None and status == 429:
+            wait_s = _replenished_in_s(headers)
         said = f"HTTP {status}{': ' + self._shown(message) if message else ''}"
         status = self.table.restated.get(code, status)
         error = ProviderError(
@@ -89,7 +100,7 @@ class Border(NamedTuple):
             status=status,
             code=code,
             retryable=status in RETRYABLE and code not in self.table.final,
-            retry_after_s=self.table.wait_s(document) if wait_s is None else wait_s,
+            retry_after_s=wait_s,
         )
         error.param = self._param(document)
         return error
@@ -152,6 +163,34 @@ def _asked_wait_s(headers: Mapping[str, str]) -> float | None:
     now = datetime.now(UTC)
     asked = retry_after_s(headers.get("Retry-After-Ms"), now=now, unit_s=0.001)
     return retry_after_s(headers.get("Retry-After"), now=now) if asked is None else asked
+
+
+def _replenished_in_s(headers: Mapping[str, str]) -> float | None:
+    """In how many seconds the last of the limits is reset of which a refusal says that nothing remains.
+
+    An answer may say so, too, but a limit that is reset in a minute mostly has room for another call much sooner.
+    """
+    now = datetime.now(UTC)
+    waits = [
+        _reset_in_s(headers.get(name.lower().replace("remaining", "reset")), now)
+        for name, left in headers.items()
+        if "ratelimit-" in name.lower() and "remaining" in name.lower() and left.strip() == "0"
+    ]
+    return max((wait for wait in waits if wait is not None), default=None)
+
+
+def _reset_in_s(value: str | None, now: datetime) -> float | None:
+    """Seconds until a limit is reset, given as a span, as seconds, as the time of a clock, or as a date."""
+    if value and (span := _SPAN.fullmatch(value)):
+        seconds = sum(float(n) * unit_s for n, unit_s in zip(span.groups("0"), _SPAN_UNITS_S, strict=True))
+        return min(seconds, MAX_RETRY_AFTER_S)
+    if value is not None and _DATE.match(value):
+        with suppress(ValueError):
+            when = datetime.fromisoformat(value)
+            value = str((when.replace(tzinfo=when.tzinfo or UTC) - now).total_seconds())
+    elif value is not None and _CLOCK.fullmatch(value):
+        value = str(float(value) / (1.0 if len(value) == len("1700000000") else 1000.0) - now.timestamp())
+    return retry_after_s(value, now=now)
 
 
 def _document(payload: bytes) -> Any:
