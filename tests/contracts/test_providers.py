@@ -979,6 +979,17 @@ async def test_claude_code_that_does_not_know_the_model_is_understood_by_every_c
     ]
 
 
+async def test_system_prompts_that_the_user_cannot_say_stay_and_those_of_one_turn_end_with_it() -> None:
+    for_once = {"role": "system", "content": "Skills.", "clear_at": "next_user_message"}
+    removal = [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "Read"}}]
+    removed = {"role": "system", "content": removal}
+    messages = [{"role": "user", "content": "q"}, for_once, {"role": "user", "content": "r"}, removed]
+    sent = await fitted("anthropic", "claude-sonnet-4-5", {"max_tokens": 9, "messages": messages}, "messages")
+    assert sent["messages"] == [messages[0], *messages[2:]]
+    sent = await fitted("anthropic", "claude-opus-4-8", {"max_tokens": 9, "messages": messages}, "messages")
+    assert sent["messages"] == messages
+
+
 async def test_edits_of_a_context_that_is_not_thought_stay() -> None:
     edits = [{"type": "clear_tool_uses_20250919"}, *CODES["context_management"]["edits"]]
     sent = await fitted("anthropic", "claude-sonnet-4-5", {**CODES, "context_management": {"edits": edits}}, "messages")

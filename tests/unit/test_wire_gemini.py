@@ -376,7 +376,12 @@ def test_a_stream_of_several_candidates_is_whole_when_all_have_ended() -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("functions", [{"name": "f"}]), ("modalities", ["text", "audio"]), ("web_search_options", {})],
+    [
+        ("functions", [{"name": "f"}]),
+        ("modalities", ["text", "audio"]),
+        ("web_search_options", {}),
+        ("moderation", {"model": "omni-moderation-latest"}),
+    ],
 )
 @pytest.mark.parametrize("target", ["gemini", "messages", "responses"])
 def test_what_only_chat_has_is_refused_and_not_left_out(target: Any, field: str, value: Any) -> None:

@@ -536,7 +536,13 @@ def test_an_answer_without_end_of_blocks_or_calls_is_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("field", "value"), [("mcp_servers", [{"type": "url", "url": "https://x", "name": "x"}]), ("container", "c1")]
+    ("field", "value"),
+    [
+        ("mcp_servers", [{"type": "url", "url": "https://x", "name": "x"}]),
+        ("container", "c1"),
+        ("compaction", {"type": "summarize"}),
+        ("inference_geo", "us"),
+    ],
 )
 def test_what_runs_at_anthropic_is_not_left_out_in_silence(field: str, value: Any) -> None:
     body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": "hi"}], field: value}
@@ -544,6 +550,7 @@ def test_what_runs_at_anthropic_is_not_left_out_in_silence(field: str, value: An
         translate_request(body, "messages", "chat")
     assert caught.value.param == field
     assert translate_request(body, "messages", "messages") is body
+    assert translate_request({**body, field: None, "inference_geo": "global"}, "messages", "chat")
 
 
 def test_a_tool_that_runs_at_anthropic_is_named() -> None:
@@ -629,6 +636,66 @@ def test_a_part_that_only_anthropic_knows_is_named(target: Any) -> None:
     with pytest.raises(Untranslatable, match="'document' in the messages") as caught:
         translate_request(body, "messages", target)
     assert caught.value.param == "messages"
+
+
+@pytest.mark.parametrize("target", ["chat", "gemini", "responses"])
+def test_citations_are_for_those_that_give_them(target: Any) -> None:
+    source = {"type": "text", "media_type": "text/plain", "data": "Pay in 30 days."}
+    for block in ({"type": "document", "source": source}, RESULT):
+        body = {"model": "m", "max_tokens": 9, "messages": [{"role": "user", "content": [block]}]}
+        assert translate_request(body, "messages", target)
+        body["messages"] = [{"role": "user", "content": [{**block, "citations": {"enabled": True}}]}]
+        with pytest.raises(Untranslatable) as caught:
+            translate_request(body, "messages", target)
+        assert caught.value.param == "messages[0].content[0].citations"
+
+
+# ---------------------------------------------------------------- what stands for what was said, or no longer counts
+
+SUMMED_UP: Body = {"type": "compaction", "content": "They asked of x.", "encrypted_content": "c2Vj"}
+
+
+@pytest.mark.parametrize("target", ["chat", "messages", "gemini", "responses"])
+def test_a_summary_stands_for_all_that_was_said_before(target: WireFormat) -> None:
+    history = [{"role": "user", "content": "long ago"}, blocks({"type": "text", "text": "yes"}, SUMMED_UP, USE)]
+    result = {"type": "tool_result", "tool_use_id": "toolu_1", "content": "r"}
+    said = orjson.dumps(FORMATS[target].from_chat(to_chat(*history, {"role": "user", "content": [result]})))
+    assert b"They asked of x." in said and b"toolu_1" in said
+    assert b"long ago" not in said and b"yes" not in said
+    failed = blocks({"type": "compaction", "content": None})
+    said = orjson.dumps(FORMATS[target].from_chat(to_chat(history[0], failed, {"role": "user", "content": "q"})))
+    assert b"long ago" in said
+
+
+def test_what_a_summary_stands_for_takes_no_room_and_is_the_same_conversation() -> None:
+    body: Body = {"model": "m", "max_tokens": 9, "system": "rules"}
+    body["messages"] = [{"role": "user", "content": "long ago"}]
+    begun = MESSAGES.read(body)
+    body["messages"] += [blocks({"type": "text", "text": "yes"}, SUMMED_UP), {"role": "user", "content": "q"}]
+    asked = MESSAGES.read(body)
+    assert (asked.text, asked.context_text, asked.answers) == ("q", "rules\nThey asked of x.", 1)
+    assert asked.affinity == begun.affinity
+
+
+def test_a_system_prompt_for_one_turn_is_over_with_the_next() -> None:
+    hint = {"role": "system", "content": "be brief", "clear_at": "next_user_message"}
+    opened = [{"role": "user", "content": "a"}, hint]
+    assert [m["content"] for m in to_chat(*opened)["messages"]] == ["a", "be brief"]
+    chat = to_chat(*opened, blocks({"type": "text", "text": "b"}), {"role": "user", "content": "c"})
+    assert [m["role"] for m in chat["messages"]] == ["user", "assistant", "user"]
+
+
+def test_summing_up_is_billed_though_it_is_no_part_of_the_totals() -> None:
+    summing = {"type": "compaction", "input_tokens": 1000, "output_tokens": 50, "cache_read_input_tokens": 100}
+    steps = [summing, {"type": "message", "input_tokens": 10, "output_tokens": 5}]
+    told = {"input_tokens": 10, "output_tokens": 5, "iterations": steps}
+    expected = TokenUsage(input_tokens=1110, output_tokens=55, cached_tokens=100)
+    assert MESSAGES.usage({"usage": told}) == expected
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": told}
+    chunks, _ = decoded("messages", events_of(stream(START, end)))
+    counted = FORMATS["chat"].usage(chunks[-1])
+    assert counted is not None and (counted.output_tokens, counted.input_tokens >= 1110) == (55, True)
+    assert MESSAGES.usage({"usage": {**told, "iterations": None}}) == TokenUsage(input_tokens=10, output_tokens=5)
 
 
 # ---------------------------------------------------------------- calls

@@ -71,6 +71,8 @@ def test_choosing_among_no_tools_is_left_out_for_servers_that_refuse_it() -> Non
         ({"input": "hi", "include": ["message.output_text.logprobs"]}, "include"),
         ({"input": "hi", "tool_choice": {"type": "web_search"}}, "tool_choice"),
         ({"input": [{"type": "item_reference", "id": "x"}]}, "input"),
+        ({"input": [{"type": "compaction", "encrypted_content": "x"}]}, "input"),
+        ({"input": "hi", "moderation": {"model": "omni-moderation-latest"}}, "moderation"),
         ({"input": [{"type": "computer_call_output", "call_id": "x", "output": {}}]}, "input"),
     ],
 )

@@ -7,6 +7,7 @@ from typing import Any
 
 from equipoise.wire import Body
 from equipoise.wire.history import told_by_the_user
+from equipoise.wire.messages import still_shown
 
 # Opus from 4.7, Sonnet from 5, Haiku from 5 and all that came later: they sample by themselves, and think as much as
 # they find right.
@@ -68,7 +69,7 @@ def _told_by_the_user(body: Body) -> Body:
     messages = body.get("messages")
     if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
         return body
-    told = told_by_the_user(messages)
+    told = told_by_the_user(still_shown(messages))
     return body if told == messages else {**body, "messages": told}
 
 

@@ -197,15 +197,19 @@ def begun_by_system(messages: list[Body]) -> list[Body]:
 
 
 def told_by_the_user(messages: list[Body]) -> list[Body]:
-    """System prompts as the user says them, marked as Claude Code marks those that it says so; the texts alone."""
+    """System prompts as the user says them, marked as Claude Code marks those that it says so.
+
+    One that holds something else than texts stays what it is: it says what the user cannot.
+    """
     return [told for m in messages for told in ((m,) if m.get("role") not in SYSTEM_ROLES else _reminders(m))]
 
 
 def _reminders(system: Body) -> list[Body]:
     content = system.get("content")
     if isinstance(content, list):
-        texts = [p for p in content if isinstance(p, dict) and p.get("type") == "text"]
-        content = [{**p, "text": _REMINDER.format(p.get("text"))} for p in texts]
+        if any(not isinstance(p, dict) or p.get("type") != "text" for p in content):
+            return [system]
+        content = [{**p, "text": _REMINDER.format(p.get("text"))} for p in content]
     elif content:
         content = _REMINDER.format(content)
     return [{"role": "user", "content": content}] if content else []

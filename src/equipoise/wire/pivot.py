@@ -49,7 +49,7 @@ def refuse_what_only_chat_has(chat: Body, *fields: str) -> None:
     Raises:
         Untranslatable: it is asked for.
     """
-    for field in ("functions", "modalities", "web_search_options", *fields):
+    for field in ("functions", "modalities", "web_search_options", "moderation", *fields):
         value = chat.get(field)
         if value not in (None, False, [], ["text"]) and not (field == "n" and value == 1):
             hint = "give 'tools', its new form" if field == "functions" else "ask for another model"

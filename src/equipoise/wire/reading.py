@@ -134,13 +134,14 @@ class Reading:
         answers: turns that a model had, whether or not it said anything that can be read.
     """
 
-    __slots__ = ("_answering", "_field", "_fresh", "_opening", "_said", "answers", "files", "images")
+    __slots__ = ("_answering", "_field", "_fresh", "_opening", "_said", "_sent", "answers", "files", "images")
 
     def __init__(self, field: str = "messages") -> None:
         self._field = field
         self._said: list[tuple[str, list[str]]] = []
         self._fresh = True
         self._opening: int | None = None
+        self._sent = 0
         self.images = self.answers = 0
         self.files = self._answering = False
 
@@ -163,6 +164,12 @@ class Reading:
             self._said.append((role, [text]))
             self._fresh = False
 
+    def sum_up(self, text: str) -> None:
+        """A summary that the model is given in place of all that was said before it, but for system prompts."""
+        self._sent, self._fresh = len(self._said), True
+        self.images, self.files = 0, False
+        self.say("other", text)
+
     def asked(self, model: str, tools: list[Any], *, json: bool = False, **rest: Any) -> Asked:
         """The whole of it. ``json``: the answer is to be JSON.
 
@@ -172,7 +179,8 @@ class Reading:
         said = [(role, pieces[0] if len(pieces) == 1 else "\n".join(pieces)) for role, pieces in self._said]
         last = self._last(said)
         schemas = _json(tools) if tools else ""
-        others = [text for i, (_, text) in enumerate(said) if i != last and text]
+        sent = [(i, text) for i, (role, text) in enumerate(said) if i >= self._sent or role == "system"]
+        others = [text for i, text in sent if i != last and text]
         if schemas:
             others.append(schemas)
         return Asked(

@@ -10,6 +10,7 @@ from equipoise.wire.format import Asked, Body
 from equipoise.wire.messages import answer as answers
 from equipoise.wire.messages import request, stream
 from equipoise.wire.messages.hygiene import settled
+from equipoise.wire.messages.request import still_shown
 from equipoise.wire.pivot import arguments_text
 from equipoise.wire.reading import (
     Reading,
@@ -102,6 +103,8 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
         reading.images += 1
     elif kind == "tool_use":
         reading.say(role, arguments_text(maybe_object(block, "input", f"{path}.")))
+    elif request.is_summary(block):
+        reading.sum_up(maybe_text(block, "content", f"{path}.") or "")
     elif kind == "search_result":
         reading.say(role, request.searched(block, path))
     elif kind == "document":
@@ -111,4 +114,4 @@ def _read_block(reading: Reading, role: str, kind: str, block: Body, path: str) 
             reading.files = True
 
 
-__all__ = ["Messages", "settled"]
+__all__ = ["Messages", "settled", "still_shown"]

@@ -118,14 +118,26 @@ def usage_of(answer: Body) -> TokenUsage | None:
     usage = answer.get("usage")
     if not isinstance(usage, dict) or not is_count(usage.get("input_tokens")):
         return None
-    cached, written = count(usage.get("cache_read_input_tokens")), count(usage.get("cache_creation_input_tokens"))
+    used = [usage, *_summing_up(usage)]
+    cached, written = _sum(used, "cache_read_input_tokens"), _sum(used, "cache_creation_input_tokens")
     return TokenUsage(
-        input_tokens=count(usage["input_tokens"]) + cached + written,
-        output_tokens=count(usage.get("output_tokens")),
+        input_tokens=_sum(used, "input_tokens") + cached + written,
+        output_tokens=_sum(used, "output_tokens"),
         cached_tokens=cached,
         cache_write_tokens=written,
-        cache_write_1h_tokens=min(_for_an_hour(usage), written),
+        cache_write_1h_tokens=min(sum(map(_for_an_hour, used)), written),
     )
+
+
+def _summing_up(usage: Body) -> list[Body]:
+    """The usage of summing up the conversation before it was answered, which is billed, but no part of the totals."""
+    steps = usage.get("iterations")
+    steps = steps if isinstance(steps, list) else []
+    return [step for step in steps if isinstance(step, dict) and step.get("type") == "compaction"]
+
+
+def _sum(used: list[Body], field: str) -> int:
+    return sum(count(one.get(field)) for one in used)
 
 
 def _for_an_hour(usage: Body) -> int:

@@ -39,7 +39,11 @@ THINKING = ("thinking", "redacted_thinking")
 IDS = IdRule(r"[a-zA-Z0-9_-]{1,64}")
 _SAME = ("model", "max_tokens", "stream", "temperature", "top_p")
 _KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences", "output_format"})
-_AT_THE_VENDOR = ("mcp_servers", "container")
+# What is asked of the vendor rather than of a model: to run something, to sum up what was said, where to compute.
+_AT_THE_VENDOR = ("mcp_servers", "container", "compaction", "inference_geo")
+_ANYWHERE = "global"
+_CITED = frozenset({"document", "search_result"})
+_SUMMARY = "Summary of the conversation before:\n{}"
 _MOST_USER = 64
 _NAME: Any = "messages"
 
@@ -55,8 +59,8 @@ def to_chat(body: Body) -> Body:
             former, and send everything.
     """
     for field in _AT_THE_VENDOR:
-        if body.get(field):
-            raise Untranslatable(f"'{field}' runs at its vendor; ask for the vendor's own model", param=field)
+        if body.get(field) and body[field] != _ANYWHERE:
+            raise Untranslatable(f"'{field}' is for its vendor alone; ask for the vendor's own model", param=field)
     if body.get("thread") is not None:
         message = "'thread' needs the vendor's own memory; send the whole conversation without it"
         raise Untranslatable(message, param="thread", code="thread_unsupported_request")
@@ -101,8 +105,37 @@ def only_settings(message: Body) -> bool:
     return message.get("role") == "system" and message.get("content") is None
 
 
+def is_summary(block: Any) -> bool:
+    """Whether it stands for all that was said before it, which Anthropic then leaves out; a failed one says nothing."""
+    return isinstance(block, dict) and block.get("type") == "compaction" and bool(block.get("content"))
+
+
+def _since_summary(messages: list[tuple[str, Body]]) -> list[tuple[str, Body]]:
+    """The messages from the last summary on, which the user says."""
+    for i in reversed(range(len(messages))):
+        path, message = messages[i]
+        content = message.get("content")
+        blocks = content if isinstance(content, list) else []
+        if at := [j for j, block in enumerate(blocks, 1) if is_summary(block)]:
+            told = {"role": "user", "content": [blocks[at[-1] - 1]]}
+            after = blocks[at[-1] :]
+            return [(path, told), *([(path, {**message, "content": after})] if after else []), *messages[i + 1 :]]
+    return messages
+
+
+def still_shown(messages: list[Any]) -> list[Any]:
+    """Messages without system prompts that were for one turn of the user, once the next has come."""
+    spoken = max((i for i, m in enumerate(messages) if isinstance(m, dict) and m.get("role") == "user"), default=-1)
+    return [m for i, m in enumerate(messages) if i > spoken or not (isinstance(m, dict) and _is_for_a_turn(m))]
+
+
+def _is_for_a_turn(message: Body) -> bool:
+    return message.get("role") == "system" and message.get("clear_at") == "next_user_message"
+
+
 def _all_messages(body: Body) -> Iterator[Body]:
-    for path, message in objects(maybe_list(body, "messages"), "messages"):
+    given = objects(still_shown(maybe_list(body, "messages")), "messages")
+    for path, message in _since_summary(list(given)):
         role = text_of(message, "role", f"{path}.")
         content = message.get("content")
         if only_settings(message):
@@ -172,6 +205,12 @@ def _part(block: Body, path: str) -> Body:
     if kind == "text":
         part = {"type": "text", "text": maybe_text(block, "text", f"{path}.") or ""}
         return with_native(part, _NAME, rest(block, frozenset({"type", "text"})))
+    if kind in _CITED and maybe_object(block, "citations", f"{path}.").get("enabled"):
+        message = f"'{path}.citations' can be had of Anthropic's models alone; ask for one, or leave it out"
+        raise Untranslatable(message, param=f"{path}.citations")
+    if is_summary(block):
+        text = _SUMMARY.format(maybe_text(block, "content", f"{path}."))
+        return with_native({"type": "text", "text": text}, _NAME, {"block": block})
     if kind == "search_result":
         return with_native({"type": "text", "text": searched(block, path)}, _NAME, {"block": block})
     source = maybe_object(block, "source", f"{path}.")

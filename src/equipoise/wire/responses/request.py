@@ -29,6 +29,8 @@ _SAME = ("model", "stream", "temperature", "top_p", "parallel_tool_calls", "user
 _KNOWN = frozenset({*_SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text"})
 # What needs the vendor's memory of earlier calls, which no other vendor has.
 STATEFUL = ("previous_response_id", "conversation", "prompt")
+# It stands for what was said before, and its vendor alone can open it.
+_SEALED = "compaction"
 _LOGPROBS = "message.output_text.logprobs"
 _NAME: Any = "responses"
 _PART_TEXTS: Mapping[str, str] = {"input_text": "text", "output_text": "text", "text": "text"}
@@ -70,6 +72,8 @@ def _refuse_what_has_no_place(body: Body) -> None:
         if body.get(field) is not None:
             message = f"'{field}' needs the vendor's own memory; send the conversation as 'input'"
             raise Untranslatable(message, param=field)
+    if body.get("moderation"):
+        raise Untranslatable("'moderation' is for its vendor alone; ask for the vendor's own model", param="moderation")
     if body.get("top_logprobs") or _LOGPROBS in maybe_list(body, "include"):
         raise Untranslatable("log-probabilities of a response have no place in other formats", param="include")
     choice = body.get("tool_choice")
@@ -99,7 +103,7 @@ def _messages(body: Body) -> list[Body]:
         raise wrong("input", "a text or a list of items", given)
     said: list[tuple[str, Body]] = []
     for path, item in objects(given, "input"):
-        if is_answer(item):
+        if is_answer(item) and kind_of(item) != _SEALED:
             said.append((path, item))
             continue
         if said:
@@ -121,7 +125,7 @@ def is_answer(item: Body) -> bool:
     kind = kind_of(item)
     if kind == "message":
         return item.get("role") == "assistant"
-    return isinstance(kind, str) and (kind.endswith("_call") or kind in ("reasoning", "compaction"))
+    return isinstance(kind, str) and (kind.endswith("_call") or kind in ("reasoning", _SEALED))
 
 
 def _given(item: Body, path: str) -> Body:
