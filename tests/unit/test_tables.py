@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -347,6 +348,15 @@ def test_missing_costs_come_from_tokens_and_price_and_measured_ones_stay():
     assert priced.cost_usd[0, 1] == 0.001
     assert math.isnan(priced.cost_usd[1, 0])  # never run, so no cost
     assert math.isnan(table.cost_usd[1, 1])
+
+
+def test_long_prompts_cost_what_the_price_says_of_them():
+    table = OutcomeTable.from_rows(rows())  # of 9 tokens in and 2 out
+    price = Price(usd_per_1m_input=1.0, usd_per_1m_output=10.0, usd_per_1m_input_long=2.0, usd_per_1m_output_long=15.0)
+    for begins, cost in ((8, 9 * 2 + 2 * 15), (9, 9 * 1 + 2 * 10)):
+        priced = with_costs(table, prices={"small": replace(price, long_from_tokens=begins)}, find=nothing)
+        assert priced.cost_usd[1, 1] == pytest.approx(cost / 1e6)
+        assert priced.cost_usd[1, 1] == pytest.approx(replace(price, long_from_tokens=begins).cost_usd(9, 2))
 
 
 def test_given_prices_win_over_the_catalog():

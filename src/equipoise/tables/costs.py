@@ -74,20 +74,28 @@ def _column(table: OutcomeTable, j: int, rows: Bools, price: Price) -> Floats:
     if price.usd_per_compute_s:
         raise PriceError(model, "it is priced by compute time, which a table does not hold")
     cost = np.full(int(rows.sum()), price.usd_per_call)
-    for name, per_million in (
-        ("input_tokens", price.usd_per_1m_input),
-        ("output_tokens", price.usd_per_1m_output),
+    long: Bools = np.zeros(len(cost), dtype=bool)
+    if price.long_from_tokens is not None:
+        long = _tokens(table, j, rows, "input_tokens") > price.long_from_tokens
+    for name, plain, above in (
+        ("input_tokens", price.usd_per_1m_input, price.usd_per_1m_input_long),
+        ("output_tokens", price.usd_per_1m_output, price.usd_per_1m_output_long),
     ):
-        if not per_million:
-            continue
-        tokens: Floats = getattr(table, name)[rows, j]
-        unknown = np.isnan(tokens)
-        if unknown.any():
-            first = table.prompt_ids[np.flatnonzero(rows)[int(np.argmax(unknown))]]
-            raise PriceError(
-                model,
-                f"{table.name} has neither cost_usd nor {name} in {int(unknown.sum()):,} rows "
-                f"(first: prompt_id '{first}') and the price is per token",
-            )
-        cost += tokens * per_million / 1e6
+        per_million = np.where(long, plain if above is None else above, plain)
+        if per_million.any():
+            cost += _tokens(table, j, rows, name) * per_million / 1e6
     return cost
+
+
+def _tokens(table: OutcomeTable, j: int, rows: Bools, name: str) -> Floats:
+    """Counts of one model in the given rows."""
+    tokens: Floats = getattr(table, name)[rows, j]
+    unknown = np.isnan(tokens)
+    if unknown.any():
+        first = table.prompt_ids[np.flatnonzero(rows)[int(np.argmax(unknown))]]
+        raise PriceError(
+            table.models[j],
+            f"{table.name} has neither cost_usd nor {name} in {int(unknown.sum()):,} rows "
+            f"(first: prompt_id '{first}') and the price is per token",
+        )
+    return tokens
