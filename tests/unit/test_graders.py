@@ -139,6 +139,20 @@ def test_exact_takes_a_leading_yes_but_no_change_of_mind() -> None:
         ("9449772114007", "9,449,772,114,007"),
         ("0.000000001", "1e-9"),
         ("0", "0.0"),
+        ("1200000", "Answer: about $1.2 million."),
+        ("1.2 million", "1,200,000"),
+        ("1.2", "1.2 million"),
+        ("3000", "3 thousand people"),
+        ("1500000", "1.5e6"),
+        ("2.5", "2½ hours"),
+        ("-0.5", "-½"),
+        ("0.5", "50 %"),
+        ("0.5", r"50\%"),
+        ("50%", "0.5"),
+        ("12.5 percent", "12.5%"),
+        ("105", "one hundred and five"),
+        ("2000000", "Two million."),
+        ("5", "Answer: 5 hundredths"),
     ],
 )
 def test_number_reads_the_usual_spellings(answer: str, reply: str) -> None:
@@ -163,6 +177,12 @@ def test_number_reads_the_usual_spellings(answer: str, reply: str) -> None:
         ("1e-9", "0"),
         ("1e-7", "2e-7"),
         ("1.5", "9" * 5000),
+        ("1.2 million", "1.2 billion"),
+        ("50%", "0.5%"),
+        ("50", "0.5"),
+        ("3000000", "3 millionaires"),
+        ("1", "one hundred"),
+        ("5", "one hundred and five"),
     ],
 )
 def test_number_refuses_other_numbers(answer: str, reply: str) -> None:

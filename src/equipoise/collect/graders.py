@@ -3,40 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
 import re
-import unicodedata
 from collections.abc import Callable
 from decimal import Decimal
 
 from equipoise.analysis.answers import body, candidates, marked, normal, plain, python_code, says, without_thoughts
 from equipoise.collect import sandbox
+from equipoise.collect.numbers import close, last_number
 from equipoise.datasets.ladder.row import PromptRow
 from equipoise.errors import InputError
 
 __all__ = ["GRADERS", "grade"]
-
-_NUMBER = re.compile(
-    r"(?<![\w^.])(?P<sign>(?<![)\]])[-−–]?)[$€£¥]?\s?"
-    r"(?:(?P<whole>[0-9]+)\s+(?=[0-9]+\s?/\s?[0-9]))?"
-    r"(?P<main>[0-9]{1,3}(?:[,\u00a0\u202f][0-9]{3})+(?![0-9])(?:\.[0-9]+)?|[0-9]+(?:\.[0-9]+)?|\.[0-9]+)"
-    r"(?P<exponent>[eE][+-]?[0-9]{1,3}(?![\w]))?"
-    r"(?:\s?/\s?(?P<under>[0-9]+)(?![0-9/]))?"
-)
-# "2 x 10^5", "6.02 \\times 10^{23}", "10⁵": written as 2e5, 6.02e23 and 1e5.
-_POWER = re.compile(
-    r"(?:(?<=[0-9])\s*(?:[×xX*·]|\\times|\\cdot)\s*|(?<![\w.])(?P<alone>))10\s*"
-    r"(?:(?:\^|\*\*)\s*\{?\s*(?P<exponent>[-−+]?[0-9]{1,3})\}?|(?P<raised>[⁻⁺]?[⁰¹²³⁴⁵⁶⁷⁸⁹]{1,3}))"
-)
-_FRACTION = re.compile(r"\\[dt]?frac\s*\{\s*([0-9]+)\s*\}\s*\{\s*([0-9]+)\s*\}")
-_UNITS = (
-    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen "
-    "seventeen eighteen nineteen"
-).split()
-_TENS = "twenty thirty forty fifty sixty seventy eighty ninety".split()
-_NUMBER_WORDS = {word: Decimal(value) for value, word in enumerate(_UNITS)} | {
-    word: Decimal(20 + 10 * spot) for spot, word in enumerate(_TENS)
-}
 
 
 def grade(row: PromptRow, reply: str, grader: str) -> float:
@@ -77,57 +54,15 @@ def _exact(row: PromptRow, reply: str) -> bool:
 
 
 def _number(row: PromptRow, reply: str) -> bool:
-    expected = [_last_number(answer) for answer in _answers(row)]
+    expected = [last_number(answer) for answer in _answers(row)]
     wanted = [value for value in expected if value is not None]
     if len(wanted) < len(expected):
         raise InputError(f"prompt '{row.prompt_id}': its answer holds no number; use the grader 'exact'")
     # After a mark the first number line counts; without one, the last: a closing remark has no number.
     lines = body(reply).splitlines()
     lines = lines if marked(reply) else lines[::-1]
-    found = next((value for line in lines if (value := _last_number(line)) is not None), None)
-    if found is None:
-        return False
-    return any(_close(found, value) for value in wanted)
-
-
-def _close(found: Decimal, wanted: Decimal) -> bool:
-    """Whole numbers are to be equal, whatever their size; others agree to 1e-6, and small ones to a thousandth."""
-    if found == found.to_integral_value() and wanted == wanted.to_integral_value():
-        return found == wanted
-    value = float(wanted)
-    return math.isclose(float(found), value, rel_tol=1e-12, abs_tol=min(1e-6, 1e-3 * abs(value)) or 1e-6)
-
-
-def _last_number(text: str) -> Decimal | None:
-    """The last number of a text; number words count in short texts without digits."""
-    matches = list(_NUMBER.finditer(_POWER.sub(_scientific, _FRACTION.sub(r" \1/\2 ", text))))
-    if matches:
-        return _value(matches[-1])
-    words = normal(text).split()
-    found = [spot for spot, word in enumerate(words) if word in _NUMBER_WORDS]
-    if not found or len(words) > 8:
-        return None
-    value = _NUMBER_WORDS[words[found[-1]]]
-    if len(found) > 1 and found[-2] == found[-1] - 1 and 0 < value < 10 and words[found[-2]] in _TENS:
-        value += _NUMBER_WORDS[words[found[-2]]]
-    return value
-
-
-def _scientific(match: re.Match[str]) -> str:
-    exponent = unicodedata.normalize("NFKC", match["exponent"] or match["raised"]).replace("−", "-")
-    return f"{'' if match['alone'] is None else 1}e{exponent}"
-
-
-def _value(match: re.Match[str]) -> Decimal:
-    main = re.sub(r"[,\u00a0\u202f]", "", match["main"])
-    value = Decimal(main + (match["exponent"] or ""))
-    if match["under"]:
-        under = Decimal(match["under"])
-        value = value / under if under else Decimal("nan")
-    if match["whole"]:
-        value += Decimal(match["whole"])
-    # The minus sign of Decimal would round to 28 digits.
-    return value.copy_negate() if match["sign"] else value
+    found = next((value for line in lines if (value := last_number(line)) is not None), None)
+    return found is not None and found.is_one_of(wanted)
 
 
 def _regex(row: PromptRow, reply: str) -> bool:
@@ -202,7 +137,7 @@ def _same_leaf(expected: object, found: object) -> bool:
             found = Decimal(found)
         if isinstance(found, bool) or not isinstance(found, int | float | Decimal):
             return False
-        return _close(Decimal(found), Decimal(expected))
+        return close(Decimal(found), Decimal(expected))
     return isinstance(found, str) and _folded(str(expected)) == _folded(found)
 
 
