@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from equipoise.cli.main import main
-from equipoise.gateway.auth import is_local_name, is_loopback
+from equipoise.gateway.auth import is_local_name
+from equipoise.providers.http import is_loopback
 from equipoise.storage.keys import KeyStore
 from tests.gateway_world import CHAT, SMALL, World, say, settings, world, write
 

@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 
 from equipoise.errors import ConfigError, ProviderError, UnknownName
 from equipoise.providers import make_provider
-from equipoise.providers.openai_compatible import OpenAICompatible, cached_tokens, retry_after_s
+from equipoise.providers.border import retry_after_s
+from equipoise.providers.openai_compatible import OpenAICompatible
 from equipoise.testing import FakeOpenAIServer, Misbehaviour
 from equipoise.types import Deployment, Model
+from equipoise.wire.usage import cached_tokens
 
 MODEL = Model(name="m")
 HELLO = [{"role": "user", "content": "say hello now"}]

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from equipoise.collect.prompts import PromptRow
 from equipoise.contracts import Reply
-from equipoise.providers.openai_compatible import DEFAULT_TIMEOUT_S, cached_tokens
+from equipoise.providers.client import DEFAULT_TIMEOUT_S
 from equipoise.types import Deployment, Model, Price
+from equipoise.wire.usage import cached_tokens
 
 Order = Literal["samples-last", "prompts"]
 Key = tuple[str, str, int]

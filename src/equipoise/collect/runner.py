@@ -17,7 +17,7 @@ from equipoise.collect.progress import Tally
 from equipoise.contracts import Provider, Reply
 from equipoise.errors import ConfigError, ProviderError
 from equipoise.execution.retry import Uniform, wait_s
-from equipoise.providers.openai_compatible import cached_tokens
+from equipoise.wire.usage import cached_tokens
 
 # The server refused this one prompt (too long, say), which tells nothing about the next one.
 _PROMPT_FAULTS = frozenset({400, 413, 422})

@@ -22,7 +22,7 @@ from equipoise.environment import secret
 from equipoise.errors import ConfigError, InputError, MissingExtra
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.gateway.app import handler_of
-from equipoise.gateway.auth import Gate, is_loopback
+from equipoise.gateway.auth import Gate
 from equipoise.gateway.decide import Deciding
 from equipoise.gateway.edge import Edge
 from equipoise.gateway.health import tell_warnings
@@ -35,6 +35,7 @@ from equipoise.gateway.serving import Serving, make_serving
 from equipoise.gateway.state import Gateway, Live
 from equipoise.gateway.traces import open_traces
 from equipoise.providers import make_provider
+from equipoise.providers.http import is_loopback
 from equipoise.storage.decisions import DecisionLog
 from equipoise.storage.keys import KeyStore
 from equipoise.types import Deployment, Model

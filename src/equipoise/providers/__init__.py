@@ -13,7 +13,7 @@ from equipoise.providers.gemini import Gemini
 from equipoise.providers.gguf import Gguf
 from equipoise.providers.keys import Secret
 from equipoise.providers.openai_compatible import OpenAICompatible
-from equipoise.providers.vendors import VENDORS, Vendor
+from equipoise.providers.vendors import VENDORS
 from equipoise.types import Deployment
 
 
@@ -30,30 +30,13 @@ def make_provider(deployment: Deployment, *, secret: Secret) -> Provider:
     return PROVIDERS[deployment.provider](deployment, secret)
 
 
-def _vendor(vendor: Vendor, deployment: Deployment, secret: Secret) -> Provider:
-    return OpenAICompatible(deployment, secret=secret, vendor=vendor)
-
-
-def _anthropic(deployment: Deployment, secret: Secret) -> Provider:
-    return Anthropic(deployment, secret=secret)
-
-
-def _gemini(deployment: Deployment, secret: Secret) -> Provider:
-    return Gemini(deployment, secret=secret)
-
-
-def _gguf(deployment: Deployment, secret: Secret) -> Provider:
-    del secret
-    return Gguf(deployment)
-
-
 PROVIDERS: Mapping[str, Callable[[Deployment, Secret], Provider]] = MappingProxyType(
     {
-        **{name: partial(_vendor, vendor) for name, vendor in VENDORS.items()},
-        "anthropic": _anthropic,
-        "gemini": _gemini,
-        "gguf": _gguf,
+        **{name: partial(OpenAICompatible, vendor=vendor) for name, vendor in VENDORS.items()},
+        "anthropic": Anthropic,
+        "gemini": Gemini,
+        "gguf": lambda deployment, secret: Gguf(deployment),
     }
 )
 
-__all__ = ["PROVIDERS", "Secret", "make_provider"]
+__all__ = ["PROVIDERS", "make_provider"]

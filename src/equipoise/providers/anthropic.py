@@ -61,7 +61,7 @@ class Anthropic(Client):
     errors = ERRORS
     options = Client.options | {"version"}
 
-    def __init__(self, deployment: Deployment, *, secret: Secret) -> None:
+    def __init__(self, deployment: Deployment, secret: Secret) -> None:
         base_url = (deployment.base_url or BASE_URL).rstrip("/").removesuffix("/v1")
         super().__init__(deployment, secret, base_url=base_url, key_env="ANTHROPIC_API_KEY")
         self._version = {"anthropic-version": str(deployment.options.get("version", VERSION))}

@@ -99,7 +99,7 @@ class Gemini(Client):
     errors = ERRORS
     options = Client.options | {"version"}
 
-    def __init__(self, deployment: Deployment, *, secret: Secret) -> None:
+    def __init__(self, deployment: Deployment, secret: Secret) -> None:
         self._version = str(deployment.options.get("version", "v1beta"))
         base_url = (deployment.base_url or BASE_URL).rstrip("/").removesuffix(f"/{self._version}")
         super().__init__(deployment, secret, base_url=base_url, key_env="GEMINI_API_KEY")

@@ -70,7 +70,7 @@ class Gguf:
         try:
             client = await self._ready(call.model)
         except ConfigError as error:
-            raise self._failed(call.model, str(error), retryable=False) from None
+            raise self._failed(call.model, str(error)) from None
         return await client.send(call)
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
@@ -112,7 +112,7 @@ class Gguf:
     async def _started(self, model: Model) -> OpenAICompatible:
         await self._stop()
         if self._starts >= _MOST_STARTS:
-            raise self._failed(model, f"the worker died {self._starts} times; not started again", retryable=False)
+            raise self._failed(model, f"the worker died {self._starts} times; not started again")
         if self._starts == 0 and self._sha256 is not None:
             await self._check_file()
         self._starts += 1
@@ -141,11 +141,11 @@ class Gguf:
         answer = await self._answer(self._process, settings, model)
         if "url" not in answer:
             await self._stop()
-            raise self._failed(model, f"{self._path}: {answer.get('error', 'the worker died')}", retryable=False)
+            raise self._failed(model, f"{self._path}: {answer.get('error', 'the worker died')}")
         local = Deployment(
             provider=self.name, base_url=f"{answer['url']}/v1", api_key_env="worker", options=self._passed
         )
-        return OpenAICompatible(local, secret=lambda _: key, vendor=VENDORS["llamacpp"])
+        return OpenAICompatible(local, lambda _: key, VENDORS["llamacpp"])
 
     async def _answer(
         self, process: asyncio.subprocess.Process, settings: Mapping[str, Any], model: Model
@@ -160,14 +160,14 @@ class Gguf:
         except TimeoutError:
             await self._stop()
             message = f"{self._path}: not loaded within {self._startup_s:g} s; raise startup_timeout_s"
-            raise self._failed(model, message, retryable=False) from None
+            raise self._failed(model, message) from None
         except OSError:
             return {}
         document = json.loads(line) if line else {}
         return document if isinstance(document, dict) else {}
 
-    def _failed(self, model: Model, message: str, *, retryable: bool) -> ProviderError:
-        return ProviderError(message, provider=self.name, model=model.name, code="worker", retryable=retryable)
+    def _failed(self, model: Model, message: str) -> ProviderError:
+        return ProviderError(message, provider=self.name, model=model.name, code="worker")
 
 
 _COUNTS: Mapping[str, int] = {"slots": 1, "threads": 0, "context": 2048}

@@ -48,7 +48,7 @@ class Http:
         parts = _checked_url(base_url, provider)
         self._base = base_url.rstrip("/")
         host = str(parts.hostname)
-        self._proxy = None if _is_loopback(host) else proxy_for(parts.scheme, host)
+        self._proxy = None if is_loopback(host) else proxy_for(parts.scheme, host)
         if self._proxy is not None and _parts_of(self._proxy) is None:
             # Not told: a password may stand in it.
             said = f"the proxy that the variable {parts.scheme}_proxy names is no URL such as http://HOST:3128"
@@ -332,7 +332,8 @@ def proxy_for(scheme: str, host: str) -> str | None:
     return None if proxy_bypass(host) else getproxies().get(scheme)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 
 from equipoise.contracts import UpstreamCall
 from equipoise.providers import openai_models
-from equipoise.providers.border import retry_after_s
-from equipoise.providers.client import DEFAULT_TIMEOUT_S, Client
+from equipoise.providers.client import Client
 from equipoise.providers.keys import Secret
 from equipoise.providers.vendors import VENDORS, Vendor
 from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import Body, history, responses
-from equipoise.wire.usage import cached_tokens
 
 # Whoever hosts them takes OpenAI's words for how much they are to think.
 _TAKES_EFFORT = re.compile("gpt-oss")
@@ -33,20 +31,13 @@ class OpenAICompatible(Client):
     native: WireFormat = "chat"
     options = Client.options | {"max_tokens_field"}
 
-    def __init__(self, deployment: Deployment, *, secret: Secret, vendor: Vendor | None = None) -> None:
-        self._vendor = vendor or VENDORS["openai_compatible"]
-        self.formats, self.errors = self._vendor.formats, self._vendor.errors
-        base_url = deployment.base_url or self._vendor.base_url
-        super().__init__(
-            deployment,
-            secret,
-            base_url=base_url,
-            key_env=self._vendor.key_env,
-            keep_alive=self._vendor.keep_alive,
-        )
-        self._foreign = history.CARRIED - self._vendor.keeps
-        self._unknown_marks = history.MARKS - self._vendor.cache_marks
-        self._limit_field = str(deployment.options.get("max_tokens_field", self._vendor.limit_field))
+    def __init__(self, deployment: Deployment, secret: Secret, vendor: Vendor = VENDORS["openai_compatible"]) -> None:
+        self._vendor, self.formats, self.errors = vendor, vendor.formats, vendor.errors
+        base_url = deployment.base_url or vendor.base_url
+        super().__init__(deployment, secret, base_url=base_url, key_env=vendor.key_env, keep_alive=vendor.keep_alive)
+        self._foreign = history.CARRIED - vendor.keeps
+        self._unknown_marks = history.MARKS - vendor.cache_marks
+        self._limit_field = str(deployment.options.get("max_tokens_field", vendor.limit_field))
 
     def path(self, call: UpstreamCall) -> str:
         """One path for each format."""
@@ -123,6 +114,3 @@ class OpenAICompatible(Client):
         if not self._vendor.developer_role:
             messages = history.without_developer(messages)
         return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)
-
-
-__all__ = ["DEFAULT_TIMEOUT_S", "OpenAICompatible", "Secret", "cached_tokens", "retry_after_s"]
