@@ -44,14 +44,6 @@ class SessionKey(NamedTuple):
     name: bytes
 
 
-class _Turn(NamedTuple):
-    held: Warm
-    deployment: str
-    at: float
-    mixed: bool
-    answers: int
-
-
 class Sessions:
     """Remembers the last turn of conversations, the latest ones, for a while.
 
@@ -63,7 +55,7 @@ class Sessions:
 
     def __init__(self, *, clock: Clock, most: int = 50_000, ttl_s: float = 3600.0, warm_s: float = 300.0) -> None:
         self._clock, self._ttl_s, self._warm_s = clock, ttl_s, warm_s
-        self._turns: Shares[_Turn] = Shares(most)
+        self._turns: Shares[Session] = Shares(most)
 
     def __len__(self) -> int:
         return self._turns.count
@@ -77,14 +69,12 @@ class Sessions:
         if age >= self._ttl_s:
             self._turns.drop(*key)
             return None
-        held = turn.held
-        warm = held if (held.tokens or held.also) and age < self._warm_s else None
-        return Session(held.model, turn.deployment, warm, turn.mixed, turn.answers, turn.at)
+        return turn if age < self._warm_s else turn._replace(warm=None)
 
     def remember(self, key: SessionKey, deployment: str, held: Warm, *, mixed: bool, answers: int = 0) -> None:
         """A turn was answered, by the model that holds so much of it now."""
-        turn = _Turn(held, deployment, self._clock.monotonic(), mixed, answers)
-        self._turns.put(*key, turn)
+        warm = held if held.tokens or held.also else None
+        self._turns.put(*key, Session(held.model, deployment, warm, mixed, answers, self._clock.monotonic()))
 
 
 def session_key(tenant: str, route: str, *, session: str | None, affinity: bytes) -> SessionKey:

@@ -1,7 +1,6 @@
 """Answers that are given again: to the same request, or to one that asks the same.
 
-There is no way to look into the cache without saying whose it is: every key is made by a ``Partition``, which
-belongs to one tenant, of a cache, which belongs to one route.
+A cache belongs to one route, and there is no way to look into it without saying whose answers are looked for.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from equipoise.execution.sameness import Gist, Shape, agreement, gist
 from equipoise.execution.shares import Shares
 from equipoise.execution.turns import Turns
 from equipoise.execution.work import Work
-from equipoise.traffic import Attempt, TokenUsage
+from equipoise.traffic import TokenUsage
 from equipoise.wire import SseParser
 
 # They name who asks, not what is asked; but a response says them again.
@@ -139,7 +138,6 @@ class Hit:
         self.body = None if kept.stream else kept.payload
         self.stream = self._replayed(kept.payload) if kept.stream else None
         self.over = False
-        self.attempts: list[Attempt] = []
         self.status: Literal["ok"] = "ok"
         self.error = None
         self.waited_s = self.unbilled_usd = 0.0
@@ -158,17 +156,6 @@ class Hit:
             await asyncio.sleep(0)  # all of it is there: others have their turn in between
 
 
-class CacheStats(NamedTuple):
-    """What a cache did since it was made, and what it holds."""
-
-    exact_hits: int
-    semantic_hits: int
-    misses: int
-    saved_usd: float
-    entries: int
-    bytes: int
-
-
 # Whose it is, what stands around the last message, and what all have in common that may ask the same.
 _Where = tuple[str, bytes, Shape]
 
@@ -183,6 +170,10 @@ class _Entry:
 class AnswerCache:
     """The cached answers of one route. The least recently used go first, of the tenant that holds most.
 
+    Attributes:
+        threshold: how much two prompts must agree to have one answer.
+        entries: what is kept, by tenant and request.
+
     Raises:
         ConfigError: no threshold can be shown to keep the rate of false hits.
     """
@@ -190,65 +181,90 @@ class AnswerCache:
     def __init__(self, settings: CacheConfig, *, clock: Clock) -> None:
         self._settings, self._clock = settings, clock
         self.threshold = threshold_of(settings)
-        self._entries: Shares[_Entry] = Shares(settings.max_entries, settings.max_bytes, gone=self._forget)
+        self.entries: Shares[_Entry] = Shares(settings.max_entries, settings.max_bytes, gone=self._forget)
         self._meanings: dict[_Where, _Meanings] = {}
         self._turns = Turns()
-        self._hits = {"exact": 0, "semantic": 0}
-        self._misses = 0
-        self._saved_usd = 0.0
 
-    def partition(self, tenant: str) -> Partition:
-        """The part that holds one tenant's answers."""
-        return Partition(self, tenant)
+    async def turn(self, tenant: str, ask: Ask, most_s: float) -> None:
+        """Wait while a tenant's other request asks the same, whose answer may then be found; for so long at most."""
+        await self._turns.wait((tenant, ask.exact), most_s)
 
-    def stats(self) -> CacheStats:
-        """What it did, and what it holds."""
-        hits, held = self._hits, self._entries
-        return CacheStats(hits["exact"], hits["semantic"], self._misses, self._saved_usd, held.count, held.bytes)
+    def asking(self, tenant: str, ask: Ask) -> AbstractContextManager[None]:
+        """While this lasts, others of the tenant's wait that come to ask the same."""
+        return self._turns.asking((tenant, ask.exact))
 
-    def _find(self, tenant: str, ask: Ask) -> Hit | None:
-        settings = self._settings
-        if (settings.exact or settings.semantic) and (kept := self._fresh(tenant, ask.exact)) is not None:
+    def find(self, tenant: str, ask: Ask) -> Hit | None:
+        """An answer of the tenant's to the same request, else to one that asks the same."""
+        if (kept := self._fresh(tenant, ask.exact)) is not None:
             return Hit(kept, "exact", 1.0)
-        asked = gist(ask.text) if settings.semantic and ask.around is not None else None
-        if asked is None or ask.around is None:
-            return None
-        meanings = self._meanings.get((tenant, ask.around, asked.shape))
-        if meanings is None:
+        where, asked = self._meant(tenant, ask)
+        meanings = None if where is None else self._meanings.get(where)
+        if asked is None or meanings is None:
             return None
         for exact, likeness in meanings.nearest(asked, self.threshold):
             if (kept := self._fresh(tenant, exact)) is not None:
                 return Hit(kept, "semantic", likeness)
         return None
 
+    def _meant(self, tenant: str, ask: Ask) -> tuple[_Where | None, Gist | None]:
+        """With what else it is compared, and what it asks; None for a request that is not compared."""
+        asked = gist(ask.text) if self._settings.semantic and ask.around is not None else None
+        if asked is None or ask.around is None:
+            return None, None
+        return (tenant, ask.around, asked.shape), asked
+
     def _fresh(self, tenant: str, exact: bytes) -> Kept | None:
-        entry = self._entries.get(tenant, exact)
+        entry = self.entries.get(tenant, exact)
         if entry is None:
             return None
         if self._clock.monotonic() >= entry.expires:
-            self._entries.drop(tenant, exact)
+            self.entries.drop(tenant, exact)
             return None
         return entry.kept
 
-    def _count(self, hit: Hit | None) -> None:
-        if hit is None:
-            self._misses += 1
-        else:
-            self._hits[hit.kind] += 1
-            self._saved_usd += hit.saved_usd
+    def keep(self, tenant: str, ask: Ask, running: Answered) -> None:
+        """Keep an answer once all of it was handed over. Call this before its stream is read."""
+        if running.stream is not None:
+            running.stream = self._recorded(tenant, ask, running, running.stream)
+        elif running.body is not None:
+            self._keep(tenant, ask, running, running.body, False)
+
+    def _keep(self, tenant: str, ask: Ask, running: Answered, payload: bytes, stream: bool) -> None:
+        if running.status != "ok" or running.finish not in _GOOD_ENDS or running.continued:
+            return
+        if running.finish == "length" and not ask.limited:
+            return
+        kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, running.made_usd)
+        self._put(tenant, ask, kept)
+
+    async def _recorded(
+        self, tenant: str, ask: Ask, running: Answered, stream: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """A stream, which is kept at its end, unless it is too long. A client may leave with the last of it."""
+        frames: list[bytes] | None = []
+        size = 0
+        async for frame in stream:
+            if frames is not None:
+                size += len(frame)
+                frames.append(frame)
+                frames = frames if size * _MOST_OF_IT <= self._settings.max_bytes else None
+            if frames is not None and running.over:
+                self._keep(tenant, ask, running, b"".join(frames), True)
+                frames = None
+            yield frame
+        if frames is not None:
+            self._keep(tenant, ask, running, b"".join(frames), True)
 
     def _put(self, tenant: str, ask: Ask, kept: Kept) -> None:
         settings = self._settings
-        asked = gist(ask.text) if settings.semantic and ask.around is not None else None
+        where, asked = self._meant(tenant, ask)
         size = len(kept.payload) + len(ask.text) + _ENTRY_BYTES + (_MEANING_BYTES if asked is not None else 0)
         if size * _MOST_OF_IT > settings.max_bytes:
             return
-        self._entries.drop(tenant, ask.exact)
-        where = None
-        if asked is not None and ask.around is not None:
-            where = (tenant, ask.around, asked.shape)
+        self.entries.drop(tenant, ask.exact)
+        if where is not None and asked is not None:
             self._meanings.setdefault(where, _Meanings()).add(ask.exact, asked)
-        self._entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + settings.ttl_s, where), size)
+        self.entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + settings.ttl_s, where), size)
 
     def _forget(self, _tenant: str, exact: bytes, entry: _Entry) -> None:
         if entry.where is not None:
@@ -267,63 +283,6 @@ def threshold_of(settings: CacheConfig) -> float:
     if not settings.semantic:
         return 1.0
     return settings.threshold or calibrated(settings.false_hit_rate).value
-
-
-class Partition:
-    """One tenant's part of a route's cache."""
-
-    __slots__ = ("_cache", "_tenant")
-
-    def __init__(self, cache: AnswerCache, tenant: str) -> None:
-        self._cache, self._tenant = cache, tenant
-
-    async def turn(self, ask: Ask, most_s: float) -> None:
-        """Wait while the same is being asked, whose answer may then be found; for so long at most."""
-        await self._cache._turns.wait((self._tenant, ask.exact), most_s)
-
-    def asking(self, ask: Ask) -> AbstractContextManager[None]:
-        """While this lasts, others wait who come to ask the same."""
-        return self._cache._turns.asking((self._tenant, ask.exact))
-
-    def find(self, ask: Ask) -> Hit | None:
-        """An answer to the same request, else to one that asks the same."""
-        hit = self._cache._find(self._tenant, ask)
-        self._cache._count(hit)
-        return hit
-
-    def keep(self, ask: Ask, running: Answered) -> None:
-        """Keep an answer once all of it was handed over. Call this before its stream is read."""
-        if running.stream is not None:
-            most = self._cache._settings.max_bytes // _MOST_OF_IT
-            running.stream = self._recorded(ask, running, running.stream, most)
-        elif running.body is not None:
-            self._keep(ask, running, running.body, False)
-
-    def _keep(self, ask: Ask, running: Answered, payload: bytes, stream: bool) -> None:
-        if running.status != "ok" or running.finish not in _GOOD_ENDS or running.continued:
-            return
-        if running.finish == "length" and not ask.limited:
-            return
-        kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, running.made_usd)
-        self._cache._put(self._tenant, ask, kept)
-
-    async def _recorded(
-        self, ask: Ask, running: Answered, stream: AsyncIterator[bytes], most: int
-    ) -> AsyncIterator[bytes]:
-        """A stream, which is kept at its end, unless it is too long. A client may leave with the last of it."""
-        frames: list[bytes] | None = []
-        size = 0
-        async for frame in stream:
-            if frames is not None:
-                size += len(frame)
-                frames.append(frame)
-                frames = frames if size <= most else None
-            if frames is not None and running.over:
-                self._keep(ask, running, b"".join(frames), True)
-                frames = None
-            yield frame
-        if frames is not None:
-            self._keep(ask, running, b"".join(frames), True)
 
 
 class _Meanings:

@@ -7,19 +7,15 @@ from typing import NamedTuple, Protocol
 
 from equipoise.config import ExecutionConfig
 from equipoise.errors import ProviderError
-from equipoise.execution.balancer import Need, pick
+from equipoise.execution.balancer import Draw, Need, pick
 from equipoise.execution.place import Place
 from equipoise.execution.retry import REQUEST_FAULTS, Uniform, backoff_s
 from equipoise.traffic import AttemptKind
 from equipoise.wire import BadRequest
 
 
-class Random(Uniform, Protocol):
+class Random(Draw, Uniform, Protocol):
     """What is asked of a random generator (numpy's has it)."""
-
-    def random(self) -> float:
-        """A number in [0, 1)."""
-        ...
 
 
 class Step(NamedTuple):

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
+from functools import partial
 from typing import NamedTuple
 
 from aiohttp import web
 
 from equipoise.aside import aside
 from equipoise.execution import ExecutionFailed, Running, Work, ask_of
-from equipoise.execution.cache import Ask, Partition
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
@@ -117,7 +118,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
     cache = live.caches.get(call.target.name) if call.said.cache else None
     if cache is None:
         return await _run(gateway, live, exchange, call, work)
-    part, wishes = cache.partition(incoming.caller.tenant), _cache_control(incoming.http)
+    tenant, wishes = incoming.caller.tenant, _cache_control(incoming.http)
     limits = repr(exchange.decision.constraints)
     ask = None if "no-store" in wishes else await aside(work.size, ask_of, work, limits=limits)
     if ask is None:
@@ -126,26 +127,25 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
     # The first words of a stream would wait for another's last.
     in_turn = not anew and not work.asked.stream
     if in_turn:
-        work = await _in_turn(live, exchange, work, part, ask)
-    hit = None if anew else part.find(ask)
+        work = await _in_turn(exchange, work, live.executor.total_s, partial(cache.turn, tenant, ask))
+    hit = None if anew else cache.find(tenant, ask)
     if hit is not None:
         exchange.cache, exchange.saved_usd, hit.waited_s = hit.kind, hit.saved_usd, exchange.waited_s
         exchange.on_answer = lambda: call.conversation.answered(hit, call.target)
         return hit
     exchange.cache = "miss"
-    with part.asking(ask) if in_turn else nullcontext():
+    with cache.asking(tenant, ask) if in_turn else nullcontext():
         running = await _run(gateway, live, exchange, call, work)
         if not (isinstance(running, Climbed) and running.makeshift):
-            part.keep(ask, running)
+            cache.keep(tenant, ask, running)
     return running
 
 
-async def _in_turn(live: Live, exchange: Exchange, work: Work, part: Partition, ask: Ask) -> Work:
+async def _in_turn(exchange: Exchange, work: Work, total_s: float, turn: Callable[[float], Awaitable[None]]) -> Work:
     """The work and what is left of its time, once nobody else is asking the same, or half of that is over."""
-    begun = exchange.elapsed_s
-    total_s, deadline_s = live.executor.total_s, work.deadline_s
+    begun, deadline_s = exchange.elapsed_s, work.deadline_s
     try:
-        await part.turn(ask, (total_s if deadline_s is None else min(total_s, deadline_s)) / 2)
+        await turn((total_s if deadline_s is None else min(total_s, deadline_s)) / 2)
     finally:
         exchange.waited_s = waited_s = exchange.elapsed_s - begun
     return work._replace(
