@@ -315,6 +315,21 @@ def test_lint_fails_the_check_with_status_1(here: Path, run: Run) -> None:
     assert told.status == 1 and json.loads(told.out)["errors"] >= 1
 
 
+def test_no_name_of_a_table_commands_the_terminal(here: Path, run: Run) -> None:
+    evil = "\x1b[31m\x9b\u202e"
+    votes = [f"what is {i},a{evil},b,{'ab'[i % 2]}\n" for i in range(30)]
+    (here / "votes.csv").write_text("prompt,model_a,model_b,winner\n" + "".join(votes))
+    assert run("train", "votes.csv", "--router", "ratings", "--out", "r.npz").status == 0
+    explained = run("route", "what is 7", "--router-file", "r.npz", "--explain")
+    assert "a\\u001b[31m\\u009b\\u202e" in explained.out
+    document = run("route", "what is 7", "--router-file", "r.npz", "--json").out
+    assert {c["model"] for c in json.loads(document)["candidates"]} == {f"a{evil}", "b"}
+    refused = run("table", "describe", f"{evil}.csv")
+    assert refused.status == 2
+    for said in (explained.out, document, refused.err):
+        assert not {*evil} - {*"[31m"} & {*said}
+
+
 def test_routers_and_datasets_are_listed(here: Path, run: Run) -> None:
     document = json.loads(run("routers", "--json").out)
     assert {"knn", "linear", "static"} <= document["routers"].keys() and "budget" in document["policies"]

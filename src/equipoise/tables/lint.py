@@ -87,6 +87,7 @@ def _problems(rows: Rows) -> Iterator[Finding]:
 
 _PROBLEM = {
     "empty_cell": "a required cell is empty",
+    "control_character": "a name holds a line break or another control character",
     "long_prompt": "a prompt is longer than 1 MB",
     "no_quality": "quality is empty",
     "quality_range": "quality is outside 0 to 1",
