@@ -86,6 +86,10 @@ def test_exact_takes_the_letter_of_a_choice_with_what_it_stands_for(reply: str, 
     assert grade(row("B"), reply, "exact") == quality
 
 
+def test_exact_is_done_at_once_with_a_long_run_of_signs() -> None:
+    assert grade(row("B"), "A" + 200_000 * "*" + "x", "exact") == 0.0
+
+
 @pytest.mark.parametrize(
     ("reply", "quality"),
     [

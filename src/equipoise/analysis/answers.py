@@ -12,7 +12,7 @@ _BOXED = re.compile(r"\\boxed\s*\{(?:\s*\\(?:text|mathrm|mathbf|textbf)\s*\{([^{
 _THOUGHT, _THOUGHT_ENDS = "<think>", "</think>"
 # The letter of a choice, alone or with what it stands for: "(B)", "B. Paris", "Option B".
 _CHOICE = re.compile(
-    r"[\s*_]*(?:(?i:option|choice)\s+)?[(\[]?(?:([A-Z])[*_]*(?:[.:]|\W*$)|([A-Za-z])[*_]*[)\]])[*_]*(?:\s|$)"
+    r"[\s*_]*+(?:(?i:option|choice)\s++)?[(\[]?(?:([A-Z])[*_]*+(?:[.:]|\W*+$)|([A-Za-z])[*_]*+[)\]])[*_]*+(?:\s|$)"
 )
 _ANY_CHOICE = re.compile(r"\b(?:[A-Z][.:)\]]|[a-z][)\]])")
 _FENCE = re.compile(r"^[ \t]*```[^\n`]*\n(.*?)(?:^[ \t]*```|\Z)", re.MULTILINE | re.DOTALL)
