@@ -617,6 +617,19 @@ async def test_spans_of_a_request_and_its_calls_are_in_the_callers_trace(tmp_pat
     assert request.start_time is not None and request.end_time is not None and request.start_time < request.end_time
 
 
+async def test_a_callers_trace_state_of_any_length_costs_no_time(tmp_path: Path) -> None:
+    spans = InMemorySpanExporter()
+    parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    async with world(tmp_path) as gateway:
+        gateway.gateway.traces = OtelTraces("gateway", spans)
+        for state in ("vendor=of-the-caller", "vendor=" + 506 * "x"):
+            await gateway.post(CHAT, say("Hello"), traceparent=parent, tracestate=state)
+        gateway.gateway.traces.close()
+    requests = [span.get_span_context() for span in spans.get_finished_spans() if span.name == "chat auto"]
+    told = [dict(request.trace_state) for request in requests]
+    assert told == [{"vendor": "of-the-caller"}, {}], "older SDKs read it in time of the square of its length"
+
+
 async def test_spans_of_a_stream_and_of_no_other_tell_when_it_began(tmp_path: Path) -> None:
     spans = InMemorySpanExporter()
     async with world(tmp_path) as gateway:

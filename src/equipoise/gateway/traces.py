@@ -17,6 +17,8 @@ from equipoise.version import __version__
 
 _NS = 1_000_000_000
 _CLOSING_S = 2.0
+# What must be passed on; the SDK's older versions take time in proportion to the square of it.
+_MOST_STATE = 512
 
 
 class Traces(Protocol):
@@ -131,7 +133,9 @@ class OtelTraces:
 
     def request(self, outcome: Outcome, headers: Mapping[str, str], *, operation: str, route: str) -> str | None:
         """A span for the request, below the trace that its headers name, and below it one per call."""
-        carrier = {name.lower(): headers[name] for name in ("traceparent", "tracestate") if name in headers}
+        carrier = {name: headers[name] for name in ("traceparent", "tracestate") if name in headers}
+        if len(carrier.get("tracestate", "")) > _MOST_STATE:
+            del carrier["tracestate"]
         begun = outcome.finished - outcome.latency_s
         span = self._tracer.start_span(
             f"{operation} {route}",
