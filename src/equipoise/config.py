@@ -263,6 +263,21 @@ class LogConfig(_Strict):
     retention_days: _Positive | None = None
 
 
+class BudgetConfig(_Strict):
+    """What may be spent in a day or a month (UTC)."""
+
+    usd: _Positive
+    per: Literal["day", "month"] = "month"
+
+
+class TenantConfig(_Strict):
+    """What a tenant may ask for: requests and tokens in any minute, and what they may cost."""
+
+    rpm: _Count | None = None
+    tpm: _Count | None = None
+    budget: BudgetConfig | None = None
+
+
 def _several(name: str) -> str:
     model, _, samples = name.rpartition("*")
     if not model or not samples.isdecimal() or not 2 <= int(samples) <= _MOST_ANSWERS:
@@ -332,7 +347,7 @@ class SharedStateConfig(_Strict):
 
 
 class Config(_Strict):
-    """``equipoise.yaml``."""
+    """``equipoise.yaml``. Of ``tenants``, ``"*"`` stands for each that is not named."""
 
     pool: Literal["notebook"] | None = None
     models: tuple[ModelConfig, ...] = ()
@@ -343,6 +358,7 @@ class Config(_Strict):
     execution: ExecutionConfig = ExecutionConfig()
     log: LogConfig = LogConfig()
     traces: TracesConfig | None = None
+    tenants: dict[_Name, TenantConfig] = {}
 
     @property
     def judges(self) -> frozenset[str]:
@@ -452,12 +468,14 @@ def _keys_at(where: Sequence[int | str]) -> list[str]:
         "execution": ExecutionConfig,
         "hedging": HedgingConfig,
         "log": LogConfig,
+        "tenants": TenantConfig,
+        "budget": BudgetConfig,
         "traces": TracesConfig,
         "storage": UrlConfig,
         "shared_state": SharedStateConfig,
     }
-    # What follows a key of the top level is an item of a list or the name of a route.
+    # What follows a key of the top level is an item of a list, or the name of a route or tenant.
     inside = [str(p) for p in where if isinstance(p, str)]
-    if inside[:1] == ["routes"]:
+    if inside[:1] in (["routes"], ["tenants"]):
         del inside[1:2]
     return list((kinds[inside[-1]] if inside else Config).model_fields)

@@ -203,3 +203,14 @@ def test_entries_survive_the_journal(entry: Entry) -> None:
 def test_what_is_no_entry_is_refused(payload: bytes) -> None:
     with pytest.raises(ValueError):
         from_payload(payload)
+
+
+def test_what_tenants_spent_is_summed_by_day_each_decision_once(store: Store) -> None:
+    day = 86400.0
+    store.ingest([decision("x"), outcome("x", finished=day), decision("y"), outcome("y", finished=day * 2 - 1)])
+    store.ingest([decision("z", tenant="b"), outcome("z", finished=day * 2), outcome("x", finished=day * 2)])
+    assert store.spent(0) == {"a": {1: 2 * (0.1 + 0.2)}, "b": {2: 0.1 + 0.2}}
+    assert store.spent(2) == {"b": {2: 0.1 + 0.2}}
+    store.ingest([decision("w"), outcome("w", finished=day)])
+    store.prune(1e9)
+    assert store.spent(1) == {"a": {1: 3 * (0.1 + 0.2)}, "b": {2: 0.1 + 0.2}}

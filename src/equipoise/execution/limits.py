@@ -53,6 +53,11 @@ class MinuteWindow:
                 return max(second.at + _MINUTE + 1 - now, 0.0)
         return float(_MINUTE + 1)
 
+    def total(self, now: float) -> float:
+        """The amount of the last minute."""
+        self._forget(now)
+        return self._total
+
     def take(self, now: float, amount: float) -> Second:
         """Count an amount. The second that it belongs to is what ``settle`` takes."""
         self._forget(now)

@@ -15,10 +15,10 @@ from equipoise.gateway.problems import Problem
 from equipoise.gateway.replies import as_json
 from equipoise.gateway.state import Gateway, Incoming
 from equipoise.storage.keys import DEFAULT_TENANT, PREFIX, KeyInfo
+from equipoise.storage.store import DAY_S
 from equipoise.wire import Body
 
 _FIELDS = ("name", "tenant", "scopes", "expires_days")
-_DAY_S = 86400.0
 
 
 async def status(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
@@ -44,7 +44,7 @@ async def create_key(gateway: Gateway, incoming: Incoming) -> web.StreamResponse
     body, _ = await read_body(incoming.http, gateway.settings)
     now = gateway.clock.time()
     name, tenant, scopes, days = _asked(body)
-    expires = None if days is None else now + days * _DAY_S
+    expires = None if days is None else now + days * DAY_S
     # In a thread: while another program writes to the file, this waits, and other requests must not.
     create = partial(gateway.keys.create, name=name, tenant=tenant, scopes=scopes, expires=expires, now=now)
     key, info = await asyncio.to_thread(create)

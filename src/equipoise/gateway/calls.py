@@ -11,7 +11,9 @@ from typing import NamedTuple
 from aiohttp import web
 
 from equipoise.aside import aside
+from equipoise.errors import NoModel
 from equipoise.execution import ExecutionFailed, Running, Work, ask_of
+from equipoise.gateway.allowances import Account, expected_usd
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
@@ -46,13 +48,13 @@ def calling(format: WireFormat) -> Handler:
     async def handler(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
         live = gateway.live
         live.users += 1
+        account = gateway.allowances.of(incoming.caller.tenant)
         try:
+            account.enter()
             call = await _understood(gateway, live, incoming, format)
-            warm, tenant = call.conversation.warm, incoming.caller.tenant
-            found = await gateway.deciding.decide(call.target, call.asked, call.said, warm, tenant=tenant)
-            decided = Decided(call.conversation.kept(found.decision), found.took_s, found.degraded)
+            decided = await _decided(gateway, call, account)
             prompt = await kept_prompt(gateway, call.asked)
-            exchange = Exchange(gateway, incoming, format, call.asked, decided, prompt)
+            exchange = Exchange(gateway, incoming, format, call.asked, decided, prompt, account)
             try:
                 running = await _executed(gateway, live, exchange, call, incoming)
                 return await answered(gateway, incoming, exchange, running)
@@ -81,6 +83,25 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
     tenant, names = incoming.caller.tenant, live.serving.targets
     conversation = Conversation(live.sessions, tenant, target, asked, said, names, sealed=format == "responses")
     return Call(body, size, format, asked, said, target, conversation)
+
+
+async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
+    """The decision, within what is left of the tenant's budget."""
+    found = await _decided_under(gateway, call, call.said, account.tenant)
+    left = account.left_usd
+    if left is None or expected_usd(found.decision) <= left:
+        return found
+    try:
+        again = await _decided_under(gateway, call, call.said._replace(max_cost_usd=max(left, 0.0)), account.tenant)
+    except Problem as problem:
+        raise account.over_budget() if problem.code == NoModel.code else problem from None
+    return again._replace(took_s=found.took_s + again.took_s)
+
+
+async def _decided_under(gateway: Gateway, call: Call, said: Steering, tenant: str) -> Decided:
+    conversation = call.conversation
+    found = await gateway.deciding.decide(call.target, call.asked, said, conversation.warm, tenant=tenant)
+    return found._replace(decision=conversation.kept(found.decision))
 
 
 def _check_routable(asked: Asked, format: WireFormat) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from equipoise.aside import aside
+from equipoise.gateway.allowances import Account
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.serving import Route
 from equipoise.gateway.state import Gateway, Incoming
@@ -34,6 +35,9 @@ class Exchange:
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
         on_answer: called when an answer is over and written.
+
+    Raises:
+        Problem: the tenant's account has not enough left for it.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class Exchange:
         asked: Asked,
         decided: Decided,
         prompt: str | None,
+        account: Account,
     ) -> None:
         self._gateway, self._incoming, self.format = gateway, incoming, format
         self._asked, self.decision = asked, decided.decision
@@ -56,6 +61,7 @@ class Exchange:
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
+        self._account, self._reserved = account, account.reserve(self.decision)
         # Before anything is sent: a gateway that is killed then knows of every call that a vendor may bill.
         tenant = incoming.caller.tenant
         log_decision(gateway, decided, asked, prompt, tenant=tenant, format=format, received=self.received)
@@ -116,6 +122,7 @@ class Exchange:
     def _told(self, outcome: Outcome) -> None:
         """Let all know who count, learn and watch."""
         gateway, operation, route = self._gateway, OPERATIONS[self.format], self._asked.model
+        self._account.settle(self._reserved, outcome)
         if self.on_answer is not None:
             self.on_answer()
         if outcome.status == "ok" or outcome.cost_usd > outcome.routing_usd:

@@ -77,5 +77,6 @@ def status_of(gateway: Gateway) -> dict[str, Any]:
         "configuration": {"trouble": gateway.trouble, "routes": [r.name for r in live.serving.routes]},
         "lacking": list(gateway.lacking()),
         "deployments": [place._asdict() for place in live.executor.status()],
+        "tenants": [standing._asdict() for standing in gateway.allowances.standings()],
         "log": gateway.log.status._asdict(),
     }

@@ -16,10 +16,12 @@ from pathlib import Path
 from equipoise.config import Config, located, read_config
 from equipoise.errors import ConfigError, EquipoiseError
 from equipoise.execution.cache import threshold_of
+from equipoise.gateway.allowances import EVERY_OTHER
 from equipoise.gateway.own_threads import in_own_thread
 from equipoise.gateway.pool import ProviderPool
 from equipoise.gateway.serving import Serving, follow, make_serving, watched_files
 from equipoise.gateway.state import Gateway, Live
+from equipoise.storage.keys import DEFAULT_TENANT
 
 _FIXED = ("server", "storage", "shared_state", "traces")
 _RETIRED_LOOK_S = 1.0
@@ -74,6 +76,7 @@ class Reloader:
         # Not before: making ready may take minutes, in which bills come.
         follow(live.serving, before.serving, gateway.lines)
         gateway.live, gateway.trouble = live, None
+        gateway.allowances.limit(live.serving.config.tenants)
         self._retired.append(before)
         self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._stamps().items()}
         gateway.metrics.count("reloads", "done")
@@ -85,6 +88,10 @@ class Reloader:
         """Tell of what may be other than it was meant, and of keys of providers that are not there."""
         for doubt in self._gateway.live.serving.doubts:
             self._gateway.lines.say("other than meant", level="warning", reason=doubt)
+        tenants = {EVERY_OTHER, DEFAULT_TENANT} | {info.tenant for info in self._gateway.keys.keys()}
+        for tenant in sorted(self._gateway.live.serving.config.tenants.keys() - tenants):
+            reason = f"tenant '{tenant}' has limits and no key; name a tenant of: equipoise keys list"
+            self._gateway.lines.say("other than meant", level="warning", reason=reason)
         for lack in self._pool.lacking():
             self._gateway.lines.say("provider cannot be called", level="warning", reason=lack)
 

@@ -21,6 +21,7 @@ from equipoise.contracts import Provider
 from equipoise.environment import secret
 from equipoise.errors import ConfigError, InputError, MissingExtra
 from equipoise.execution import AnswerCache, Executor, Sessions
+from equipoise.gateway.allowances import Allowances, days_of
 from equipoise.gateway.app import handler_of
 from equipoise.gateway.auth import Gate
 from equipoise.gateway.decide import Deciding
@@ -213,6 +214,7 @@ async def opened(
             log=log,
             keys=keys,
             gate=Gate(keys, required=settings.keys == "required"),
+            allowances=await _allowances(config, log),
             metrics=Metrics(
                 lambda: log.status,
                 lambda: gateway.in_flight - 1,  # but for the one that asks
@@ -229,6 +231,15 @@ async def opened(
         one = Opened(gateway, pool, reloader, Edge(handler_of(gateway), settings))
         closing.push_async_callback(one.close)
         yield one
+
+
+async def _allowances(config: Config, log: DecisionLog) -> Allowances:
+    """The accounts of tenants, with what they have spent, and what a gateway that was killed left to be counted."""
+    if any(tenant.budget is not None for tenant in config.tenants.values()):
+        await asyncio.to_thread(log.flush)
+    found = Allowances(time, log.store.spent(days_of("month", time.time()).start))
+    found.limit(config.tenants)
+    return found
 
 
 async def _close(log: DecisionLog, lines: Lines) -> None:

@@ -13,6 +13,7 @@ from aiohttp import web
 from equipoise.config import ServerConfig
 from equipoise.execution import AnswerCache, Executor, Sessions
 from equipoise.execution.clock import Clock
+from equipoise.gateway.allowances import Allowances
 from equipoise.gateway.auth import Gate
 from equipoise.gateway.decide import Deciding
 from equipoise.gateway.logs import Lines
@@ -59,6 +60,7 @@ class Gateway:
     log: DecisionLog
     keys: KeyStore
     gate: Gate
+    allowances: Allowances
     metrics: Metrics
     lines: Lines
     traces: Traces

@@ -26,7 +26,15 @@ from equipoise.storage.journal import Chunk, Journal, Mark, drop_before, read_af
 from equipoise.storage.memory import MemoryStore
 from equipoise.storage.reading import LogReader, is_text, journal_folder
 from equipoise.storage.sqlite import SqliteStore
-from equipoise.storage.store import MOST_PENDING_S, Entry, StoreUnavailable, database_path, from_payload, to_payload
+from equipoise.storage.store import (
+    DAY_S,
+    MOST_PENDING_S,
+    Entry,
+    StoreUnavailable,
+    database_path,
+    from_payload,
+    to_payload,
+)
 from equipoise.traffic import Feedback, Outcome
 from equipoise.types import Decision, WireFormat
 
@@ -299,7 +307,7 @@ class DecisionLog(LogReader):
         self._renewing = True
         if self._jumped_ahead(now):
             return
-        before = now - self._retention_days * 86400.0 if self._retention_days is not None else -1.0
+        before = now - self._retention_days * DAY_S if self._retention_days is not None else -1.0
         with suppress(StoreUnavailable):
             self.store.prune(before, pending_before=now - MOST_PENDING_S)
 
@@ -315,7 +323,7 @@ class DecisionLog(LogReader):
         Raises:
             StoreUnavailable: the store cannot be written just now.
         """
-        return self.store.prune(now - days * 86400.0)
+        return self.store.prune(now - days * DAY_S)
 
     def close(self) -> None:
         """Move what is left, as far as possible, and let go of the log."""

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from equipoise.storage.journal import Mark
-from equipoise.storage.store import DecisionEntry, Entry, FeedbackEntry, OutcomeEntry, Store, Stored, merged
+from equipoise.storage.store import DAY_S, DecisionEntry, Entry, FeedbackEntry, OutcomeEntry, Store, Stored, merged
 
 
 class MemoryStore(Store):
@@ -19,6 +19,7 @@ class MemoryStore(Store):
         self._kept: dict[str, Stored] = {}
         self._early: dict[str, list[OutcomeEntry | FeedbackEntry]] = {}
         self._finished: dict[int, str] = {}
+        self._spent: dict[str, dict[int, float]] = {}
         self._arrived = self._finishes = 0
         self._mark = Mark()
 
@@ -47,6 +48,9 @@ class MemoryStore(Store):
         if stored.outcome is not None and (before is None or before.outcome is None):
             self._finishes += 1
             self._finished[self._finishes] = entry.id
+            spent = self._spent.setdefault(stored.decision.tenant, {})
+            day = int(stored.outcome.finished // DAY_S)
+            spent[day] = spent.get(day, 0.0) + stored.outcome.cost_usd
         self._kept[entry.id] = stored if stored.position else stored._replace(position=self._arrived)
         self._forget()
 
@@ -69,6 +73,11 @@ class MemoryStore(Store):
         if stored is None or stored.decision.tenant != tenant:
             return set()
         return {f.source for f in stored.feedback[:most]}
+
+    def spent(self, since_day: int) -> dict[str, dict[int, float]]:
+        with self._lock:
+            found = {t: {day: usd for day, usd in days.items() if day >= since_day} for t, days in self._spent.items()}
+            return {tenant: days for tenant, days in found.items() if days}
 
     def read(self, decision_id: str) -> tuple[Stored | None, Mark]:
         with self._lock:

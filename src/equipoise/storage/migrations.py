@@ -42,6 +42,15 @@ MIGRATIONS = (
             "INSERT INTO keys_version VALUES (1, 0)",
         ),
     ),
+    Migration(
+        "what tenants have spent by day",
+        (
+            "CREATE TABLE spending (tenant TEXT NOT NULL, day INTEGER NOT NULL, cost_usd REAL NOT NULL,"
+            " PRIMARY KEY (tenant, day)) WITHOUT ROWID",
+            "INSERT INTO spending SELECT d.tenant, CAST(o.finished / 86400 AS INTEGER), sum(o.cost_usd)"
+            " FROM outcomes o JOIN decisions d ON d.id = o.id GROUP BY 1, 2",
+        ),
+    ),
 )
 
 

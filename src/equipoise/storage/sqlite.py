@@ -64,6 +64,15 @@ _SELECT = (
     " o.id, o.finished, o.status, o.model, o.cost_usd, o.body, o.position"
     " FROM decisions d LEFT JOIN outcomes o ON o.id = d.id"
 )
+_LAST_OUTCOME = "SELECT coalesce(max(position), 0) FROM outcomes"
+# Outcomes that replace another keep its position, and are not counted again.
+_COUNT_SPENT = (
+    "INSERT INTO spending (tenant, day, cost_usd)"
+    " SELECT d.tenant, CAST(o.finished / 86400 AS INTEGER), sum(o.cost_usd)"
+    " FROM outcomes o CROSS JOIN decisions d ON d.id = o.id WHERE o.position > ? GROUP BY 1, 2"
+    " ON CONFLICT (tenant, day) DO UPDATE SET cost_usd = cost_usd + excluded.cost_usd"
+)
+_SPENT = "SELECT tenant, day, cost_usd FROM spending WHERE day >= ?"
 _FEEDBACK = (
     "SELECT id, tenant, source, received, reward, comment FROM feedback WHERE id = ? AND tenant = ? ORDER BY source"
 )
@@ -88,6 +97,7 @@ class SqliteStore(Store):
 
     def ingest(self, entries: Sequence[Entry], mark: Mark | None = None) -> int:
         with self._transaction() as writer:
+            before = writer.execute(_LAST_OUTCOME).fetchone()
             try:
                 writer.execute("SAVEPOINT batch")
                 _insert(writer, entries)
@@ -96,6 +106,7 @@ class SqliteStore(Store):
                 # One bad row must not hold up the others for ever.
                 writer.execute("ROLLBACK TO batch")
                 unusable = _insert_singly(writer, entries)
+            writer.execute(_COUNT_SPENT, before)
             if mark is not None:
                 writer.execute("UPDATE journal SET segment = ?, position = ?", mark)
         return unusable
@@ -138,6 +149,13 @@ class SqliteStore(Store):
     def sources(self, decision_id: str, tenant: str, most: int) -> set[str]:
         select = "SELECT source FROM feedback WHERE id = ? AND tenant = ? LIMIT ?"
         return {str(row[0]) for row in self._looked_up(select, decision_id, tenant, most)}
+
+    def spent(self, since_day: int) -> dict[str, dict[int, float]]:
+        with self._snapshot() as reader:
+            found: dict[str, dict[int, float]] = {}
+            for tenant, day, cost_usd in reader.execute(_SPENT, (since_day,)):
+                found.setdefault(tenant, {})[day] = cost_usd
+            return found
 
     def _looked_up(self, select: str, *values: object) -> list[Any]:
         with self._asking:

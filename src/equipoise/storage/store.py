@@ -15,6 +15,7 @@ from equipoise.storage.encoding import from_json
 from equipoise.storage.journal import Mark
 
 MOST_PENDING_S = 3600.0
+DAY_S = 86400.0
 _SQLITE, _MEMORY = "sqlite:///", "memory://"
 
 
@@ -102,6 +103,13 @@ class Store(ABC):
     @abstractmethod
     def read(self, decision_id: str) -> tuple[Stored | None, Mark]:
         """A decision and the journal's mark, as of one moment."""
+
+    @abstractmethod
+    def spent(self, since_day: int) -> dict[str, dict[int, float]]:
+        """What tenants have spent: USD by tenant and by day on which requests ended (UTC, days since 1970).
+
+        Of a decision, what its first outcome says counts. Pruning takes nothing away.
+        """
 
     @abstractmethod
     def tail(self, n: int) -> list[Stored]:

@@ -1,0 +1,224 @@
+"""What tenants may ask for and spend."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equipoise.config import BudgetConfig, TenantConfig
+from equipoise.gateway.allowances import Account, Allowances, days_of
+from equipoise.gateway.problems import Problem
+from equipoise.traffic import Attempt, Outcome, TokenUsage
+from equipoise.types import Candidate, Constraints, Decision, Plan
+
+_DAY = 86400.0
+_MID_NOVEMBER = datetime(2026, 11, 15, 12, tzinfo=UTC).timestamp()
+
+
+class Hands:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now, self.steady = _MID_NOVEMBER, 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+    def monotonic(self) -> float:
+        return self.steady
+
+    def go_on(self, seconds: float) -> None:
+        self.now, self.steady = self.now + seconds, self.steady + seconds
+
+
+def decided(usd: float | None, *, tokens: int = 100, answer: float = 50.0) -> Decision:
+    candidate = Candidate(model="m", quality=None, cost_usd=usd, latency_s=None, output_tokens=answer, probability=1.0)
+    return Decision(
+        id="x",
+        plan=Plan(model="m"),
+        confidence=1.0,
+        method="named",
+        reasons=(),
+        candidates=(candidate,),
+        constraints=Constraints(),
+        features={"input_tokens": tokens},
+        draw=0.0,
+        versions={},
+    )
+
+
+def ended(clock: Hands, usd: float, *, tokens: int = 150) -> Outcome:
+    usage = TokenUsage(input_tokens=tokens)
+    attempt = Attempt(model="m", deployment="d", kind="first", started=0.0, latency_s=0.1, usage=usage, cost_usd=usd)
+    return Outcome(decision_id="x", status="ok", finished=clock.now, attempts=(attempt,), cost_usd=usd)
+
+
+def account(clock: Hands, spent: dict[int, float] | None = None, **limits: Any) -> Account:
+    allowances = Allowances(clock, {"a": spent or {}})
+    allowances.limit({"a": TenantConfig(**limits)})
+    return allowances.of("a")
+
+
+def refused(call: Any, *args: Any) -> Problem:
+    with pytest.raises(Problem) as caught:
+        call(*args)
+    assert caught.value.status == 429
+    return caught.value
+
+
+def monthly(usd: float) -> BudgetConfig:
+    return BudgetConfig(usd=usd)
+
+
+def test_requests_beyond_those_of_a_minute_are_told_when_to_come_again() -> None:
+    clock = Hands()
+    one = account(clock, rpm=3)
+    for _ in range(3):
+        one.enter()
+        clock.go_on(1.0)
+    problem = refused(one.enter)
+    assert (problem.code, problem.retry_after_s) == ("tenant_rate_limited", 58.0)
+    assert str(problem) == "tenant 'a' may send 3 requests a minute; try again in 58 s"
+    clock.go_on(58.0)
+    one.enter()
+    refused(one.enter)
+
+
+def test_tokens_are_set_aside_as_expected_and_counted_as_they_were() -> None:
+    clock = Hands()
+    one = account(clock, tpm=400)
+    first, second = one.reserve(decided(0.0)), one.reserve(decided(0.0))
+    assert refused(one.reserve, decided(0.0)).code == "tenant_rate_limited"
+    one.settle(first, ended(clock, 0.0, tokens=20))
+    third = one.reserve(decided(0.0))
+    assert one.standing().tokens_last_minute == 320
+    for reserved in (second, third):
+        one.settle(reserved, ended(clock, 0.0, tokens=190))
+    assert one.standing().tokens_last_minute == 400
+    refused(one.reserve, decided(0.0, tokens=1, answer=0.0))
+
+
+def test_requests_at_the_same_time_cannot_spend_a_budget_together() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    for _ in range(10):
+        one.reserve(decided(0.1 - 1e-9))
+    problem = refused(one.reserve, decided(0.1))
+    assert (problem.code, problem.retry_after_s, dict(problem.headers)) == ("budget_exceeded", 1.0, {})
+    assert "in flight" in str(problem)
+
+
+def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    one.settle(one.reserve(decided(0.9)), ended(clock, 0.75))
+    assert one.left_usd == pytest.approx(0.25)
+    problem = refused(one.reserve, decided(0.3))
+    assert str(problem) == (
+        "tenant 'a' has 0.250000 of its 1 USD left for this month, less than this request is expected to cost"
+    )
+    assert problem.retry_after_s == 15.5 * _DAY and problem.headers["x-should-retry"] == "false"
+    one.settle(one.reserve(decided(0.2)), ended(clock, 0.5))
+    assert str(refused(one.enter)) == "tenant 'a' spent its 1 USD for this month"
+    clock.go_on(15.5 * _DAY)
+    one.enter()
+    assert one.left_usd == 1.0
+
+
+def test_a_days_budget_is_that_of_the_day_and_earlier_days_count_to_the_month() -> None:
+    clock = Hands()
+    today = int(clock.now // _DAY)
+    spent = {today - 1: 3.0, today: 1.0, today - 20: 100.0}
+    assert account(clock, spent, budget=BudgetConfig(usd=5.0, per="day")).left_usd == 4.0
+    assert account(clock, spent, budget=monthly(5.0)).left_usd == 1.0
+
+
+def test_a_clock_that_jumps_does_not_forget_what_was_spent() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    one.settle(one.reserve(decided(0.5)), ended(clock, 0.5))
+    clock.now += 400 * _DAY
+    one.settle(one.reserve(decided(0.5)), ended(clock, 0.5))
+    clock.now -= 400 * _DAY
+    assert one.left_usd == 0.5
+
+
+def test_days_long_past_are_forgotten() -> None:
+    clock = Hands()
+    one = account(clock, budget=BudgetConfig(usd=1.0, per="day"))
+    for _ in range(200):
+        one.settle(one.reserve(decided(1.0)), ended(clock, 1.0))
+        clock.go_on(_DAY)
+    assert len(one._spent) <= 62
+
+
+def test_limits_that_change_find_what_was_counted() -> None:
+    clock = Hands()
+    allowances = Allowances(clock, {})
+    one = allowances.of("a")
+    one.settle(one.reserve(decided(0.5)), ended(clock, 0.5))
+    allowances.limit({"a": TenantConfig(rpm=2, budget=monthly(2.0))})
+    assert one.left_usd == 1.5
+    one.enter()
+    one.enter()
+    allowances.limit({"a": TenantConfig(rpm=3, budget=monthly(1.0))})
+    one.enter()
+    refused(one.enter)
+    held = one.reserve(decided(0.25))
+    allowances.limit({})
+    one.enter()
+    one.settle(held, ended(clock, 0.25))
+    assert one.left_usd is None and allowances.standings() == []
+
+
+def test_a_star_limits_each_tenant_that_is_not_named_by_itself() -> None:
+    allowances = Allowances(Hands(), {})
+    allowances.limit({"*": TenantConfig(rpm=1), "free": TenantConfig()})
+    for tenant in ("a", "b"):
+        allowances.of(tenant).enter()
+        refused(allowances.of(tenant).enter)
+    for _ in range(10):
+        allowances.of("free").enter()
+    assert [standing.tenant for standing in allowances.standings()] == ["a", "b"]
+
+
+def test_a_cost_that_nobody_can_expect_counts_once_it_is_billed() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    one.settle(one.reserve(decided(None)), ended(clock, 1.5))
+    refused(one.enter)
+
+
+@given(st.lists(st.tuples(st.floats(0, 0.2), st.floats(0, 0.4), st.booleans())))
+def test_whatever_the_order_bills_add_up_and_nothing_stays_set_aside(steps: list[tuple[float, float, bool]]) -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(3.0), tpm=1 << 40)
+    flying, billed = [], 0.0
+    for expected, bill, waits in steps:
+        try:
+            flying.append((one.reserve(decided(expected)), bill))
+        except Problem:
+            assert expected > (one.left_usd or 0.0)
+        if flying and not waits:
+            held, bill = flying.pop(0)
+            one.settle(held, ended(clock, bill))
+            billed += bill
+    for held, bill in flying:
+        one.settle(held, ended(clock, bill))
+        billed += bill
+    assert one.standing().spent_usd == pytest.approx(billed)
+    assert one.standing().reserved_usd == pytest.approx(0.0, abs=1e-9)
+
+
+@given(st.integers(0, 60_000), st.floats(0, _DAY, exclude_max=True))
+def test_every_time_is_in_one_month_that_begins_where_the_one_before_ends(day: int, second: float) -> None:
+    month = days_of("month", day * _DAY + second)
+    (today,) = days_of("day", day * _DAY + second)
+    assert today in month and 0 <= day * _DAY + second - today * _DAY < _DAY
+    first = datetime.fromtimestamp(month.start * _DAY, UTC)
+    after = datetime.fromtimestamp(month.stop * _DAY, UTC)
+    assert (first.day, after.day) == (1, 1) and 28 <= len(month) <= 31
