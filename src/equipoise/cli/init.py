@@ -47,6 +47,9 @@ shared_state: {url: "memory://"}
 
 # Who may call: with `required`, those who have a key (equipoise keys create); others reach it only then.
 # server: {host: 0.0.0.0, port: 8080, keys: required}
+
+# What the keys of a tenant may ask for and spend; "*" is each tenant that is not named.
+# tenants: {"*": {rpm: 600, budget: {usd: 50, per: month}}}
 """
 
 
