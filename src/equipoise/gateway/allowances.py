@@ -54,6 +54,9 @@ class Reserved(NamedTuple):
     second: Second | None = None
 
 
+_NOTHING = Reserved(0.0)
+
+
 class Allowances:
     """Keeps the accounts of a gateway's tenants. For one thread.
 
@@ -130,7 +133,10 @@ class Account:
         Raises:
             Problem: 429: these are too many tokens for this minute, or more USD than are left.
         """
-        usd, left, window = expected_usd(decision), self.left_usd, self._tokens
+        left, window = self.left_usd, self._tokens
+        if left is None and window is None:
+            return _NOTHING
+        usd = expected_usd(decision)
         if left is not None and usd > left:
             raise self.over_budget()
         reserved = Reserved(usd)
