@@ -15,7 +15,8 @@ from equipoise.execution import AnswerCache, Running, ask_of
 from equipoise.execution.cache import Ask, Hit, Kept
 from equipoise.testing import FakeUpstream, FlakyProvider, ScriptedProvider
 from equipoise.traffic import TokenUsage
-from equipoise.types import Deployment, Plan
+from equipoise.types import Deployment, Plan, WireFormat
+from equipoise.wire import FORMATS, Body
 from tests.execution_fakes import (
     Provided,
     always,
@@ -402,6 +403,43 @@ def test_what_goes_is_not_looked_for_among_all_others() -> None:
     for i in range(1000, 1500):
         store._put("t", Ask(Name(i), b"", REVERSE), KEPT)
     assert Name.compared < 20 * 500
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize("format", ["chat", "messages", "responses"])
+@pytest.mark.parametrize(
+    ("said", "finish", "kept"),
+    [
+        ({"content": "Here it is."}, "stop", True),
+        ({"content": None, "refusal": "I cannot help with that."}, "stop", False),
+        ({"content": "Here it"}, "content_filter", False),
+        ({"content": "Here it"}, "length", False),
+    ],
+)
+@virtually
+async def test_no_refusal_is_kept_in_any_format(
+    said: Body, finish: str, kept: bool, format: WireFormat, stream: bool
+) -> None:
+    if format == "messages" and finish == "length":
+        return  # there a length is always named
+    if format == "messages" and said.get("refusal"):
+        finish = "content_filter"  # as Anthropic tells them
+    asked = work("Hello", format=format, stream=stream, **({"input": "Hello"} if format == "responses" else {}))
+    if stream:
+        encoder = FORMATS[format].encoder("m", asked.asked)
+        chunks = [orjson.loads(chunk(finish=end, **what).data) for what, end in ((said, None), ({}, finish))]
+        frames = [frame for one in chunks for frame in encoder.feed(one)] + encoder.end(TokenUsage(output_tokens=3))
+        sent = FakeUpstream(frames=[(frame, 0) for frame in frames])
+    else:
+        answer = {"choices": [{"index": 0, "message": said, "finish_reason": finish}]}
+        sent = FakeUpstream(body=orjson.dumps(FORMATS[format].answer_from_chat(answer, "m", asked.asked)))
+    part, key = cache().partition("t"), ask_of(asked)
+    assert key is not None
+    provider = Provided(lambda n, call: sent, formats=frozenset({format}))
+    running = await executor([model("m")], {"m": provider}).run(PLAN, asked, always)
+    part.keep(key, running)
+    await read(running)
+    assert (part.find(key) is not None) is kept
 
 
 @virtually

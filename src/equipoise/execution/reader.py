@@ -72,7 +72,7 @@ class Reader:
             self.usage = FORMATS["chat"].usage(chunk) or self.usage
         for choice in chunk["choices"]:
             if reason := choice.get("finish_reason"):
-                # Of several answers one that was filtered is what matters.
+                # Of several answers one that was filtered is what matters, or that is a refusal.
                 self.finish = FILTERED if reason == FILTERED else self.finish or str(reason)
                 self.started = True
             if delta := choice.get("delta"):
@@ -83,6 +83,8 @@ class Reader:
             if not value or key == "role":
                 continue
             self.started = True
+            if key == "refusal":
+                self.finish = FILTERED
             if key == "content" and isinstance(value, str):
                 self.text.append(value)
                 self.plain = self.plain and not choice.get("index")

@@ -115,8 +115,9 @@ class Chat:
         return chat_usage(answer)
 
     def finish(self, answer: Body) -> str | None:
-        """``finish_reason`` of the first choice, or of one that was filtered."""
-        reasons = [choice.get("finish_reason") for choice in checked_completion(answer)["choices"]]
+        """``finish_reason`` of the first choice, or of one that was filtered, which a refusal counts as."""
+        choices = checked_completion(answer)["choices"]
+        reasons = [FILTERED if one["message"].get("refusal") else one.get("finish_reason") for one in choices]
         reason = FILTERED if FILTERED in reasons else reasons[0]
         return reason if isinstance(reason, str) else None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equipoise.traffic import TokenUsage
-from equipoise.wire.chat import first_choice
+from equipoise.wire.chat import FILTERED, first_choice
 from equipoise.wire.checks import seconds
 from equipoise.wire.errors import BadAnswer, reads_answers
 from equipoise.wire.format import Asked, Body
@@ -96,13 +96,15 @@ def to_chat(answer: Body, *, now: int = 0) -> Body:
 
 
 def ended(answer: Body) -> str | None:
-    """Why an answer ended, in chat's words.
+    """Why an answer ended, in chat's words; a refusal was filtered.
 
     Raises:
         BadAnswer: it is not a response, or one that failed.
     """
-    items_of(answer)
-    return finish_of(answer)
+    contents = [item.get("content") for item in items_of(answer) if item.get("type") == "message"]
+    parts = [part for content in contents if isinstance(content, list) for part in content]
+    refused = any(isinstance(part, dict) and part.get("type") == "refusal" for part in parts)
+    return FILTERED if refused else finish_of(answer)
 
 
 def finish_of(answer: Body) -> str | None:
