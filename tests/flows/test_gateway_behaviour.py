@@ -99,6 +99,21 @@ async def test_who_asks_the_same_as_one_that_goes_away_is_answered_all_the_same(
         assert len(vendor.requests) == 2
 
 
+async def test_the_answer_of_a_fallback_is_given_again_for_a_short_time_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.execution.cache._STANDS_IN_S", 0.0)
+    failing = {SMALL}
+    wrong = Misbehaviour(status=400)
+    vendor = FakeServer(echo, misbehave=lambda number, body: wrong if body["model"] in failing else None)
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+        for model, cached in ((LARGE, "miss"), (LARGE, "miss"), (SMALL, "miss"), (SMALL, "exact")):
+            if model == SMALL:
+                failing.clear()
+            _, _, headers = await gateway.post(CHAT, say("Hello"))
+            assert (headers["x-equipoise-model"], headers["x-equipoise-cache"]) == (model, cached)
+
+
 async def test_a_cached_stream_is_replayed_as_a_stream(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor, routes=CACHED) as gateway:

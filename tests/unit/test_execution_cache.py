@@ -294,6 +294,22 @@ async def test_answers_expire() -> None:
         assert not isinstance(await ask(store, "t", prompt), Hit)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+@virtually
+async def test_the_answer_of_a_model_that_stands_in_for_another_is_kept_for_a_minute(stream: bool) -> None:
+    clock, asked = Hands(), work(REVERSE, stream=stream)
+    store, key = cache(clock, ttl_s=3600.0), ask_of(asked)
+    assert key is not None
+    for stands_in, kept in ((True, False), (False, True)):
+        running = await executor([model("m")], {"m": answering()}).run(PLAN, asked, always)
+        store.keep("t", key, running, stands_in=stands_in)
+        await read(running)
+        clock.now += 59.0
+        assert store.find("t", key) is not None
+        clock.now += 1.0
+        assert (store.find("t", key) is not None) is kept
+
+
 @virtually
 async def test_the_least_recently_used_go_when_there_are_too_many() -> None:
     store = cache(max_entries=2, semantic=True)
@@ -352,12 +368,12 @@ def test_what_comparing_prompts_takes_counts_as_well(around: bytes | None) -> No
     store = cache(semantic=True, threshold=0.7, max_bytes=2 << 20)
     kept = Kept(b"x" * 300, False, "m", "m/p", TokenUsage(), "stop", 0.0)
     text = "How do I reverse a long list in Python with as few lines and allocations as that takes?"
-    store._put("t", Ask(b"", b"", text), kept)  # what is loaded once
+    store._put("t", Ask(b"", b"", text), kept, 60.0)  # what is loaded once
     tracemalloc.start()
     try:
         for i in range(1000):
             name = str(i).encode()
-            store._put("t", Ask(name, around or name, text), kept)
+            store._put("t", Ask(name, around or name, text), kept, 60.0)
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -370,12 +386,12 @@ KEPT = Kept(b"{}", False, "m", "m/p", TokenUsage(), "stop", 0.0)
 
 def test_contexts_that_were_large_once_take_no_memory_for_what_has_gone() -> None:
     store = cache(semantic=True, max_entries=100)
-    store._put("t", Ask(b"", b"", REVERSE), KEPT)  # what is loaded once
+    store._put("t", Ask(b"", b"", REVERSE), KEPT, 60.0)  # what is loaded once
     tracemalloc.start()
     try:
         for context in range(12):
             for i in range(100):
-                store._put("t", Ask(b"%d %d" % (context, i), b"%d" % context, REVERSE), KEPT)
+                store._put("t", Ask(b"%d %d" % (context, i), b"%d" % context, REVERSE), KEPT, 60.0)
                 for one in range(context + 1):  # of each one stays
                     store._fresh("t", b"%d 0" % one)
         taken, _ = tracemalloc.get_traced_memory()
@@ -396,12 +412,12 @@ def test_what_goes_is_not_looked_for_among_all_others() -> None:
 
     store = cache(semantic=True, max_entries=1000)
     for i in range(1000):
-        store._put("t", Ask(Name(i), b"", REVERSE), KEPT)
+        store._put("t", Ask(Name(i), b"", REVERSE), KEPT, 60.0)
     for i in reversed(range(1000)):
         store._fresh("t", bytes(i))
     Name.compared = 0
     for i in range(1000, 1500):
-        store._put("t", Ask(Name(i), b"", REVERSE), KEPT)
+        store._put("t", Ask(Name(i), b"", REVERSE), KEPT, 60.0)
     assert Name.compared < 20 * 500
 
 
@@ -433,13 +449,13 @@ async def test_no_refusal_is_kept_in_any_format(
     else:
         answer = {"choices": [{"index": 0, "message": said, "finish_reason": finish}]}
         sent = FakeUpstream(body=orjson.dumps(FORMATS[format].answer_from_chat(answer, "m", asked.asked)))
-    part, key = cache().partition("t"), ask_of(asked)
+    store, key = cache(), ask_of(asked)
     assert key is not None
     provider = Provided(lambda n, call: sent, formats=frozenset({format}))
     running = await executor([model("m")], {"m": provider}).run(PLAN, asked, always)
-    part.keep(key, running)
+    store.keep("t", key, running)
     await read(running)
-    assert (part.find(key) is not None) is kept
+    assert (store.find("t", key) is not None) is kept
 
 
 @virtually

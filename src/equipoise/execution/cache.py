@@ -35,6 +35,7 @@ _GOOD_ENDS = frozenset({"stop", "length", "tool_calls"})
 _MOST_OF_IT = 8
 _MOST_COMPARED = 16
 _ENTRY_BYTES = 1024
+_STANDS_IN_S = 60.0
 _TURN_BYTES = 1 << 14
 # The words of a prompt, and their vectors' mean.
 _MEANING_BYTES = 5120
@@ -222,23 +223,29 @@ class AnswerCache:
             return None
         return entry.kept
 
-    def keep(self, tenant: str, ask: Ask, running: Answered) -> None:
-        """Keep an answer once all of it was handed over. Call this before its stream is read."""
-        if running.stream is not None:
-            running.stream = self._recorded(tenant, ask, running, running.stream)
-        elif running.body is not None:
-            self._keep(tenant, ask, running, running.body, False)
+    def keep(self, tenant: str, ask: Ask, running: Answered, *, stands_in: bool = False) -> None:
+        """Keep an answer once all of it was handed over. Call this before its stream is read.
 
-    def _keep(self, tenant: str, ask: Ask, running: Answered, payload: bytes, stream: bool) -> None:
+        Args:
+            stands_in: its model took the place of another that could not be had: it is not kept for long.
+        """
+        ttl_s = min(self._settings.ttl_s, _STANDS_IN_S) if stands_in else self._settings.ttl_s
+        if running.stream is not None:
+            running.stream = self._recorded(tenant, ask, running, running.stream, ttl_s)
+        elif running.body is not None:
+            self._keep(tenant, ask, running, running.body, ttl_s)
+
+    def _keep(self, tenant: str, ask: Ask, running: Answered, payload: bytes, ttl_s: float) -> None:
         if running.status != "ok" or running.finish not in _GOOD_ENDS or running.continued:
             return
         if running.finish == "length" and not ask.limited:
             return
+        stream = running.stream is not None
         kept = Kept(payload, stream, running.model, running.deployment, running.usage, running.finish, running.made_usd)
-        self._put(tenant, ask, kept)
+        self._put(tenant, ask, kept, ttl_s)
 
     async def _recorded(
-        self, tenant: str, ask: Ask, running: Answered, stream: AsyncIterator[bytes]
+        self, tenant: str, ask: Ask, running: Answered, stream: AsyncIterator[bytes], ttl_s: float
     ) -> AsyncIterator[bytes]:
         """A stream, which is kept at its end, unless it is too long. A client may leave with the last of it."""
         frames: list[bytes] | None = []
@@ -249,13 +256,13 @@ class AnswerCache:
                 frames.append(frame)
                 frames = frames if size * _MOST_OF_IT <= self._settings.max_bytes else None
             if frames is not None and running.over:
-                self._keep(tenant, ask, running, b"".join(frames), True)
+                self._keep(tenant, ask, running, b"".join(frames), ttl_s)
                 frames = None
             yield frame
         if frames is not None:
-            self._keep(tenant, ask, running, b"".join(frames), True)
+            self._keep(tenant, ask, running, b"".join(frames), ttl_s)
 
-    def _put(self, tenant: str, ask: Ask, kept: Kept) -> None:
+    def _put(self, tenant: str, ask: Ask, kept: Kept, ttl_s: float) -> None:
         settings = self._settings
         where, asked = self._meant(tenant, ask)
         size = len(kept.payload) + len(ask.text) + _ENTRY_BYTES + (_MEANING_BYTES if asked is not None else 0)
@@ -264,7 +271,7 @@ class AnswerCache:
         self.entries.drop(tenant, ask.exact)
         if where is not None and asked is not None:
             self._meanings.setdefault(where, _Meanings()).add(ask.exact, asked)
-        self.entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + settings.ttl_s, where), size)
+        self.entries.put(tenant, ask.exact, _Entry(kept, self._clock.monotonic() + ttl_s, where), size)
 
     def _forget(self, _tenant: str, exact: bytes, entry: _Entry) -> None:
         if entry.where is not None:

@@ -157,7 +157,9 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
     exchange.cache = "miss"
     with cache.asking(tenant, ask) if in_turn else nullcontext():
         running = await _run(gateway, live, exchange, call, work)
-        if not (isinstance(running, Climbed) and running.makeshift):
+        if isinstance(running, Running):
+            cache.keep(tenant, ask, running, stands_in=running.model != exchange.decision.plan.model)
+        elif not running.makeshift:
             cache.keep(tenant, ask, running)
     return running
 
