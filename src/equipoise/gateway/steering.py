@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, get_args
 
 from equipoise.gateway.problems import Problem
 from equipoise.types import Urgency
 
 _PREFIX = "x-equipoise-"
-_URGENCIES = ("urgent", "normal", "batch")
 _MOST_CHARACTERS = 256
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
@@ -31,6 +31,7 @@ class Steering(NamedTuple):
 
 _WORD: dict[str, Any] = {"type": "string", "minLength": 1, "maxLength": _MOST_CHARACTERS}
 _AMOUNT: dict[str, Any] = {"type": "number", "minimum": 0}
+_SWITCH: dict[str, Any] = {"enum": ["on", "off"]}
 _TIME: dict[str, Any] = {"type": "number", "exclusiveMinimum": 0}
 # What each header means, and what it may be, as JSON Schema.
 HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -40,9 +41,9 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     _PREFIX + "region": ("only deployments in this region", _WORD),
     _PREFIX + "user": ("who asks, for the decision", _WORD),
     _PREFIX + "session": ("the conversation that this belongs to", _WORD),
-    _PREFIX + "urgency": ("how urgent it is", {"enum": list(_URGENCIES)}),
+    _PREFIX + "urgency": ("how urgent it is", {"enum": list(get_args(Urgency))}),
     _PREFIX + "timeout-s": ("give up after so long, if that is sooner than the gateway would", _TIME),
-    _PREFIX + "cache": ("off: neither answer from the cache nor keep the answer", {"enum": ["on", "off"]}),
+    _PREFIX + "cache": ("off: neither answer from the cache nor keep the answer", _SWITCH),
 }
 _NONE = Steering()
 _NAMES = {_PREFIX + name.replace("_", "-"): name for name in Steering._fields}
@@ -64,40 +65,34 @@ def steering_of(headers: Mapping[str, str]) -> Steering:
                 said[name] = value
     if not said:
         return _NONE
-    found: dict[str, object] = {}
+    found: dict[str, Any] = {}
     for header, value in said.items():
         if header not in _NAMES:
             known = ", ".join(_NAMES)
             raise Problem(400, "bad_header", f"unknown header {header}; known: {known}", param=header)
-        found[_NAMES[header]] = _value(header, value.strip())
-    return Steering(**found)  # type: ignore[arg-type]
+        found[_NAMES[header]] = _value(header, value.strip(), HEADERS[header][1])
+    return Steering(**found)
 
 
-def _value(header: str, value: str) -> object:
-    name = _NAMES[header]
-    if name in ("max_cost_usd", "max_latency_s", "min_quality"):
-        return _number(header, value, most=1.0 if name == "min_quality" else float("inf"))
-    if name == "timeout_s":
-        return _number(header, value, zero=False)
-    if name == "urgency":
-        return cast(Urgency, _one_of(header, value.lower(), _URGENCIES))
-    if name == "cache":
-        return _one_of(header, value.lower(), ("on", "off")) == "on"
+def _value(header: str, value: str, schema: dict[str, Any]) -> str | float | bool:
+    if "enum" in schema:
+        value = value.lower()
+        if value not in schema["enum"]:
+            said = f"{header} is '{value[:40]}'; give one of {', '.join(schema['enum'])}"
+            raise Problem(400, "bad_header", said, param=header)
+        return value == "on" if schema is _SWITCH else value
+    if schema["type"] == "number":
+        return _number(header, value, schema)
     if not 0 < len(value) <= _MOST_CHARACTERS or not value.isprintable():
         said = f"{header} should be 1 to {_MOST_CHARACTERS} printable characters"
         raise Problem(400, "bad_header", said, param=header)
     return value
 
 
-def _number(header: str, value: str, *, most: float = float("inf"), zero: bool = True) -> float:
-    number = float(value) if _NUMBER.fullmatch(value) else float("nan")
-    if not 0.0 <= number <= most or number == float("inf") or (number == 0.0 and not zero):
-        span = "from 0 to 1" if most == 1.0 else "from 0 up" if zero else "above 0"
+def _number(header: str, value: str, schema: dict[str, Any]) -> float:
+    number = float(value) if _NUMBER.fullmatch(value) else math.nan
+    bounded, above = "maximum" in schema, "exclusiveMinimum" in schema
+    if not 0.0 <= number <= schema.get("maximum", math.inf) or number == math.inf or (above and number == 0.0):
+        span = "from 0 to 1" if bounded else "above 0" if above else "from 0 up"
         raise Problem(400, "bad_header", f"{header} is '{value[:40]}'; give a number {span}", param=header)
     return number
-
-
-def _one_of(header: str, value: str, known: tuple[str, ...]) -> str:
-    if value not in known:
-        raise Problem(400, "bad_header", f"{header} is '{value[:40]}'; give one of {', '.join(known)}", param=header)
-    return value
