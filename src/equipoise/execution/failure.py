@@ -62,8 +62,10 @@ def failure(
     met = [e for e in errors if isinstance(e, ProviderError)]
     broken = [e for e in met if e.status != 429]
     if broken:
-        late = out_of_time and any(e.vendor_code == "timeout" for e in broken)
-        return _broken(broken[-1], attempts, timed_out=late or broken[-1].vendor_code == "timeout")
+        last = broken[-1]
+        late = last.vendor_code == "timeout" or (out_of_time and any(e.vendor_code == "timeout" for e in broken))
+        status, code = (504, "timeout") if late else (502, "provider_error")
+        return ExecutionFailed(str(last), status=status, code=code, attempts=attempts, error=last)
     if met or free_in_s is not None:
         asked = [e.retry_after_s for e in met if e.retry_after_s is not None]
         return ExecutionFailed(
@@ -79,13 +81,3 @@ def failure(
         return ExecutionFailed(said, status=504, code="timeout", attempts=attempts)
     message = "no deployment may serve this request"
     return ExecutionFailed(message, status=503, code="no_deployment", attempts=attempts)
-
-
-def _broken(last: ProviderError, attempts: Sequence[Attempt], *, timed_out: bool) -> ExecutionFailed:
-    return ExecutionFailed(
-        str(last),
-        status=504 if timed_out else 502,
-        code="timeout" if timed_out else "provider_error",
-        attempts=attempts,
-        error=last,
-    )

@@ -18,7 +18,8 @@ from equipoise.gateway.listing import is_anthropics
 from equipoise.gateway.openapi import document
 from equipoise.gateway.problems import Problem, problem_of
 from equipoise.gateway.replies import as_json, as_problem
-from equipoise.gateway.state import Endpoint, Gateway, Incoming, new_id
+from equipoise.gateway.state import Endpoint, Gateway, Incoming
+from equipoise.storage.ids import new_id
 from equipoise.storage.keys import PREFIX, KeyInfo
 from equipoise.types import WireFormat
 

@@ -8,7 +8,7 @@ from operator import attrgetter
 from typing import Literal
 
 from equipoise.cascades.best_of import best_of_steps
-from equipoise.execution import Hit, Running, Session, Sessions, session_key
+from equipoise.execution import Hit, Running, Sessions, session_key
 from equipoise.execution.affinity import held_tokens
 from equipoise.gateway.climbing import Climbed
 from equipoise.gateway.serving import Route, Target
@@ -28,10 +28,17 @@ class Conversation:
         sealed: what a model thought is sealed, and opened by nobody but the deployment that it was thought at.
 
     Attributes:
-        last: its last turn, if it is remembered.
+        warm: the model that holds the conversation's beginning in its prompt cache, where that is to count.
+        deployment: where that prompt cache is.
+        answered_by: the model that answered the turn before, whoever was asked for it.
+        answered_at: the deployment that did.
+        mixed: whether the turns before are of several models.
     """
 
-    __slots__ = ("_affinity", "_answers", "_going_on", "_key", "_sealed", "_sessions", "_since", "last")
+    __slots__ = (
+        "answered_at", "answered_by", "deployment", "mixed", "warm",
+        "_affinity", "_answers", "_key", "_latest", "_sealed", "_sessions",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -40,54 +47,30 @@ class Conversation:
         target: Target,
         asked: Asked,
         said: Steering,
-        names: Iterable[str] = (),
+        names: Iterable[str],
         *,
-        sealed: bool = False,
+        sealed: bool,
     ) -> None:
-        self._sealed = sealed
+        self._sessions, self._answers, self._sealed = sessions, asked.answers, sealed
         self._affinity: Affinity = target.settings.affinity if isinstance(target, Route) else "economic"
-        self._sessions = sessions
-        self._going_on = bool(asked.answers) or said.session is not None
-        self._answers = asked.answers
         self._key = session_key(tenant, target.name, session=said.session, affinity=asked.affinity)
-        self.last = last = sessions.recall(self._key)
-        self._since: Session | None = None
+        last = sessions.recall(self._key)
+        held = None if self._affinity == "off" else last
+        self.warm = None if held is None else held.warm
+        self.deployment = None if held is None else held.deployment
+        turns = [] if last is None else [last]
         # Others are looked for only where answers came that were not asked of this one: conversations may begin alike.
         if asked.answers > (0 if last is None else last.answers + 1):
             keys = (session_key(tenant, n, session=said.session, affinity=asked.affinity) for n in names)
             others = [turn for key in keys if (turn := sessions.recall(key)) is not None]
             newest = max(others, key=attrgetter("at"), default=None)
-            self._since = newest if newest is not None and (last is None or newest.at > last.at) else None
-
-    @property
-    def warm(self) -> Warm | None:
-        """The model that holds the conversation's beginning in its prompt cache, where that is to count."""
-        return None if self.last is None or self._affinity == "off" else self.last.warm
-
-    @property
-    def deployment(self) -> str | None:
-        """Where that prompt cache is."""
-        return None if self.last is None or self._affinity == "off" else self.last.deployment
-
-    @property
-    def answered_by(self) -> str | None:
-        """The model that answered the turn before, whoever was asked for it."""
-        latest = self._since or self.last
-        return latest.model if latest is not None and self._going_on else None
-
-    @property
-    def answered_at(self) -> str | None:
-        """The deployment that answered the turn before."""
-        latest = self._since or self.last
-        return latest.deployment if latest is not None and self._going_on else None
-
-    @property
-    def mixed(self) -> bool:
-        """Whether the turns before are of several models."""
-        if not self._going_on:
-            return False
-        turns = [turn for turn in (self.last, self._since) if turn is not None]
-        return any(t.mixed for t in turns) or len({t.model for t in turns}) > 1
+            turns += [newest] if newest is not None and (last is None or newest.at > last.at) else []
+        self._latest = turns[-1] if turns else None
+        going_on = bool(asked.answers) or said.session is not None
+        before = self._latest if going_on else None
+        self.answered_by = None if before is None else before.model
+        self.answered_at = None if before is None else before.deployment
+        self.mixed = going_on and (any(t.mixed for t in turns) or len({t.model for t in turns}) > 1)
 
     def kept(self, decision: Decision) -> Decision:
         """The decision, or where the route is sticky, one for the model that answered before if it can go on."""
@@ -116,7 +99,7 @@ class Conversation:
         usage = running.usage
         if isinstance(running, Hit):
             # Its vendor was asked for nothing now: what that holds of this conversation stays as it was.
-            latest = self._since or self.last
+            latest = self._latest
             if latest is not None and (latest.model, latest.deployment) == (running.model, running.deployment):
                 return
             usage = TokenUsage()

@@ -17,9 +17,6 @@ from equipoise.traffic import Attempt, Outcome
 from equipoise.types import WireFormat
 from equipoise.wire import Asked
 
-OPERATIONS: dict[WireFormat, str] = {
-    "chat": "chat", "messages": "chat", "responses": "chat", "gemini": "chat", "embeddings": "embeddings"
-}  # fmt: skip
 Status = Literal["ok", "failed", "cancelled", "interrupted"]
 Cached = Literal["exact", "semantic", "miss"]
 
@@ -97,7 +94,7 @@ class Exchange:
         """The request is over: log it, count it, tell it. Only the first end counts."""
         if self.outcome is not None:
             return self.outcome
-        gateway, elapsed_s, routing_usd = self._gateway, self.elapsed_s, self.routing_usd
+        gateway, elapsed_s = self._gateway, self.elapsed_s
         self.outcome = outcome = Outcome(
             decision_id=self.decision.id,
             status=status,
@@ -105,8 +102,8 @@ class Exchange:
             model=model,
             deployment=deployment,
             attempts=tuple(self.attempts),
-            cost_usd=sum([a.cost_usd for a in self.attempts]) + routing_usd,
-            routing_usd=routing_usd,
+            cost_usd=self.cost_usd(),
+            routing_usd=self.routing_usd,
             saved_usd=self.saved_usd,
             latency_s=elapsed_s,
             first_token_s=self.first_token_s,
@@ -121,7 +118,8 @@ class Exchange:
 
     def _told(self, outcome: Outcome) -> None:
         """Let all know who count, learn and watch."""
-        gateway, operation, route = self._gateway, OPERATIONS[self.format], self._asked.model
+        gateway, route = self._gateway, self._asked.model
+        operation = "embeddings" if self.format == "embeddings" else "chat"
         self._account.settle(self._reserved, outcome)
         if self.on_answer is not None:
             self.on_answer()

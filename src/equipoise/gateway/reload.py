@@ -19,16 +19,14 @@ from equipoise.execution.cache import threshold_of
 from equipoise.gateway.allowances import EVERY_OTHER
 from equipoise.gateway.own_threads import in_own_thread
 from equipoise.gateway.pool import ProviderPool
-from equipoise.gateway.serving import Serving, follow, make_serving, watched_files
+from equipoise.gateway.serving import Serving, Stamp, file_stamp, follow, make_serving, watched_files
 from equipoise.gateway.state import Gateway, Live
 from equipoise.storage.keys import DEFAULT_TENANT
 
 _FIXED = ("server", "storage", "shared_state", "traces")
 _RETIRED_LOOK_S = 1.0
 MakeLive = Callable[[Serving, Live | None], Live]
-# Of each file what tells that another one is there, if there is one. Two files may be of one time: a link that is
-# changed, or a copy with the time of what it was copied from.
-Stamps = dict[Path, tuple[int, int, int] | None]
+Stamps = dict[Path, Stamp | None]
 
 
 class Reloader:
@@ -144,12 +142,4 @@ class Reloader:
 
 def stamps_of(config: Config, path: Path) -> Stamps:
     """The stamps of a configuration's file, and of those that its routes are made from."""
-    return {file: _stamp(file) for file in (path, *watched_files(config, path.parent))}
-
-
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    try:
-        state = path.stat()
-    except OSError:
-        return None
-    return state.st_ino, state.st_mtime_ns, state.st_size
+    return {file: file_stamp(file) for file in (path, *watched_files(config, path.parent))}

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +30,7 @@ from equipoise.tables.answers import CHECKS, answers_path
 from equipoise.types import Constraints, Decision, Model, Request
 from equipoise.version import __version__
 
+Stamp = tuple[int, int, int]
 # Where in a route names of each kind stand.
 _PARTS = {"router": "router", "policy": "policy", "model": "fallback"}
 # The last word is no token of its own: only such a one has the tokenizer make ready what it splits words with.
@@ -300,11 +300,20 @@ def _stamp(config: Config, settings: RouteConfig, folder: Path) -> str:
     """Everything that a route's engine is made from: its settings, the models, and the state of its files."""
     parts = [settings.model_dump_json(), str(config.pool), *sorted(config.judges)]
     parts += [m.model_dump_json() for m in config.models]
-    for path in _files(settings, folder):
-        with suppress(OSError):
-            state = path.stat()
-            parts.append(f"{path} {state.st_ino} {state.st_mtime_ns} {state.st_size}")
+    parts += [f"{path} {file_stamp(path)}" for path in _files(settings, folder)]
     return "\n".join(parts)
+
+
+def file_stamp(path: Path) -> Stamp | None:
+    """What tells that there is another file now; None where there is none.
+
+    Two files may be of one time: a link that is changed, or a copy with the time of what it was copied from.
+    """
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns, state.st_size
 
 
 def watched_files(config: Config, folder: Path) -> list[Path]:

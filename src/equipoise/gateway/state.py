@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,8 +111,3 @@ class Endpoint(NamedTuple):
     scope: str | None
     handler: Handler
     format: WireFormat | None = None
-
-
-def new_id() -> str:
-    """An identifier that nobody guesses."""
-    return os.urandom(16).hex()

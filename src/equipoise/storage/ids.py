@@ -1,4 +1,4 @@
-"""Identifiers of decisions."""
+"""Identifiers of decisions and requests."""
 
 from __future__ import annotations
 
