@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self
+from typing import Annotated, Any, Literal, NoReturn, Self, get_args, get_origin
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -453,29 +453,14 @@ def _said(problem: Mapping[str, Any]) -> str:
 
 
 def _keys_at(where: Sequence[int | str]) -> list[str]:
-    """The keys allowed at a place. The names of routes and the numbers of list items are skipped."""
-    kinds: dict[str, type[_Strict]] = {
-        "models": ModelConfig,
-        "routes": RouteConfig,
-        "deployments": DeploymentConfig,
-        "price": PriceConfig,
-        "constraints": ConstraintsConfig,
-        "checks": ChecksConfig,
-        "self_check": SelfCheckConfig,
-        "reward": RewardConfig,
-        "cache": CacheConfig,
-        "server": ServerConfig,
-        "execution": ExecutionConfig,
-        "hedging": HedgingConfig,
-        "log": LogConfig,
-        "tenants": TenantConfig,
-        "budget": BudgetConfig,
-        "traces": TracesConfig,
-        "storage": UrlConfig,
-        "shared_state": SharedStateConfig,
-    }
-    # What follows a key of the top level is an item of a list, or the name of a route or tenant.
-    inside = [str(p) for p in where if isinstance(p, str)]
-    if inside[:1] in (["routes"], ["tenants"]):
-        del inside[1:2]
-    return list((kinds[inside[-1]] if inside else Config).model_fields)
+    """The keys allowed at a place."""
+    kind: type[_Strict] = Config
+    named = False
+    for part in where:
+        if isinstance(part, int) or named:
+            named = False
+        else:
+            holds = kind.model_fields[part].annotation
+            kind = next(k for k in (holds, *get_args(holds)) if isinstance(k, type) and issubclass(k, _Strict))
+            named = get_origin(holds) is dict  # what follows is the name of a route or tenant
+    return list(kind.model_fields)
