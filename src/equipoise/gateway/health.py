@@ -34,8 +34,9 @@ def warnings(gateway: Gateway) -> list[str]:
         found.append("configuration: the changed file cannot be used, the one before is served")
     if gateway.lacking():
         found.append("providers: some cannot be called, their keys are missing")
-    if any(place.state == "open" for place in gateway.live.executor.status()):
-        found.append("providers: some fail, and are not called for a while")
+    # Half-open: nothing says that it is over until a call is answered.
+    if any(place.state in ("open", "half_open") for place in gateway.live.executor.status()):
+        found.append("providers: some fail, and are not called but to try them out")
     if gateway.log.status.trouble is not None:
         found.append("decision log: entries cannot be kept as they should be just now")
     if gateway.keys.stale:
