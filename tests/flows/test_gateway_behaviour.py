@@ -580,6 +580,16 @@ async def test_more_requests_than_are_taken_at_once_are_refused(tmp_path: Path) 
         assert (await gateway.get("/healthz"))[0] == 200
 
 
+async def test_many_answers_at_once_do_not_pass_a_limit_on_the_cost(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        _, document, _ = await gateway.post("/v1/route", say("Hello"))
+        limit = str(4 * document["decision"]["candidates"][0]["cost_usd"])
+        for n, status in ((1, 200), (4, 200), (5, 400)):
+            asked = await gateway.post(CHAT, say("Hello", n=n), x_equipoise_max_cost_usd=limit)
+            assert asked[0] == status, (n, asked[1])
+        assert asked[1]["error"]["code"] == "no_model"
+
+
 async def test_a_trained_router_is_served(tmp_path: Path) -> None:
     write_small_table(tmp_path, "outcomes.parquet")
     async with FakeServer(echo) as vendor:

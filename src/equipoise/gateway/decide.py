@@ -86,6 +86,9 @@ def _limits(target: Target, asked: Asked, said: Steering) -> Constraints:
             told = f"route '{target.name}' stays in region {limits.region}; leave x-equipoise-region out"
             raise Problem(400, "region_not_allowed", told, param="x-equipoise-region")
         limits = replace(limits, region=said.region)
+    if asked.n > 1 and limits.max_cost_usd is not None:
+        # Costs are expected of one answer; so many cost no more than as many times that.
+        limits = replace(limits, max_cost_usd=limits.max_cost_usd / asked.n)
     # A model asked for by name is believed to be able: the caller chose it.
     if asked.capabilities and isinstance(target, Route):
         limits = replace(limits, capabilities=limits.capabilities | asked.capabilities)
