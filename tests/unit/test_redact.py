@@ -50,6 +50,17 @@ GONE = {
     "123456789": "[number]",
     "123-45-6789": "[number]",
     "12345678901234567890123": "[number]",
+    "123.456.789-09": "[number]",
+    "2345 6789 0123": "[number]",
+    "1 85 05 78 006 084 36": "[number]",
+    "QQ 12 34 56 C": "[number]",
+    "QQ123456C": "[number]",
+    "RSSMRA85T10A562S": "[number]",
+    "ABCDE1234F": "[number]",
+    "12345678Z": "[number]",
+    "X1234567L": "[number]",
+    "850709-9805": "[number]",
+    "19850709-9805": "[number]",
 }
 STAYS = [
     "What is 17 * 23?",
@@ -63,6 +74,9 @@ STAYS = [
     "AABB CCDD or IT WAS 12 O'CLOCK",
     "Donaudampfschifffahrtsgesellschaftskapitän",
     "the token economy: a password policy",
+    "The password is required, the API key was revoked, and a token is 128 bits.",
+    "A password of 12 characters; its passphrase means nothing. Each token 4-gram, each cookie: a biscuit",
+    "12345678A, X1234567A and 850709-9806 are made up",
 ]
 
 
@@ -90,6 +104,20 @@ def test_ordinary_text_stays(text: str) -> None:
         ('{"password": "correct horse, it\'s a battery"}', '{"password": "[key]"}'),
         (r'{"said": "{\"api_key\": \"abc123def\"}"}', r'{"said": "{\"api_key\": \"[key]\"}"}'),
         ("Passwort: geheim123", "Passwort: [key]"),
+        ("my password is hunter22, yes", "my password is [key], yes"),
+        ("das Passwort lautet geheim123", "das Passwort lautet [key]"),
+        ("the API key was `abc123def`", "the API key was `[key]`"),
+        ("password is: swordfish", "password is: [key]"),
+        ("mysql --password hunter22 -h db", "mysql --password [key] -h db"),
+        ("- **Password:** swordfish", "- **Password:** [key]"),
+        ("'password' => 'abc123'; pwd := hunter22", "'password' => '[key]'; pwd := [key]"),
+        ("<password>hunter22</password>", "<password>[key]</password>"),
+        ("密码是hunter22", "密码是[key]"),
+        ("AccountKey=abc123==;Suffix", "AccountKey=[key];Suffix"),
+        ("PHPSESSID=el4ukv0k", "PHPSESSID=[key]"),
+        ("Cookie: a=b; csrf=hunter\nHost: x", "Cookie: [key]\nHost: x"),
+        ("curl -H 'Cookie: sid=31d4' x", "curl -H 'Cookie: [key]' x"),
+        (r'{"said": "{\"set-cookie\": \"sid=31d4; Path=/\"}"}', r'{"said": "{\"set-cookie\": \"[key]\"}"}'),
         ("contraseña = secreto123", "contraseña = [key]"),
         ("密码：hunter22", "密码：[key]"),
         (
@@ -119,7 +147,9 @@ EVIL = [
     "eyJa.", "-",    "-----BEGIN PRIVATE KEY-----", "token=", "password: ", "bearer ", "sk-",
     "0 1", "012 ", "01/23", " ", "\n", "é",
     "A1a-", "a@b.", "a@b-", "::", "f:", "0049 ", "00491", "1 1-", "sk_sk-", "://", "://a:", "A1a/",
-    "ab12-", '"token":"', "'token':'", "01 23 ", "-----BEGIN PRIVATE KEY-----\n-",
+    "ab12-", "password ", "password is ", "密码是", "password>", "password>a</", "cookie:", "cookie: a", "cookie: a=",
+    "password **", "A1", "AB 12 ", "AAAAA1", "1 11 ", "1111 ", "11-", "X1",
+    '"token":"', "'token':'", "01 23 ", "-----BEGIN PRIVATE KEY-----\n-",
 ]  # fmt: skip
 
 

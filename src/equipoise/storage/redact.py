@@ -1,7 +1,7 @@
 """Prompts without what tells people apart or opens doors, for logs.
 
-Finds e-mail addresses, phone, card and account numbers, network addresses, keys and tokens, and long runs of
-digits. It errs on the side of removing: a long number in a sum goes too. Names and street addresses stay, so
+Finds e-mail addresses, phone, card, account and identity numbers, network addresses, keys and tokens, and long runs
+of digits. It errs on the side of removing: a long number in a sum goes too. Names and street addresses stay, so
 what is left is not anonymous. Every pattern takes time in proportion to the text, whatever the text is.
 
 Patterns begin with a plain character, and look back from there: that is what the engine searches fast.
@@ -10,28 +10,40 @@ Patterns begin with a plain character, and look back from there: that is what th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from ipaddress import ip_address
+from operator import itemgetter
 from string import ascii_letters
 
 _KEY_BLOCK = re.compile(
     r"-----BEGIN [A-Z ]{0,30}PRIVATE KEY(?: BLOCK)?-----(?:[^-]|-(?!----)){0,16384}+"
     r"(?:-----END [A-Z ]{0,30}KEY(?: BLOCK)?-----)?"
 )
-_NAMES = (
-    "key", "secret", "token", "password", "passwd", "pwd", "authorization", "passwort", "kennwort", "mot de passe",
-    "contraseña", "senha", "wachtwoord", "hasło", "пароль", "密码", "密碼", "パスワード",
+_PASSWORDS = (
+    "password", "passphrase", "passwd", "pwd", "passwort", "kennwort", "mot de passe", "contraseña", "senha",
+    "wachtwoord", "hasło", "пароль", "密码", "密碼", "パスワード",
 )  # fmt: skip
-_KINDS_OF_KEY = [f"(?<={kind}{joint}key)" for kind in ("api", "access", "private", "secret") for joint in ("", "[_-]")]
+_NAMES = (*_PASSWORDS, "key", "secret", "token", "authorization", "sessid", "sessionid", "session_id")
+_KINDS_OF_KEY = [
+    f"(?<={kind}{joint}key)" for kind in ("api", "access", "private", "secret", "account") for joint in ("", "[ _-]")
+]
+_IS = r"(?:\s{1,3}(?:is|was|ist|lautet|est|es|é|è|jest)(?!\w)|\s{0,3}[是は])"
 # What stands before a value, in small letters. Each name is searched for itself: a plain text is found the fastest.
 _NAMED = {
-    name: re.compile(name + (f"(?:{'|'.join(_KINDS_OF_KEY)})" if name == "key" else "") + r"\\?[\"']?\s{0,3}[:=：]")
+    name: re.compile(
+        name + (f"(?:{'|'.join(_KINDS_OF_KEY)})" if name == "key" else "") + r"[\\\"'*_`]{0,3}"
+        rf"(?:{_IS}?\s{{0,3}}(?P<sign>:=|[=-]>|[:=：>])|{_IS}{'|(?=[ ])' if name in _PASSWORDS else ''})"
+    )
     for name in _NAMES
-}
-# A value in quotes ends with them; in JSON that stands in a text, a backslash goes before each.
+}  # fmt: skip
+# A value in quotes ends with them, as one in tags does; in JSON that stands in a text, a backslash goes before each.
 _VALUE = re.compile(
-    r"(?i)(\s{0,3}(?:\\?[\"'])?(?:(?:bearer|basic|token)\s{1,3})?)"
-    r"(?:(?<=\")[^\"\n\\]{6,200}+(?=\\?\")|(?<=')[^'\n\\]{6,200}+(?=\\?')|[^\s\"',;]{6,}+)"
+    r"(?i)(\s{0,3}[*_`]{0,3}\s{0,3}(?:\\?[\"'])?(?:(?:bearer|basic|token)\s{1,3})?)"
+    r"(?:(?<=\")[^\"\n\\]{6,200}+(?=\\?\")|(?<=')[^'\n\\]{6,200}+(?=\\?')|(?<=>)[^<\n]{6,200}+(?=</)|[^\s\"',;]{6,}+)"
 )
+# Without a sign before it, it is one only if no word is: `the password is required`.
+_SAID = re.compile(r"(\s{0,3}[\\\"'*_`]{0,3})(?=[^\s\"',;`]{0,40}[0-9])[^\s\"',;`]{6,}+")
+_COOKIES = re.compile(r"(?i)(cookie\\?[\"']?\s{0,3}[:=]\s{0,3}(?:\\?[\"'])?)(?=[\w.%-]{1,64}+=)[^\n\"'\\]++")
 _BEARER = re.compile(r"(?i)(?<![a-z])(bearer\s{1,3})[\w.~+/=-]{8,}+")
 _LONG_WORD = re.compile(r"\S{15,}+")
 _JWT = re.compile(r"(?<![\w-])eyJ[\w-]{8,}+\.[\w-]{4,}+(?:\.[\w-]*+)?")
@@ -56,7 +68,19 @@ _PHONES = (
 )
 _CARD = re.compile(r"\d(?<![\d.]\d)(?:[ -]?\d){12,18}(?!\d)")
 _SOCIAL_SECURITY = re.compile(r"\d(?<![\w-]\d)\d\d-\d\d-\d{4}(?![\w-])")
+# Identity numbers that look like nothing else, of Brazil, India, France; of Britain, Italy, India; of Spain; of Sweden.
+_OF_DIGITS = re.compile(
+    r"\d(?<![\w.,-]\d)(?<!\d \d)(?:\d\d\.\d{3}\.\d{3}-\d\d|\d{3} \d{4} \d{4}"
+    r"| \d\d \d\d \d[\dAB] \d{3} \d{3}(?: \d\d)?)(?!\w|[ .,-]\d)"
+)
+_OF_LETTERS = re.compile(
+    r"[A-Z](?<!\w[A-Z])(?:[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]"
+    r"|[A-Z]{5}\d\d[A-Z]\d\d[A-Z]\d{3}[A-Z]|[A-Z]{4}\d{4}[A-Z])(?!\w)"
+)
+_WITH_LETTER = re.compile(r"[\dXYZ](?<![\w-].)\d{7}-?[A-Z](?!\w)")
+_WITH_SIGN = re.compile(r"\d(?<![\w-]\d)(?:\d\d)?\d{5}[-+]\d{4}(?![\w-])")
 _DIGITS = re.compile(r"\d(?<!\d\d)\d{8,}+")
+_LETTERS, _FOREIGNERS = "TRWAGMYFPDXBNJZSQVHLCKE", str.maketrans("XYZ", "012")
 _DIGIT = re.compile(r"\d")
 _BASE_36 = {ord(letter): str(int(letter, 36)) for letter in ascii_letters}
 
@@ -76,13 +100,20 @@ def redact(text: str) -> str:
 def _without_named(text: str) -> str:
     """The text without values that stand behind names of secrets."""
     small = text.replace("İ", "i").lower()  # as long as the text, so that places in one are places in the other
-    named = [found.span() for name, before in _NAMED.items() if name in small for found in before.finditer(small)]
+    named = [
+        (*found.span(), _VALUE if found["sign"] else _SAID)
+        for name, before in _NAMED.items()
+        if name in small
+        for found in before.finditer(small)
+    ]
     parts, done = [], 0
-    for start, end in sorted(named):
-        if start >= done and (value := _VALUE.match(text, end)):
+    for start, end, kind in sorted(named, key=itemgetter(0)):
+        if start >= done and (value := kind.match(text, end)):
             parts += [text[done : value.end(1)], "[key]"]
             done = value.end()
     text = "".join([*parts, text[done:]])
+    if "cookie" in small:
+        text = _COOKIES.sub(r"\1[key]", text)
     return _BEARER.sub(r"\1[key]", text) if "bearer" in small else text
 
 
@@ -94,9 +125,11 @@ def _without_numbers(text: str) -> str:
     if _COLONS.search(text):
         text = _IP6.sub(_ip6, text)
     text = _IP4.sub(_ip4, text)
+    text = _OF_LETTERS.sub("[number]", _OF_DIGITS.sub("[number]", text))
     for phone in _PHONES:
         text = phone.sub("[phone]", text)
-    return _DIGITS.sub("[number]", _SOCIAL_SECURITY.sub("[number]", _CARD.sub(_card, text)))
+    text = _WITH_SIGN.sub(_with_sign, _WITH_LETTER.sub(_with_letter, _CARD.sub(_card, text)))
+    return _DIGITS.sub("[number]", _SOCIAL_SECURITY.sub("[number]", text))
 
 
 def _vendor_keys(word: re.Match[str]) -> str:
@@ -131,9 +164,22 @@ def _iban(found: re.Match[str]) -> str:
 
 def _card(found: re.Match[str]) -> str:
     """A card where the checksum of cards holds, else some other long number."""
-    digits = [int(c) for c in found[0] if c.isdigit()]
+    return "[card]" if _passes([int(c) for c in found[0] if c.isdigit()]) else "[number]"
+
+
+def _passes(digits: Sequence[int]) -> bool:
+    """Whether the checksum of cards holds."""
     doubled = (d * 2 - 9 * (d > 4) for d in digits[-2::-2])
-    return "[card]" if (sum(digits[::-2]) + sum(doubled)) % 10 == 0 else "[number]"
+    return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
+
+
+def _with_sign(found: re.Match[str]) -> str:
+    return "[number]" if _passes([int(c) for c in found[0] if c.isdigit()][-10:]) else found[0]
+
+
+def _with_letter(found: re.Match[str]) -> str:
+    number, letter = found[0][:8], found[0][-1]
+    return "[number]" if _LETTERS[int(number.translate(_FOREIGNERS)) % 23] == letter else found[0]
 
 
 def _ip4(found: re.Match[str]) -> str:
