@@ -122,6 +122,19 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- usage
 
 
+def test_the_first_process_of_a_container_is_ended_by_sigterm_while_it_imports() -> None:
+    first = """
+import os, signal, sys
+from equipoise.cli import main
+real = os.getpid()
+os.getpid = lambda: 1
+main._load = lambda *asked: os.kill(real, signal.SIGTERM)
+sys.argv = ["equipoise", "routers"]
+main.main()
+"""
+    assert subprocess.run([sys.executable, "-c", first], check=False).returncode == 143
+
+
 def test_help_names_every_command(run: Run) -> None:
     told = run("--help")
     assert told.status == 0 and all(name in told.out for name in COMMANDS)

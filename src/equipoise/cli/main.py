@@ -1,6 +1,6 @@
 """``equipoise COMMAND``: finds the command, runs it, turns errors into one line and an exit status.
 
-Exit status: 0 done, 1 the check failed, 2 bad usage or bad input, 130 interrupted.
+Exit status: 0 done, 1 the check failed, 2 bad usage or bad input, 130 interrupted, 143 ended by SIGTERM.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import gc
 import importlib
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -58,6 +59,8 @@ class _Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     _open_standard_streams()
+    if argv is None:
+        _heed_sigterm()
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(prog="equipoise", description="Route every prompt to the cheapest LLM that is good enough.")
     parser.add_argument("--version", action="version", version=f"equipoise {__version__}")
@@ -97,6 +100,12 @@ def _open_standard_streams() -> None:
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, mode))
+
+
+def _heed_sigterm() -> None:
+    """Let SIGTERM end the first process of a container, too: without a handler that does not heed it."""
+    if os.getpid() == 1:
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _remedy(error: EquipoiseError, args: argparse.Namespace) -> str:
