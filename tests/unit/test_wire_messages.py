@@ -603,6 +603,15 @@ def test_what_is_kept_for_an_hour_is_counted_whole_and_in_streams() -> None:
     assert complete and FORMATS["chat"].usage(chunks[-1]) == replace(expected, output_tokens=7)
 
 
+def test_what_was_thought_is_counted_whole_and_in_streams() -> None:
+    told = {"input_tokens": 10, "output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}}
+    answer = {"type": "message", "content": [], "stop_reason": "end_turn", "usage": told}
+    end = {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": told}
+    chunks, _ = decoded("messages", events_of(stream(START, end)))
+    for usage in (MESSAGES.answer_to_chat(answer)["usage"], chunks[-1]["usage"]):
+        assert usage["completion_tokens_details"] == {"reasoning_tokens": 4}
+
+
 RESULT = {
     "type": "search_result",
     "source": "https://x.org",

@@ -69,7 +69,7 @@ def to_chat(answer: Body, *, now: int = 0) -> Body:
         "choices": [with_native(choice, _NAME, stopped(answer))],
     }
     usage = usage_of(answer)
-    return {**chat, "usage": usage_to_chat(usage, reasoning_tokens=_thought(answer))} if usage else chat
+    return {**chat, "usage": usage_to_chat(usage, reasoning_tokens=thinking_tokens(answer["usage"]))} if usage else chat
 
 
 def blocks_of(answer: Body) -> list[Body]:
@@ -145,8 +145,9 @@ def _for_an_hour(usage: Body) -> int:
     return count(kinds.get("ephemeral_1h_input_tokens")) if isinstance(kinds, dict) else 0
 
 
-def _thought(answer: Body) -> int:
-    details = answer["usage"].get("output_tokens_details")
+def thinking_tokens(usage: Body) -> int:
+    """The output tokens that went into thinking."""
+    details = usage.get("output_tokens_details")
     return count(details.get("thinking_tokens")) if isinstance(details, dict) else 0
 
 

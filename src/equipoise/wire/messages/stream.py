@@ -14,6 +14,7 @@ from equipoise.wire.messages.answer import (
     message_id,
     stop_of,
     stopped,
+    thinking_tokens,
     usage_from_chat,
     usage_of,
 )
@@ -138,7 +139,10 @@ class Decoder:
         # The counts of later events are totals that replace the earlier ones; those left out, by some with zeros, stay.
         self._usage |= {k: v for k, v in (said.get("usage") or {}).items() if v or (v == 0 and k not in self._usage)}
         usage = usage_of({"usage": self._usage})
-        return [] if usage is None else [{**self._head, "choices": [], "usage": usage_to_chat(usage)}]
+        if usage is None:
+            return []
+        said = usage_to_chat(usage, reasoning_tokens=thinking_tokens(self._usage))
+        return [{**self._head, "choices": [], "usage": said}]
 
 
 class Encoder:
