@@ -979,6 +979,72 @@ async def test_claude_code_that_does_not_know_the_model_is_understood_by_every_c
     ]
 
 
+@pytest.mark.parametrize(
+    ("model_id", "thinking", "effort"),
+    [
+        ("claude-opus-5-5", None, "low"),
+        ("claude-fable-5", None, "low"),
+        ("claude-sonnet-5-5", "between_tools", None),
+        ("claude-haiku-5-5", "disabled", None),
+        ("claude-opus-5-20260724", "disabled", None),
+        ("claude-opus-4-6", "disabled", None),
+        ("claude-sonnet-4-5", None, None),
+        ("my-own", None, None),
+    ],
+)
+async def test_claudes_that_are_not_to_think_are_told_so_in_the_way_that_they_take(
+    model_id: str, thinking: str | None, effort: str | None
+) -> None:
+    asked = translate_request({**HELLO, "max_tokens": 9, "reasoning_effort": "none"}, "chat", "messages")
+    told = [await fitted("anthropic", model_id, asked, "messages", translated=True)]
+    if model_id != "my-own":
+        for kind in ("disabled", "between_tools"):
+            body = {"max_tokens": 9, "messages": HELLO["messages"], "thinking": {"type": kind}}
+            told.append(await fitted("anthropic", model_id, body, "messages"))
+    for sent in told:
+        assert sent.get("thinking") == (thinking and {"type": thinking})
+        assert sent.get("output_config") == (effort and {"effort": effort})
+
+
+@pytest.mark.parametrize(
+    ("model_id", "forced"),
+    [
+        ("claude-opus-5-5", False),
+        ("claude-sonnet-5-5-20260928", False),
+        ("claude-fable-5-1", False),
+        ("claude-fable-5-20260609", True),
+        ("claude-haiku-5-5", True),
+        ("claude-opus-5", True),
+        ("claude-sonnet-4-5", True),
+    ],
+)
+async def test_claudes_that_cannot_be_made_to_call_a_tool_are_asked_to(model_id: str, forced: bool) -> None:
+    tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {}}}}]
+    for choice, kind in ((tools[0], "tool"), ("required", "any")):
+        chat = {**HELLO, "max_tokens": 9, "tools": tools, "tool_choice": choice, "parallel_tool_calls": False}
+        body = translate_request(chat, "chat", "messages")
+        sent = await fitted("anthropic", model_id, body, "messages", translated=True)
+        free = {"type": "auto", "disable_parallel_tool_use": True}
+        assert sent["tool_choice"] == (body["tool_choice"] if forced else free)
+        assert body["tool_choice"]["type"] == kind and ("system" in sent) is not forced
+        own = await fitted("anthropic", model_id, body, "messages")
+        assert own["tool_choice"] == sent["tool_choice"] and "system" not in own
+
+
+@pytest.mark.parametrize(("model_id", "bound"), [("claude-opus-5-5", True), ("claude-opus-5", False)])
+async def test_thinking_that_chat_cannot_give_back_in_its_place_is_not_given_to_claudes_that_would_refuse_it(
+    model_id: str, bound: bool
+) -> None:
+    thought = {"type": "thinking", "thinking": "t", "signature": "c2ln"}
+    answer = {"role": "assistant", "content": "a", "thinking_blocks": [thought]}
+    chat = {"model": "m", "max_tokens": 9, "messages": [*HELLO["messages"], answer, *HELLO["messages"]]}
+    body = translate_request(chat, "chat", "messages")
+    sent = await fitted("anthropic", model_id, body, "messages", translated=True)
+    assert [b["type"] for b in sent["messages"][1]["content"]] == (["text"] if bound else ["thinking", "text"])
+    sent = await fitted("anthropic", model_id, body, "messages")
+    assert sent["messages"][1]["content"][0] == thought
+
+
 async def test_system_prompts_that_the_user_cannot_say_stay_and_those_of_one_turn_end_with_it() -> None:
     for_once = {"role": "system", "content": "Skills.", "clear_at": "next_user_message"}
     removal = [{"type": "tool_removal", "tool": {"type": "tool_reference", "name": "Read"}}]

@@ -82,7 +82,10 @@ class Anthropic(Client):
 
     def fit(self, call: UpstreamCall) -> Body:
         """With a limit, which Anthropic demands, and without what its models would refuse."""
-        body = settled({**call.body, "model": self.model_id(call.model)}, mixed=call.mixed)
+        name = self.model_id(call.model)
+        # Chat has thinking, text and calls apart: it does not come back as it was.
+        mixed = call.mixed or (call.translated and claude.binds(name))
+        body = settled({**call.body, "model": name}, mixed=mixed)
         body = {**body, "max_tokens": _limit(body.get("max_tokens"), call.model)}
         if call.stream:
             body["stream"] = True

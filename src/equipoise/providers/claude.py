@@ -17,8 +17,17 @@ _ADAPTS = re.compile(r"claude-((opus|sonnet)-4-[6-9]|[a-z]+-([5-9]|preview))(?!\
 # They are told by a system prompt amid the conversation, too. Claude Code has them so for models that it does not know.
 _TOLD_AMID = re.compile(r"claude-(opus-4-[89]|[a-z]+-[5-9])(?!\d)")
 _TAKES_EFFORT = re.compile(r"claude-opus-4-5")
+# They cannot do without thinking; those of the second can before their first call.
+_ALWAYS_THINKS = re.compile(r"claude-(opus-(5-[5-9]|[6-9])|(fable|mythos)-([5-9]|preview))(?!\d)")
+_NOT_AT_FIRST = re.compile(r"claude-sonnet-(5-[5-9]|[6-9])(?!\d)")
+_NO_THINKING = ("disabled", "between_tools")
+# They cannot be made to call a tool, and refuse thinking before which anything was changed.
+_UNFORCED = re.compile(r"claude-((opus|sonnet)-(5-[5-9]|[6-9])|(fable|mythos)-(5-[1-9]|[6-9]))(?!\d)")
+_BINDS = re.compile(rf"{_UNFORCED.pattern}|claude-haiku-(5-[5-9]|[6-9])(?!\d)")
 _CLAUDE = re.compile(r"claude-(instant|[1-3]|opus|sonnet|haiku)")
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
+CALL_ONE = "Answer by calling one of the tools, not with text."
+CALL_THAT = "Answer by calling the tool '{}', not with text."
 GO_ON = "Go on from exactly where your answer stops. Do not repeat any of it."
 
 
@@ -28,14 +37,61 @@ def fit(body: Body, *, translated: bool) -> Body:
     ``translated``: how much the model is to think was not said in Anthropic's words.
     """
     name = body["model"]
+    if _UNFORCED.search(name):
+        body = _unforced(body, in_words=translated)
     if (_ADAPTS.search(name) or _CLAUDE.search(name)) and not _TOLD_AMID.search(name):
         body = _told_by_the_user(body)
     if _ADAPTS.search(name):
+        body = _without_thinking(body, name)
         by_itself = _BY_ITSELF.search(name) is not None
         return _answered_by_the_user(_adapting(body) if by_itself else _effort(body, most="max"))
     if _CLAUDE.search(name):
         return _of_old(body, name)
-    return _effort(body, most=None) if translated else body
+    return _unthinking(_effort(body, most=None)) if translated else body
+
+
+def binds(name: str) -> bool:
+    """Whether the model refuses earlier thinking unless it gets back all that came before it exactly as it was."""
+    return _BINDS.search(name) is not None
+
+
+def _unforced(body: Body, *, in_words: bool) -> Body:
+    """Free to choose among its tools.
+
+    ``in_words``: it is told which choice was made for it. Clients that send thinking back must not find that, later, it
+    was told something else.
+    """
+    choice = body.get("tool_choice")
+    if not isinstance(choice, dict) or choice.get("type") not in ("any", "tool"):
+        return body
+    body = {**body, "tool_choice": {"type": "auto", **{k: v for k, v in choice.items() if k not in ("type", "name")}}}
+    if not in_words:
+        return body
+    said = CALL_THAT.format(choice.get("name")) if choice["type"] == "tool" else CALL_ONE
+    system = body.get("system") or []
+    before = system if isinstance(system, list) else [{"type": "text", "text": system}]
+    return {**body, "system": [*before, {"type": "text", "text": said}]}
+
+
+def _without_thinking(body: Body, name: str) -> Body:
+    """A wish not to think, as the model takes it; one that always thinks is to do so with little effort."""
+    if not _is_thinking(body, *_NO_THINKING):
+        return body
+    if _ALWAYS_THINKS.search(name):
+        output = body.get("output_config")
+        return {**_unthinking(body), "output_config": {"effort": "low", **(output if isinstance(output, dict) else {})}}
+    return {**body, "thinking": {"type": "between_tools" if _NOT_AT_FIRST.search(name) else "disabled"}}
+
+
+def _unthinking(body: Body) -> Body:
+    """Without a word on thinking, where it is one for models that think unless they are told not to."""
+    kinds = ("adaptive", *_NO_THINKING)
+    return {k: v for k, v in body.items() if k != "thinking"} if _is_thinking(body, *kinds) else body
+
+
+def _is_thinking(body: Body, *kinds: str) -> bool:
+    thinking = body.get("thinking")
+    return isinstance(thinking, dict) and thinking.get("type") in kinds
 
 
 def _adapting(body: Body) -> Body:
@@ -48,10 +104,7 @@ def _adapting(body: Body) -> Body:
 
 
 def _of_old(body: Body, name: str) -> Body:
-    thinking = body.get("thinking")
-    if isinstance(thinking, dict) and thinking.get("type") == "adaptive":
-        body = {k: v for k, v in body.items() if k != "thinking"}
-    return _effort(body, most="high" if _TAKES_EFFORT.search(name) else None)
+    return _effort(_unthinking(body), most="high" if _TAKES_EFFORT.search(name) else None)
 
 
 def _effort(body: Body, *, most: str | None) -> Body:

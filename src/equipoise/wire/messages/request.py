@@ -312,6 +312,8 @@ def from_chat(chat: Body) -> Body:
         body["metadata"] = {"user_id": user}
     schema, instruction = json_wish(chat)
     body |= _output_config(chat, schema)
+    if is_foreign(chat, _NAME) and effort_of(chat) == "none":
+        body["thinking"] = {"type": "disabled"}
     if instruction:
         system.append({"type": "text", "text": instruction})
     if system:
