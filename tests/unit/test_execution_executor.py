@@ -7,6 +7,7 @@ import contextlib
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 
 from equipoise.errors import ConfigError
@@ -358,6 +359,24 @@ async def test_when_all_breakers_are_open_calls_are_repeated_only_where_others_a
     done = await asyncio.gather(*asked, return_exceptions=True)
     assert sum(not isinstance(one, ExecutionFailed) for one in done[100:]) >= answered * 800
     assert len(provider.calls) < most_calls * 900
+
+
+@virtually
+@pytest.mark.parametrize(
+    ("said", "finish"), [("end_turn", "end_turn"), ("it quotes the prompt", "other"), (101 * "x", "other")]
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_of_why_an_answer_ended_no_more_than_a_word_is_kept(said: str, finish: str, stream: bool) -> None:
+    choice = {"index": 0, "finish_reason": said}
+    whole = orjson.dumps({"choices": [{**choice, "message": {"content": "ok"}}]})
+    begun = orjson.dumps({"choices": [{"index": 0, "delta": {"content": "ok"}}]})
+    ended = orjson.dumps({"choices": [{**choice, "delta": {}}]})
+    frames = [(b"data: " + data + b"\n\n", 0) for data in (begun, ended, b"[DONE]")] if stream else []
+    provider = Provided(lambda number, call: FakeUpstream(body=whole, frames=frames))
+    running = await executor([model("big")], {"big": provider}).run(Plan(model="big"), work(stream=stream), always)
+    if running.stream is not None:
+        assert said.encode() in b"".join([piece async for piece in running.stream])
+    assert running.finish == finish
 
 
 def _answer_after(number: int, failures: int) -> FakeUpstream:

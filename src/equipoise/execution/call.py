@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import re
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -26,6 +27,7 @@ from equipoise.wire.values import MOST_ANSWERED, holds_more_values
 Count = Callable[[str], int]
 # Vendors say some dozens of things at most before an answer begins.
 _MOST_HELD = 10_000
+_WORD, _UNTOLD = re.compile(r"[\w.:/-]{1,100}"), "other"
 _WAITED_FOR = frozenset({"timeout", "connection"})
 
 
@@ -195,8 +197,9 @@ class Call:
 
     @property
     def finish(self) -> str | None:
-        """Why the answer ended."""
-        return self._finish if self.reader is None else self.reader.finish
+        """Why the answer ended. What is more than a word may quote the answer, and goes into no log."""
+        found = self._finish if self.reader is None else self.reader.finish
+        return found if found is None or _WORD.fullmatch(found) else _UNTOLD
 
     @property
     def _answering(self) -> bool:
