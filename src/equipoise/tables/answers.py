@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.errors import PriceError, TableError, UnknownName
-from equipoise.tables.columns import Coded, coded, number_column, numbers, quoted, text_column
+from equipoise.tables.columns import Coded, coded, numbers, quoted
 from equipoise.tables.sources import kind_of, parquet_columns
 from equipoise.tables.table import OutcomeTable
 from equipoise.types import Bools, Floats, Ints, Strings
@@ -142,8 +142,8 @@ def answers_from_columns(columns: Mapping[str, Any], table: OutcomeTable, *, nam
     missing = [c for c in REQUIRED if c not in columns]
     if missing:
         raise TableError(f"{name}: missing column '{missing[0]}'; an answers file has {', '.join(REQUIRED)}")
-    texts = {c: _coded(columns[c], c, name) for c in _TEXT if c in columns}
-    values = {c: _numbers(columns[c], c, name) for c in _NUMBERS if c in columns}
+    texts = {c: coded(columns[c], c, name) for c in _TEXT if c in columns}
+    values = {c: numbers(columns[c], c, name, booleans=c == "quality") for c in _NUMBERS if c in columns}
     _check(values, name)
     prompt, model = _places(texts["prompt_id"], table.prompt_ids.tolist()), _places(texts["model"], table.models)
     rows = np.flatnonzero((prompt >= 0) & (model >= 0) & ~np.isnan(values["quality"]))
@@ -197,15 +197,6 @@ def _matrices(
 
 def _holds(values: Mapping[str, Floats], column: str) -> bool:
     return column in values and not bool(np.isnan(values[column]).all())
-
-
-def _coded(column: Any, name: str, where: str) -> Coded:
-    return coded(column if hasattr(column, "num_chunks") else text_column(column, name, where), name, where)
-
-
-def _numbers(column: Any, name: str, where: str) -> Floats:
-    arrow = column if hasattr(column, "num_chunks") else number_column(column, name, where)
-    return numbers(arrow, name, where, booleans=name == "quality")
 
 
 def _places(column: Coded, known: Sequence[str]) -> Ints:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,9 +40,14 @@ class Coded:
         code = int(self.codes[row])
         return "" if code < 0 else str(self.values[code])
 
+    def rows_where(self, such: Callable[[str], bool], *, empty: bool = False) -> Ints:
+        """The rows whose text is such; those without one, too, if ``empty``."""
+        return np.flatnonzero(np.array([*map(such, self.values), empty], dtype=bool)[self.codes])
 
-def coded(column: pa.ChunkedArray, name: str, where: str) -> Coded:
-    """A text column as codes. Whole numbers and booleans are taken as their text."""
+
+def coded(column: pa.ChunkedArray | Sequence[Any], name: str, where: str) -> Coded:
+    """A text column, Arrow's or a Python sequence, as codes. Whole numbers and booleans are taken as their text."""
+    column = _arrow(column, text_column, name, where)
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if pa.types.is_null(kind):
         return Coded(np.full(len(column), -1, dtype=np.int64), np.empty(0, dtype=object))
@@ -65,6 +70,10 @@ def coded(column: pa.ChunkedArray, name: str, where: str) -> Coded:
         parts = parts.unify_dictionaries()
     codes = np.concatenate([c.indices.fill_null(-1).to_numpy(zero_copy_only=False) for c in parts.chunks])
     return _in_order(codes.astype(np.int64), _texts(parts.chunk(0).dictionary))
+
+
+def _arrow(column: Any, make: Callable[[Sequence[Any], str, str], pa.ChunkedArray], name: str, where: str) -> Any:
+    return column if hasattr(column, "num_chunks") else make(column, name, where)
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -90,15 +99,16 @@ def _in_order(codes: Ints, values: Strings) -> Coded:
     return Coded(renumber[codes], values[used])
 
 
-def numbers(column: pa.ChunkedArray, name: str, where: str, *, booleans: bool = False) -> Floats:
+def numbers(column: pa.ChunkedArray | Sequence[Any], name: str, where: str, *, booleans: bool = False) -> Floats:
     """A number column as floats, NaN where a cell is empty. Text is read as numbers, else the row is named.
 
     Args:
-        column: the cells.
+        column: the cells, Arrow's or a Python sequence.
         name: the column's name, for messages.
         where: the file's name, for messages.
         booleans: whether true and false are taken as 1 and 0.
     """
+    column = _arrow(column, number_column, name, where)
     kind = column.type
     if pa.types.is_dictionary(kind):
         column, kind = column.cast(kind.value_type), kind.value_type

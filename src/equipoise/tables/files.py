@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from equipoise.atomic import write_whole
 from equipoise.errors import TableError
-from equipoise.tables.rows import KNOWN, NUMBERS, TEXT, Rows, rows_from_columns
-from equipoise.tables.sources import csv_columns, jsonl_columns, kind_of, parquet_columns
+from equipoise.tables.rows import NUMBERS, TEXT, Rows, rows_from_columns
+from equipoise.tables.sources import columns_of
 from equipoise.tables.table import OutcomeTable
 from equipoise.types import Floats
 
@@ -34,17 +34,7 @@ def read_table(path: str | os.PathLike[str]) -> OutcomeTable:
 
 def read_rows(path: str | os.PathLike[str]) -> Rows:
     """The rows of a file, with the right columns and types but not checked any further."""
-    file = Path(path)
-    kind = kind_of(file)
-    if kind == "json":
-        raise TableError(f"{file}: this is one JSON array; write one object per line (jq -c '.[]' FILE)")
-    if kind == "parquet":
-        columns = parquet_columns(file, KNOWN, TEXT)
-    elif kind == "csv":
-        columns = csv_columns(file, KNOWN)
-    else:
-        columns = jsonl_columns(file, TEXT, NUMBERS)
-    return rows_from_columns(columns, name=str(file))
+    return rows_from_columns(columns_of(Path(path), TEXT, NUMBERS), name=str(Path(path)))
 
 
 ENDINGS = (".parquet", ".csv", ".jsonl", ".ndjson", ".json")

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 
 from equipoise.errors import PriceError
 from equipoise.tables.duplicates import near_duplicate_groups
 from equipoise.tables.files import read_rows
-from equipoise.tables.rows import Rows
+from equipoise.tables.rows import Problem
 from equipoise.tables.table import OutcomeTable
 from equipoise.types import Bools, Floats, Ints
 
@@ -53,19 +53,17 @@ def lint(
     """
     found: list[Finding] = []
     if isinstance(table_or_path, OutcomeTable):
-        table: OutcomeTable | None = table_or_path
+        table = table_or_path
     else:
         rows = read_rows(table_or_path)
-        found.extend(_problems(rows))
-        table = _sound_part(rows)
-    if table is None:
-        found.append(Finding("error", "no_rows", "no row can be used", 0))
-    else:
-        table = _filled(table, fill, found)
-        for check in CHECKS:
-            found.extend(check(table))
-    rank = {"error": 0, "warning": 1, "info": 2}
-    return sorted(found, key=lambda finding: rank[finding.severity])
+        sound = sound_rows(len(rows), rows.problems(), found)
+        if not len(sound):
+            return found
+        table = OutcomeTable(**{**rows.take(sound).matrices(), "name": rows.name})
+    table = _filled(table, fill, found)
+    for check in CHECKS:
+        found.extend(check(table))
+    return worst_first(found)
 
 
 def _filled(
@@ -78,32 +76,22 @@ def _filled(
         return table
 
 
-def _problems(rows: Rows) -> Iterator[Finding]:
-    for problem in rows.problems():
+def sound_rows(count: int, problems: Iterable[Problem], found: list[Finding]) -> Ints:
+    """Numbers of the rows of a file that have none of the problems, which are added to what was found."""
+    sound = np.ones(count, dtype=bool)
+    for problem in problems:
         examples = tuple(f"row {row + 1}: {problem.text(int(row))}" for row in problem.rows[:EXAMPLES])
-        text = f"{_PROBLEM[problem.code]}: {problem.mend}"
-        yield Finding("error", problem.code, text, len(problem.rows), examples)
+        text = f"{problem.about}: {problem.mend}"
+        found.append(Finding("error", problem.code, text, len(problem.rows), examples))
+        sound[problem.rows] = False
+    if not sound.any():
+        found.append(Finding("error", "no_rows", "no row can be used", 0))
+    return np.flatnonzero(sound)
 
 
-_PROBLEM = {
-    "empty_cell": "a required cell is empty",
-    "control_character": "a name holds a line break or another control character",
-    "long_prompt": "a prompt is longer than 1 MB",
-    "no_quality": "quality is empty",
-    "quality_range": "quality is outside 0 to 1",
-    "impossible_number": "a cost, token count or latency is negative or infinite",
-    "conflict": "one prompt_id stands for two prompts",
-    "duplicate": "a prompt and model stand in more than one row",
-}
-
-
-def _sound_part(rows: Rows) -> OutcomeTable | None:
-    keep = np.ones(len(rows), dtype=bool)
-    for problem in rows.problems():
-        keep[problem.rows] = False
-    if not keep.any():
-        return None
-    return OutcomeTable(**{**rows.take(np.flatnonzero(keep)).matrices(), "name": rows.name})
+def worst_first(found: list[Finding]) -> list[Finding]:
+    """Errors, then warnings, then the rest; each in the order in which they were found."""
+    return sorted(found, key=lambda finding: get_args(Severity).index(finding.severity))
 
 
 # ---------------------------------------------------------------- costs

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from equipoise.errors import TableError
-from equipoise.tables.columns import Coded, coded, number_column, numbers, quoted, text_column
-from equipoise.types import Bools, Floats, Ints, Strings
+from equipoise.tables.columns import Coded, coded, numbers, quoted
+from equipoise.types import Floats, Ints, Strings
 
 REQUIRED = ("prompt_id", "prompt", "dataset", "model", "quality")
 OPTIONAL_TEXT = ("group", "split")
@@ -31,16 +31,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Problem:
-    """One thing that is wrong with a table: where (row numbers from 0), what, and how to mend it."""
+    """One thing that is wrong with a table: in general, where (row numbers from 0), in a row, and how to mend it."""
 
     code: str
+    about: str
     rows: Ints
     text: Callable[[int], str]
     mend: str
 
-    def message(self, row: int, number: int | None = None) -> str:
-        """What is wrong in one row. ``number`` is that of the row in its file."""
-        return f"row {number or row + 1}: {self.text(row)}; {self.mend}"
+    def error(self, name: str, number: Callable[[int], int]) -> TableError:
+        """What is wrong in the first such row of a file; ``number`` counts a row as a reader of the file does."""
+        more = f" ({len(self.rows):,} such rows)" if len(self.rows) > 1 else ""
+        first = int(self.rows[0])
+        return TableError(f"{name}, row {number(first)}: {self.text(first)}; {self.mend}{more}")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -89,9 +92,7 @@ class Rows:
         if not len(self):
             raise TableError(f"{self.name}: no rows; give at least one row of {', '.join(REQUIRED)}")
         for problem in self.problems():
-            more = f" ({len(problem.rows):,} such rows)" if len(problem.rows) > 1 else ""
-            first = int(problem.rows[0])
-            raise TableError(f"{self.name}, {problem.message(first, self.number(first))}{more}")
+            raise problem.error(self.name, self.number)
         cells = len(self.prompt_id.values) * len(self.model.values)
         if cells > MAX_CELLS:
             raise TableError(
@@ -142,22 +143,15 @@ def rows_from_columns(columns: Mapping[str, Any], *, name: str) -> Rows:
     fields: dict[str, Any] = {}
     for column in TEXT:
         given = columns.get(column)
-        fields[column] = None if given is None else coded(_arrow(given, column, name, text_column), column, name)
+        fields[column] = None if given is None else coded(given, column, name)
     for column in NUMBERS:
         given = columns.get(column)
-        if given is None:
-            fields[column] = np.full(n, np.nan)
-            continue
-        cells = _arrow(given, column, name, number_column)
-        fields[column] = numbers(cells, column, name, booleans=column == "quality")
+        booleans = column == "quality"
+        fields[column] = np.full(n, np.nan) if given is None else numbers(given, column, name, booleans=booleans)
     for column in OPTIONAL_TEXT:
         if fields[column] is not None and not len(fields[column].values):
             fields[column] = None
     return Rows(name=name, **fields)
-
-
-def _arrow(given: Any, column: str, name: str, make: Callable[[Sequence[Any], str, str], Any]) -> Any:
-    return given if hasattr(given, "num_chunks") else make(given, column, name)
 
 
 def _require(present: Sequence[str], name: str) -> None:
@@ -206,10 +200,6 @@ def _labels(column: Coded | None, first: Ints, fallback: Strings) -> Strings:
 # ---------------------------------------------------------------- checks
 
 
-def _where(mask: Bools) -> Ints:
-    return np.flatnonzero(mask)
-
-
 def _empty_cells(rows: Rows) -> Iterator[Problem]:
     mends = {
         "prompt_id": "give every prompt an id of its own",
@@ -218,44 +208,49 @@ def _empty_cells(rows: Rows) -> Iterator[Problem]:
         "model": "name the model",
     }
     for column, mend in mends.items():
-        value: Coded = getattr(rows, column)
-        blank = np.array([not str(text).strip() for text in value.values] + [True], dtype=bool)
-        yield Problem("empty_cell", _where(blank[value.codes]), partial(_is_empty, column), mend)
+        yield empty_cells(column, getattr(rows, column), mend)
+
+
+def empty_cells(column: str, cells: Coded, mend: str) -> Problem:
+    """The rows in which a required cell is empty."""
+    blank = cells.rows_where(lambda text: not text.strip(), empty=True)
+    return Problem("empty_cell", "a required cell is empty", blank, lambda _: f"{column} is empty", mend)
 
 
 def _control_characters(rows: Rows) -> Iterator[Problem]:
     """In names that reports and terminals show: mostly a quote that was not closed."""
     for column in ("model", "dataset"):
         value: Coded = getattr(rows, column)
-        mask = np.array([*(_CONTROL.search(text) is not None for text in value.values), False], dtype=bool)
         yield Problem(
             "control_character",
-            _where(mask[value.codes]),
+            "a name holds a line break or another control character",
+            value.rows_where(lambda text: _CONTROL.search(text) is not None),
             partial(_holds_control, column, value),
             "take it out",
         )
 
 
 def _long_prompts(rows: Rows) -> Iterator[Problem]:
-    """Length in UTF-8 bytes; only texts that could be too long are encoded."""
-    long = [
-        len(text) * 4 > MAX_PROMPT_BYTES and len(text.encode("utf-8", "replace")) > MAX_PROMPT_BYTES
-        for text in rows.prompt.values
-    ]
-    mask = np.array([*long, False], dtype=bool)[rows.prompt.codes]
     yield Problem(
         "long_prompt",
-        _where(mask),
+        "a prompt is longer than 1 MB",
+        rows.prompt.rows_where(is_long),
         lambda row: f"the prompt of {quoted(rows.prompt_id.at(row))} is longer than 1 MB",
         "shorten it or remove the row",
     )
+
+
+def is_long(prompt: str) -> bool:
+    """Whether a prompt has more UTF-8 bytes than may be; only texts that could are encoded."""
+    return len(prompt) * 4 > MAX_PROMPT_BYTES and len(prompt.encode("utf-8", "replace")) > MAX_PROMPT_BYTES
 
 
 def _bad_quality(rows: Rows) -> Iterator[Problem]:
     q = rows.quality
     yield Problem(
         "no_quality",
-        _where(np.isnan(q)),
+        "quality is empty",
+        np.flatnonzero(np.isnan(q)),
         lambda row: f"quality is empty ({_cell(rows, row)})",
         "grade the answer, or remove the row if the model was not run",
     )
@@ -263,7 +258,8 @@ def _bad_quality(rows: Rows) -> Iterator[Problem]:
         outside = (q < 0) | (q > 1)
     yield Problem(
         "quality_range",
-        _where(outside),
+        "quality is outside 0 to 1",
+        np.flatnonzero(outside),
         lambda row: f"quality {q[row]:g} is outside 0 to 1 ({_cell(rows, row)})",
         "divide by the highest possible score",
     )
@@ -276,7 +272,8 @@ def _bad_numbers(rows: Rows) -> Iterator[Problem]:
             bad = (values < 0) | (values > MOST)
         yield Problem(
             "impossible_number",
-            _where(bad),
+            "a cost, token count or latency is negative or infinite",
+            np.flatnonzero(bad),
             partial(_impossible, rows, column),
             f"write a number from 0 to {MOST:g}, or leave it empty",
         )
@@ -292,7 +289,8 @@ def _conflicts(rows: Rows) -> Iterator[Problem]:
         differs = value.codes != value.codes[first[rows.prompt_id.codes]]
         yield Problem(
             "conflict",
-            _where(differs & known),
+            "one prompt_id stands for two prompts",
+            np.flatnonzero(differs & known),
             partial(_conflicting, rows, column, first),
             "use one prompt_id per prompt",
         )
@@ -306,7 +304,8 @@ def _duplicates(rows: Rows) -> Iterator[Problem]:
     known = (rows.prompt_id.codes >= 0) & (rows.model.codes >= 0)
     yield Problem(
         "duplicate",
-        _where((earlier != np.arange(len(rows))) & known),
+        "a prompt and model stand in more than one row",
+        np.flatnonzero((earlier != np.arange(len(rows))) & known),
         lambda row: f"{_cell(rows, row)} already stands in row {rows.number(earlier[row])}",
         "keep one row per prompt and model (the mean of repeated runs, say)",
     )
@@ -314,11 +313,6 @@ def _duplicates(rows: Rows) -> Iterator[Problem]:
 
 def _holds_control(column: str, value: Coded, row: int) -> str:
     return f"{column} {quoted(value.at(row))} holds a line break or another control character"
-
-
-def _is_empty(column: str, row: int) -> str:
-    del row
-    return f"{column} is empty"
 
 
 def _impossible(rows: Rows, column: str, row: int) -> str:

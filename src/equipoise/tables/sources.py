@@ -81,6 +81,21 @@ def _head(path: Path) -> bytes:
     return head
 
 
+def columns_of(path: Path, text: Sequence[str], numbers: Sequence[str] = ()) -> Columns:
+    """The wanted columns that a table file holds, whatever kind of file it is.
+
+    Raises:
+        TableError: it is no table, or damaged.
+    """
+    kind = kind_of(path)
+    if kind == "json":
+        raise TableError(f"{path}: this is one JSON array; write one object per line (jq -c '.[]' FILE)")
+    if kind == "jsonl":
+        return jsonl_columns(path, text, numbers)
+    wanted = (*text, *numbers)
+    return parquet_columns(path, wanted, text) if kind == "parquet" else csv_columns(path, wanted)
+
+
 # ---------------------------------------------------------------- parquet
 
 

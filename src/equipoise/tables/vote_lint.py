@@ -9,21 +9,13 @@ import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from equipoise.tables.lint import EXAMPLES, Finding
-from equipoise.tables.votes import VoteRows, VoteTable, read_vote_rows
+from equipoise.tables.lint import EXAMPLES, Finding, sound_rows, worst_first
+from equipoise.tables.votes import VoteTable, read_vote_rows
 from equipoise.types import Floats, Ints
 
 FEW_VOTES = 20
 # Standard errors by which the first place may win more often than the second.
 _BIAS = 4.0
-
-_PROBLEM = {
-    "empty_cell": "a required cell is empty",
-    "long_prompt": "a prompt is longer than 1 MB",
-    "unknown_winner": "the winner is not understood",
-    "same_model": "a model is compared with itself",
-    "conflict": "a prompt stands in two groups",
-}
 
 
 def lint_votes(votes: VoteTable | str | os.PathLike[str]) -> list[Finding]:
@@ -34,30 +26,16 @@ def lint_votes(votes: VoteTable | str | os.PathLike[str]) -> list[Finding]:
     """
     found: list[Finding] = []
     if isinstance(votes, VoteTable):
-        table: VoteTable | None = votes
+        table = votes
     else:
         rows = read_vote_rows(votes)
-        found.extend(_errors(rows))
-        table = _sound_part(rows)
-    if table is None:
-        return [*found, Finding("error", "no_rows", "no row can be used", 0)]
+        sound = sound_rows(len(rows), rows.problems(), found)
+        if not len(sound):
+            return found
+        table = rows.table(sound)
     for check in CHECKS:
         found.extend(check(table))
-    rank = {"error": 0, "warning": 1, "info": 2}
-    return sorted(found, key=lambda finding: rank[finding.severity])
-
-
-def _errors(rows: VoteRows) -> Iterator[Finding]:
-    for problem in rows.problems():
-        examples = tuple(f"row {row + 1}: {problem.text(int(row))}" for row in problem.rows[:EXAMPLES])
-        yield Finding("error", problem.code, f"{_PROBLEM[problem.code]}: {problem.mend}", len(problem.rows), examples)
-
-
-def _sound_part(rows: VoteRows) -> VoteTable | None:
-    keep = np.ones(len(rows), dtype=bool)
-    for problem in rows.problems():
-        keep[problem.rows] = False
-    return rows.table(np.flatnonzero(keep)) if keep.any() else None
+    return worst_first(found)
 
 
 def _contradictions(votes: VoteTable) -> Iterator[Finding]:

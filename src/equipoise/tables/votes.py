@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from equipoise.errors import TableError
-from equipoise.tables.columns import Coded, coded, quoted, text_column
-from equipoise.tables.rows import MAX_PROMPT_BYTES, VOTE_COLUMNS, Problem
-from equipoise.tables.sources import (
-    Columns,
-    csv_columns,
-    csv_header,
-    json_records,
-    jsonl_columns,
-    kind_of,
-    parquet_columns,
-)
+from equipoise.tables.columns import Coded, coded, quoted
+from equipoise.tables.rows import VOTE_COLUMNS, Problem, empty_cells, is_long
+from equipoise.tables.sources import columns_of, csv_header, json_records, kind_of, parquet_columns
 from equipoise.types import Bools, Floats, Ints, Strings
 
 REQUIRED = ("prompt", "model_a", "model_b", "winner")
@@ -110,8 +101,7 @@ class VoteRows:
         if not len(self):
             raise TableError(f"{self.name}: no rows; give at least one row of {', '.join(REQUIRED)}")
         for problem in self.problems():
-            more = f" ({len(problem.rows):,} such rows)" if len(problem.rows) > 1 else ""
-            raise TableError(f"{self.name}, {problem.message(int(problem.rows[0]))}{more}")
+            raise problem.error(self.name, lambda row: row + 1)
         return self.table(np.arange(len(self)))
 
     def table(self, rows: Ints) -> VoteTable:
@@ -157,17 +147,7 @@ def read_votes(path: str | os.PathLike[str]) -> VoteTable:
 
 def read_vote_rows(path: str | os.PathLike[str]) -> VoteRows:
     """The rows of a file, with the right columns but not checked any further."""
-    file = Path(path)
-    kind = kind_of(file)
-    if kind == "json":
-        raise TableError(f"{file}: this is one JSON array; write one object per line (jq -c '.[]' FILE)")
-    if kind == "parquet":
-        columns: Columns = parquet_columns(file, KNOWN, KNOWN)
-    elif kind == "csv":
-        columns = csv_columns(file, KNOWN)
-    else:
-        columns = jsonl_columns(file, KNOWN, ())
-    return vote_rows(columns, str(file))
+    return vote_rows(columns_of(Path(path), KNOWN), str(Path(path)))
 
 
 def vote_rows(columns: Mapping[str, Any], name: str) -> VoteRows:
@@ -182,14 +162,10 @@ def vote_rows(columns: Mapping[str, Any], name: str) -> VoteRows:
         raise TableError(
             f"{name}: a vote table needs {', '.join(REQUIRED)}; missing: {', '.join(missing)}; found: {found}"
         )
-    read = {column: _coded(columns[column], column, name) for column in KNOWN if column in columns}
+    read = {column: coded(columns[column], column, name) for column in KNOWN if column in columns}
     group = read.get("group")
     named = {column: read[column] for column in REQUIRED}
     return VoteRows(name=name, **named, group=group if group is not None and len(group.values) else None)
-
-
-def _coded(given: Sequence[Any] | pa.ChunkedArray, column: str, name: str) -> Coded:
-    return coded(given if hasattr(given, "num_chunks") else text_column(given, column, name), column, name)
 
 
 def _groups(prompt: Coded, group: Coded | None) -> Strings:
@@ -212,21 +188,19 @@ def _empty_cells(rows: VoteRows) -> Iterator[Problem]:
         "winner": "write a, b or tie, or remove the row",
     }
     for column, mend in mends.items():
-        cells: Coded = getattr(rows, column)
-        blank = np.array([not str(text).strip() for text in cells.values] + [True], dtype=bool)[cells.codes]
-        yield Problem("empty_cell", np.flatnonzero(blank), lambda _, c=column: f"{c} is empty", mend)  # type: ignore[misc]
+        yield empty_cells(column, getattr(rows, column), mend)
 
 
 def _long_prompts(rows: VoteRows) -> Iterator[Problem]:
-    long = [len(str(text).encode("utf-8", "replace")) > MAX_PROMPT_BYTES for text in rows.prompt.values]
-    mask = np.array([*long, False], dtype=bool)[rows.prompt.codes]
-    yield Problem("long_prompt", np.flatnonzero(mask), lambda _: "the prompt is longer than 1 MB", "shorten it")
+    about, long = "a prompt is longer than 1 MB", rows.prompt.rows_where(is_long)
+    yield Problem("long_prompt", about, long, lambda _: "the prompt is longer than 1 MB", "shorten it")
 
 
 def _unknown_winners(rows: VoteRows) -> Iterator[Problem]:
     unknown: Bools = np.isnan(rows.score) & (rows.winner.codes >= 0)
     yield Problem(
         "unknown_winner",
+        "the winner is not understood",
         np.flatnonzero(unknown),
         lambda row: f"winner is {quoted(rows.winner.at(row))}",
         "write a, b or tie",
@@ -238,6 +212,7 @@ def _same_models(rows: VoteRows) -> Iterator[Problem]:
     b = np.array([*(place.get(text, -2) for text in rows.model_b.values), -3])[rows.model_b.codes]
     yield Problem(
         "same_model",
+        "a model is compared with itself",
         np.flatnonzero((rows.model_a.codes == b) & (rows.model_a.codes >= 0)),
         lambda row: f"model_a and model_b are both {quoted(rows.model_a.at(row))}",
         "a vote compares two models; remove the row",
@@ -254,6 +229,7 @@ def _many_groups(rows: VoteRows) -> Iterator[Problem]:
     differs = known & (rows.prompt.codes >= 0) & (first[rows.prompt.codes] != rows.group.codes)
     yield Problem(
         "conflict",
+        "a prompt stands in two groups",
         np.flatnonzero(differs),
         lambda row: f"the prompt stands in group {quoted(rows.group.at(row) if rows.group else '')} and in another",
         "use one group per prompt",
