@@ -20,9 +20,8 @@ from equipoise.cascades.scorer import Scorer, Standing, log_odds
 from equipoise.numerics.logistic import Logistic, fit_logistic
 from equipoise.types import Floats
 
-# States that are looked at per number of answers seen, and for the scorer.
+# States that are looked at per number of answers seen.
 _STATES = 30
-_SCORER_STATES = 30
 _PENALTY = 1e-2
 _STOP_PENALTY = 30.0
 
@@ -94,11 +93,11 @@ def fit_continuation(lesson: Lesson, weights: Floats, reach: Reach, rng: np.rand
     """
     layers = _sample_states(lesson.view, reach, rng)
     reach = reach._replace(calls=len(layers) - 1)
-    crossed = CrossFitted(lesson, _scorer_states(layers, rng))
+    crossed = CrossFitted(lesson, [seen for layer in layers[2:] for seen in layer], rng)
     stop = _fit_stop(lesson, crossed, [seen for layer in layers[1:] for seen in layer])
     gain: list[Floats] = []
     for layer in reversed(layers[:-1]):
-        solve = _Normal(weights)
+        solve = _Normal()
         values: dict[Seen, Floats] = {}
         for seen in layer:
             for model in reach.open(lesson.view, seen):
@@ -158,13 +157,6 @@ def _sample_states(view: View, reach: Reach, rng: np.random.Generator) -> list[l
     return layers
 
 
-def _scorer_states(layers: Sequence[Sequence[Seen]], rng: np.random.Generator) -> list[Seen]:
-    every = [seen for layer in layers[2:] for seen in layer]
-    if len(every) <= _SCORER_STATES:
-        return every
-    return [every[i] for i in rng.choice(len(every), _SCORER_STATES, replace=False)]
-
-
 # ---------------------------------------------------------------- what values are learned from
 
 
@@ -213,8 +205,7 @@ def _with_one(found: Floats) -> Floats:
 class _Normal:
     """Least squares with many right-hand sides, rows added part by part."""
 
-    def __init__(self, weights: Floats) -> None:
-        self._sides = len(weights)
+    def __init__(self) -> None:
         self._square: Floats | None = None
         self._cross: Floats | None = None
         self._rows = 0
@@ -228,8 +219,7 @@ class _Normal:
 
     def coefficients(self) -> Floats:
         """(f + 1, sides); columns are penalised on their own scale, the constant hardly."""
-        if self._square is None or self._cross is None:
-            raise ValueError("no rows")
+        assert self._square is not None and self._cross is not None
         scale = np.sqrt(np.maximum(np.diag(self._square) / self._rows, 1e-12))
         ridge = np.full(len(scale), _PENALTY * self._rows)
         ridge[-1] = 1e-9 * self._rows

@@ -14,8 +14,10 @@ from equipoise.cascades.lesson import Lesson
 from equipoise.cascades.play import Cascade
 from equipoise.cascades.pool import View
 from equipoise.contracts import Policy
+from equipoise.errors import NotEnoughData
 from equipoise.numerics.folds import grouped_folds
 
+LEAST_PROMPTS = 40
 _TAUGHT_FOLDS = 4
 
 
@@ -58,6 +60,15 @@ class AnswerPolicy(Policy):
     @abstractmethod
     def bound(self, view: View) -> Cascade:
         """The cascade on the given prompts."""
+
+    def refuse_few(self, lesson: Lesson) -> None:
+        """Refuse a lesson of too few prompts.
+
+        Raises:
+            NotEnoughData: it is.
+        """
+        if len(lesson) < LEAST_PROMPTS:
+            raise NotEnoughData(f"policy '{self.name}' needs {LEAST_PROMPTS} prompts with answers, not {len(lesson)}")
 
     @property
     def learned(self) -> bool:

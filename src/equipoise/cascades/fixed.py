@@ -16,7 +16,7 @@ from equipoise.numerics.hull import hull
 from equipoise.tables.answers import CHECKS
 from equipoise.types import Floats, Ints
 
-MOST_THRESHOLDS = 12
+_MOST_THRESHOLDS = 12
 
 
 class Stage(NamedTuple):
@@ -131,9 +131,9 @@ def _climb(lesson: Lesson, stages: tuple[Stage, ...], trust: Callable[[Seen], Tr
     return _Climb(*(np.stack(v, axis=1) for v in (score, quality, cost)))
 
 
-def thresholds(scores: Floats, most: int = MOST_THRESHOLDS) -> list[float]:
+def thresholds(scores: Floats) -> list[float]:
     """Scores at which acceptance changes, at most so many, the strictest first."""
     distinct = np.unique(scores)
-    if len(distinct) > most:
-        distinct = np.unique(np.quantile(scores, (np.arange(most) + 0.5) / most))
+    if len(distinct) > _MOST_THRESHOLDS:
+        distinct = np.unique(np.quantile(scores, (np.arange(_MOST_THRESHOLDS) + 0.5) / _MOST_THRESHOLDS))
     return [float(at) for at in distinct[::-1]]

@@ -16,6 +16,7 @@ from equipoise.types import Floats, Ints, Model, Outcomes
 
 PRIOR_FOLDS = 3
 _FOLDS = 4
+_MOST_STATES = 30
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,9 +56,14 @@ def expected_quality(make: Callable[[], Router], outcomes: Outcomes, models: Seq
 
 
 class CrossFitted:
-    """Standings by scorers that were fitted on other prompts, and the scorer of all prompts."""
+    """Standings by scorers that were fitted on other prompts, and the scorer of all prompts.
 
-    def __init__(self, lesson: Lesson, states: Sequence[Seen]) -> None:
+    Scorers learn from some of the states, drawn at random where they are many.
+    """
+
+    def __init__(self, lesson: Lesson, states: Sequence[Seen], rng: np.random.Generator) -> None:
+        if len(states) > _MOST_STATES:
+            states = [states[i] for i in rng.choice(len(states), _MOST_STATES, replace=False)]
         self.whole = fit_scorer(lesson.view, lesson.answers.quality, states)
         folds = grouped_folds(lesson.groups, _FOLDS)
         held = [np.flatnonzero(folds == f) for f in np.unique(folds)]

@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from equipoise.cascades.acceptance import Acceptance, Agreement, Signal, Trust, Vote
+from equipoise.cascades.acceptance import Acceptance, Trust, plain_test
 from equipoise.cascades.board import Board, Given
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.play import STOP
@@ -156,11 +156,8 @@ def acceptance(name: str, policy: AnswerPolicy | None) -> Acceptance:
     Raises:
         ConfigError: a learned test without the policy that learned it.
     """
-    known: dict[str, Acceptance] = {"vote": Vote(), "agreement": Agreement()}
-    if name in known:
-        return known[name]
     if name != "scorer":
-        return Signal(name)
+        return plain_test(name)
     learned = getattr(policy, "acceptance", None)
     if learned is None:
         raise ConfigError("this plan tests answers by a learned scorer: give the policy that decided, as policy=")

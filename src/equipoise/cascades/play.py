@@ -62,13 +62,7 @@ class Played(NamedTuple):
 
     def prompts(self, part: slice) -> Played:
         """Some of the prompts, which are the last axis."""
-        return Played(
-            self.quality[..., part],
-            self.cost_usd[..., part],
-            self.latency_s[..., part],
-            self.model[..., part],
-            self.calls[..., part],
-        )
+        return Played._make(values[..., part] for values in self)
 
 
 def play(cascade: Cascade, point: int, answers: Answers) -> Played:
@@ -132,10 +126,6 @@ class Routed:
             plain = 1 + expected[rows][:, found.models].argmax(axis=1)
         worth[np.arange(len(rows)), plain] += self._learned.margin
         return worth
-
-    def models(self, seen: Seen) -> list[int]:
-        """The models that may be asked next, in the order of ``worth``."""
-        return self._outlook(seen).models
 
     def _outlook(self, seen: Seen) -> _Outlook:
         if seen not in self._known:

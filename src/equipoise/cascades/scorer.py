@@ -11,7 +11,7 @@ from equipoise.cascades.pool import LOOKS, Seen, View, agreement, columns
 from equipoise.numerics.logistic import Logistic, fit_logistic
 from equipoise.types import Floats, Ints
 
-PENALTY = 30.0
+_PENALTY = 30.0
 # An estimated quality is never taken for more certain than this.
 _CLIP = 0.02
 
@@ -136,16 +136,16 @@ def _rival(said: Ints, same: Floats) -> Floats:
     return out
 
 
-def fit_scorer(view: View, quality: Floats, states: Sequence[Seen], *, penalty: float = PENALTY) -> Scorer:
+def fit_scorer(view: View, quality: Floats, states: Sequence[Seen]) -> Scorer:
     """Fit on every answer of every state. ``quality`` is (n, m, s)."""
     draws: Ints = view.pool.draws
     single: list[Seen] = [((j, s),) for j in range(len(draws)) for s in range(int(draws[j]))]
     several = [seen for seen in states if len(seen) > 1]
-    alone = _fit(view, quality, single, penalty)
-    return Scorer(alone, _fit(view, quality, several, penalty) if several else alone)
+    alone = _fit(view, quality, single)
+    return Scorer(alone, _fit(view, quality, several) if several else alone)
 
 
-def _fit(view: View, quality: Floats, states: Sequence[Seen], penalty: float) -> Logistic:
+def _fit(view: View, quality: Floats, states: Sequence[Seen]) -> Logistic:
     described, outcome = [], []
     for seen in states:
         models, draws = columns(seen)
@@ -156,4 +156,4 @@ def _fit(view: View, quality: Floats, states: Sequence[Seen], penalty: float) ->
     x, y = np.concatenate(described), np.concatenate(outcome)
     # One prompt shows up in many states; together they count as one look at every model.
     weight = np.full(len(y), len(view.prior) * quality.shape[1] / len(y))
-    return fit_logistic(x, y, penalty, weight)
+    return fit_logistic(x, y, _PENALTY, weight)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equipoise.numerics.folds import numbered
 from equipoise.types import FeatureBatch, Floats, Ints
 
 PREFIX = "baseline:"
@@ -39,7 +40,7 @@ def length_label(words: Floats, fit: Ints) -> Ints:
 def topic_label(features: FeatureBatch) -> Ints:
     """Number of every prompt's topic: the domain and task that the analysis reads from its text, and nothing finer."""
     topics = [f"{domain}/{task}" for domain, task in zip(features.domain, features.task_type, strict=True)]
-    return np.unique(topics, return_inverse=True)[1].astype(np.int64)
+    return numbered(topics)
 
 
 def by_chance(cost: Floats, rng: np.random.Generator) -> Guess:

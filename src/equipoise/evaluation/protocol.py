@@ -35,6 +35,7 @@ from equipoise.evaluation.splits import (
 )
 from equipoise.evaluation.summary import Evaluated, baseline_rows, router_rows
 from equipoise.evaluation.workers import run_folds
+from equipoise.numerics.folds import numbered
 from equipoise.registry import make_router
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
@@ -296,7 +297,7 @@ def _study(
     def tokens(values: np.ndarray) -> np.ndarray | None:
         return None if np.isnan(values).all() else values
 
-    datasets = np.unique(table.datasets.astype(str), return_inverse=True)[1].astype(np.int64)
+    datasets = numbered(table.datasets.astype(str))
     outcomes = Outcomes(
         features=features,
         models=table.models,

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from equipoise.numerics.odds import sigmoid, softmax
 from equipoise.types import Singles
 
 Parameters = dict[str, Singles]
@@ -84,14 +85,14 @@ def forward(
     first = [dropped(_relu(part @ p[f"w1.{g}"] + p[f"b1.{g}"])) for g, part in enumerate(x)]
     tokens = dropped(_relu(np.stack(first, axis=2) @ p["w2"][:, None] + p["b2"][:, None]))
     query, key, value = (_heads(tokens @ p[name][:, None]) for name in ("wq", "wk", "wv"))
-    attention = _softmax(query @ key.swapaxes(-1, -2) / np.float32(np.sqrt(query.shape[-1])))
+    attention = softmax(query @ key.swapaxes(-1, -2) / np.float32(np.sqrt(query.shape[-1])))
     mixed = _joined(attention @ value)
     pooled = (tokens + mixed @ p["wo"][:, None]).mean(axis=2)
     chosen = dropped(_relu(pooled @ p["ws1"] + p["bs1"]))
-    share = _softmax(chosen @ p["ws2"] + p["bs2"])
+    share = softmax(chosen @ p["ws2"] + p["bs2"])
     joined = np.concatenate([pooled, share], axis=2)
     rated = _relu(joined @ p["wu1"] + p["bu1"])
-    utility = 0.5 * (1.0 + np.tanh(0.5 * (rated @ p["wu2"] + p["bu2"])))
+    utility = sigmoid(rated @ p["wu2"] + p["bu2"])
     return Pass(first, tokens, query, key, value, attention, mixed, pooled, chosen, share, joined, rated, utility, kept)
 
 
@@ -197,9 +198,3 @@ def _joined(x: Singles) -> Singles:
 
 def _relu(x: Singles) -> Singles:
     return np.maximum(x, np.float32(0))
-
-
-def _softmax(x: Singles) -> Singles:
-    raised = np.exp(x - x.max(axis=-1, keepdims=True))
-    out: Singles = raised / raised.sum(axis=-1, keepdims=True)
-    return out

@@ -15,8 +15,9 @@ from equipoise.numerics.caution import Caution
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import REGION_PARTS, REGION_SHARPNESS, Examples, Expert, FoldedRidge
-from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.folds import grouped_folds, numbered
 from equipoise.numerics.kinship import Few, newcomer, newcomer_spread
+from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import combined, directions, filled, spreads, weigh
@@ -100,7 +101,7 @@ class Blended(Router):
         folds = grouped_folds(outcomes.groups, _FOLDS)
         if len(np.unique(folds)) < 2:
             raise NotEnoughData(f"router '{self.name}': all prompts are near duplicates of each other; add others")
-        return np.unique(folds, return_inverse=True)[1].astype(np.int64)
+        return numbered(folds)
 
     def _get_ready(self) -> None:
         """Fold weights and directions into what predicts."""
@@ -191,11 +192,11 @@ class Blended(Router):
             **novelty_arrays(self._novelty),
         }
         if self._coordinates is not None:
-            arrays |= {f"coordinates/{k}": v for k, v in self._coordinates.arrays().items()}
+            arrays |= prefixed("coordinates", self._coordinates.arrays())
         if self._regions is not None:
             arrays["regions"] = self._regions.centres
         for i, expert in enumerate(self._fitted):
-            arrays |= {f"expert{i}/{k}": v for k, v in expert.arrays().items()}
+            arrays |= prefixed(f"expert{i}", expert.arrays())
         return State(arrays, {"models": list(self._models), "fitted": self._ready is not None})
 
     def restore(self, state: State) -> Self:
@@ -206,19 +207,15 @@ class Blended(Router):
         self._basis, self._weights = a["basis"], a["weights"]
         self._novelty = Novelty.restore(a)
         self._coordinates, self._regions, self._fitted, self._ready = None, None, [], None
-        if "coordinates/middle" in a:
-            self._coordinates = Coordinates.restore(_under(a, "coordinates/"))
+        if own := part_of(a, "coordinates"):
+            self._coordinates = Coordinates.restore(own)
             self._regions = Clusters(a["regions"], len(a["regions"]), REGION_SHARPNESS)
             self._fitted = self.experts()
             for i, expert in enumerate(self._fitted):
-                expert.restore(_under(a, f"expert{i}/"))
+                expert.restore(part_of(a, f"expert{i}"))
         if state.meta["fitted"]:
             self._get_ready()
         return self
-
-
-def _under(arrays: Any, prefix: str) -> dict[str, Any]:
-    return {k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)}
 
 
 def _incomplete(batch: FeatureBatch) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from equipoise.numerics.odds import sigmoid
 from equipoise.types import Floats
 
 _STEPS = 25
@@ -12,8 +13,7 @@ _FIXED = 1e-9
 
 def expected_score(ratings: Floats, rivals: Floats) -> Floats:
     """Chance of winning against each rival: ratings (..., m) against rivals (..., f) gives (..., m, f)."""
-    chance: Floats = 0.5 * (1.0 + np.tanh(0.5 * (ratings[..., :, None] - rivals[..., None, :])))
-    return chance
+    return sigmoid(ratings[..., :, None] - rivals[..., None, :])
 
 
 def rate(wins: Floats, prior: Floats, variance: float) -> Floats:

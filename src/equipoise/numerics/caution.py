@@ -14,7 +14,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from equipoise.numerics.experts import FoldedRidge
-from equipoise.numerics.folds import grouped_folds
+from equipoise.numerics.folds import grouped_folds, numbered
 from equipoise.numerics.stacking import filled
 from equipoise.types import Floats, Ints
 
@@ -81,13 +81,13 @@ def transfer(x: Floats, groups: Ints, kinds: Ints, quality: Floats) -> float:
     level = np.nanmean(quality, axis=0)
     own = filled(quality, level)
     own = own - own.mean(axis=1, keepdims=True)
-    within = FoldedRidge(x, _numbered(folds)).held_out(own, _PENALTIES)
+    within = FoldedRidge(x, numbered(folds)).held_out(own, _PENALTIES)
     least = int(np.square(within - own).sum(axis=(1, 2)).argmin())
-    beyond = FoldedRidge(x, _numbered(parts)).held_out(own, _PENALTIES[least : least + 1])[0]
+    beyond = FoldedRidge(x, numbered(parts)).held_out(own, _PENALTIES[least : least + 1])[0]
     rows, best, chosen = np.arange(len(own)), int(level.argmax()), (level + beyond).argmax(axis=1)
     claimed, found = (part[rows, chosen] - part[:, best] for part in (beyond, own))
     # Where the best model is chosen, both are zero.
-    _, kind = np.unique(kinds, return_inverse=True)
+    kind = numbered(kinds)
     meet: Floats = np.bincount(kind, weights=claimed * found).astype(np.float64)
     power: Floats = np.bincount(kind, weights=claimed**2).astype(np.float64)
     without = np.array([_slope(np.delete(meet, k), np.delete(power, k)) for k in range(len(meet))])
@@ -98,9 +98,3 @@ def transfer(x: Floats, groups: Ints, kinds: Ints, quality: Floats) -> float:
 def _slope(meet: Floats, power: Floats) -> float:
     total = float(power.sum())
     return float(meet.sum()) / total if total > 1e-12 else 0.0
-
-
-def _numbered(folds: Ints) -> Ints:
-    """Folds without gaps in their numbers."""
-    numbers: Ints = np.unique(folds, return_inverse=True)[1].astype(np.int64)
-    return numbers

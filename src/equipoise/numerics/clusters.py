@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.folds import numbered
 from equipoise.types import FeatureBatch, Floats, Ints, Singles
 
 _ROWS_PER_CLUSTER = 20
@@ -81,8 +82,7 @@ def kinds_of(datasets: npt.NDArray[Any] | None, points: Singles | None) -> Ints:
     if points is not None and (kinds is None or len(np.unique(kinds)) < 2):
         count = max(1, min(_KINDS, len(points) // _ROWS_PER_KIND))
         kinds = k_means(points, count, np.random.default_rng(0), steps=12)[1]
-    numbers: Ints = np.unique(kinds, return_inverse=True)[1].astype(np.int64)
-    return numbers
+    return numbered(kinds)
 
 
 def cells_of(batch: FeatureBatch) -> Ints:

@@ -6,15 +6,14 @@ cannot take 10^5 sparse columns see the words too. Shape is structure and form, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix
 
 from equipoise.errors import NotEnoughData
+from equipoise.numerics.named import Arrays
 from equipoise.numerics.views import Lexical
 from equipoise.sparse import SparseRows
 from equipoise.types import FeatureBatch, Floats, Singles
@@ -45,8 +44,7 @@ class Point(NamedTuple):
 class Coordinates:
     """What turns features into points, learned from training prompts."""
 
-    column: npt.NDArray[np.int32]
-    idf: Singles
+    words: Lexical
     topics: Singles
     middle: Singles
     inverse: Singles
@@ -68,8 +66,7 @@ class Coordinates:
         spread = raw.std(axis=0)
         inverse = np.where(spread > 1e-6, 1.0 / np.maximum(spread, 1e-6), 0.0) / np.sqrt(max(raw.shape[1], 1))
         return cls(
-            np.asarray(words.column, dtype=np.int32),
-            words.idf,
+            words,
             _directions(words.matrix(batch)),
             raw.mean(axis=0).astype(np.float32),
             inverse.astype(np.float32),
@@ -88,28 +85,24 @@ class Coordinates:
         return Point(embedding, self._topics_of(batch.lexical), shape)
 
     def _topics_of(self, rows: SparseRows) -> Singles:
-        columns = self.column.take(rows.indices)
-        known = columns >= 0
-        columns = columns[known]
-        values = rows.values[known] * self.idf.take(columns)
         if len(rows) == 1:
-            length = max(float(values.dot(values)) ** 0.5, 1e-9)
-            single: Singles = values.dot(self.topics.take(columns, axis=0)) / np.float32(length)
-            return single[None]
-        counts = np.concatenate([[0], np.cumsum(known)])
-        x = csr_matrix((values, columns, counts[rows.indptr]), shape=(len(rows), len(self.idf)))
+            return self.words.of_one(rows, self.topics)
+        x = self.words.weighted(rows)
         lengths = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)))
         out: Singles = ((x @ self.topics) / np.maximum(lengths, 1e-9)).astype(np.float32)
         return out
 
-    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """What was learned."""
-        return {name: getattr(self, name) for name in ("column", "idf", "topics", "middle", "inverse")}
+        return {**self.words.arrays(), **{name: getattr(self, name) for name in _OWN}}
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+    def restore(cls, arrays: Arrays) -> Self:
         """The inverse of ``arrays``."""
-        return cls(*(arrays[name] for name in ("column", "idf", "topics", "middle", "inverse")))
+        return cls(Lexical().restore(arrays), *(arrays[name] for name in _OWN))
+
+
+_OWN = ("topics", "middle", "inverse")
 
 
 def _embedding(batch: FeatureBatch) -> Singles:

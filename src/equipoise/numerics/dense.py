@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from equipoise.numerics.coordinates import Coordinates
 from equipoise.numerics.folded import Folded
+from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.novelty import Novelty
-from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, Lexical, Semantic, Structural
+from equipoise.numerics.views import VIEWS, FittedView, Semantic, Structural
 from equipoise.types import FeatureBatch, Floats, Singles
 
 # Columns of structure are few and those of topics short: they weigh more, so that one penalty fits all.
@@ -50,7 +51,7 @@ class Dense:
         """Products of the rows with weights (d, k), without the rows."""
         semantic, structure = np.cumsum((len(self.semantic.scale), len(self.structural.scale)))
         topics = _TOPIC_WEIGHT * self.coordinates.topics @ weights[structure:]
-        words = Lexical().restore({"column": self.coordinates.column, "idf": self.coordinates.idf})
+        words = self.coordinates.words
         return Projection.of(
             (
                 FittedView(self.semantic, self.semantic.fitted(weights[:semantic]), 0.0),
@@ -83,8 +84,7 @@ class Projection(NamedTuple):
         """What was learned, under names that stand beside a router's own."""
         arrays: dict[str, npt.NDArray[Any]] = {}
         for fitted in self.views:
-            own = {**fitted.view.arrays(), "weights": fitted.fitted.weights, "bias": fitted.fitted.bias}
-            arrays |= {f"{fitted.view.name}/{key}": value for key, value in own.items()}
+            arrays |= prefixed(fitted.view.name, fitted.arrays())
         return arrays
 
     @classmethod
@@ -92,9 +92,8 @@ class Projection(NamedTuple):
         """The inverse of ``arrays``; None where nothing was learned."""
         views = []
         for name, view in VIEWS.items():
-            own = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(name + "/")}
-            if own:
-                views.append(FittedView(view().restore(own), FittedWeights(own["weights"], own["bias"]), 0.0))
+            if own := part_of(arrays, name):
+                views.append(FittedView.restore(view(), own, 0.0))
         return cls.of(views, novelty) if views else None
 
 

@@ -7,22 +7,20 @@ row those of a fit that has not seen the row's group. By these experts are weigh
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.coordinates import Point
+from equipoise.numerics.named import Arrays, part_of, prefixed
 from equipoise.numerics.ridge import sparse_weights
 from equipoise.numerics.trees import Binned, Grower, Growth, Trees
 from equipoise.numerics.views import Lexical, Structural
 from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 # Regions are clusters of embedding and topics; where a prompt lies between several, it belongs to all of them.
 REGION_PARTS, REGION_SHARPNESS = (1.0, 2.0, 0.0), 25.0
@@ -227,13 +225,7 @@ class Words(Expert):
         assert batch.lexical is not None
         if len(batch) > 1:
             return np.asarray(self._view.matrix(batch) @ self._weights, dtype=np.float64)
-        columns = self._view.column.take(batch.lexical.indices)
-        known = columns >= 0
-        columns = columns[known]
-        values = batch.lexical.values[known] * self._view.idf.take(columns)
-        length = max(float(values.dot(values)) ** 0.5, 1e-9)
-        out: Floats = (values.dot(self._weights.take(columns, axis=0)) / length)[None].astype(np.float64)
-        return out
+        return self._view.of_one(batch.lexical, self._weights).astype(np.float64)
 
     def arrays(self) -> Arrays:
         return {**self._view.arrays(), "weights": self._weights}
@@ -256,7 +248,9 @@ class Bends(Expert):
     def learn(self, examples: Examples, y: Floats) -> Floats:
         shape = examples.point.shape
         self._view = Structural().fit_columns(shape)
-        weights, held_out = FoldedRidge(self._view.standard(shape), examples.folds).solve(y, self.penalties)
+        weights, held_out = FoldedRidge(self._view.standardised(self._view.bent(shape)), examples.folds).solve(
+            y, self.penalties
+        )
         self._weights, self._bias = self._view.fitted(weights)
         return held_out
 
@@ -365,12 +359,11 @@ class Boost(Expert):
         return np.concatenate([trees.predict(x) for trees in self._grown], axis=1)
 
     def arrays(self) -> Arrays:
-        grown = {f"{i}/{k}": v for i, trees in enumerate(self._grown) for k, v in trees.arrays().items()}
-        return {"turn": self._turn, **grown}
+        arrays = {"turn": self._turn}
+        for i, trees in enumerate(self._grown):
+            arrays |= prefixed(str(i), trees.arrays())
+        return arrays
 
     def restore(self, arrays: Arrays) -> None:
-        self._turn, self._grown = arrays["turn"], []
-        for i in range(2):
-            own = {k.split("/", 1)[1]: v for k, v in arrays.items() if k.startswith(f"{i}/")}
-            if own:
-                self._grown.append(Trees.restore(own))
+        self._turn = arrays["turn"]
+        self._grown = [Trees.restore(own) for part in "01" if (own := part_of(arrays, part))]

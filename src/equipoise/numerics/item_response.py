@@ -54,9 +54,9 @@ def items(linear: Floats) -> Items:
     return Items(np.exp(bound * np.tanh(linear[:, 0] / bound)), linear[:, 1], softmax(linear[:, 2:]))
 
 
-def start_items(d: int, ability: Floats, dimensions: int, *, seed: int = 0) -> ItemModel:
+def start_items(d: int, ability: Floats, dimensions: int) -> ItemModel:
     """Every prompt alike, and abilities (m,) in every dimension but for a little noise that tells dimensions apart."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     weights = np.zeros((d, 2 + dimensions))
     weights[:, 2:] = 0.3 * rng.normal(size=(d, dimensions))
     noise = 0.3 * rng.normal(size=(len(ability), dimensions))

@@ -14,7 +14,8 @@ from scipy.optimize import minimize
 
 from equipoise.numerics.clusters import kinds_of
 from equipoise.numerics.coordinates import Point
-from equipoise.numerics.experts import Arrays, Examples, Expert
+from equipoise.numerics.experts import Examples, Expert
+from equipoise.numerics.named import Arrays
 from equipoise.numerics.odds import softmax
 from equipoise.types import FeatureBatch, Floats, Ints, Singles
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import minimize
 
-from equipoise.numerics.odds import softmax
+from equipoise.numerics.odds import sigmoid, softmax
 from equipoise.types import Bools, Floats, Ints, Singles
 
 Loss = Callable[[Singles], tuple[float, Singles]]
@@ -115,9 +115,9 @@ def vote_loss(row: Ints, first: Ints, second: Ints, score: Floats, shape: tuple[
     return loss
 
 
-def start_factors(d: int, bias: Floats, rank: int, *, seed: int = 0) -> Factors:
+def start_factors(d: int, bias: Floats, rank: int) -> Factors:
     """Small random factors: at zero both gradients vanish."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     return Factors(0.1 * rng.normal(size=(d, rank)), 0.1 * rng.normal(size=(len(bias), rank)), bias)
 
 
@@ -132,5 +132,4 @@ def level_bias(quality: Floats) -> Floats:
 def _logistic(strength: Singles, target: Singles) -> tuple[Singles, Singles]:
     """Cross entropy of every cell, and its slope."""
     value = np.maximum(strength, 0) - strength * target + np.log1p(np.exp(-np.abs(strength)))
-    slope = 0.5 * (1.0 + np.tanh(0.5 * strength)) - target
-    return value, slope
+    return value, sigmoid(strength) - target

@@ -11,14 +11,14 @@ from equipoise.types import Floats, Singles
 Reals = TypeVar("Reals", Floats, Singles)
 
 
-def sigmoid(x: Floats) -> Floats:
+def sigmoid(x: Reals) -> Reals:
     """The logistic function, without overflow."""
-    out: Floats = 0.5 * (1.0 + np.tanh(0.5 * x))
+    out: Reals = 0.5 * (1.0 + np.tanh(0.5 * x))
     return out
 
 
 def softmax(x: Reals) -> Reals:
-    """The softmax of every row."""
-    raised = np.exp(x - x.max(axis=1, keepdims=True))
-    out: Reals = raised / raised.sum(axis=1, keepdims=True)
+    """The softmax along the last axis."""
+    raised = np.exp(x - x.max(axis=-1, keepdims=True))
+    out: Reals = raised / raised.sum(axis=-1, keepdims=True)
     return out

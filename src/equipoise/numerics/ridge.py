@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.sparse import csr_matrix
 
-from equipoise.sparse import SparseRows
 from equipoise.types import Bools, Floats
 
 # Squared residual, relative to the target's: predictions are good to about 1 %.
 _TOLERANCE = 1e-5
+_STEPS = 40
 
 
 def dense_path(x: Floats, y: Floats, observed: Bools, penalties: Sequence[float]) -> Floats:
@@ -34,7 +34,7 @@ def dense_path(x: Floats, y: Floats, observed: Bools, penalties: Sequence[float]
 
 
 def sparse_weights(
-    x: csr_matrix, y: Floats, observed: Bools, penalty: float, *, start: Floats | None = None, steps: int = 40
+    x: csr_matrix, y: Floats, observed: Bools, penalty: float, *, start: Floats | None = None
 ) -> tuple[Floats, Floats]:
     """Weights of shape (d, m), and the dual coefficients (n, m) that warm-start the next penalty.
 
@@ -53,7 +53,7 @@ def sparse_weights(
     direction = residual.copy()
     norm = np.square(residual).sum(axis=0)
     target = _TOLERANCE * np.maximum(np.square(y).sum(axis=0), 1e-12)
-    for _ in range(steps):
+    for _ in range(_STEPS):
         if np.all(norm <= target):
             break
         image = kernel(direction)
@@ -64,11 +64,6 @@ def sparse_weights(
         direction = residual + (new / np.maximum(norm, 1e-30)) * direction
         norm = new
     return xt @ a, a
-
-
-def to_csr(rows: SparseRows) -> csr_matrix:
-    """The same rows as a SciPy matrix."""
-    return csr_matrix((rows.values, rows.indices, rows.indptr), shape=(len(rows), rows.width))
 
 
 def _patterns(observed: Bools) -> Iterator[tuple[list[int], Bools]]:

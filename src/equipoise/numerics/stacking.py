@@ -187,7 +187,6 @@ def spreads(residual: Floats, observed: Bools, cells: Ints) -> Floats:
     )
     pooled = float(np.mean(own))
     base = np.sqrt(0.5 * own + 0.5 * pooled + 1e-4)
-    ratio = np.abs(excess) / np.sqrt(base**2 + noise)
     # Only the part that is the estimate's own can be stretched.
     for stretch in (1.0, 1.25, 1.5, 2.0, 3.0):
         ratio = np.abs(excess) / np.sqrt((stretch * base) ** 2 + noise)

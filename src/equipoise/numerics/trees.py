@@ -7,20 +7,17 @@ questions, predicting costs the same for two models as for twenty.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 
+from equipoise.numerics.named import Arrays
 from equipoise.types import Floats, Ints, Singles
 
 _BINS = 32
 # Questions are chosen by this many random mixtures of the outputs, when there are more outputs than that.
 _MIXTURES = 4
-
-
 _BLOCK = 256
 
 
@@ -70,7 +67,7 @@ class Trees:
             out[rows] = np.add.reduce(self.leaves.take(place, axis=0), axis=1)
         return out.astype(np.float64)
 
-    def arrays(self) -> Mapping[str, npt.NDArray[Any]]:
+    def arrays(self) -> Arrays:
         """What was grown."""
         return {
             "column": self.column,
@@ -80,7 +77,7 @@ class Trees:
         }
 
     @classmethod
-    def restore(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> Self:
+    def restore(cls, arrays: Arrays) -> Self:
         """The inverse of ``arrays``."""
         return cls(arrays["column"], arrays["threshold"], arrays["leaves"], int(arrays["depth"]))
 

@@ -13,14 +13,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
-import numpy.typing as npt
 from scipy.sparse import csr_matrix, diags_array
 
+from equipoise.numerics.named import Arrays
 from equipoise.numerics.ridge import dense_path, sparse_weights
 from equipoise.sparse import SparseRows
 from equipoise.types import Bools, FeatureBatch, Floats, Ints, Singles
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class FittedWeights(NamedTuple):
@@ -34,7 +32,6 @@ class View(ABC):
     """One linear view. ``fit_basis`` learns the transformation, ``solve`` the weights for every penalty."""
 
     name: ClassVar[str]
-    feature: ClassVar[str]
     penalties: ClassVar[Sequence[float]]
 
     @abstractmethod
@@ -83,7 +80,11 @@ class _Dense(View):
         return self
 
     def matrix(self, batch: FeatureBatch) -> Floats:
-        scaled: Floats = (self.raw(batch) - self.centre) * self.scale
+        return self.standardised(self.raw(batch))
+
+    def standardised(self, raw: Singles) -> Floats:
+        """Columns as ``raw`` gives them, centred and scaled."""
+        scaled: Floats = (raw - self.centre) * self.scale
         return scaled
 
     def solve(self, x: Any, y: Floats, observed: Bools) -> Floats:
@@ -105,7 +106,6 @@ class Semantic(_Dense):
     """The embedding."""
 
     name = "embedding"
-    feature = "embedding"
     penalties = (3.0, 10.0, 30.0, 100.0, 300.0)
 
     def raw(self, batch: FeatureBatch) -> Singles:
@@ -117,7 +117,6 @@ class Structural(_Dense):
     """Hand features, each expanded by hinges at its quantiles so that a linear model can bend."""
 
     name = "structure"
-    feature = "structure"
     penalties = (0.3, 1.0, 3.0, 10.0, 30.0)
     quantiles: ClassVar[Sequence[float]] = (0.1, 0.25, 0.5, 0.75, 0.9)
     _own: ClassVar[Sequence[str]] = ("column", "knot", "least", "most")
@@ -151,11 +150,6 @@ class Structural(_Dense):
         assert batch.structure is not None
         return self.bent(batch.structure)
 
-    def standard(self, x: Singles) -> Floats:
-        """The bent columns, standardised."""
-        scaled: Floats = (self.bent(x) - self.centre) * self.scale
-        return scaled
-
     def bent(self, x: Singles) -> Singles:
         """The columns within what training showed, then their hinges."""
         base = np.minimum(np.maximum(x, self.least), self.most)
@@ -179,7 +173,6 @@ class Lexical(View):
     """Words and word pairs, weighted by inverse document frequency, rows of unit length."""
 
     name = "lexical"
-    feature = "lexical"
     penalties = (1.0, 4.0)
     min_documents: ClassVar[int] = 3
 
@@ -195,19 +188,29 @@ class Lexical(View):
         self.idf = (np.log((1 + len(batch)) / (1 + documents[kept])) + 1.0).astype(np.float32)
         return self
 
-    def _weighted(self, rows: SparseRows) -> tuple[Ints, Singles, Bools]:
+    def _known(self, rows: SparseRows) -> tuple[Ints, Singles, Bools]:
         """Columns and weights of the known terms, and which terms are known."""
         columns = self.column.take(rows.indices)
         known = columns >= 0
         columns = columns[known]
         return columns, rows.values[known] * self.idf.take(columns), known
 
+    def weighted(self, rows: SparseRows) -> csr_matrix:
+        """The known terms with their weights, before rows are made unit length."""
+        columns, values, known = self._known(rows)
+        counts = np.concatenate([[0], np.cumsum(known)])
+        return csr_matrix((values, columns, counts[rows.indptr]), shape=(len(rows), len(self.idf)))
+
+    def of_one(self, row: SparseRows, weights: Singles) -> Singles:
+        """A single row of unit length times weights (d, m), shape (1, m): no matrix is made of it."""
+        columns, values, _ = self._known(row)
+        length = max(float(values.dot(values)) ** 0.5, 1e-9)
+        product: Singles = values.dot(weights.take(columns, axis=0)) / np.float32(length)
+        return product[None]
+
     def matrix(self, batch: FeatureBatch) -> csr_matrix:
         assert batch.lexical is not None
-        columns, values, known = self._weighted(batch.lexical)
-        counts = np.zeros(len(known) + 1, dtype=np.int64)
-        np.cumsum(known, out=counts[1:])
-        x = csr_matrix((values, columns, counts[batch.lexical.indptr]), shape=(len(batch), len(self.idf)))
+        x = self.weighted(batch.lexical)
         norms = np.sqrt(np.asarray(x.multiply(x).sum(axis=1)).ravel())
         return (diags_array(1.0 / np.maximum(norms, 1e-9)) @ x).tocsr().astype(np.float32)
 
@@ -249,3 +252,12 @@ class FittedView:
     view: View
     fitted: FittedWeights
     penalty: float
+
+    def arrays(self) -> Arrays:
+        """What was learned."""
+        return {**self.view.arrays(), **self.fitted._asdict()}
+
+    @classmethod
+    def restore(cls, view: View, arrays: Arrays, penalty: float) -> Self:
+        """The inverse of ``arrays``, for a view of the same kind."""
+        return cls(view.restore(arrays), FittedWeights(arrays["weights"], arrays["bias"]), penalty)

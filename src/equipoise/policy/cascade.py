@@ -9,7 +9,7 @@ from typing import Annotated, Any, Self
 import numpy as np
 from annotated_types import Ge, Gt, Le, Lt
 
-from equipoise.cascades.acceptance import Acceptance, Agreement, Learned, Signal, Trust, Vote
+from equipoise.cascades.acceptance import Acceptance, Learned, Trust, plain_test
 from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cascades.fixed import Climbed, Ladder, Stage, search_ladders, stages_to_try, thresholds
 from equipoise.cascades.lesson import CrossFitted, Lesson
@@ -24,8 +24,6 @@ from equipoise.tables.answers import CHECKS, SIGNALS
 from equipoise.types import Bools, State, Step
 
 TESTS = ("scorer", "vote", "agreement", *SIGNALS, *CHECKS)
-LEAST_PROMPTS = 40
-_SCORER_STATES = 30
 
 
 @dataclass(kw_only=True)
@@ -73,8 +71,7 @@ class Cascade(AnswerPolicy):
             UnknownName: a step names a model without answers.
             ConfigError: a step asks for more answers than were drawn, or the signal was not recorded.
         """
-        if len(lesson) < LEAST_PROMPTS:
-            raise NotEnoughData(f"policy '{self.name}' needs {LEAST_PROMPTS} prompts with answers, not {len(lesson)}")
+        self.refuse_few(lesson)
         self._refuse_unrecorded(lesson.view)
         tries = self._tries(lesson.view, names)
         trust = self._trained(lesson, tries, rng)
@@ -125,9 +122,7 @@ class Cascade(AnswerPolicy):
             test = self.acceptance()
             return lambda seen: test.trust(lesson.view, seen)
         states = sorted({Ladder(t).seen(k) for t in tries for k in range(1, len(t) + 1)})
-        if len(states) > _SCORER_STATES:
-            states = [states[i] for i in rng.choice(len(states), _SCORER_STATES, replace=False)]
-        crossed = CrossFitted(lesson, states)
+        crossed = CrossFitted(lesson, states, rng)
         self._scorer = crossed.whole
         return lambda seen: Trust(*crossed.seen(seen)[:2])
 
@@ -168,8 +163,7 @@ class Cascade(AnswerPolicy):
             if self._scorer is None:
                 raise NotEnoughData("policy 'cascade' has not learned from answers; train it on a table that has them")
             return Learned(self._scorer)
-        known: dict[str, Acceptance] = {"vote": Vote(), "agreement": Agreement()}
-        return known.get(self.test) or Signal(self.test)
+        return plain_test(self.test)
 
     def choose(self, situation: Situation) -> Choice:
         """The model of the first step that may be taken; a single model where none may."""

@@ -22,7 +22,6 @@ from equipoise.policy.choice import certain
 from equipoise.policy.cost_aware import CostAware
 from equipoise.types import Floats, State, Step
 
-LEAST_PROMPTS = 40
 _WEIGHTS = 24
 
 
@@ -59,10 +58,7 @@ class CascadeRouting(AnswerPolicy):
         Raises:
             NotEnoughData: too few prompts.
         """
-        if len(lesson) < LEAST_PROMPTS:
-            raise NotEnoughData(
-                f"policy 'cascade_routing' needs {LEAST_PROMPTS} prompts with answers, not {len(lesson)}"
-            )
+        self.refuse_few(lesson)
         weights = weights_to_try(lesson.view, self.cost_weight)
         self._learned = tuned(lesson, weights, Reach(self.max_calls, self.samples), rng)
         self.names, self.signals = tuple(names), lesson.view.pool.signals

@@ -11,6 +11,7 @@ from annotated_types import Ge, Gt
 
 from equipoise.contracts import Choice, Policy, Situation
 from equipoise.errors import InputError
+from equipoise.numerics.odds import softmax
 from equipoise.policy.choice import certain
 from equipoise.types import Floats, Ints, State
 
@@ -122,9 +123,7 @@ class Direct(Policy):
         size = self.temperature / max(float((columns**2).sum(axis=2).mean()), 1e-9)
         beta = np.zeros(columns.shape[2])
         for _ in range(_STEPS):
-            logits = (worth + columns @ beta) / self.temperature
-            chance = np.exp(logits - logits.max(axis=1, keepdims=True))
-            chance /= chance.sum(axis=1, keepdims=True)
+            chance = softmax((worth + columns @ beta) / self.temperature)
             gradient = np.einsum("nm,nmf->f", chance * slope(chance), columns) / (n * self.temperature)
             beta += size * (gradient - self.shrinkage / n * beta)
         self._corrections, self._names = beta, tuple(situation.models)

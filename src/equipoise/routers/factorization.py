@@ -9,6 +9,7 @@ import numpy as np
 from annotated_types import Ge, MinLen
 
 from equipoise.numerics.blend import Blend
+from equipoise.numerics.bradley_terry import expected_score
 from equipoise.numerics.crossfit import LossOf, cross_fit
 from equipoise.numerics.dense import Dense
 from equipoise.numerics.lowrank import (
@@ -139,5 +140,5 @@ class Factorization(Projected):
 
 def win_rate(strength: Floats, rivals: Floats) -> Floats:
     """The chance of being preferred to one of the rivals (n, f), on average, for strengths (n, m)."""
-    rate: Floats = sigmoid(strength[:, :, None] - rivals[:, None, :]).mean(axis=2)
+    rate: Floats = expected_score(strength, rivals).mean(axis=2)
     return rate

@@ -17,10 +17,11 @@ from equipoise.numerics.folded import Folded
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.kinship import combination, newcomer_spread
+from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.roster import measured_only
 from equipoise.numerics.stacking import spreads
-from equipoise.numerics.views import VIEWS, FittedView, FittedWeights, View, widened
+from equipoise.numerics.views import VIEWS, FittedView, View, widened
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
 
 _BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0)
@@ -212,8 +213,7 @@ class Linear(Router):
         """Weights, transformations and shrinkage."""
         arrays: dict[str, Any] = {"mean": self._mean, "spread": self._spread, "online": self._online}
         for f in self._views:
-            arrays[f"{f.view.name}/weights"], arrays[f"{f.view.name}/bias"] = f.fitted
-            arrays.update({f"{f.view.name}/{k}": v for k, v in f.view.arrays().items()})
+            arrays.update(prefixed(f.view.name, f.arrays()))
         arrays.update(novelty_arrays(self._novelty))
         meta = {
             "models": list(self._models),
@@ -234,10 +234,7 @@ class Linear(Router):
         self._novelty = Novelty.restore(a)
         self._views = []
         for name, penalty in meta["penalties"].items():
-            own = {k.split("/", 1)[1]: v for k, v in a.items() if k.startswith(name + "/")}
-            self._views.append(
-                FittedView(VIEWS[name]().restore(own), FittedWeights(own["weights"], own["bias"]), penalty)
-            )
+            self._views.append(FittedView.restore(VIEWS[name](), part_of(a, name), penalty))
         self._get_ready()
         return self
 

@@ -18,6 +18,7 @@ from equipoise.numerics.deviating import Deviating
 from equipoise.numerics.feature_groups import FeatureGroups, raw_groups
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.kinship import Few, newcomer
+from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.roster import Roster, measured_only
 from equipoise.routers.static import Static
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
@@ -241,7 +242,7 @@ class Neural(Deviating):
             "seen": self._seen,
             "asked": self._asked,
             "rewards": self._rewards,
-            **{f"net/{name}": values for name, values in self._nets.items()},
+            **prefixed("net", self._nets),
         }
         if self._groups is not None:
             arrays |= self._groups.arrays()
@@ -259,7 +260,7 @@ class Neural(Deviating):
         a, meta = state.arrays, state.meta
         self._roster, self._blend = Roster.restore(a, meta), Blend(*meta["blend"])
         self._static = Static().restore(State({"sums": a["static/sums"]}, {"models": meta["static"]}))
-        self._nets = {name[4:]: values for name, values in a.items() if name.startswith("net/")}
+        self._nets = part_of(a, "net")
         self._groups = FeatureGroups.restore(a) if "groups/middle" in a else None
         self._seen, self._asked, self._rewards = a["seen"], a["asked"], a["rewards"]
         self._fitted_to_table = bool(meta["fitted_to_table"])

@@ -20,6 +20,7 @@ from equipoise.numerics.dense import Dense
 from equipoise.numerics.fine_tuning import Tuning, fine_tuned
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.lowrank import Factors
+from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.roster import measured_only
 from equipoise.routers.factorization import Factorization
@@ -145,7 +146,7 @@ class Transformer(Factorization):
         meta = {**heads.meta, "encoder": None if self._projection is None else published_encoder().model.version}
         arrays: dict[str, npt.NDArray[Any]] = dict(heads.arrays)
         if self._encoder is not None:
-            arrays |= {f"encoder/{k}": v.astype(np.float16) for k, v in self._encoder.model.weights.items()}
+            arrays |= prefixed("encoder", {k: v.astype(np.float16) for k, v in self._encoder.model.weights.items()})
         return State(arrays, meta)
 
     def restore(self, state: State) -> Self:
@@ -162,7 +163,7 @@ class Transformer(Factorization):
                 raise StateError(
                     f"trained with the encoder {state.meta['encoder']}, this is {base.version}; train again"
                 )
-            own = {k.split("/", 1)[1]: v for k, v in state.arrays.items() if k.startswith("encoder/")}
+            own = part_of(state.arrays, "encoder")
             self._encoder = _own_encoder(base, own) if own else None
         return self
 
