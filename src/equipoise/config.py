@@ -74,6 +74,15 @@ def _http_url(url: str) -> str:
     return url
 
 
+def _origin(origin: str) -> str:
+    # Another spelling would be let in never, and a pattern more than it names.
+    if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[a-z0-9._:\[\]-]+(?<!:80)(?<!:443)", origin):
+        raise ValueError(
+            "give an origin as browsers tell it, such as https://app.example.com: no *, path or usual port"
+        )
+    return origin
+
+
 def _domain(name: str) -> str:
     if name not in DOMAINS:
         raise ValueError(str(UnknownName("domain", name, DOMAINS)))
@@ -230,7 +239,8 @@ class ServerConfig(_Strict):
     ``keys``: ``required`` refuses calls without a key; ``off`` is for loopback only. A client that takes longer
     than ``header_timeout_s`` or ``body_timeout_s`` to send, or does not take what is written to it for
     ``write_timeout_s``, is cut. ``reload_s``: how often the configuration is looked at for changes; 0 is never.
-    ``usd_per_core_hour`` is the price of this machine: what deciding costs is on the bill.
+    ``usd_per_core_hour`` is the price of this machine: what deciding costs is on the bill. Pages of ``cors_origins``
+    may call the gateway from a browser.
     """
 
     host: str = Field(default="127.0.0.1", min_length=1)
@@ -247,6 +257,7 @@ class ServerConfig(_Strict):
     reload_s: Annotated[float, Field(ge=0, le=1e9, allow_inf_nan=False)] = 2.0
     request_lines: Literal["all", "failed", "none"] = "all"
     usd_per_core_hour: _Usd = 0.05
+    cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
 
 
 class TracesConfig(_Strict):

@@ -11,6 +11,7 @@ from aiohttp.http import HttpVersion11
 
 from equipoise.execution import Hit, Running
 from equipoise.gateway.climbing import Climbed
+from equipoise.gateway.cors import may_read
 from equipoise.gateway.exchange import Exchange
 from equipoise.gateway.replies import JSON, SERVER
 from equipoise.gateway.state import Gateway, Incoming
@@ -34,6 +35,7 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
     headers["Content-Type"] = _SSE
     headers["Cache-Control"] = "no-cache"
     headers["X-Accel-Buffering"] = "no"  # nginx would hold streams back
+    headers |= may_read(incoming.http, gateway.settings.cors_origins)  # it is on its way before its handler returns
     response = web.StreamResponse(headers=headers)
     ends_by_closing = incoming.http.version < HttpVersion11
     try:

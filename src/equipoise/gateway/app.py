@@ -12,6 +12,7 @@ from aiohttp import web
 from equipoise.errors import EquipoiseError
 from equipoise.gateway import admin, health, listing, records
 from equipoise.gateway.calls import calling
+from equipoise.gateway.cors import letting_in
 from equipoise.gateway.edge import Handler as EdgeHandler
 from equipoise.gateway.edge import check_head
 from equipoise.gateway.listing import is_anthropics
@@ -136,7 +137,7 @@ def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> E
         gateway.metrics.problem(problem.status, problem.code)
         return as_problem(problem, _shape(request, found), request_id)
 
-    return handle
+    return letting_in(gateway.settings.cors_origins, handle)
 
 
 def _tell(gateway: Gateway, problem: Problem, path: str, request_id: str, caller: KeyInfo | None) -> None:
