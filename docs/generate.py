@@ -101,11 +101,10 @@ def _plain(value: Any) -> str:
 def _commands() -> str:
     """A section for every command, from what its parser knows."""
     parts = []
-    for name in COMMANDS:
-        module = importlib.import_module(f"equipoise.cli.{name}")
-        parser = argparse.ArgumentParser(prog=f"equipoise {name}", description=module.HELP)
-        module.add_arguments(parser)
-        parts += [f"## equipoise {name}", "", _sentence(module.HELP), ""]
+    for name, about in COMMANDS.items():
+        parser = argparse.ArgumentParser(prog=f"equipoise {name}", description=about)
+        importlib.import_module(f"equipoise.cli.{name}").add_arguments(parser)
+        parts += [f"## equipoise {name}", "", _sentence(about), ""]
         parts += list(_described(parser))
     return "\n".join(parts)
 

@@ -11,9 +11,6 @@ from equipoise.cli.numbers import amount, positive
 from equipoise.cli.output import emit_json, note, say
 from equipoise.gateway.bench.rounds import Plan, bare, measured, ours, table
 
-NAME = "bench"
-HELP = "measure the gateway on this machine, against a direct call and a bare proxy"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

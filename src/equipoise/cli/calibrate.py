@@ -12,7 +12,7 @@ import numpy as np
 from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.cascades.contract import AnswerPolicy
-from equipoise.cli.engines import inputs_of
+from equipoise.cli.engines import inputs_of, names
 from equipoise.cli.numbers import amount, share
 from equipoise.cli.output import emit_json, note, say
 from equipoise.contracts import Policy
@@ -24,8 +24,6 @@ from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
 from equipoise.tables.costs import rows_to_calibrate
 
-NAME = "calibrate"
-HELP = "set a policy on rows that the router has not seen"
 _FOLDS = 4
 
 
@@ -49,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--policy", metavar="SPEC", help="such as cascade:max_loss=0.05, which needs sampled answers beside the table"
     )
     parser.add_argument("--confidence", metavar="X", type=share, help="with --floor: that it holds (default 0.95)")
-    parser.add_argument("--models", metavar="A,B", help="only these models of the table")
+    parser.add_argument("--models", metavar="A,B", type=names, help="only these models of the table")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--out", metavar="FILE", type=Path, required=True, help="router file to write, policy included")
     parser.add_argument("--json", action="store_true", help="print a summary as one JSON document")
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
     table = api.open_table(args.table, prices=args.prices)
     answers = api.open_answers(args.table, table) if looks else None
     if args.models:
-        table = table.only(m.strip() for m in args.models.split(","))
+        table = table.only(args.models)
     if answers is None:
         engine, counts = _held_out(args, table.tied(), policy)
     else:

@@ -12,6 +12,7 @@ import numpy as np
 from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.catalog.models import Catalog
+from equipoise.cli.engines import names
 from equipoise.cli.numbers import amount, count, positive
 from equipoise.cli.output import emit_json, note, say
 from equipoise.collect.candidates import CandidatesFile, read_candidates
@@ -28,9 +29,6 @@ from equipoise.errors import InputError, UnknownName
 from equipoise.providers import make_provider
 from equipoise.tables.files import check_ending
 from equipoise.types import Deployment, Model
-
-NAME = "collect"
-HELP = "build an outcome table from your own prompts"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -160,11 +158,11 @@ def _from_file(args: argparse.Namespace) -> CandidatesFile:
     if not args.models:
         return given
     known = {c.name: c for c in given.candidates}
-    names = _names(args.models)
-    for name in names:
+    wanted = _names(args.models)
+    for name in wanted:
         if name not in known:
             raise UnknownName("candidate", name, known)
-    return given._replace(candidates=tuple(known[n] for n in names))
+    return given._replace(candidates=tuple(known[n] for n in wanted))
 
 
 def _from_config(args: argparse.Namespace) -> CandidatesFile:
@@ -215,10 +213,10 @@ def _endpoint(name: str, args: argparse.Namespace, prices: Catalog | None) -> As
 
 
 def _names(text: str) -> Sequence[str]:
-    names = [n.strip() for n in text.split(",") if n.strip()]
-    if not names or len(set(names)) < len(names):
+    given = names(text)
+    if not given or len(set(given)) < len(given):
         raise InputError(f"--models '{text}': name every model once, separated by commas")
-    return names
+    return given
 
 
 def _tell(collected: Collected, args: argparse.Namespace, job: Job) -> None:

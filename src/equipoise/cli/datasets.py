@@ -11,9 +11,6 @@ from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS, PublicDataset
 from equipoise.tables.files import read_table
 
-NAME = "datasets"
-HELP = "public outcome tables by name: list, get, path"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

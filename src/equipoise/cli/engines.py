@@ -30,6 +30,11 @@ def add_best_of(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--best-of", metavar="N|A*N,B*N", type=_best_of, default=(), help=told)
 
 
+def names(text: str) -> list[str]:
+    """The names of a list with commas."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def _best_of(text: str) -> int | tuple[str, ...]:
     if not text.strip().isdecimal():
         return tuple(name.strip() for name in text.split(","))

@@ -11,20 +11,17 @@ import numpy as np
 
 from equipoise.analysis import Analyzer
 from equipoise.catalog import notebook_pool
-from equipoise.cli.engines import add_best_of
+from equipoise.cli.engines import add_best_of, names
 from equipoise.cli.output import emit_json, note, say
 from equipoise.comparison import evaluate
 from equipoise.engine import Engine
 from equipoise.errors import InputError
-from equipoise.evaluation.files import check_directory, json_ready, write_evaluation
+from equipoise.evaluation.files import check_directory, write_evaluation
 from equipoise.evaluation.results import Results, RouterRow
 from equipoise.evaluation.scenario_files import write_scenarios
 from equipoise.evaluation.scenarios import SCENARIOS, Contender, ScenarioReport, run_scenarios, simulate
 from equipoise.evaluation.splits import KINDS
 from equipoise.registry import DEFAULT_ROUTER, make_policy, make_router, policies, routers, split_specs
-
-NAME = "evaluate"
-HELP = "measure routers on an outcome table, with intervals"
 
 CASCADES = ("cascade_routing", "cascade", "cascade:test=vote", "cascade:test=agreement")
 
@@ -47,7 +44,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--cascades", metavar="A,B|all", help="policies that look at answers, to compare with the routers"
     )
     add_best_of(parser)
-    parser.add_argument("--models", metavar="A,B", help="compare these models, on the prompts that all of them cover")
+    about = "compare these models, on the prompts that all of them cover"
+    parser.add_argument("--models", metavar="A,B", type=names, help=about)
     parser.add_argument("--split", choices=KINDS, default="random", help="what is held out (default random)")
     parser.add_argument("--seeds", metavar="N", type=int, default=10, help="number of splits (default 10)")
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
@@ -71,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
         args.table,
         routers=_specs(args.routers),
         prices=args.prices,
-        models=_listed(args.models),
+        models=args.models,
         split=args.split,
         seeds=args.seeds,
         cost=args.cost != "none",
@@ -82,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     )
     # First what was found: a disk that is full must not cost the work of minutes.
     if args.json:
-        emit_json(json_ready(results.document()))
+        emit_json(results.document())
     else:
         _print(results)
     for file in write_evaluation(results, args.out) if args.out is not None else ():
@@ -104,10 +102,6 @@ def _cascades(text: str | None) -> list[str]:
     if text is None:
         return []
     return list(CASCADES) if text == "all" else split_specs(text, policies())
-
-
-def _listed(text: str | None) -> list[str] | None:
-    return None if text is None else [m.strip() for m in text.split(",") if m.strip()]
 
 
 def _print(results: Results) -> None:
@@ -198,7 +192,7 @@ def _scenarios(args: argparse.Namespace) -> int:
     report = run_scenarios(contenders, models)
     written = write_scenarios(report, args.out) if args.out is not None else ()
     if args.json:
-        emit_json(json_ready(report.document()))
+        emit_json(report.document())
     else:
         _print_scenarios(report)
     for file in written:

@@ -10,9 +10,6 @@ from equipoise.cli.output import emit_json, say
 from equipoise.config import DEFAULT_FILE, json_schema
 from equipoise.errors import InputError
 
-NAME = "init"
-HELP = "write a commented equipoise.yaml"
-
 EXAMPLE = """\
 # Equipoise: which models there are, and how to choose between them.
 

@@ -13,8 +13,6 @@ from equipoise.cli.output import emit_json, note, say
 from equipoise.cli.places import add_config_argument, storage_of
 from equipoise.storage.keys import DEFAULT_TENANT, PREFIX, SCOPES, KeyInfo, KeyStore
 
-NAME = "keys"
-HELP = "make, list and revoke API keys of the gateway"
 _DAY_S = 86400.0
 
 

@@ -20,8 +20,6 @@ from equipoise.storage.export import export_log
 from equipoise.storage.reading import LogReader, Record, document_of
 from equipoise.storage.sqlite import SqliteStore
 
-NAME = "log"
-HELP = "export, follow or prune the log of decisions"
 _DAY_S = 86400.0
 
 

@@ -27,7 +27,7 @@ COMMANDS = {
     "collect": "build an outcome table from your own prompts",
     "table": "describe, lint or convert an outcome table",
     "datasets": "public outcome tables, by name",
-    "train": "learn a router from an outcome table",
+    "train": "learn a router from an outcome table, or from votes between two models",
     "evaluate": "measure routers on an outcome table, with intervals",
     "calibrate": "set a policy on rows that the router has not seen",
     "models": "take models into a router file and out of it, without training the others again",

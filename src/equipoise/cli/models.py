@@ -19,9 +19,6 @@ from equipoise.errors import InputError, PriceError
 from equipoise.tables import OutcomeTable
 from equipoise.types import Model
 
-NAME = "models"
-HELP = "take models into a router file and out of it, without training the others again"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

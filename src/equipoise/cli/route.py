@@ -13,9 +13,6 @@ from equipoise.errors import InputError, NoModel
 from equipoise.policy.constraints import UNKNOWN
 from equipoise.request import MOST_CHARACTERS, check_prompt
 
-NAME = "route"
-HELP = "decide which model should answer a prompt"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

@@ -9,9 +9,6 @@ from typing import Any
 from equipoise import registry
 from equipoise.cli.output import emit_json, say
 
-NAME = "routers"
-HELP = "list routers and policies with their parameters"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""

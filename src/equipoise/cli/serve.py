@@ -12,7 +12,8 @@ import uvloop
 
 from equipoise.cli.numbers import port
 from equipoise.cli.output import emit_json, note, say
-from equipoise.config import DEFAULT_FILE, Config, ServerConfig, located, read_config
+from equipoise.cli.places import add_config_argument
+from equipoise.config import Config, ServerConfig, located, read_config
 from equipoise.errors import EquipoiseError, InputError
 from equipoise.gateway.logs import lines_to_stderr
 from equipoise.gateway.pool import ProviderPool
@@ -23,15 +24,10 @@ from equipoise.storage.connection import check_folder
 from equipoise.storage.keys import KeyStore
 from equipoise.storage.store import database_path
 
-NAME = "serve"
-HELP = "run the gateway: an OpenAI- and Anthropic-compatible server that routes"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The command's options."""
-    parser.add_argument(
-        "--config", metavar="F", type=Path, default=DEFAULT_FILE, help="configuration (default equipoise.yaml)"
-    )
+    add_config_argument(parser)
     parser.add_argument("--host", metavar="H", help="address to listen on (default server.host: 127.0.0.1)")
     parser.add_argument("--port", metavar="P", type=port, help="port to listen on (default server.port: 8080)")
     parser.add_argument("--check", action="store_true", help="validate, say what would be served, and stop")

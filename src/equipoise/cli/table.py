@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from equipoise.atomic import check_target
@@ -16,14 +17,11 @@ from equipoise.tables.convert import FORMATS, convert, detect_format
 from equipoise.tables.costs import with_costs
 from equipoise.tables.describe import describe, describe_text
 from equipoise.tables.files import check_ending, read_table, write_table
-from equipoise.tables.lint import Finding, lint
+from equipoise.tables.lint import lint
 from equipoise.tables.table import OutcomeTable
 from equipoise.tables.vote_lint import lint_votes
 from equipoise.tables.votes import is_vote_table
 from equipoise.types import Model
-
-NAME = "table"
-HELP = "describe, check or convert an outcome table"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -76,7 +74,7 @@ def _lint(args: argparse.Namespace) -> int:
         findings = lint(file, fill=(lambda table: _priced(table, prices)) if prices else None)
     wrong = sum(finding.severity == "error" for finding in findings)
     if args.json:
-        emit_json({"table": str(args.table), "errors": wrong, "findings": [_as_json(f) for f in findings]})
+        emit_json({"table": str(args.table), "errors": wrong, "findings": [asdict(f) for f in findings]})
     else:
         for finding in findings:
             say(f"{finding.severity} {finding.code}: {finding.message} [{finding.count:,}]")
@@ -122,16 +120,6 @@ def _priced(table: OutcomeTable, prices: Path | None) -> OutcomeTable:
 def _in_catalog(name: str) -> Model | None:
     catalog = default_catalog()
     return catalog.get(name) if name in catalog else None
-
-
-def _as_json(finding: Finding) -> dict[str, object]:
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "message": finding.message,
-        "count": finding.count,
-        "examples": list(finding.examples),
-    }
 
 
 def _plural(count: int, noun: str) -> str:

@@ -9,14 +9,12 @@ from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.cascades.best_of import with_their_best
 from equipoise.cascades.contract import AnswerPolicy
-from equipoise.cli.engines import add_best_of, inputs_of
+from equipoise.cli.engines import add_best_of, inputs_of, names
 from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import InputError
 from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, make_policy
 from equipoise.tables.votes import is_vote_table, read_votes
 
-NAME = "train"
-HELP = "learn a router from an outcome table, or from votes between two models"
 _POLICY = "cost_aware:form=linear,cost_weight=0"
 
 
@@ -34,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SPEC",
         help=f"policy to decide by (default {_POLICY}; quality_first with --cost none or votes)",
     )
-    parser.add_argument("--models", metavar="A,B", help="only these models of the table")
+    parser.add_argument("--models", metavar="A,B", type=names, help="only these models of the table")
     add_best_of(parser)
     parser.add_argument("--prices", metavar="FILE", type=Path, help="CSV of model, usd_per_1m_input, usd_per_1m_output")
     parser.add_argument("--cost", choices=("table", "none"), default="table", help="none: costs are not needed")
@@ -52,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none", best_of=args.best_of)
     answers = api.open_answers(args.table, table) if isinstance(make_policy(policy), AnswerPolicy) else None
     if args.models:
-        table = table.only(with_their_best([m.strip() for m in args.models.split(",")], table.models))
+        table = table.only(with_their_best(args.models, table.models))
     note(f"learning '{router}' from {len(table)} prompts and {len(table.models)} models")
     engine = api.train(table, router=router, policy=policy, cost=False, answers=answers)
     engine.save(args.out)
