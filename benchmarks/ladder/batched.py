@@ -19,8 +19,8 @@ import numpy as np
 
 from equipoise.collect.candidates import read_candidates
 from equipoise.collect.journal import Answer, Journal, prompt_sha
-from equipoise.collect.outcome import SURENESS
 from equipoise.collect.prompts import read_prompts
+from equipoise.tables.answers import SIGNALS
 
 HERE = Path(__file__).parent
 
@@ -86,7 +86,7 @@ def write_journal(answers: dict[str, Path], rows: list[Any], tokens: dict[str, A
                             cost_usd=candidate.cost_of(inputs, outputs, cached=0, compute_s=None, sample=sample),
                             time=about["time"],
                             timings={"engine": about["engine"]},
-                            logprobs=dict(zip(SURENESS, map(float, sure[i, sample].round(4)), strict=True)),
+                            logprobs=dict(zip(SIGNALS, map(float, sure[i, sample].round(4)), strict=True)),
                         )
                     )
             print(candidate.name, "written", flush=True)

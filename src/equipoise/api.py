@@ -19,7 +19,7 @@ from equipoise.errors import ConfigError, InputError, UnknownName
 from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, Spec, make_policy
 from equipoise.tables import OutcomeTable, read_table, with_costs
 from equipoise.tables.answers import ENDING as ANSWERS_ENDING
-from equipoise.tables.answers import Answers, answers_beside, expected_quality, read_answers
+from equipoise.tables.answers import Answers, answers_beside, mean_grades, read_answers
 from equipoise.tables.votes import VoteTable, read_votes
 from equipoise.types import Constraints, Deployment, Model, Price, Request
 
@@ -48,7 +48,7 @@ def open_table(
     beside = None if place is None else answers_beside(place)
     answers = None if beside is None else read_answers(beside, table)
     if answers is not None:
-        table = replace(table, expected=expected_quality(table, answers))
+        table = replace(table, expected=mean_grades(table, answers))
     return with_best_of(table, answers or open_answers(source, table), best_of) if best_of else table
 
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from equipoise.errors import InputError, PriceError, TableError, UnknownName
 from equipoise.tables import OutcomeTable, read_table, with_costs, write_table
-from equipoise.tables.table import MATRICES, TEXTS
+from equipoise.tables.rows import NUMBERS
+from equipoise.tables.table import TEXTS
 from equipoise.types import Model, Price
 
 
@@ -40,7 +41,7 @@ def same(a: OutcomeTable, b: OutcomeTable) -> None:
     assert a.models == b.models
     for name in TEXTS:
         assert list(getattr(a, name)) == list(getattr(b, name))
-    for name in MATRICES:
+    for name in NUMBERS:
         np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
     assert (a.split is None) == (b.split is None)
     assert a.split is None or list(a.split) == list(b.split)

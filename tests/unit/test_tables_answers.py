@@ -13,7 +13,7 @@ import pytest
 from equipoise.api import open_answers, open_table
 from equipoise.errors import InputError, PriceError, TableError, UnknownName
 from equipoise.tables import OutcomeTable, read_table, write_table
-from equipoise.tables.answers import answers_beside, answers_from_columns, expected_quality, read_answers
+from equipoise.tables.answers import answers_beside, answers_from_columns, mean_grades, read_answers
 from tests.sampled import sampled_table, write_answers
 
 LADDER = Path(__file__).parents[2] / "src/equipoise/datasets/ladder/ladder.parquet"
@@ -132,7 +132,7 @@ def test_another_file_than_parquet_is_refused(tmp_path: Path) -> None:
 
 def test_what_is_expected_is_the_mean_over_draws_at_the_level_of_the_measured_answers() -> None:
     world = sampled_table(prompts=400, draws=6)
-    expected = replace(world.table, expected=expected_quality(world.table, world.answers)).taught
+    expected = replace(world.table, expected=mean_grades(world.table, world.answers)).taught
     inside = (expected > 0.02) & (expected < 0.98)
     assert expected.mean(axis=0) == pytest.approx(world.table.quality.mean(axis=0), abs=0.02)
     error = np.abs(expected - world.chance)[inside].mean()
@@ -142,14 +142,12 @@ def test_what_is_expected_is_the_mean_over_draws_at_the_level_of_the_measured_an
 def test_what_is_expected_without_draws_is_what_was_measured() -> None:
     world = sampled_table(prompts=40)
     silent = replace(world.answers, quality=np.full(world.answers.quality.shape, np.nan))
-    assert np.array_equal(
-        replace(world.table, expected=expected_quality(world.table, silent)).taught, world.table.quality
-    )
+    assert np.array_equal(replace(world.table, expected=mean_grades(world.table, silent)).taught, world.table.quality)
 
 
 def test_the_level_of_what_is_learned_is_that_of_the_rows_learned_from() -> None:
     world = sampled_table(prompts=60)
-    whole = replace(world.table, expected=expected_quality(world.table, world.answers))
+    whole = replace(world.table, expected=mean_grades(world.table, world.answers))
     seen, others = np.arange(40), np.arange(40, 60)
     better = whole.quality.copy()
     better[others] = 1.0
@@ -165,6 +163,6 @@ def test_a_table_with_answers_beside_it_is_learned_from_what_is_expected_and_kee
     write_answers(world, tmp_path / "t.answers.parquet")
     opened = open_table(tmp_path / "t.parquet")
     assert np.array_equal(opened.quality, world.table.quality)
-    assert np.array_equal(opened.expected, expected_quality(world.table, world.answers))
+    assert np.array_equal(opened.expected, mean_grades(world.table, world.answers))
     some = opened.take(np.arange(10)).only(world.table.models[:2])
     assert np.array_equal(some.expected, opened.expected[:10, :2])

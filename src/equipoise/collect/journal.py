@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ _SYNC_S = 2.0
 class Answer:
     """One paid answer. ``time`` is seconds since 1970; ``timings`` what the server said of its compute.
 
-    ``logprobs``: how sure the model was of its tokens, where that is known (``outcome.SURENESS`` names them).
+    ``logprobs``: how sure the model was of its tokens, where that is known (``tables.answers.SIGNALS`` names them).
     """
 
     prompt_id: str
@@ -230,15 +230,6 @@ def journal_path(out: Path) -> Path:
 def prompt_sha(row: PromptRow) -> str:
     """A short fingerprint of the prompt's text."""
     return hashlib.sha256(row.prompt.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def ungraded(journal: Journal, wanted: Sequence[tuple[Key, str]]) -> list[Key]:
-    """Which of the wanted (answer, grader) pairs are answered and lack a grade by that grader."""
-    return [
-        key
-        for key, grader in wanted
-        if key in journal.answers and (key not in journal.grades or journal.grades[key].grader != grader)
-    ]
 
 
 def _parsed(text: bytes, path: Path, number: int) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from equipoise.atomic import write_whole
 from equipoise.collect.journal import Journal
 from equipoise.collect.plan import AskedModel
 from equipoise.collect.prompts import PromptRow
+from equipoise.tables.answers import SIGNALS
+from equipoise.tables.rows import NUMBERS
 
-# Log-probability of the tokens of an answer, and the lead of the likeliest token over the second; null if unknown.
-SURENESS = ("logprob_mean", "logprob_min", "margin_mean", "margin_min")
 _DRAW_COLUMNS = pa.schema(
     [
         ("prompt_id", pa.string()),
@@ -30,10 +30,9 @@ _DRAW_COLUMNS = pa.schema(
         ("latency_s", pa.float64()),
         ("compute_s", pa.float64()),
         ("cost_usd", pa.float64()),
-        *((name, pa.float32()) for name in SURENESS),
+        *((name, pa.float32()) for name in SIGNALS),
     ]
 )
-_MEASURES = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s")
 
 Rows = dict[tuple[str, str], list[dict[str, Any]]]
 
@@ -72,11 +71,6 @@ def complete_prompts(
     return whole, rest
 
 
-def answers_path(out: Path) -> Path:
-    """Where the draws of an output table are."""
-    return out.with_name(out.stem + ".answers.parquet")
-
-
 def write_answers(rows: Rows, path: Path, *, note: str = "") -> None:
     """Write every draw as parquet, atomically."""
     flat = [r for drawn in rows.values() for r in drawn]
@@ -112,7 +106,7 @@ def _draw_row(journal: Journal, candidate: AskedModel, prompt_id: str, sample: i
         "latency_s": answer.latency_s,
         "compute_s": answer.compute_s,
         "cost_usd": cost,
-        **{name: answer.logprobs.get(name) for name in SURENESS},
+        **{name: answer.logprobs.get(name) for name in SIGNALS},
     }
 
 
@@ -125,7 +119,7 @@ def _cell(candidate: AskedModel, drawn: Sequence[Mapping[str, Any]]) -> dict[str
     if not chosen or any(r["quality"] is None for r in chosen):
         return None
     cell: dict[str, Any] = {}
-    for name in _MEASURES:
+    for name in NUMBERS:
         values = [r[name] for r in chosen]
         mean = None if None in values else sum(values) / len(values)
         cell[name] = round(mean) if mean is not None and name.endswith("_tokens") else mean

@@ -10,7 +10,7 @@ from pathlib import Path
 from equipoise.datasets.ladder.row import PromptRow
 from equipoise.errors import TableError
 from equipoise.tables.rows import MAX_PROMPT_BYTES
-from equipoise.tables.sources import csv_columns
+from equipoise.tables.sources import csv_columns, json_records
 
 __all__ = ["COLUMNS", "PromptRow", "read_prompts"]
 
@@ -23,7 +23,8 @@ def read_prompts(path: str | Path) -> list[PromptRow]:
     file = Path(path)
     if not file.is_file():
         raise TableError(f"{file}: no such prompt file; give the path of a .jsonl or .csv file")
-    records = _csv_records(file) if file.suffix.lower() == ".csv" else _json_records(file)
+    json_lines = ((f"line {line}", record) for line, record in json_records(file))
+    records = _csv_records(file) if file.suffix.lower() == ".csv" else json_lines
     rows: list[PromptRow] = []
     seen: dict[str, str] = {}
     for place, record in records:
@@ -38,26 +39,6 @@ def read_prompts(path: str | Path) -> list[PromptRow]:
     if not rows:
         raise TableError(f"{file}: no prompts in the file; write at least one line with prompt_id and prompt")
     return rows
-
-
-def _json_records(file: Path) -> Iterator[tuple[str, Mapping[str, object]]]:
-    with file.open(encoding="utf-8-sig") as handle:
-        try:
-            for line, text in enumerate(handle, start=1):
-                if text.strip():
-                    yield f"line {line}", _json_object(text, file, line)
-        except UnicodeDecodeError as error:
-            raise TableError(f"{file}: not UTF-8 text; save the file as UTF-8") from error
-
-
-def _json_object(text: str, file: Path, line: int) -> Mapping[str, object]:
-    try:
-        value = json.loads(text)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise TableError(f"{file}, line {line}: not valid JSON ({error}); write one object a line") from error
-    if not isinstance(value, dict):
-        raise TableError(f"{file}, line {line}: not a JSON object; write one object a line")
-    return value
 
 
 def _csv_records(file: Path) -> Iterator[tuple[str, Mapping[str, object]]]:

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from equipoise.collect.budget import Budget
 from equipoise.collect.grading import Grading, grader_of, judge_name
@@ -135,7 +136,7 @@ class Collection:
         candidate = draw.candidate
         spent = 0.0
         try:
-            reply = await lane.provider_of(self._providers).complete(
+            reply = await self._providers[lane.deployment].complete(
                 candidate.model, candidate.messages(draw.prompt.prompt), **candidate.options(draw.sample)
             )
             answer = _answer(draw, reply)
@@ -239,8 +240,8 @@ class Collection:
     # ------------------------------------------------------------ the end
 
     async def _until_done_or_stopped(self, tasks: list[asyncio.Task[None]]) -> None:
-        stop = asyncio.create_task(self._stopped.wait())
-        everything = asyncio.create_task(_all_of(tasks))
+        stop: asyncio.Future[Any] = asyncio.create_task(self._stopped.wait())
+        everything: asyncio.Future[Any] = asyncio.gather(*tasks)
         try:
             await asyncio.wait({everything, stop}, return_when=asyncio.FIRST_COMPLETED)
             if not everything.done():
@@ -273,9 +274,6 @@ class _Lane:
     failures: int = 0
     abandoned: str = ""
     resume_at: float = 0.0
-
-    def provider_of(self, providers: Mapping[str, Provider]) -> Provider:
-        return providers[self.deployment]
 
 
 def _lanes(todo: Iterable[Draw], limits: Limits) -> list[_Lane]:
@@ -313,10 +311,6 @@ def _refuse_unpriced(candidates: Iterable[AskedModel]) -> None:
             raise ConfigError(
                 f"candidate '{candidate.name}' has no price, which a spend cap needs; give it price or rates"
             )
-
-
-async def _all_of(tasks: Iterable[asyncio.Task[None]]) -> None:
-    await asyncio.gather(*tasks)
 
 
 async def _cancelled(tasks: Iterable[asyncio.Task[None]]) -> None:

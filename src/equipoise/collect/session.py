@@ -14,7 +14,7 @@ from equipoise.collect.grading import Grading, JudgedGrading, judge_name
 from equipoise.collect.job import Job
 from equipoise.collect.journal import Journal, journal_path
 from equipoise.collect.judge import Judge
-from equipoise.collect.outcome import answers_path, complete_prompts, draw_rows, table_rows, write_answers
+from equipoise.collect.outcome import complete_prompts, draw_rows, table_rows, write_answers
 from equipoise.collect.plan import AskedModel, deployment_key
 from equipoise.collect.progress import Tally
 from equipoise.collect.runner import Collection
@@ -22,6 +22,7 @@ from equipoise.contracts import Provider
 from equipoise.errors import ConfigError, UnknownName
 from equipoise.execution.retry import Uniform
 from equipoise.tables import OutcomeTable, write_table
+from equipoise.tables.answers import answers_path
 from equipoise.types import Deployment
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

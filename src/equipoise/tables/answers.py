@@ -66,14 +66,11 @@ class Answers:
         """Graded draws of every prompt and model, shape (n, m)."""
         return np.asarray(self.drawn.sum(axis=2), dtype=np.int64)
 
-    def take(self, rows: Ints) -> Answers:
-        """The given prompts, in that order."""
-        return self._picked(rows)
-
-    def _picked(self, at: Any) -> Answers:
-        arrays = {name: getattr(self, name)[at] for name in ("text", "finish", *MEASURES)}
-        signals = {name: values[at] for name, values in self.signals.items()}
-        checks = {name: values[at] for name, values in self.checks.items()}
+    def take(self, rows: Any) -> Answers:
+        """The given prompts, in that order; or cells picked otherwise, by an index of the arrays."""
+        arrays = {name: getattr(self, name)[rows] for name in ("text", "finish", *MEASURES)}
+        signals = {name: values[rows] for name, values in self.signals.items()}
+        checks = {name: values[rows] for name, values in self.checks.items()}
         return replace(self, **arrays, signals=signals, checks=checks)
 
     def only(self, models: Iterable[str]) -> Answers:
@@ -87,7 +84,7 @@ class Answers:
             if model not in self.models:
                 raise UnknownName("model with answers", model, self.models)
         columns = np.array([self.models.index(m) for m in wanted], dtype=np.int64)
-        return replace(self._picked((slice(None), columns)), models=wanted)
+        return replace(self.take((slice(None), columns)), models=wanted)
 
     def require_costs(self) -> None:
         """Check that every draw has a cost.
@@ -102,7 +99,7 @@ class Answers:
                 raise PriceError(self.models[int(np.argmax(missing))], f"a sampled answer has no {column}")
 
 
-def expected_quality(table: OutcomeTable, answers: Answers) -> Floats:
+def mean_grades(table: OutcomeTable, answers: Answers) -> Floats:
     """Mean grade over the draws of every prompt and model of the table, shape (n, m); NaN where there are none."""
     place = {model: j for j, model in enumerate(answers.models)}
     found = np.full(table.quality.shape, np.nan)

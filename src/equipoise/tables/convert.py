@@ -407,12 +407,8 @@ def _parts(path: Path, *endings: str) -> list[Path]:
     return parts
 
 
-def _long(path: Path) -> OutcomeTable:
-    return read_table(path)
-
-
 READERS: Mapping[str, Callable[[Path], OutcomeTable]] = {
-    "long": _long,
+    "long": read_table,
     "routerbench": _routerbench,
     "routellm": _routellm,
     "llmrouter": _llmrouter,

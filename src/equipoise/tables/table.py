@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.errors import TableError, UnknownName
-from equipoise.tables.rows import rows_from_columns
+from equipoise.tables.rows import NUMBERS, rows_from_columns
 from equipoise.types import Bools, Floats, Ints, Strings
 
 
@@ -39,7 +39,7 @@ class OutcomeTable:
 
     def __post_init__(self) -> None:
         shape = (len(self.prompt_ids), len(self.models))
-        for column in (*MATRICES, "expected"):
+        for column in (*NUMBERS, "expected"):
             value = getattr(self, column)
             if value is not None and value.shape != shape:
                 raise TableError(f"{self.name}: {column} has shape {value.shape}, not {shape}")
@@ -74,7 +74,7 @@ class OutcomeTable:
         index = np.asarray(rows)
         if not index.size:
             index = index.astype(np.int64)
-        chosen = {name: getattr(self, name)[index] for name in (*TEXTS, *MATRICES)}
+        chosen = {name: getattr(self, name)[index] for name in (*TEXTS, *NUMBERS)}
         split = None if self.split is None else self.split[index]
         expected = None if self.expected is None else self.expected[index]
         return replace(self, **chosen, split=split, expected=expected)
@@ -92,7 +92,7 @@ class OutcomeTable:
                 raise UnknownName(f"model in table {self.name}", model, self.models)
         columns = np.array([place[m] for m in wanted], dtype=np.int64)
         expected = None if self.expected is None else self.expected[:, columns]
-        matrices = {name: getattr(self, name)[:, columns] for name in MATRICES}
+        matrices = {name: getattr(self, name)[:, columns] for name in NUMBERS}
         return replace(self, models=wanted, expected=expected, **matrices)
 
     def tied(self) -> OutcomeTable:
@@ -147,4 +147,3 @@ def at_measured_levels(expected: Floats, quality: Floats) -> Floats:
 
 
 TEXTS = ("prompt_ids", "prompts", "datasets", "groups")
-MATRICES = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s")
