@@ -249,7 +249,7 @@ def decoded(name: WireFormat, events: Iterable[SseEvent]) -> tuple[list[Body], b
     """A stream of that format as chat chunks, and whether it was told to be whole."""
     decoder = FORMATS[name].decoder()
     chunks = [chunk for event in events for chunk in decoder.feed(event)]
-    return [*chunks, *decoder.end()], decoder.complete
+    return chunks, decoder.complete
 
 
 def call(call_id: str, name: str, arguments: str) -> dict[str, Any]:

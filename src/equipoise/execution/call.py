@@ -34,7 +34,7 @@ _WAITED_FOR = frozenset({"timeout", "connection"})
 class Heard(NamedTuple):
     """An event of a stream, and the chat chunks that it stands for."""
 
-    event: SseEvent | None
+    event: SseEvent
     chunks: list[Body]
 
 
@@ -66,8 +66,8 @@ class Call:
 
     __slots__ = (
         "answer", "attempt", "held", "kind", "payload", "place", "reader", "request", "usage",
-        "_began", "_events", "_finish", "_first_s", "_hurry_s", "_input_tokens", "_lease", "_meter", "_names", "_over",
-        "_said", "_started", "_upstream", "_work",
+        "_began", "_events", "_finish", "_first_s", "_hurry_s", "_input_tokens", "_lease", "_meter", "_names", "_said",
+        "_started", "_upstream", "_work",
     )  # fmt: skip
 
     def __init__(
@@ -90,7 +90,6 @@ class Call:
         self._finish: str | None = None
         self._first_s: float | None = None
         self._hurry_s = math.inf
-        self._over = False
         self._said: TokenUsage | None = None
         self._names = names
         self.reader = Reader(request.kind, int(self._started), names) if request.stream else None
@@ -254,24 +253,20 @@ class Call:
             heard = await aside(0 if event is None else len(event.data), self._heard, event, reader)
             if heard is None:
                 raise self.wrong("the stream ended without an answer", code="bad_response")
-            if event is None or event.data:  # a comment that is told when the wait is over tells nothing
+            if heard.event.data:  # a comment that is told when the wait is over tells nothing
                 self.held.append(heard)
             if len(self.held) > _MOST_HELD:
                 raise self.wrong(f"{_MOST_HELD} events of the stream bring no answer", code="bad_response")
 
     def _heard(self, event: SseEvent | None, reader: Reader) -> Heard | None:
-        if self._over:
+        if event is None:
+            if not reader.complete:
+                raise self.wrong("the stream ended before the answer was whole", code="connection_lost")
             return None
         try:
-            if event is not None:
-                return Heard(event, reader.feed(event))
-            rest = reader.end()
+            return Heard(event, reader.feed(event))
         except BadAnswer as error:
             raise self.wrong(str(error), code="bad_response") from None
-        if not reader.complete:
-            raise self.wrong("the stream ended before the answer was whole", code="connection_lost")
-        self._over = True
-        return Heard(None, rest) if rest else None
 
     def _answer_text(self) -> str:
         """What an answer without usage says, for counting."""

@@ -50,7 +50,7 @@ class ClientStream:
         if self._encoder is not None:
             return b"".join(frame for chunk in heard.chunks for frame in self._encoder.feed(chunk))
         event = heard.event
-        if event is None or self._hidden(heard):
+        if self._hidden(heard):
             return b""
         if event.data:
             self._latest = event

@@ -51,13 +51,6 @@ class Reader:
             self._note(chunk)
         return chunks
 
-    def end(self) -> list[Body]:
-        """The chunks that were held back until the end."""
-        chunks = self._decoder.end()
-        for chunk in chunks:
-            self._note(chunk)
-        return chunks
-
     def read(self, answer: Body) -> None:
         """Take in a whole chat completion instead of a stream."""
         for choice in answer["choices"]:

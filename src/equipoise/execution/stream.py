@@ -80,10 +80,10 @@ class Stream:
             heard = await call.more(min(self._heard_at + self._between_s, self._deadline))
             if heard is not None:
                 # Pings and comments are no sign that an answer is being written; what a vendor's own tools do is one.
-                if heard.chunks or (heard.event is not None and not is_keep_alive(heard.event)):
+                if heard.chunks or not is_keep_alive(heard.event):
                     self._heard_at = self._loop.time()
                 self._ready = await aside(_size(heard), self._side.take, heard)
-                if heard.event is None or not is_last(heard.event):
+                if not is_last(heard.event):
                     return
                 await self._see_out(call)
         except ProviderError as error:
@@ -134,4 +134,4 @@ class Stream:
 
 
 def _size(heard: Heard) -> int:
-    return 0 if heard.event is None else len(heard.event.data)
+    return len(heard.event.data)

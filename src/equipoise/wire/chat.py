@@ -279,10 +279,6 @@ class _Decoder:
             self.complete = bool(self._ended) and self._begun <= self._ended
         return [chunk]
 
-    def end(self) -> list[Body]:
-        """Nothing is held back."""
-        return []
-
 
 class _Encoder:
     def __init__(self, model_name: str, asked: Asked) -> None:

@@ -76,10 +76,6 @@ class Decoder(Protocol):
         """
         ...
 
-    def end(self) -> list[Body]:
-        """Chunks that were held back until the end."""
-        ...
-
 
 class Encoder(Protocol):
     """Writes one stream to a client: chat chunks become events."""

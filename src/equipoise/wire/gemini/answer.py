@@ -258,10 +258,6 @@ class Decoder:
         except (ValueError, KeyError, TypeError, AttributeError, BadRequest):
             raise BadAnswer("an event of the stream is not one of Gemini's") from None
 
-    def end(self) -> list[Body]:
-        """Nothing is held back."""
-        return []
-
     def _chunk(self, answer: Body) -> Body:
         self._id = self._id or id_of(answer, self._now)
         head = chunk_head(self._id, str(answer.get("modelVersion") or ""), self._now)

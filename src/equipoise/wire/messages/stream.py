@@ -58,10 +58,6 @@ class Decoder:
         except (ValueError, KeyError, TypeError, AttributeError, BadRequest):
             raise BadAnswer("an event of the stream is not one of Anthropic's") from None
 
-    def end(self) -> list[Body]:
-        """Nothing is held back."""
-        return []
-
     def _chunks(self, said: Body) -> list[Body]:
         kind = said.get("type")
         if kind == "content_block_delta":

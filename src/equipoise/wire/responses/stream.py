@@ -56,10 +56,6 @@ class Decoder:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise BadAnswer("an event of the stream is not one of OpenAI's responses") from None
 
-    def end(self) -> list[Body]:
-        """Nothing is held back."""
-        return []
-
     def _chunks(self, said: Body) -> list[Body]:
         kind = said.get("type")
         if kind in _DELTAS:
