@@ -56,6 +56,14 @@ def test_every_store_is_under_this_contract() -> None:
     assert {kind.__name__ for kind in Store.__subclasses__()} == set(STORES)
 
 
+def test_of_ten_thousand_decisions_in_memory_the_oldest_are_forgotten_and_how_they_ended() -> None:
+    store = MemoryStore()
+    store.ingest([entry for i in range(10_001) for entry in (decision(f"{i}"), outcome(f"{i}"))])
+    assert (store.owner("999"), store.owner("1000"), store.owner("10000")) == (None, "a", "a")
+    found, _ = store.finished_after(0, 2)
+    assert [stored.decision.id for stored in found] == ["1000", "1001"]
+
+
 def test_what_was_ingested_is_read_back_exactly(store: Store) -> None:
     entries: list[Entry] = [decision("x", received=0.1 + 0.2, body='{"ä": "\\u0000"}'), outcome("x"), said("x", 1 / 3)]
     assert store.ingest(entries, Mark(3, 77)) == 0

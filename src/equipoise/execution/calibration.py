@@ -77,7 +77,7 @@ def likeness(a: str, b: str) -> float:
 
 
 @lru_cache(maxsize=1024)
-def upper_bound(false_hits: int, pairs: int, confidence: float = CONFIDENCE) -> float:
+def upper_bound(false_hits: int, pairs: int) -> float:
     """Clopper and Pearson's upper bound on a rate, of so many among so many.
 
     It is the rate at which so few, or fewer, would be seen with the remaining probability.
@@ -87,7 +87,7 @@ def upper_bound(false_hits: int, pairs: int, confidence: float = CONFIDENCE) -> 
     low, high = false_hits / pairs, 1.0
     for _ in range(_HALVINGS):
         middle = (low + high) / 2.0
-        if _at_most(false_hits, pairs, middle) > 1.0 - confidence:
+        if _at_most(false_hits, pairs, middle) > 1.0 - CONFIDENCE:
             low = middle
         else:
             high = middle
@@ -101,9 +101,7 @@ def _at_most(k: int, n: int, p: float) -> float:
     return math.fsum(map(math.exp, logs))
 
 
-def calibrate(
-    different: Floats | Sequence[float], same: Floats | Sequence[float], rate: float, confidence: float = CONFIDENCE
-) -> Threshold | None:
+def calibrate(different: Floats | Sequence[float], same: Floats | Sequence[float], rate: float) -> Threshold | None:
     """The laxest threshold that keeps the rate of false hits; None when no threshold can be shown to.
 
     Args:
@@ -114,7 +112,7 @@ def calibrate(
     chosen = None
     for value in np.linspace(1.0, 1.0 / _STEPS, _STEPS):
         false_hits = int((far >= value - 1e-9).sum())
-        bound = upper_bound(false_hits, len(far), confidence)
+        bound = upper_bound(false_hits, len(far))
         if bound > rate:
             break
         chosen = Threshold(float(value), len(far), false_hits, bound, float((near >= value - 1e-9).mean()))

@@ -104,9 +104,9 @@ class Table:
         raise Problem(404, "path_not_found", "this path is not served; see /openapi.json")
 
 
-def handler_of(gateway: Gateway, endpoints: Sequence[Endpoint] = ENDPOINTS) -> EdgeHandler:
+def handler_of(gateway: Gateway) -> EdgeHandler:
     """What the edge calls for every request."""
-    table = Table(endpoints)
+    table = Table(ENDPOINTS)
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
         begun, request_id = gateway.clock.monotonic(), _id_of(request)

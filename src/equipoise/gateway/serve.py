@@ -125,7 +125,7 @@ def provider_of(deployment: Deployment) -> Provider:
     return make_provider(deployment, secret=secret)
 
 
-def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool, seed: int | None = None) -> Live:
+def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool) -> Live:
     """A configuration made executable.
 
     Raises:
@@ -138,7 +138,7 @@ def live_from(serving: Serving, before: Live | None, *, pool: ProviderPool, seed
         pool.get,
         serving.config.execution,
         clock=time,
-        rng=np.random.default_rng(seed),
+        rng=np.random.default_rng(),
         tokens=count_tokens,
         inherit=None if before is None else before.executor,
     )

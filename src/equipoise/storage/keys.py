@@ -29,6 +29,7 @@ _BYTES = 32
 _KEY_CHARACTERS = 46
 _ID_END = len(PREFIX) + 8
 _MOST_NAME = 200
+_LOOK_S = 1.0
 _NEVER = 253_402_300_800.0  # the year 10000, which dates cannot tell
 _NO_HASH = bytes(32)
 _COLUMNS = "id, hash, name, tenant, scopes, created, expires, revoked"
@@ -54,7 +55,7 @@ class _Held(NamedTuple):
 class KeyStore:
     """The keys of one database file; those of ``memory://`` die with the process.
 
-    ``verify`` looks in memory. Other processes' changes are looked for in the file every ``reload_s``.
+    ``verify`` looks in memory. Other processes' changes are looked for in the file every second.
 
     Args:
         url: ``sqlite:///FILE`` or ``memory://``.
@@ -71,14 +72,13 @@ class KeyStore:
         url: str,
         *,
         folder: Path = Path(),
-        reload_s: float = 1.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._path = database_path(url, folder)
         self._writer = connect(self._path)
         # The one that looks for changes is in the path of requests: it would rather be late than wait.
         self._reader = self._writer if self._path is None else connect_to_read(self._path, wait_s=0.05)
-        self._reload_s, self._clock = reload_s, clock
+        self._clock = clock
         self._lock = threading.Lock()
         # Who looks does not wait for who writes, which takes as long as others keep the file locked.
         self._writing = self._lock if self._reader is self._writer else threading.Lock()
@@ -110,7 +110,7 @@ class KeyStore:
     def _look(self) -> None:
         """Read the keys again if any changed. Where the file cannot be read, the known ones stay (``stale``)."""
         with self._lock:
-            self._next_look = self._clock() + self._reload_s
+            self._next_look = self._clock() + _LOOK_S
             try:
                 version = int(self._reader.execute("SELECT version FROM keys_version").fetchone()[0])
                 if version != self._version:
@@ -156,7 +156,7 @@ class KeyStore:
         return key, info
 
     def revoke(self, key_id: str, *, now: float) -> KeyInfo:
-        """Make a key worthless, at once here and within ``reload_s`` in other processes.
+        """Make a key worthless, at once here and within a second in other processes.
 
         Args:
             key_id: with or without ``eq-`` in front.

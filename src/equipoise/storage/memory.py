@@ -9,12 +9,13 @@ from collections.abc import Iterator, Sequence
 from equipoise.storage.journal import Mark
 from equipoise.storage.store import DAY_S, DecisionEntry, Entry, FeedbackEntry, OutcomeEntry, Store, Stored, merged
 
+_MOST = 10_000
+
 
 class MemoryStore(Store):
-    """Nothing outlives the process. Beyond ``most`` decisions the oldest are forgotten."""
+    """Nothing outlives the process. Of many decisions the oldest are forgotten."""
 
-    def __init__(self, *, most: int = 10_000) -> None:
-        self._most = most
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, Stored] = {}
         self._early: dict[str, list[OutcomeEntry | FeedbackEntry]] = {}
@@ -39,7 +40,7 @@ class MemoryStore(Store):
             for early in self._early.pop(entry.id, ()):
                 stored = merged(stored, early)
         elif stored is None:
-            if len(self._early) < self._most:
+            if len(self._early) < _MOST:
                 self._early.setdefault(entry.id, []).append(entry)
             return
         if stored is None:
@@ -56,8 +57,8 @@ class MemoryStore(Store):
 
     def _forget(self) -> None:
         # A tenth at a time: looking for the oldest key of a dict takes longer the more were removed before it.
-        if len(self._kept) > self._most:
-            for decision_id in list(self._kept)[: max(1, self._most // 10)]:
+        if len(self._kept) > _MOST:
+            for decision_id in list(self._kept)[: _MOST // 10]:
                 del self._kept[decision_id]
             self._finished = {n: i for n, i in self._finished.items() if i in self._kept}
 
