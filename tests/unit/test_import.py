@@ -22,10 +22,19 @@ def test_importing_loads_nothing_heavy() -> None:
 def test_routing_a_prompt_loads_nothing_that_only_learning_needs(tmp_path: Path) -> None:
     code = (
         "import sys; from equipoise.cli.main import main; main(['route', 'hi']); "
-        "print([m for m in ('scipy', 'matplotlib', 'aiohttp', 'torch') if m in sys.modules])"
+        "print([m for m in ('scipy', 'pyarrow', 'matplotlib', 'aiohttp', 'torch') if m in sys.modules])"
     )
     told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
     assert told.stdout.splitlines()[-1] == "[]"
+
+
+def test_serving_loads_nothing_that_only_learning_needs(tmp_path: Path) -> None:
+    code = (
+        "import sys; from equipoise.cli.main import main; main(['init']); status = main(['serve', '--check']); "
+        "print(status, [m for m in ('scipy', 'pyarrow', 'matplotlib', 'torch') if m in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    assert told.stdout.splitlines()[-1] == "0 []"
 
 
 @pytest.mark.parametrize("name", equipoise.__all__)

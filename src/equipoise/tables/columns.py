@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from equipoise.errors import TableError
+from equipoise.tables import arrow as pa
 from equipoise.types import Floats, Ints, Strings
 
 SHOWN = 60
@@ -130,9 +129,9 @@ def _floats(column: pa.ChunkedArray) -> Floats:
 
 def _parsed(column: pa.ChunkedArray, name: str, where: str, booleans: bool) -> Floats:
     """Numbers written as text; the row is looked for only when some cell is no number."""
-    text = pc.utf8_lower(pc.utf8_trim_whitespace(column))
-    empty = pc.is_in(text, value_set=pa.array(["", "null", "none", "na", "n/a"], text.type))
-    text = pc.if_else(empty, pa.scalar(None, text.type), text)
+    text = pa.compute.utf8_lower(pa.compute.utf8_trim_whitespace(column))
+    empty = pa.compute.is_in(text, value_set=pa.array(["", "null", "none", "na", "n/a"], text.type))
+    text = pa.compute.if_else(empty, pa.scalar(None, text.type), text)
     if booleans:
         text = _replaced(_replaced(text, "true", "1"), "false", "0")
     try:
@@ -145,7 +144,7 @@ def _parsed(column: pa.ChunkedArray, name: str, where: str, booleans: bool) -> F
 
 
 def _replaced(text: Any, old: str, new: str) -> Any:
-    return pc.if_else(pc.fill_null(pc.equal(text, old), False), pa.scalar(new, text.type), text)
+    return pa.compute.if_else(pa.compute.fill_null(pa.compute.equal(text, old), False), pa.scalar(new, text.type), text)
 
 
 def _first_unread(text: Any) -> int:

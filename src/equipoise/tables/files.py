@@ -8,12 +8,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from equipoise.atomic import write_whole
 from equipoise.errors import TableError
+from equipoise.tables import arrow as pa
 from equipoise.tables.rows import NUMBERS, TEXT, Rows, rows_from_columns
 from equipoise.tables.sources import columns_of
 from equipoise.tables.table import OutcomeTable
@@ -61,7 +59,7 @@ def write_table(table: OutcomeTable, path: str | os.PathLike[str]) -> None:
         write_whole(file, lambda out: _write_jsonl(arrow, out))
     else:
         # Without Arrow's own schema every reader sees plain strings, though they are stored as dictionaries.
-        write_whole(file, lambda out: pq.write_table(arrow, out, compression="zstd", store_schema=False))
+        write_whole(file, lambda out: pa.parquet.write_table(arrow, out, compression="zstd", store_schema=False))
 
 
 def to_arrow(table: OutcomeTable) -> pa.Table:
@@ -97,7 +95,7 @@ def _cells(values: Floats, *, whole: bool) -> pa.Array:
 
 def _write_csv(arrow: pa.Table, out: BinaryIO) -> None:
     schema = pa.schema([(f.name, pa.string() if pa.types.is_dictionary(f.type) else f.type) for f in arrow.schema])
-    with pacsv.CSVWriter(out, schema) as writer:
+    with pa.csv.CSVWriter(out, schema) as writer:
         for batch in arrow.to_batches(max_chunksize=BATCH):
             writer.write_batch(batch.cast(schema))
 

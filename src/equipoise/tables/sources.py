@@ -9,12 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.json as pajson
-import pyarrow.parquet as pq
-
 from equipoise.errors import TableError
+from equipoise.tables import arrow as pa
 from equipoise.tables.columns import is_text
 
 MAX_FILE_BYTES = 4_000_000_000
@@ -102,21 +98,23 @@ def columns_of(path: Path, text: Sequence[str], numbers: Sequence[str] = ()) -> 
 def parquet_columns(path: Path, wanted: Sequence[str], text: Sequence[str]) -> Columns:
     """The wanted columns that a parquet file holds; text columns stay dictionary-coded, to save memory."""
     try:
-        with pq.ParquetFile(path) as file:
+        with pa.parquet.ParquetFile(path) as file:
             present = [name for name in file.schema_arrow.names if name in wanted]
             if file.metadata.num_rows > MAX_ROWS:
                 raise TableError(f"{path}: {file.metadata.num_rows:,} rows are more than {MAX_ROWS:,}; split it")
             others = [name for name in file.schema_arrow.names if name not in wanted]
             coded = [name for name in present if name in text and is_text(file.schema_arrow.field(name).type)]
-        with pq.ParquetFile(path, read_dictionary=coded) as file:
+        with pa.parquet.ParquetFile(path, read_dictionary=coded) as file:
             table = file.read(columns=present, use_threads=False)
     except (pa.ArrowException, OSError) as error:
         raise TableError(f"{path}: a damaged parquet file ({one_line(error)}); write or download it again") from error
     columns: Columns = {name: table.column(name) for name in present}
-    return columns | {name: _ABSENT for name in others}
+    return columns | {name: _absent() for name in others}
 
 
-_ABSENT = pa.chunked_array([], pa.null())  # a column that is there but was not read
+def _absent() -> pa.ChunkedArray:
+    """A column that is there but was not read."""
+    return pa.chunked_array([], pa.null())
 
 
 # ---------------------------------------------------------------- CSV
@@ -159,13 +157,13 @@ def csv_columns(path: Path, wanted: Sequence[str] | None = None) -> Columns:
         return "error"
 
     if not present:
-        return {name: _ABSENT for name in names}
+        return {name: _absent() for name in names}
     try:
-        table = pacsv.read_csv(
+        table = pa.csv.read_csv(
             path,
-            read_options=pacsv.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
-            parse_options=pacsv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
-            convert_options=pacsv.ConvertOptions(
+            read_options=pa.csv.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
+            parse_options=pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=refuse),
+            convert_options=pa.csv.ConvertOptions(
                 include_columns=present,
                 column_types={name: kind for name in present},
                 strings_can_be_null=True,
@@ -175,7 +173,7 @@ def csv_columns(path: Path, wanted: Sequence[str] | None = None) -> Columns:
         )
     except pa.ArrowException as error:
         raise TableError(_csv_error(path, error, refused)) from error
-    return {name: table.column(name) for name in present} | {n: _ABSENT for n in names if n not in present}
+    return {name: table.column(name) for name in present} | {n: _absent() for n in names if n not in present}
 
 
 def _csv_error(path: Path, error: Exception, refused: Sequence[Any]) -> str:
@@ -201,10 +199,10 @@ def jsonl_columns(path: Path, text: Sequence[str], numbers: Sequence[str]) -> Co
     """The wanted columns of a JSON lines file, line by line where types vary or a line is bad."""
     schema = pa.schema([(name, pa.large_string()) for name in text] + [(name, pa.float64()) for name in numbers])
     try:
-        table = pajson.read_json(
+        table = pa.json.read_json(
             path,
-            read_options=pajson.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
-            parse_options=pajson.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+            read_options=pa.json.ReadOptions(use_threads=False, block_size=MAX_LINE_BYTES),
+            parse_options=pa.json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
         )
     except pa.ArrowException:
         return json_columns(path, (*text, *numbers))
@@ -212,7 +210,7 @@ def jsonl_columns(path: Path, text: Sequence[str], numbers: Sequence[str]) -> Co
     if any(column.null_count == len(column) for column in columns.values()):
         keys = _first_keys(path)
         columns = {k: v for k, v in columns.items() if k in keys or v.null_count < len(v)}
-        columns |= {key: _ABSENT for key in keys if key not in columns}
+        columns |= {key: _absent() for key in keys if key not in columns}
     return columns
 
 
@@ -236,7 +234,7 @@ def json_columns(path: Path, wanted: Sequence[str]) -> Columns:
         count += 1
     for cells in columns.values():
         cells.extend([None] * (count - len(cells)))
-    return {**columns, **{key: _ABSENT for key in others}}
+    return {**columns, **{key: _absent() for key in others}}
 
 
 def json_records(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
