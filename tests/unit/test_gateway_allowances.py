@@ -112,6 +112,13 @@ def test_requests_at_the_same_time_cannot_spend_a_budget_together() -> None:
     assert "in flight" in str(problem)
 
 
+def test_several_answers_are_set_aside_as_so_many() -> None:
+    one = account(Hands(), budget=monthly(1.0), tpm=10_000)
+    one.reserve(decided(0.1), 10)
+    assert one.left_usd == 0.0 and one.standing().tokens_last_minute == 100 + 10 * 50
+    assert "in flight" in str(refused(one.reserve, decided(0.1)))
+
+
 def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> None:
     clock = Hands()
     one = account(clock, budget=monthly(1.0))

@@ -127,8 +127,8 @@ class Account:
             return None
         return round(budget.usd - self._spent_in(self._period(budget)) - self._reserved_usd, _DIGITS)
 
-    def reserve(self, decision: Decision) -> Reserved:
-        """Set aside what a decision is expected to take.
+    def reserve(self, decision: Decision, answers: int = 1) -> Reserved:
+        """Set aside what a decision is expected to take, for as many answers as were asked for.
 
         Raises:
             Problem: 429: these are too many tokens for this minute, or more USD than are left.
@@ -136,12 +136,12 @@ class Account:
         left, window = self.left_usd, self._tokens
         if left is None and window is None:
             return _NOTHING
-        usd = expected_usd(decision)
+        usd = expected_usd(decision, answers)
         if left is not None and usd > left:
             raise self.over_budget()
         reserved = Reserved(usd)
         if window is not None:
-            tokens = decision.features["input_tokens"] + (decision.selected.output_tokens or 0.0)
+            tokens = decision.features["input_tokens"] + answers * (decision.selected.output_tokens or 0.0)
             reserved = Reserved(usd, tokens, window, self._take(window, tokens, "tokens"))
         self._reserved_usd += usd
         return reserved
@@ -214,9 +214,9 @@ def days_of(per: str, now: float) -> range:
     return range(first, first + monthrange(date.year, date.month)[1])
 
 
-def expected_usd(decision: Decision) -> float:
-    """What a decision is expected to cost. Where nobody knows, its bill counts once it is there."""
-    return round(decision.selected.cost_usd or 0.0, _DIGITS)
+def expected_usd(decision: Decision, answers: int) -> float:
+    """The most that so many answers are expected to cost. Where nobody knows, the bill counts once it is there."""
+    return round(answers * (decision.selected.cost_usd or 0.0), _DIGITS)
 
 
 def _window(limit: int | None, before: MinuteWindow | None) -> MinuteWindow | None:

@@ -89,7 +89,7 @@ async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
     """The decision, within what is left of the tenant's budget."""
     found = await _decided_under(gateway, call, call.said, account.tenant)
     left = account.left_usd
-    if left is None or expected_usd(found.decision) <= left:
+    if left is None or expected_usd(found.decision, call.asked.n) <= left:
         return found
     try:
         again = await _decided_under(gateway, call, call.said._replace(max_cost_usd=max(left, 0.0)), account.tenant)
