@@ -25,12 +25,18 @@ def post(*headers: bytes, body: bytes = BODY, length: bool = True) -> bytes:
     return b"\r\n".join([*lines, *([b"Content-Length: %d" % len(body)] if length else []), b"", body])
 
 
-async def answers(gateway: World, request: bytes, *, wait_s: float = 0.5) -> tuple[bytes, bool]:
-    """What comes back, and whether the gateway closed the connection."""
+async def answers(gateway: World, *pieces: bytes, wait_s: float = 0.5) -> tuple[bytes, bool]:
+    """What comes back, and whether the gateway closed the connection.
+
+    Args:
+        pieces: what is sent, one a turn.
+    """
     host, port = gateway.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
-    writer.write(request)
     said = bytearray()
+    for piece in pieces:
+        writer.write(piece)
+        await asyncio.sleep(0)
     try:
         async with asyncio.timeout(wait_s):
             while data := await reader.read(1 << 16):
@@ -98,6 +104,32 @@ async def test_a_body_is_asked_for_where_the_client_waits_for_that(tmp_path: Pat
         for bad in (head.replace(b"chat", b"nowhere"), head.replace(b"Length: ", b"Length: 9999999999")):
             said, _ = await answers(gateway, bad)
             assert said.split()[1] in (b"404", b"413") and b" 100 " not in said
+
+
+async def test_a_head_without_end_is_refused_before_much_of_it_is_kept(tmp_path: Path) -> None:
+    async with world(tmp_path, server={"port": 0, "max_header_bytes": 2000}) as gateway:
+        endless = b"GET /healthz HTTP/1.1\r\n" + b"".join([b"x-%d: %s\r\n" % (i, 1000 * b"a") for i in range(20)])
+        said, closed = await answers(gateway, endless, wait_s=10.0)
+        head, told = said.split(b"\r\n\r\n")
+        assert closed and head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large")
+        assert json.loads(told)["error"]["code"] == "headers_too_large"
+        # So it is behind one that was answered; the answer to one that is not yet is not taken for it.
+        host, port = gateway.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(HEALTH)
+        await reader.readuntil(b'{"status":"ok"}')
+        writer.write(endless)
+        assert (await reader.read()).startswith(b"HTTP/1.1 431")
+        writer.close()
+        said, _ = await answers(gateway, HEALTH, endless)
+        assert b" 431 " not in said.split(b"\r\n")[0]
+
+
+async def test_a_body_in_pieces_is_no_head(tmp_path: Path) -> None:
+    async with world(tmp_path, server={"port": 0, "max_header_bytes": 2000}) as gateway:
+        request = post(b"Connection: close", body=BODY + 100_000 * b" ")
+        pieces = [request[at : at + 10_000] for at in range(0, len(request), 10_000)]
+        assert (await answers(gateway, *pieces, wait_s=10.0))[0].startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.parametrize(

@@ -44,11 +44,18 @@ class Connection(web.RequestHandler):
     ``due`` is the loop time by which the head that is being sent must be complete.
     """
 
-    __slots__ = ("_allowed_s", "_most_stuck_s", "_resuming", "_seen_unsent", "_taken_at", "_wire", "busy", "due")
+    __slots__ = (
+        "_allowed_s", "_body", "_head_bytes", "_most_head", "_most_stuck_s", "_resuming", "_seen_unsent", "_taken_at",
+        "_wire", "busy", "due",
+    )  # fmt: skip
 
     def __init__(self, manager: web.Server, *, settings: ServerConfig, **options: Any) -> None:
         super().__init__(manager, **options)
         self._allowed_s, self._most_stuck_s = settings.header_timeout_s, settings.write_timeout_s
+        # What is taken, the request's line, and what stands between names and values.
+        self._most_head = settings.max_header_bytes + _LINE_BYTES + 4 * _MOST_HEADERS
+        self._head_bytes = 0
+        self._body: StreamReader | None = None
         self._wire: asyncio.Transport | None = None
         self._seen_unsent, self._taken_at = 0, 0.0
         self.busy = self._resuming = False
@@ -80,7 +87,22 @@ class Connection(web.RequestHandler):
         """Bytes; the first of a head start its clock."""
         if data and not self.busy and self.due is _NEVER:
             self.due = self._loop.time() + self._allowed_s
+        known, of_body = self._request_count, self._body is not None and not self._body.is_eof()
         super().data_received(data)
+        if self._request_count != known:
+            self._head_bytes, self._body = 0, self._messages[-1][1]
+        elif not of_body:
+            self._head_bytes += len(data)
+            if self._head_bytes > self._most_head:
+                self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        """The parser would keep a head of megabytes, to tell in the end that it is too large."""
+        if self._wire is not None and self._waiter is not None and not self._waiter.done():  # nobody is to be answered
+            body = _document("headers_too_large", "invalid_request_error", "the headers are too large")
+            told = f"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
+            self._wire.write(f"{told}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        self.force_close()
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on to parse what came, at the next turn: who reads would else have all of a body unpacked in this one."""
@@ -112,11 +134,15 @@ class Connection(web.RequestHandler):
             status, code, said = 415, "unsupported_media_type", _ENCODINGS_SAID
         elif status >= 500:
             code, kind, said = "internal_error", "server_error", "the gateway failed; its log says where"
-        error = {"message": said, "type": kind, "param": None, "code": code}
         headers = {"Server": SERVER, "Content-Type": JSON}
-        response = web.Response(status=status, body=orjson.dumps({"type": "error", "error": error}), headers=headers)
+        response = web.Response(status=status, body=_document(code, kind, said), headers=headers)
         response.force_close()
         return response
+
+
+def _document(code: str, kind: str, said: str) -> bytes:
+    """An error as clients of either vendor read it."""
+    return orjson.dumps({"type": "error", "error": {"message": said, "type": kind, "param": None, "code": code}})
 
 
 class Edge(web.Server):
