@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import field
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 
@@ -442,8 +442,18 @@ class Provider(Protocol):
         ...
 
 
+@runtime_checkable
+class Choosy(Protocol):
+    """A provider of which not every model takes every request in all of its formats."""
+
+    def speaks(self, model: Model, body: Mapping[str, Any]) -> frozenset[WireFormat]:
+        """Those in which the model takes this one; ``body`` is as the client sent it."""
+        ...
+
+
 __all__ = [
     "Choice",
+    "Choosy",
     "CostEstimator",
     "Embedder",
     "Policy",

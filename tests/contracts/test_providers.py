@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 import pytest
 
-from equipoise.contracts import Provider, UpstreamCall
+from equipoise.contracts import Choosy, Provider, UpstreamCall
 from equipoise.errors import ConfigError, ProviderError
 from equipoise.providers import PROVIDERS, gguf, make_provider
 from equipoise.providers.border import ErrorTable
@@ -1117,6 +1117,52 @@ async def test_openais_models_that_call_no_functions_while_they_think_do_not_thi
     tools = [{"type": "function", "function": {"name": "f"}}]
     chat = {"messages": HELLO["messages"], "tools": tools} | ({"reasoning_effort": effort} if effort else {})
     assert (await fitted("openai", model_id, chat, "chat")).get("reasoning_effort") == kept
+
+
+@pytest.mark.parametrize(
+    ("model_id", "tools", "by_responses"),
+    [
+        ("gpt-6-astra", True, True),
+        ("gpt-6.1-sol-2026-10-20", True, True),
+        ("gpt-6.2-astra", True, True),
+        ("gpt-6-astra", False, False),
+        ("gpt-6-sol", True, False),
+        ("gpt-5.4", True, False),
+        ("gpt-5.2-pro", False, True),
+        ("gpt-5.1-codex-max", False, True),
+        ("o3-deep-research", False, True),
+        ("gpt-4o", True, False),
+    ],
+)
+async def test_openais_models_that_take_it_in_no_other_format_are_asked_by_responses(
+    model_id: str, tools: bool, by_responses: bool
+) -> None:
+    asked = {**HELLO, "max_tokens": 5, "reasoning_effort": "xhigh", "verbosity": "low", "service_tier": "flex"}
+    if tools:
+        asked["tools"] = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+    for vendor in ("openai", "azure", "openrouter"):
+        deployment = Deployment(provider=vendor, base_url="http://127.0.0.1:9/v1", model_id=model_id)
+        provider = make_provider(deployment, secret=lambda _: "k")
+        assert isinstance(provider, Choosy)
+        spoken = target_format("chat", provider.speaks(Model(name="m"), asked))
+        assert spoken == ("responses" if by_responses and vendor != "openrouter" else "chat")
+        assert provider.speaks(Model(name="m"), {**asked, "stop": "END"}) == provider.formats
+        await provider.close()
+    if by_responses:
+        body = translate_request(asked, "chat", "responses")
+        sent = await fitted("openai", model_id, body, "responses", translated=True)
+        assert (sent["reasoning"], sent["text"]) == ({"effort": "xhigh"}, {"verbosity": "low"})
+        assert (sent["max_output_tokens"], sent["service_tier"], sent["store"]) == (16, "flex", False)
+        assert [t["strict"] for t in sent.get("tools", ())] == [False] * tools
+
+
+async def test_a_model_that_is_asked_by_responses_alone_is_so_in_completions_too() -> None:
+    async with FakeServer(lambda p: p.upper()) as server:
+        deployment = Deployment(provider="openai", base_url=server.base_url, model_id="gpt-5.2-pro")
+        provider = make_provider(deployment, secret=lambda _: "k")
+        reply = await provider.complete(Model(name="m"), HELLO["messages"])
+        await provider.close()
+    assert reply.text == HELLO["messages"][0]["content"].upper() and "input" in server.requests[0]
 
 
 OF_TWO: dict[str, Any] = {

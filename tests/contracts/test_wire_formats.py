@@ -600,6 +600,7 @@ def test_how_much_to_think_is_said_in_every_format(said: str, target: Any) -> No
     if source == target:
         assert asked == {**plain, **EFFORTS[said]}
     else:
-        assert ASKED_FOR[target](asked) == "high"
+        own = said == "chat" and target == "responses"  # which have the same words
+        assert ASKED_FOR[target](asked) == ("xhigh" if own else "high")
     nothing = orjson.dumps(translate_request(plain, source, target))
     assert b"effort" not in nothing and b"thinking" not in nothing

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -13,9 +14,9 @@ import pytest
 from equipoise.errors import ConfigError
 from equipoise.execution import ExecutionFailed, Executor
 from equipoise.execution.failure import failure
-from equipoise.testing import FailingProvider, FakeUpstream, SlowProvider
+from equipoise.testing import FailingProvider, FakeUpstream, ScriptedProvider, SlowProvider
 from equipoise.traffic import Attempt
-from equipoise.types import Deployment, Plan
+from equipoise.types import Deployment, Model, Plan, WireFormat
 from equipoise.wire import BadRequest
 from tests.execution_fakes import (
     Hanging,
@@ -430,6 +431,25 @@ async def test_no_deployment_at_all_is_said_as_such() -> None:
     with pytest.raises(ExecutionFailed) as caught:
         await ex.run(Plan(model="big"), work(), lambda name: False)
     assert (caught.value.status, caught.value.code, caught.value.error) == (503, "no_deployment", None)
+
+
+class Particular(ScriptedProvider):
+    """One whose models call functions by Responses alone."""
+
+    def speaks(self, model: Model, body: Mapping[str, Any]) -> frozenset[WireFormat]:
+        return self.formats - {"chat"} if body.get("tools") else self.formats
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_model_is_asked_in_a_format_in_which_it_takes_the_request(stream: bool) -> None:
+    provider = Particular(lambda prompt: "ok", formats=frozenset({"chat", "responses"}))
+    ex = executor([model("big")], {"big": provider})
+    cases: list[tuple[dict[str, Any], str]] = [({}, "chat")]
+    cases.append(({"tools": [{"type": "function", "function": {"name": "f"}}]}, "responses"))
+    for more, kind in cases:
+        running = await ex.run(Plan(model="big"), work(stream=stream, **more), always)
+        assert text_of(await read(running)) == "ok" and running.status == "ok"
+        assert (provider.sent[-1].kind, provider.sent[-1].translated) == (kind, kind == "responses")
 
 
 @virtually

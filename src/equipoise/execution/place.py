@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
+from typing import Any
 
 from equipoise.config import ExecutionConfig
-from equipoise.contracts import Provider
+from equipoise.contracts import Choosy, Provider
 from equipoise.errors import ProviderError
 from equipoise.execution.breaker import Admitted, Breaker
 from equipoise.execution.latency import Latency, Tail
 from equipoise.execution.limits import Lengths, MinuteWindow, Second
 from equipoise.traffic import TokenUsage
-from equipoise.types import Deployment, Model
+from equipoise.types import Deployment, Model, WireFormat
 
 
 class Place:
@@ -23,13 +24,14 @@ class Place:
 
     __slots__ = (
         "breaker", "calls", "deployment", "label", "latency", "model", "outstanding", "provider",
-        "requests", "tails", "tokens", "_lengths",
+        "requests", "tails", "tokens", "_choosy", "_lengths",
     )  # fmt: skip
 
     def __init__(
         self, model: Model, deployment: Deployment, provider: Provider, label: str, settings: ExecutionConfig
     ) -> None:
         self.model, self.deployment, self.provider, self.label = model, deployment, provider, label
+        self._choosy = provider if isinstance(provider, Choosy) else None
         self.breaker = Breaker(settings)
         self.latency = Latency()
         self.tails = {False: Tail(), True: Tail()}
@@ -37,6 +39,10 @@ class Place:
         self.tokens = None if deployment.tpm is None else MinuteWindow(deployment.tpm)
         self.outstanding = self.calls = 0
         self._lengths = Lengths(deployment.tpm or math.inf)
+
+    def formats(self, body: Mapping[str, Any]) -> frozenset[WireFormat]:
+        """Those in which the model may be asked this here."""
+        return self.provider.formats if self._choosy is None else self._choosy.speaks(self.model, body)
 
     def is_where(self, other: Place) -> bool:
         """Whether calls go to the same server, for the same model, whatever the weights and limits of the two."""

@@ -170,7 +170,7 @@ class Pursuit:
         return self._left_s() > 0.0 and self._course.open(place, self._meter.clock.monotonic(), forced=forced)
 
     def _target(self, place: Place) -> WireFormat:
-        target = target_format(self._format, place.provider.formats)
+        target = target_format(self._format, place.formats(self._body))
         if target is None:
             raise BadRequest(f"{place.label} does not speak {self._format}", code="unsupported_by_format")
         return target

@@ -57,7 +57,6 @@ class Anthropic(Client):
     """
 
     formats: frozenset[WireFormat] = frozenset({"messages"})
-    native: WireFormat = "messages"
     errors = ERRORS
     options = Client.options | {"version"}
 

@@ -16,7 +16,7 @@ from equipoise.providers.border import Border, ErrorTable
 from equipoise.providers.http import Http, HttpUpstream
 from equipoise.providers.keys import Key, Secret
 from equipoise.types import Deployment, Model, WireFormat
-from equipoise.wire import FORMATS, BadAnswer, Body, dumps, translate_answer, translate_request
+from equipoise.wire import FORMATS, BadAnswer, Body, dumps, target_format, translate_answer, translate_request
 
 DEFAULT_TIMEOUT_S = 600.0
 _HEADER = re.compile("[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -42,7 +42,6 @@ class Client(ABC):
     """
 
     formats: frozenset[WireFormat]
-    native: WireFormat
     errors: ErrorTable
     options: frozenset[str] = frozenset({"timeout_s", "headers"})
 
@@ -109,6 +108,11 @@ class Client(ABC):
             return str(error)
         return None
 
+    def speaks(self, model: Model, body: Mapping[str, Any]) -> frozenset[WireFormat]:
+        """The formats in which the model takes such a request."""
+        del model, body
+        return self.formats
+
     async def send(self, call: UpstreamCall) -> HttpUpstream:
         """Send a call; returns when a 2xx response has begun.
 
@@ -140,11 +144,12 @@ class Client(ABC):
         """
         deadline_s = float(options.pop("timeout_s", self._timeout_s))
         chat = {"messages": list(messages), **{k: v for k, v in options.items() if v is not None}}
+        kind = target_format("chat", self.speaks(model, chat)) or "chat"
         call = UpstreamCall(
             model=model,
             deployment=self.deployment,
-            kind=self.native,
-            body=translate_request(chat, "chat", self.native),
+            kind=kind,
+            body=translate_request(chat, "chat", kind),
             first_byte_s=deadline_s,
         )
         started = time.perf_counter()
@@ -155,7 +160,7 @@ class Client(ABC):
         except TimeoutError:
             message = f"no answer within {deadline_s:g} s"
             raise self._border(model, None).failed(message, code="timeout", retryable=True) from None
-        return self._reply(model, document, upstream.status, time.perf_counter() - started)
+        return self._reply(model, document, kind, upstream.status, time.perf_counter() - started)
 
     async def close(self) -> None:
         """Close the connections."""
@@ -164,9 +169,9 @@ class Client(ABC):
     def _border(self, model: Model, key: str | None, *, translated: bool = False) -> Border:
         return Border(self.name, model.name, self.errors, key, translated)
 
-    def _reply(self, model: Model, document: Body, status: int, latency_s: float) -> Reply:
+    def _reply(self, model: Model, document: Body, kind: WireFormat, status: int, latency_s: float) -> Reply:
         try:
-            answer = translate_answer(document, self.native, "chat", model.name)
+            answer = translate_answer(document, kind, "chat", model.name)
             finish = FORMATS["chat"].finish(answer)
             usage = FORMATS["chat"].usage(answer)
             if usage is None:

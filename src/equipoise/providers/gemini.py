@@ -95,7 +95,6 @@ class Gemini(Client):
     """
 
     formats: frozenset[WireFormat] = frozenset({"gemini"})
-    native: WireFormat = "gemini"
     errors = ERRORS
     options = Client.options | {"version"}
 

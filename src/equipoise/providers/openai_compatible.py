@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from equipoise.contracts import UpstreamCall
 from equipoise.providers import openai_models
@@ -15,6 +16,8 @@ from equipoise.wire import Body, history, responses
 
 # Whoever hosts them takes OpenAI's words for how much they are to think.
 _TAKES_EFFORT = re.compile("gpt-oss")
+# Responses refuse to be shorter; chat completions do not.
+_LEAST_OUTPUT = 16
 _PATHS: Mapping[WireFormat, str] = {
     "chat": "/chat/completions",
     "responses": "/responses",
@@ -28,7 +31,6 @@ class OpenAICompatible(Client):
     Further deployment option: ``max_tokens_field`` (the name under which the server takes the limit).
     """
 
-    native: WireFormat = "chat"
     options = Client.options | {"max_tokens_field"}
 
     def __init__(self, deployment: Deployment, secret: Secret, vendor: Vendor = VENDORS["openai_compatible"]) -> None:
@@ -43,6 +45,12 @@ class OpenAICompatible(Client):
         """One path for each format."""
         return _PATHS[call.kind]
 
+    def speaks(self, model: Model, body: Mapping[str, Any]) -> frozenset[WireFormat]:
+        """Not chat where only responses do."""
+        if self._vendor.openais and openai_models.needs_responses(body, self.model_id(model), model.name):
+            return self.formats - {"chat"}
+        return self.formats
+
     def credentials(self, key: str) -> dict[str, str]:
         """A bearer token, for most."""
         header = self._vendor.key_header
@@ -56,6 +64,7 @@ class OpenAICompatible(Client):
         if self._vendor.openais:
             openai_models.fit(body, body["model"], call.model.name)
         if call.kind == "responses":
+            _limited(body, "max_output_tokens", call.model, least=_LEAST_OUTPUT if call.translated else 0)
             return responses.settled(body, mixed=call.mixed)
         return self._chat(body, call) if call.kind == "chat" else body
 
@@ -96,9 +105,7 @@ class OpenAICompatible(Client):
             if field != self._limit_field and field in body:
                 limit = body.pop(field)
                 body.setdefault(self._limit_field, limit)
-        asked, most = body.get(self._limit_field), model.max_output_tokens
-        if isinstance(asked, int) and most is not None and asked > most:
-            body[self._limit_field] = most
+        _limited(body, self._limit_field, model)
 
     def _settled(self, messages: list[Body], call: UpstreamCall) -> list[Body]:
         """Earlier turns without what other vendors' models left in them."""
@@ -114,3 +121,9 @@ class OpenAICompatible(Client):
         if not self._vendor.developer_role:
             messages = history.without_developer(messages)
         return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)
+
+
+def _limited(body: Body, field: str, model: Model, *, least: int = 0) -> None:
+    asked, most = body.get(field), model.max_output_tokens
+    if isinstance(asked, int):
+        body[field] = max(asked if most is None else min(asked, most), least)

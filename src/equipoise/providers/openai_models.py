@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import chain
 from typing import Any
 
@@ -16,6 +17,12 @@ _THINKS_IF_ASKED = re.compile(r"gpt-5\.[1-4](?!\d|-pro|-codex|-chat)")
 # In chat completions these call no functions while they think; the later ones think unless they are told not to.
 _NO_CALLS = re.compile(r"gpt-(5\.[4-9]|[6-9])")
 _NO_CALLS_UNASKED = re.compile(r"gpt-(5\.[6-9]|[6-9])")
+# They are asked by Responses alone; those of the second for calls of functions, for which they would have to leave
+# thinking in chat, and cannot.
+_RESPONSES_ONLY = re.compile(
+    r"(ft:)?((o\d|gpt-\d)\S*-(pro|codex|deep-research|cyber|rosalind|law)|codex|computer-use|gpt-(daybreak|rosalind))"
+)
+_CALLS_BY_RESPONSES = re.compile(r"(ft:)?gpt-(6-astra|6\.[1-9]|[7-9])")
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _SEALED = "reasoning.encrypted_content"
 _IN_STRICT = frozenset(
@@ -48,6 +55,16 @@ def fit(body: Body, *names: str) -> None:
         if _THINKS.match(name):
             return _thinking(body, name)
     return None
+
+
+def needs_responses(body: Mapping[str, Any], *names: str) -> bool:
+    """Whether a request for a model of these names can be asked of it in no other format.
+
+    What stops an answer has no place there; that the model does not know it either, it is to say itself.
+    """
+    if body.get("stop") or body.get("stop_sequences"):
+        return False
+    return any(_RESPONSES_ONLY.match(n) or (body.get("tools") and _CALLS_BY_RESPONSES.match(n)) for n in names)
 
 
 def _unthinking(body: Body) -> None:

@@ -26,6 +26,8 @@ from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects
 
 IDS = IdRule(r"[\x21-\x7e]{1,64}")
 _SAME = ("model", "stream", "temperature", "top_p", "parallel_tool_calls", "user", "safety_identifier")
+# What OpenAI has under the same name in both of its formats, and nobody else has.
+_OPENAIS = ("metadata", "prompt_cache_key", "prompt_cache_options", "prompt_cache_retention", "service_tier", "store")
 _KNOWN = frozenset({*_SAME, "input", "instructions", "max_output_tokens", "tools", "tool_choice", "text"})
 # What needs the vendor's memory of earlier calls, which no other vendor has.
 STATEFUL = ("previous_response_id", "conversation", "prompt")
@@ -242,7 +244,7 @@ def _tool_to_chat(tool: Body, path: str) -> Body:
 def from_chat(chat: Body) -> Body:
     """The Responses request that asks for the same."""
     refuse_what_only_chat_has(chat, "n", "logprobs")
-    body: Body = {k: chat[k] for k in _SAME if chat.get(k) is not None}
+    body: Body = {k: chat[k] for k in (*_SAME, *_OPENAIS) if chat.get(k) is not None}
     messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
     body["input"] = [item for m in with_failures_said(settled(messages, IDS)) for item in _items(m)]
     if body["input"] and messages[0].get("role") in SYSTEM_ROLES and isinstance(messages[0].get("content"), str):
@@ -259,12 +261,15 @@ def from_chat(chat: Body) -> Body:
     elif choice is not None:
         body["tool_choice"] = choice
     wish = chat.get("response_format")
+    text: Body = {"verbosity": chat["verbosity"]} if chat.get("verbosity") else {}
     if isinstance(wish, dict):
-        body["text"] = {"format": {"type": wish.get("type"), **maybe_object(wish, "json_schema")}}
-    if effort := effort_of(chat):
+        text["format"] = {"type": wish.get("type"), **maybe_object(wish, "json_schema")}
+    if text:
+        body["text"] = text
+    if effort := chat.get("reasoning_effort") or effort_of(chat):
         body["reasoning"] = {"effort": effort}
     # Nothing is to be kept at the vendor that the client did not ask to keep there.
-    return {**body, "store": False, **native(chat, _NAME)}
+    return {"store": False, **body, **native(chat, _NAME)}
 
 
 def _items(message: Body) -> list[Body]:
@@ -312,4 +317,5 @@ def _tool_from_chat(tool: Body) -> Body:
         return whole
     if tool.get("type") != "function":
         raise vendors_own(tool)
-    return {"type": "function", "strict": None, "parameters": None, **maybe_object(tool, "function"), **own}
+    # Responses are strict unless they are told not to be, chat the other way round.
+    return {"type": "function", "strict": False, "parameters": None, **maybe_object(tool, "function"), **own}
