@@ -55,6 +55,9 @@ AMBIGUOUS = {
     "a list of lengths": post(b"Content-Length: 5, 5", length=False),
     "a length with a sign": post(b"Content-Length: +5", length=False),
     "a length with an underscore": post(b"Content-Length: 5_0", length=False),
+    "chunks before there were any": post(
+        b"Transfer-Encoding: chunked", b"Connection: keep-alive", body=CHUNKED, length=False
+    ).replace(b"HTTP/1.1", b"HTTP/1.0"),
     "chunks twice": post(b"Transfer-Encoding: chunked", b"Transfer-Encoding: chunked", body=CHUNKED, length=False),
     "chunks not last": post(b"Transfer-Encoding: chunked, identity", body=CHUNKED, length=False),
     "a coding that is nearly chunked": post(b"Transfer-Encoding: xchunked", body=CHUNKED, length=False),

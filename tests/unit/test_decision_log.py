@@ -510,6 +510,14 @@ def test_migrations_run_once_each_and_whole(tmp_path: Path) -> None:
     connection.close()
 
 
+def test_a_link_in_place_of_the_lock_is_not_written_to(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("of somebody")
+    (tmp_path / "log.db.lock").symlink_to("precious")
+    with pytest.raises(InputError, match="cannot be written"):
+        DecisionLog("sqlite:///log.db", folder=tmp_path)
+    assert (tmp_path / "precious").read_text() == "of somebody"
+
+
 def test_the_files_are_their_owners_alone(tmp_path: Path, disk_log: DecisionLog) -> None:
     export_log(disk_log, tmp_path / "out.parquet")
     for path in tmp_path.iterdir():

@@ -246,7 +246,7 @@ def _lock(path: Path) -> int:
     if not path.parent.is_dir():
         raise InputError(f"{path.parent}: no such folder; create it, or give another --out")
     # The kernel drops this lock when the process ends, however it ends.
-    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    handle = os.open(path.with_name(path.name + ".lock"), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

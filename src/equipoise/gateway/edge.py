@@ -186,6 +186,9 @@ class Edge(web.Server):
         assert isinstance(connection, Connection)
         connection.busy, connection.due = True, _NEVER
         try:
+            if request.version < HttpVersion11 and "Transfer-Encoding" in request.headers:
+                # Before 1.1 there were no chunks: a proxy in front may have taken them for requests.
+                return connection.handle_error(request, 400)
             return await self._handler(request)
         finally:
             connection.busy = False

@@ -398,7 +398,7 @@ def _locked(path: Path, wait_s: float) -> int:
         raise InputError(f"{path}: no folder {path.parent}; make it, or name another file in storage.url")
     lock = path.with_name(path.name + ".lock")
     try:
-        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise InputError(f"{lock}: cannot be written ({error.strerror}); name a writable folder") from None
     # Whoever holds it may be about to end: a gateway that drains, or a command that is done in a moment.
