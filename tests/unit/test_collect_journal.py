@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -68,6 +70,26 @@ def test_a_torn_last_line_is_dropped_and_the_journal_goes_on(tmp_path: Path) -> 
         assert list(journal.answers) == [("p", "m", 0)]
         journal.add_answer(answer(1))
     assert path.read_bytes() == data
+
+
+def test_a_full_disk_is_told_and_leaves_no_torn_line_to_later_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "j", os.write
+
+    def half(handle: int, data: bytes) -> int:
+        if len(data) < 50:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return write(handle, data[: len(data) - 40])
+
+    with Journal(path) as journal:
+        monkeypatch.setattr("equipoise.collect.journal.os.write", half)
+        with pytest.raises(InputError, match=r"j: cannot be written \(No space left on device\); make room"):
+            journal.add_answer(answer(0))
+        monkeypatch.undo()
+        journal.add_answer(answer(1))
+    with Journal(path) as journal:
+        assert list(journal.answers) == [("p", "m", 1)]
 
 
 def test_a_broken_line_inside_is_an_error_that_names_it(tmp_path: Path) -> None:

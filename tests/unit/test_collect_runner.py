@@ -221,6 +221,21 @@ def test_an_answer_that_cannot_be_graded_is_missing(tmp_path: Path) -> None:
     assert done.tally.ungradable == {("p0", "m", 0): "no grader 'odd'"}
 
 
+def test_a_grade_that_cannot_be_kept_ends_the_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk, say: what is asked from then on would be paid for and could not be kept either."""
+
+    def full(*_: object) -> None:
+        raise InputError("no room for a grade")
+
+    monkeypatch.setattr(Journal, "add_grade", full)
+    inner = ScriptedProvider(str.upper)
+    providers = {"m": SlowProvider(inner, delay_s=1.0), "judge": ScriptedProvider(lambda _: '{"score": 7}')}
+    judged = job(tmp_path, 50, asked("m"), judges=[asked("judge")], grader="judge:judge")
+    with pytest.raises(InputError, match="no room for a grade"):
+        run(judged, providers, on=run_virtually)
+    assert dict(inner.calls) == {"prompt 0": 1}
+
+
 def test_a_prompt_without_any_grader_is_refused_before_calls(tmp_path: Path) -> None:
     provider = ScriptedProvider(str.upper)
     with pytest.raises(InputError, match="names no grader"):

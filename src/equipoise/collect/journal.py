@@ -164,8 +164,15 @@ class Journal:
 
     def _append(self, line: Mapping[str, Any]) -> None:
         data = (json.dumps(line, ensure_ascii=False) + "\n").encode("utf-8", "surrogatepass")
-        while data:
-            data = data[os.write(self._file, data) :]
+        rest = data
+        try:
+            while rest:
+                rest = rest[os.write(self._file, rest) :]
+        except OSError as error:
+            # What is there of the line goes: one that is written later, once there is room, would be torn by it.
+            os.ftruncate(self._file, os.fstat(self._file).st_size - (len(data) - len(rest)))
+            reason = f"{self.path}: cannot be written ({error.strerror})"
+            raise InputError(f"{reason}; make room, then run the same command again to go on") from None
         self._unsynced += 1
         if self._unsynced >= _SYNC_LINES or time.monotonic() - self._synced_at > _SYNC_S:
             self.sync()

@@ -197,7 +197,14 @@ class Collection:
             return
         task = asyncio.create_task(self._grade(answer, self._grading))
         self._grade_tasks.add(task)
-        task.add_done_callback(self._grade_tasks.discard)
+        task.add_done_callback(self._graded)
+
+    def _graded(self, task: asyncio.Task[None]) -> None:
+        """Forget a task that is done. One that failed is kept for `run` to raise, and nothing more is paid for."""
+        if task.cancelled() or task.exception() is None:
+            self._grade_tasks.discard(task)
+        else:
+            self._stopped.set()
 
     async def _grade(self, answer: Answer, grading: Grading) -> None:
         row, grader = self._prompts[answer.prompt_id], self._graders[answer.prompt_id]
