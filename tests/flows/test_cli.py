@@ -234,6 +234,14 @@ def test_a_router_that_learned_from_nothing_is_told_apart_from_limits_that_no_mo
     assert "router 'linear' knows none of gpt-4, " in told.err and "train it on a table" in told.err
 
 
+def test_a_choice_that_is_beyond_the_limits_is_never_silent(here: Path, run: Run, shared: Path) -> None:
+    given = ("route", A_POEM, "--router-file", shared / "r.npz")
+    assert run(*given).err == ""
+    told = run(*given, "--min-quality", "1")
+    assert told.status == 0 and told.out.strip() in MODELS
+    assert told.err == f"no model met the constraints; {told.out.strip()} is the cheapest that can serve the request\n"
+
+
 def test_a_route_of_a_configuration_reads_its_router_file(here: Path, run: Run, shared: Path) -> None:
     models = "models: [{name: abacus}, {name: bard}]\n"
     routes = f"routes: {{sums: {{router: {{file: {shared / 'r.npz'}}}, constraints: {{max_cost_usd: 0.01}}}}}}\n"

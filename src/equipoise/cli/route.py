@@ -8,7 +8,7 @@ import sys
 from equipoise.api import request_with
 from equipoise.cli.engines import add_engine_arguments, as_document, engine_of, explain
 from equipoise.cli.numbers import limit, share
-from equipoise.cli.output import emit_json, say
+from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import InputError, NoModel
 from equipoise.policy.constraints import UNKNOWN
 from equipoise.request import MOST_CHARACTERS, check_prompt
@@ -50,6 +50,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.explain:
         explain(decision)
     else:
+        if decision.selected.refused is not None:
+            note(decision.reasons[0])
         say(decision.model)
     return 0
 
