@@ -19,7 +19,8 @@ def check_target(path: Path, *, inputs: tuple[Path, ...] = ()) -> None:
         inputs: files that are read; writing over one of them is refused.
 
     Raises:
-        InputError: the folder does not exist, ``path`` is a folder or a device, or it is an input.
+        InputError: the folder does not exist or is closed to this user, ``path`` is a folder or a device, or it is an
+            input.
     """
     try:
         _check(path, inputs)
@@ -30,6 +31,9 @@ def check_target(path: Path, *, inputs: tuple[Path, ...] = ()) -> None:
 def _check(path: Path, inputs: tuple[Path, ...]) -> None:
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written (no folder {path.parent}); make the folder, or name another file")
+    folder = path.parent.absolute()
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: cannot be written ({folder} is closed to you); name a file in a writable folder")
     # Renaming over a device such as /dev/null would replace it for the whole machine.
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be written (not a regular file); name a file")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import math
@@ -152,6 +153,17 @@ def test_an_interrupted_run_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), staged(out, ("a.txt",)) as stage:
         (stage / "a.txt").write_text("half")
         raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "error", [OSError(errno.ENOSPC, "No space left on device"), OSError(errno.ENOSPC, "Error writing bytes to file")]
+)
+def test_a_full_disk_is_told_with_the_place(tmp_path: Path, error: OSError) -> None:
+    """The second is how pyarrow says it."""
+    out = tmp_path / "out"
+    with pytest.raises(InputError, match=r"out: cannot be written \(No space left on device\)"), staged(out, ()):
+        raise error
     assert list(tmp_path.iterdir()) == []
 
 

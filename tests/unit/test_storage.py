@@ -263,6 +263,12 @@ def test_a_folder_that_may_not_be_written_is_told(saved: Path, monkeypatch: pyte
     assert saved.read_bytes() == before
 
 
+def test_a_folder_that_is_closed_is_told_before_any_long_work(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(atomic.os, "access", lambda path, _: path != saved.parent)
+    with pytest.raises(InputError, match=f"{saved.parent} is closed to you.*; name a file in a writable folder"):
+        check_target(saved)
+
+
 @pytest.mark.parametrize(
     ("target", "says"),
     [

@@ -85,7 +85,11 @@ def check_directory(out: str | os.PathLike[str]) -> None:
 @contextmanager
 def staged(out: str | os.PathLike[str], names: tuple[str, ...]) -> Iterator[Path]:
     """A directory in ``out``, or beside it where there is none yet; when the block ends well, the named files in it are
-    moved to ``out``, in order."""
+    moved to ``out``, in order.
+
+    Raises:
+        InputError: ``out`` cannot be written, or the disk is full.
+    """
     check_directory(out)
     target = Path(out).resolve()
     # What is there already may be a mount of its own, into which nothing can be moved from beside it.
@@ -97,6 +101,10 @@ def staged(out: str | os.PathLike[str], names: tuple[str, ...]) -> Iterator[Path
         target.mkdir(exist_ok=True)
         for name in names:
             os.replace(stage / name, target / name)
+    except OSError as error:
+        # Those of pyarrow say little more than that they are errors, but hold the number of it.
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise InputError(f"{out}: cannot be written ({reason}); name a directory in a writable folder") from None
     finally:
         shutil.rmtree(stage, ignore_errors=True)
 
