@@ -10,7 +10,7 @@ from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, BadAnswer, BadRequest, SseEvent, Untranslatable, translate_request
 from equipoise.wire.format import Body
-from equipoise.wire.history import CARRY_ON
+from equipoise.wire.history import CARRY_ON, GO_ON
 from equipoise.wire.messages import settled
 from equipoise.wire.pivot import UNSIGNED
 from tests.wire_samples import PIXEL, SCHEMA, call, decoded, events_of, put_together, request_in, streamed
@@ -684,6 +684,15 @@ def test_what_a_summary_stands_for_takes_no_room_and_is_the_same_conversation() 
     asked = MESSAGES.read(body)
     assert (asked.text, asked.context_text, asked.answers) == ("q", "rules\nThey asked of x.", 1)
     assert asked.affinity == begun.affinity
+
+
+def test_a_begun_answer_is_gone_on_from_by_models_that_would_begin_anew() -> None:
+    question = {"role": "user", "content": "q"}
+    for begun in ({"role": "assistant", "content": "The answer is ("}, blocks({"type": "text", "text": "("})):
+        chat = to_chat(question, begun)["messages"]
+        assert [m["role"] for m in chat] == ["user", "assistant", "user"] and chat[2]["content"] == GO_ON
+    for whole in ([question], [question, blocks(USE)], [question, blocks()], [{"role": "system", "output_config": {}}]):
+        assert all(m.get("content") != GO_ON for m in to_chat(*whole)["messages"])
 
 
 def test_a_system_prompt_for_one_turn_is_over_with_the_next() -> None:

@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from equipoise.wire import Body
-from equipoise.wire.history import told_by_the_user
+from equipoise.wire.history import GO_ON, told_by_the_user
 from equipoise.wire.messages import still_shown
 
 # Opus from 4.7, Sonnet from 5, Haiku from 5 and all that came later: they sample by themselves, and think as much as
@@ -28,7 +28,6 @@ _CLAUDE = re.compile(r"claude-(instant|[1-3]|opus|sonnet|haiku)")
 _SAMPLING = frozenset({"temperature", "top_p", "top_k"})
 CALL_ONE = "Answer by calling one of the tools, not with text."
 CALL_THAT = "Answer by calling the tool '{}', not with text."
-GO_ON = "Go on from exactly where your answer stops. Do not repeat any of it."
 
 
 def fit(body: Body, *, translated: bool) -> Body:

@@ -17,6 +17,8 @@ from equipoise.wire.format import NATIVE, Body
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
+# What is said to a model that would not go on by itself from an answer that was begun for it.
+GO_ON = "Go on from exactly where your answer stops. Do not repeat any of it."
 # What an assistant message may carry for the model that wrote it: thinking, its signatures and summaries, pictures that
 # it made, and what OpenAI has beside the text. Mistral's thinking is a part of the content.
 CARRIED = frozenset(

@@ -10,7 +10,7 @@ from equipoise.wire.chat import parts_of
 from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import NATIVE, Body
-from equipoise.wire.history import CARRY_ON, SYSTEM_ROLES, IdRule, settled
+from equipoise.wire.history import CARRY_ON, GO_ON, SYSTEM_ROLES, IdRule, settled
 from equipoise.wire.media import data_url, split_data_url
 from equipoise.wire.messages.schema import closed
 from equipoise.wire.names import fit
@@ -68,7 +68,7 @@ def to_chat(body: Body) -> Body:
         message = "'max_tokens' of 0 fills Anthropic's prompt cache; ask for a model of theirs, or for 1 at least"
         raise Untranslatable(message, param="max_tokens")
     chat: Body = {k: body[k] for k in _SAME if body.get(k) is not None}
-    chat["messages"] = [*_system(body.get("system")), *_all_messages(body)]
+    chat["messages"] = _gone_on([*_system(body.get("system")), *_all_messages(body)])
     if body.get("tools"):
         chat["tools"] = [_tool_to_chat(t, path) for path, t in objects(maybe_list(body, "tools"), "tools")]
     if body.get("tool_choice") is not None:
@@ -83,6 +83,16 @@ def to_chat(body: Body) -> Body:
     if isinstance(schema, dict):
         chat["response_format"] = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
     return {**chat, NATIVE: {_NAME: rest(body, _KNOWN)}}
+
+
+def _gone_on(messages: list[Body]) -> list[Body]:
+    """With the user's word to go on where an answer was begun, which other vendors' models would begin anew."""
+    last = messages[-1] if messages else {}
+    content = last.get("content")
+    begun = content[-1].get("type") == "text" if isinstance(content, list) and content else bool(content)
+    if last.get("role") != "assistant" or last.get("tool_calls") or not begun:
+        return messages
+    return [*messages, {"role": "user", "content": GO_ON}]
 
 
 def answer_format(body: Body) -> Body:
