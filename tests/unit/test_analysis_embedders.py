@@ -121,7 +121,7 @@ def test_a_wrong_specification_is_one_clear_line(spec: Any, error: type[InputErr
 
 
 @contextmanager
-def served(answer: Any, status: int = 200) -> Iterator[tuple[str, list[Any]]]:
+def served(answer: Any, status: int = 200, *, location: str = "") -> Iterator[tuple[str, list[Any]]]:
     seen: list[Any] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -131,8 +131,14 @@ def served(answer: Any, status: int = 200) -> Iterator[tuple[str, list[Any]]]:
             content = json.dumps(answer(body) if callable(answer) else answer).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(content)))
+            if location:
+                self.send_header("Location", location)
             self.end_headers()
             self.wfile.write(content)
+
+        def do_GET(self) -> None:
+            seen.append((self.path, self.headers.get("Authorization"), None))
+            self.send_error(404)
 
         def log_message(self, *_: object) -> None: ...
 
@@ -170,6 +176,19 @@ def test_an_endpoint_is_asked_in_batches_and_answers_in_order() -> None:
 
 def test_an_endpoint_never_shows_its_key() -> None:
     assert "secret" not in repr(endpoint("http://x", api_key="secret"))
+    with pytest.raises(InputError, match="not one line of plain characters") as caught:
+        endpoint("http://x", api_key="secret\n")
+    assert "secret" not in str(caught.value)
+
+
+def test_the_key_of_an_endpoint_goes_nowhere_else() -> None:
+    with (
+        served({}) as (elsewhere, asked),
+        served({}, 302, location=elsewhere) as (url, _),
+        pytest.raises(InputError, match="status 302"),
+    ):
+        endpoint(url, api_key="secret").embed(["a"])
+    assert not asked
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from urllib.error import HTTPError
-from urllib.request import Request, urlopen
+from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import numpy as np
 
@@ -14,6 +15,13 @@ from equipoise.errors import InputError
 from equipoise.types import Singles
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class _NoRedirects(HTTPRedirectHandler):
+    """The key would go along to wherever an answer leads."""
+
+    def redirect_request(self, *_: object) -> None:
+        """None: the redirect is an error, as any status is."""
 
 
 @dataclass(eq=False, kw_only=True)
@@ -29,6 +37,8 @@ class EndpointEmbedder:
     version: str = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.isprintable()):
+            raise InputError("the api_key of an embeddings endpoint is not one line of plain characters; mend it")
         # What the endpoint serves under a model's name is its owner's promise.
         self.version = f"endpoint-{self.base_url}-{self.model}-{self.dimension}"
 
@@ -53,14 +63,15 @@ class EndpointEmbedder:
             raise InputError(f"{self._url}: not an http address; check base_url")
         body = json.dumps({"model": self.model, "input": list(texts)}).encode()
         try:
-            with urlopen(Request(self._url, body, headers), timeout=self.timeout_s) as response:
+            opener = build_opener(_NoRedirects)
+            with opener.open(Request(self._url, body, headers), timeout=self.timeout_s) as response:
                 answer: bytes = response.read(_MAX_BODY_BYTES)
         except HTTPError as error:
             error.close()
             raise InputError(f"{self._url}: status {error.code}; check base_url, model and key") from error
         except TimeoutError as error:
             raise InputError(f"{self._url}: no answer in {self.timeout_s} s; raise timeout_s") from error
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise InputError(f"{self._url}: cannot connect ({error}); is base_url right?") from error
         return answer
 
@@ -68,7 +79,7 @@ class EndpointEmbedder:
         try:
             rows = sorted(json.loads(body)["data"], key=lambda row: row["index"])
             vectors = np.array([row["embedding"] for row in rows], dtype=np.float32)
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{self._url}: the answer is not an embeddings list; check base_url") from error
         if vectors.shape != (n, self.dimension):
             shape = "x".join(map(str, vectors.shape))
