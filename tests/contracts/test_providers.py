@@ -919,6 +919,27 @@ async def test_claudes_are_asked_to_think_in_the_way_that_they_take(
         assert sent["thinking"] == {"type": "adaptive", "display": "summarized"}
 
 
+@pytest.mark.parametrize(("model_id", "goes_on"), [("gemini-3.6-flash", False), ("gemini-2.5-flash", True)])
+async def test_geminis_that_refuse_to_go_on_from_a_begun_answer_are_asked_to(model_id: str, goes_on: bool) -> None:
+    chat = {**HELLO, "messages": [*HELLO["messages"], {"role": "assistant", "content": "The answer is ("}]}
+    sent = await fitted("gemini", model_id, translate_request(chat, "chat", "gemini"), "gemini", translated=True)
+    assert [c["role"] for c in sent["contents"]] == ["user", "model", *([] if goes_on else ["user"])]
+    sent = await fitted("gemini", model_id, translate_request(HELLO, "chat", "gemini"), "gemini", translated=True)
+    assert len(sent["contents"]) == 1
+
+
+async def test_deepseeks_models_leave_thinking_where_they_are_made_to_call_a_tool() -> None:
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    off = {"type": "disabled"}
+    asked: dict[str, Any] = {**HELLO, "tools": tools}
+    for choice, thinking in (("required", off), (tools[0], off), ("auto", None), ("none", None), (None, None)):
+        sent = await fitted("deepseek", "deepseek-v4-pro", {**asked, "tool_choice": choice}, "chat")
+        assert sent.get("thinking") == thinking
+    own = {**asked, "tool_choice": "required", "thinking": {"type": "enabled"}}
+    assert (await fitted("deepseek", "deepseek-v4-pro", own, "chat"))["thinking"] == {"type": "enabled"}
+    assert "thinking" not in await fitted("vllm", "deepseek-v4", {**asked, "tool_choice": "required"}, "chat")
+
+
 @pytest.mark.parametrize(("model_id", "takes"), [("claude-opus-4-6", False), ("claude-sonnet-4-5", True)])
 @pytest.mark.parametrize("content", ["{", [{"type": "text", "text": "{"}]])
 async def test_a_begun_answer_is_gone_on_from_also_by_claudes_that_refuse_one(

@@ -14,6 +14,7 @@ from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import Body, dumps
 from equipoise.wire.effort import BUDGETS
 from equipoise.wire.gemini import settled
+from equipoise.wire.history import GO_ON
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 _GENERATION = re.compile(r"gemini-(\d+)")
@@ -119,8 +120,8 @@ class Gemini(Client):
         generation = _GENERATION.search(self.model_id(call.model))
         third = generation is not None and int(generation[1]) >= _THIRD_GENERATION
         body = settled(body, mixed=call.mixed, signed=third)
-        if generation is not None and not third:
-            body = _json_or_calls(body)
+        if generation is not None:
+            body = _gone_on(body) if third else _json_or_calls(body)
         config = body.get("generationConfig")
         if isinstance(config, dict):
             body["generationConfig"] = self._config(dict(config), call.model)
@@ -137,6 +138,15 @@ class Gemini(Client):
         if isinstance(thinking, dict):
             thinking = _thinking(thinking, self.model_id(model))
         return {**config, "thinkingConfig": thinking} if thinking else config
+
+
+def _gone_on(body: Body) -> Body:
+    """With the user's word to go on where the model had the last: these models refuse that."""
+    contents = body.get("contents")
+    last = contents[-1] if isinstance(contents, list) and contents else None
+    if not isinstance(contents, list) or not isinstance(last, dict) or last.get("role") != "model":
+        return body
+    return {**body, "contents": [*contents, {"role": "user", "parts": [{"text": GO_ON}]}]}
 
 
 def _json_or_calls(body: Body) -> Body:

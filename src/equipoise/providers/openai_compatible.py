@@ -75,6 +75,8 @@ class OpenAICompatible(Client):
         if call.translated and vendor.openais:
             openai_models.hold_to_schema(body)
         self._without_refused(body)
+        if vendor.forced_unthinking and _is_forced(body) and "reasoning_effort" not in body:
+            body.setdefault("thinking", {"type": "disabled"})
         for field, renamed in vendor.renames.items():
             if field in body:
                 body[renamed] = body.pop(field)
@@ -121,6 +123,10 @@ class OpenAICompatible(Client):
         if not self._vendor.developer_role:
             messages = history.without_developer(messages)
         return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)
+
+
+def _is_forced(body: Body) -> bool:
+    return body.get("tool_choice") not in (None, "auto", "none")
 
 
 def _limited(body: Body, field: str, model: Model, *, least: int = 0) -> None:

@@ -66,6 +66,7 @@ class Vendor:
         call_ids: the tool-call ids that it takes; None for any.
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
         reasoning_stub: what stands for the reasoning of answers that have none, where it refuses such beside tools.
+        forced_unthinking: whether models that think unasked refuse to be made to call a tool while they do.
         renames: request fields that it has under another name.
         cache_marks: the marks of a prompt cache that it knows; strict vendors refuse others.
         names: whether messages may name who speaks.
@@ -85,6 +86,7 @@ class Vendor:
     call_ids: IdRule | None = None
     keeps: frozenset[str] = frozenset()
     reasoning_stub: str | None = None
+    forced_unthinking: bool = False
     renames: Mapping[str, str] = field(default_factory=dict)
     cache_marks: frozenset[str] = frozenset()
     names: bool = True
@@ -157,7 +159,11 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             refuses=_OPENAI_ONLY | {"logit_bias"},
         ),
         "deepseek": Vendor(
-            base_url="https://api.deepseek.com", key_env="DEEPSEEK_API_KEY", keeps=_REASONING, reasoning_stub=""
+            base_url="https://api.deepseek.com",
+            key_env="DEEPSEEK_API_KEY",
+            keeps=_REASONING,
+            reasoning_stub="",
+            forced_unthinking=True,
         ),
         "xai": Vendor(
             base_url="https://api.x.ai/v1",
