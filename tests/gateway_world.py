@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,9 @@ from aiohttp import web
 from equipoise.config import read_config
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.serve import Opened, opened
+from equipoise.storage.reading import Record
 from equipoise.testing import FakeServer
+from equipoise.traffic import Outcome
 
 QUALITY = {"general": 0.6, "code": 0.5, "reasoning": 0.5, "creative": 0.6, "analysis": 0.6}
 BETTER = dict.fromkeys(QUALITY, 0.95)
@@ -81,6 +83,23 @@ class World:
         self.gateway.lines._write()
         return [json.loads(line) for line in b"".join(self._written).splitlines()]
 
+    def record(self, told: Mapping[str, str] | str) -> Record:
+        """What is logged of a decision, by its identifier or the headers of its answer."""
+        record = self.gateway.log.get(told if isinstance(told, str) else told["x-equipoise-decision-id"])
+        assert record is not None
+        return record
+
+    def outcome(self, told: Mapping[str, str] | str) -> Outcome:
+        """What is logged of how it ended."""
+        outcome = self.record(told).outcome
+        assert outcome is not None
+        return outcome
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of a client's own."""
+        host, port = self.url.removeprefix("http://").split(":")
+        return await asyncio.open_connection(host, int(port))
+
     async def post(self, path: str, body: Any, **headers: str) -> tuple[int, Any, dict[str, str]]:
         """Status, document and headers."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -113,6 +132,14 @@ def say(text: str, **more: Any) -> dict[str, Any]:
 def echo(prompt: str) -> str:
     """What the fake vendors answer."""
     return f"You said: {prompt}"
+
+
+def claude(base_url: str) -> dict[str, Any]:
+    """A configuration whose models are reached in Anthropic's format."""
+    document = settings(base_url)
+    for model in document["models"]:
+        model["deployments"] = [{"provider": "anthropic", "base_url": base_url.removesuffix("/v1")}]
+    return document
 
 
 @asynccontextmanager

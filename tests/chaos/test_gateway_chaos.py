@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, say, world
+from tests.gateway_world import CHAT, LARGE, SMALL, echo, say, world
 
 WRONG = (
     Misbehaviour(status=500),
@@ -49,8 +49,7 @@ async def test_with_a_fallback_every_request_is_answered_and_every_call_is_bille
 
         await asyncio.gather(*(some() for _ in range(8)))
         assert [status for status, _, _ in answered] == [200] * 200
-        records = [gateway.gateway.log.get(h["x-equipoise-decision-id"]) for _, _, h in answered]
-        attempts = [a for r in records if r is not None and r.outcome is not None for a in r.outcome.attempts]
+        attempts = [a for _, _, headers in answered for a in gateway.outcome(headers).attempts]
         assert len(attempts) == len(vendor.requests) > 200
         usd = {SMALL: (1.0, 4.0), LARGE: (10.0, 40.0)}
         theirs = sum(usd[b.model][0] * b.input_tokens + usd[b.model][1] * b.output_tokens for b in vendor.bills) / 1e6
@@ -72,17 +71,12 @@ async def test_broken_streams_go_on_or_say_that_they_broke(tmp_path: Path) -> No
         assert whole >= 29
 
 
-async def connect(gateway: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, port = gateway.url.removeprefix("http://").split(":")
-    return await asyncio.open_connection(host, int(port))
-
-
 SLOW = {"port": 0, "header_timeout_s": 0.3, "body_timeout_s": 0.3, "write_timeout_s": 0.3}
 
 
 async def test_a_client_that_trickles_its_head_is_cut(tmp_path: Path) -> None:
     async with world(tmp_path, server=SLOW) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
 
         async def trickle() -> None:
             while True:
@@ -99,14 +93,14 @@ async def test_a_client_that_trickles_its_head_is_cut(tmp_path: Path) -> None:
 
 async def test_a_client_that_says_nothing_is_cut(tmp_path: Path) -> None:
     async with world(tmp_path, server=SLOW) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         assert await asyncio.wait_for(reader.read(), 10) == b""
         writer.close()
 
 
 async def test_a_client_that_trickles_its_body_is_told_and_cut(tmp_path: Path) -> None:
     async with world(tmp_path, server=SLOW) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         writer.write(head + b"Content-Length: 1000\r\n\r\n{")
         said = await asyncio.wait_for(reader.read(), 10)
@@ -116,7 +110,7 @@ async def test_a_client_that_trickles_its_body_is_told_and_cut(tmp_path: Path) -
 
 async def test_a_connection_that_is_used_again_is_not_cut_for_being_idle_in_between(tmp_path: Path) -> None:
     async with world(tmp_path, server=SLOW) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         for _ in range(2):
             writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
@@ -129,7 +123,7 @@ async def test_a_connection_that_is_used_again_is_not_cut_for_being_idle_in_betw
 async def test_a_client_that_reads_nothing_is_cut_and_its_call_stopped(tmp_path: Path) -> None:
     vendor = FakeServer(lambda p: " ".join(["word" * 200] * 20_000))
     async with world(tmp_path, vendor, server=SLOW) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         body = json.dumps(say("Hello", stream=True)).encode()
         head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
         writer.write(head + f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
@@ -157,7 +151,7 @@ async def test_a_client_that_reads_nothing_is_cut_and_its_call_stopped(tmp_path:
 )
 async def test_what_is_not_http_gets_a_400_in_json(tmp_path: Path, bytes_sent: bytes) -> None:
     async with world(tmp_path) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         writer.write(bytes_sent)
         said = await asyncio.wait_for(reader.read(), 10)
         assert said.startswith(b"HTTP/1.1 4") or said.startswith(b"HTTP/1.0 4"), said[:100]
@@ -193,9 +187,8 @@ async def test_a_wall_clock_that_jumps_changes_no_answer(tmp_path: Path) -> None
         gateway.gateway.clock = Jumping()
         for _ in range(5):
             status, _, headers = await gateway.post(CHAT, say("Hello"))
-            record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-            assert status == 200 and record is not None and record.outcome is not None
-            assert 0 <= record.outcome.overhead_s <= record.outcome.latency_s < 60
+            outcome = gateway.outcome(headers)
+            assert status == 200 and 0 <= outcome.overhead_s <= outcome.latency_s < 60
 
 
 async def test_a_vendor_that_is_down_for_a_while_is_used_again(tmp_path: Path) -> None:

@@ -35,12 +35,6 @@ from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, writ
 CACHED = {"auto": {"cache": {"exact": True}}}
 
 
-def outcome_of(gateway: World, headers: dict[str, str]) -> Any:
-    record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-    assert record is not None and record.outcome is not None
-    return record.outcome
-
-
 async def test_a_cached_answer_costs_no_call_and_says_what_it_saved(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor, routes=CACHED) as gateway:
@@ -48,9 +42,9 @@ async def test_a_cached_answer_costs_no_call_and_says_what_it_saved(tmp_path: Pa
         assert headers["x-equipoise-cache"] == "miss"
         _, again, cached = await gateway.post(CHAT, say("Hello"))
         assert again == first and cached["x-equipoise-cache"] == "exact" and len(vendor.requests) == 1
-        outcome = outcome_of(gateway, cached)
+        outcome = gateway.outcome(cached)
         assert outcome.cache == "exact" and outcome.attempts == () and outcome.cost_usd == outcome.routing_usd
-        assert outcome.saved_usd == outcome_of(gateway, headers).attempts[0].cost_usd
+        assert outcome.saved_usd == gateway.outcome(headers).attempts[0].cost_usd
         _, _, off = await gateway.post(CHAT, say("Hello"), x_equipoise_cache="off")
         assert "x-equipoise-cache" not in off and len(vendor.requests) == 2
 
@@ -77,7 +71,7 @@ async def test_of_those_who_ask_the_same_at_the_same_time_one_pays(tmp_path: Pat
         answers = await asyncio.gather(*asked, off)
         assert len(vendor.requests) == 2, "one for those who may share it, and one for who wants none of that"
         assert {status for status, _, _ in answers} == {200}
-        shared = [outcome_of(gateway, headers) for _, _, headers in answers[:5]]
+        shared = [gateway.outcome(headers) for _, _, headers in answers[:5]]
         assert sorted(outcome.cache for outcome in shared) == ["exact"] * 4 + ["miss"]
         assert sorted(len(outcome.attempts) for outcome in shared) == [0, 0, 0, 0, 1]
         hits = [outcome for outcome in shared if outcome.cache == "exact"]
@@ -183,9 +177,7 @@ async def test_a_sticky_route_stays_with_the_model_of_the_conversation(
         assert headers["x-equipoise-model"] == LARGE
         _, _, headers = await gateway.post(CHAT, turns("Hello", "Hi.", "And now?"))
         assert headers["x-equipoise-model"] == second
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None
-        assert {c.model: c.probability for c in record.decision.candidates}[second] == 1.0
+        assert {c.model: c.probability for c in gateway.record(headers).decision.candidates}[second] == 1.0
         _, _, headers = await gateway.post(CHAT, turns("Something else", "Yes?", "Never mind"))
         assert headers["x-equipoise-model"] == SMALL, "another conversation begins anew"
 
@@ -303,8 +295,8 @@ async def test_who_stays_with_a_model_had_no_other_choice_whatever_the_draw(
         _, _, first = await gateway.post(CHAT, turns("Hello"))
         for _ in range(8):
             _, _, headers = await gateway.post(CHAT, turns("Hello", "Hi.", "And now?"))
-            record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-            assert record is not None and record.decision.model == first["x-equipoise-model"]
+            record = gateway.record(headers)
+            assert record.decision.model == first["x-equipoise-model"]
             assert record.decision.selected.probability == 1.0
 
 
@@ -334,8 +326,8 @@ async def test_a_router_that_fails_is_done_without(tmp_path: Path, monkeypatch: 
         monkeypatch.setattr(route.engine.router, "predict_batch", broken, raising=False)
         status, _, headers = await gateway.post(CHAT, say("Hello"))
         assert status == 200 and headers["x-equipoise-model"] == LARGE, "the first of the named fallbacks"
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None and record.decision.method == "without_router"
+        record = gateway.record(headers)
+        assert record.decision.method == "without_router"
         cost = next(c.cost_usd for c in record.decision.candidates if c.model == LARGE)
         assert cost is not None
         status, _, headers = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd=str(cost / 2))
@@ -390,8 +382,7 @@ async def test_a_router_that_takes_too_long_is_done_without(
         async with world(tmp_path, routes=routes) as gateway:
             status, document, _ = await gateway.post("/v1/route", say(prompt), **callers)
             assert status == 200
-            record = gateway.gateway.log.get(document["decision_id"])
-            assert record is not None
+            record = gateway.record(document["decision_id"])
             assert (record.decision.method, record.decision.model) == ("without_router", LARGE)
             assert any(line.get("exception") == "TimeoutError" for line in gateway.lines)
             async with gateway.session.get(gateway.url + "/metrics") as answer:
@@ -421,8 +412,7 @@ async def test_a_router_may_run_an_event_loop_of_its_own(tmp_path: Path, monkeyp
     monkeypatch.setattr(Static, "predict_batch", lambda *given: asyncio.run(asked(*given)))
     async with world(tmp_path) as gateway:
         status, document, _ = await gateway.post("/v1/route", say("Hello"))
-        record = gateway.gateway.log.get(document["decision_id"])
-        assert status == 200 and record is not None and record.decision.method == "cost_aware"
+        assert status == 200 and gateway.record(document["decision_id"]).decision.method == "cost_aware"
 
 
 async def test_a_router_that_fails_on_its_first_prompt_is_told_with_the_place(
@@ -465,8 +455,7 @@ async def test_a_router_that_says_nothing_of_any_model_is_done_without_too(
         monkeypatch.setattr(router, "predict_batch", lambda *_: Estimates(nothing, nothing), raising=False)
         status, _, headers = await gateway.post(CHAT, say("Hello"))
         assert status == 200 and headers["x-equipoise-model"] == SMALL
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None and record.decision.method == "without_router"
+        assert gateway.record(headers).decision.method == "without_router"
         status, document, _ = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd="0")
         assert status == 400 and document["error"]["code"] == "no_model", "limits hold all the same"
 
@@ -486,8 +475,8 @@ async def test_a_prompt_that_breaks_the_router_spoils_no_other(tmp_path: Path, m
         prompts = ["Hello", "poison", "Write a poem", "too long " * 7000, "What is 2 + 2?"]
         answers = await asyncio.gather(*(gateway.post(CHAT, say(prompt)) for prompt in prompts))
         assert [status for status, _, _ in answers] == [200, 200, 200, 400, 200]
-        decided = [gateway.gateway.log.get(answers[i][2]["x-equipoise-decision-id"]) for i in (0, 1, 2, 4)]
-        assert [record and record.decision.method for record in decided] == [
+        decided = [gateway.record(answers[i][2]).decision for i in (0, 1, 2, 4)]
+        assert [decision.method for decision in decided] == [
             "cost_aware", "without_router", "cost_aware", "cost_aware"
         ]  # fmt: skip
         assert max(sizes) > 1, "some were decided together"
@@ -500,7 +489,7 @@ async def test_a_fallback_is_invisible_and_on_the_bill(tmp_path: Path) -> None:
     async with world(tmp_path, FakeServer(echo, misbehave=down)) as gateway:
         status, _, headers = await gateway.post(CHAT, say("Hello"))
         assert status == 200 and headers["x-equipoise-model"] == LARGE
-        outcome = outcome_of(gateway, headers)
+        outcome = gateway.outcome(headers)
         assert outcome.model == LARGE and {a.model for a in outcome.attempts} == {SMALL, LARGE}
 
 
@@ -525,11 +514,9 @@ async def test_prompts_are_kept_only_as_configured(tmp_path: Path) -> None:
         folder.mkdir()
         async with world(folder, log={"prompts": kept}) as gateway:
             _, _, headers = await gateway.post(CHAT, say("Mail a@b.example now"))
-            record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-            assert record is not None and record.prompt == expected
+            assert gateway.record(headers).prompt == expected
             _, route, _ = await gateway.post("/v1/route", say("Mail a@b.example now"))
-            record = gateway.gateway.log.get(route["decision_id"])
-            assert record is not None and record.prompt == route["prompt"] == expected
+            assert gateway.record(route["decision_id"]).prompt == route["prompt"] == expected
 
 
 async def test_a_client_that_goes_away_stops_the_call_and_is_billed(tmp_path: Path) -> None:
@@ -732,7 +719,7 @@ async def test_a_request_that_no_call_answered_tells_what_it_cost_all_the_same(t
     vendor = FakeServer(echo, misbehave=lambda n, b: Misbehaviour(body='{"choices": [{"mess'))
     async with world(tmp_path, vendor) as gateway:
         status, _, headers = await gateway.post(CHAT, say("Hello"))
-        outcome = outcome_of(gateway, headers)
+        outcome = gateway.outcome(headers)
         assert status == 502 and outcome.cost_usd > outcome.routing_usd
         assert float(headers["x-equipoise-cost-usd"]) == pytest.approx(outcome.cost_usd, abs=1e-9)
 

@@ -42,12 +42,6 @@ def unsure() -> FakeServer:
     return server
 
 
-def outcome_of(gateway: World, decision_id: str) -> Any:
-    record = gateway.gateway.log.get(decision_id)
-    assert record is not None and record.outcome is not None
-    return record.outcome
-
-
 async def test_all_models_that_a_turn_asked_are_cheaper_in_the_next(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,8 +57,7 @@ async def test_all_models_that_a_turn_asked_are_cheaper_in_the_next(
             assert headers["x-equipoise-model"] == LARGE
             told += [answer["choices"][0]["message"], {"role": "user", "content": "And now?"}]
             _, _, then = await gateway.post(CHAT, {"model": "auto", "messages": told})
-            first, second = (gateway.gateway.log.get(h["x-equipoise-decision-id"]) for h in (headers, then))
-            assert first is not None and second is not None
+            first, second = gateway.record(headers), gateway.record(then)
             for cold, warm in zip(first.decision.candidates, second.decision.candidates, strict=True):
                 assert cold.cost_usd is not None and warm.cost_usd is not None
                 assert warm.cost_usd < 0.5 * cold.cost_usd, warm.model
@@ -76,7 +69,7 @@ async def test_answers_that_agree_are_returned(tmp_path: Path, monkeypatch: pyte
         status, document, headers = await gateway.post(CHAT, say("Which?"))
         assert status == 200 and document["choices"][0]["message"]["content"] == "Paris"
         assert headers["x-equipoise-model"] == SMALL
-        attempts = outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts
+        attempts = gateway.outcome(headers).attempts
         assert [a.model for a in attempts] == [SMALL] * 3 and sum(a.won for a in attempts) == 1
 
 
@@ -88,7 +81,7 @@ async def test_answers_that_differ_go_on_to_the_next_model_and_all_are_paid(
         climbing(gateway, monkeypatch)
         _, document, headers = await gateway.post(CHAT, say("Which?"))
         assert headers["x-equipoise-model"] == LARGE and document["choices"][0]["message"]["content"] == "answer 3"
-        outcome = outcome_of(gateway, headers["x-equipoise-decision-id"])
+        outcome = gateway.outcome(headers)
         assert [(a.model, a.won) for a in outcome.attempts] == [(SMALL, False)] * 3 + [(LARGE, True)]
         paid = sum(a.cost_usd for a in outcome.attempts)
         assert outcome.cost_usd == pytest.approx(paid + outcome.routing_usd) and paid > 0
@@ -152,7 +145,7 @@ async def test_calls_that_were_billed_and_brought_nothing_count_towards_the_limi
 
     async def asked(limit: float) -> list[tuple[str, float]]:
         _, _, headers = await gateway.post(CHAT, say("Which? " * 50), x_equipoise_max_cost_usd=str(limit))
-        return [(a.model, a.cost_usd) for a in outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts]
+        return [(a.model, a.cost_usd) for a in gateway.outcome(headers).attempts]
 
     broken: set[int] = set()
     numbers = itertools.count()
@@ -180,7 +173,7 @@ async def test_a_route_with_a_cache_gives_the_accepted_answer_again_and_tells_wh
             async with gateway.session.post(gateway.url + CHAT, json=say("Which?", stream=stream)) as answer:
                 bodies.append(await answer.read())
                 assert answer.headers["x-equipoise-cache"] == said
-                outcomes.append(outcome_of(gateway, answer.headers["x-equipoise-decision-id"]))
+                outcomes.append(gateway.outcome(answer.headers))
     assert bodies[0] == bodies[1] and b"answer 3" in bodies[0] and len(vendor.requests) == 4
     assert outcomes[1].attempts == () and (outcomes[1].model, outcomes[1].finish) == (LARGE, "stop")
     assert outcomes[1].saved_usd == pytest.approx(outcomes[0].cost_usd - outcomes[0].routing_usd)
@@ -212,7 +205,7 @@ async def test_where_no_step_can_be_had_the_error_is_the_providers(
         climbing(gateway, monkeypatch, samples=1)
         status, document, headers = await gateway.post(CHAT, say("Which?"))
         assert status == 502 and document["error"]["code"] == "provider_error"
-        assert {a.model for a in outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts} == {SMALL, LARGE}
+        assert {a.model for a in gateway.outcome(headers).attempts} == {SMALL, LARGE}
 
 
 async def test_a_step_that_cannot_be_had_is_passed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +227,7 @@ async def test_a_step_is_not_insisted_on_while_there_are_others(
     async def asked() -> list[str]:
         status, _, headers = await gateway.post(CHAT, say("Which?"))
         assert status == 200 and headers["x-equipoise-model"] == LARGE
-        return [a.model for a in outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts]
+        return [a.model for a in gateway.outcome(headers).attempts]
 
     settings = {"attempts_per_model": 2, "max_attempts": 6, "backoff_s": 0.001, "breaker_min_calls": 2}
     async with world(tmp_path, FakeServer(lambda p: "x", misbehave=down), execution=settings) as gateway:
@@ -330,7 +323,7 @@ async def test_an_answer_that_cannot_be_said_to_the_client_is_none(
         climbing(gateway, monkeypatch, samples=1)
         status, document, headers = await gateway.post(path, {**question, "stream": stream})
         assert status == 502 and document["error"]["code"] == "provider_error"
-        attempts = outcome_of(gateway, headers["x-equipoise-decision-id"]).attempts
+        attempts = gateway.outcome(headers).attempts
         assert {a.model for a in attempts} == {SMALL, LARGE} and all(a.cost_usd > 0 for a in attempts)
 
 

@@ -38,13 +38,13 @@ async def test_an_answer_says_how_it_came_about(tmp_path: Path) -> None:
         assert headers["x-equipoise-model"] == SMALL
         assert headers["x-equipoise-deployment"] == f"{SMALL}/openai_compatible"
         assert float(headers["x-equipoise-overhead-ms"]) >= 0
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None and record.outcome is not None and record.outcome.status == "ok"
-        assert float(headers["x-equipoise-cost-usd"]) == pytest.approx(record.outcome.cost_usd, abs=1e-9)
-        usage, attempt = document["usage"], record.outcome.attempts[0]
+        outcome = gateway.outcome(headers)
+        assert outcome.status == "ok"
+        assert float(headers["x-equipoise-cost-usd"]) == pytest.approx(outcome.cost_usd, abs=1e-9)
+        usage, attempt = document["usage"], outcome.attempts[0]
         assert attempt.cost_usd == pytest.approx((usage["prompt_tokens"] + 4 * usage["completion_tokens"]) / 1e6)
-        assert record.outcome.cost_usd == pytest.approx(attempt.cost_usd + record.outcome.routing_usd)
-        assert record.outcome.routing_usd > 0
+        assert outcome.cost_usd == pytest.approx(attempt.cost_usd + outcome.routing_usd)
+        assert outcome.routing_usd > 0
 
 
 async def test_a_stream_is_passed_on_and_logged(tmp_path: Path) -> None:
@@ -57,17 +57,16 @@ async def test_a_stream_is_passed_on_and_logged(tmp_path: Path) -> None:
         assert events[-1] == "[DONE]"
         said = "".join(c["delta"].get("content") or "" for e in events[:-1] for c in json.loads(e)["choices"])
         assert said == "You said: Count to three"
-        record = gateway.gateway.log.get(decision_id)
-        assert record is not None and record.outcome is not None
-        assert record.outcome.status == "ok" and record.outcome.first_token_s is not None
+        outcome = gateway.outcome(decision_id)
+        assert outcome.status == "ok" and outcome.first_token_s is not None
 
 
 async def test_a_model_is_called_by_its_own_name(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         status, _, headers = await gateway.post(CHAT, say("Hello there", model=LARGE))
         assert status == 200 and headers["x-equipoise-model"] == LARGE
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None and record.decision.method == "named" and record.decision.plan.fallback == ()
+        record = gateway.record(headers)
+        assert record.decision.method == "named" and record.decision.plan.fallback == ()
 
 
 @pytest.mark.parametrize("path", sorted(FORMATS))
@@ -547,9 +546,9 @@ async def test_what_a_provider_says_no_to_is_told_without_a_500(tmp_path: Path) 
     async with world(tmp_path, vendor) as gateway:
         status, document, headers = await gateway.post(CHAT, say("Hello"))
         assert status == 502 and code_of(document) == "provider_error"
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None and record.outcome is not None and record.outcome.status == "failed"
-        assert len(record.outcome.attempts) >= 2 and record.outcome.cost_usd == record.outcome.routing_usd
+        outcome = gateway.outcome(headers)
+        assert outcome.status == "failed"
+        assert len(outcome.attempts) >= 2 and outcome.cost_usd == outcome.routing_usd
 
 
 async def test_health_and_readiness(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import openai
 import pytest
 
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import LARGE, SMALL, echo, serving, settings, world
+from tests.gateway_world import LARGE, SMALL, claude, echo, serving, settings, world
 
 WEATHER = {
     "type": "object",
@@ -28,14 +28,6 @@ CALLS = [
 def tool_answer(prompt: str) -> str | dict[str, Any]:
     """Asks for two tools at once, then tells what they said."""
     return {"content": None, "tool_calls": CALLS} if "weather" in prompt.lower() else f"Done: {prompt}"
-
-
-def claude(base_url: str) -> dict[str, Any]:
-    """A configuration whose models answer in Anthropic's format."""
-    document = settings(base_url)
-    for model in document["models"]:
-        model["deployments"] = [{"provider": "anthropic", "base_url": base_url.removesuffix("/v1")}]
-    return document
 
 
 VENDORS = {"openai": settings, "anthropic": claude}

@@ -65,11 +65,6 @@ def request(body: Any, *headers: bytes) -> bytes:
     return b"\r\n".join([*lines, b"Content-Length: %d" % len(data), b"", data])
 
 
-async def connect(gateway: World) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    host, port = gateway.url.removeprefix("http://").split(":")
-    return await asyncio.open_connection(host, int(port))
-
-
 def told(gateway: World) -> list[dict[str, Any]]:
     return [line for line in gateway.lines if line["event"] == "request"]
 
@@ -114,7 +109,7 @@ async def test_an_answer_is_whole_for_a_client_that_leaves_with_its_last_event(t
         await left.wait()  # for ever: the end of the response does not come
 
     async with behind(script, tmp_path) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         writer.write(request(say("Hello", stream=True)))
         await asyncio.wait_for(reader.readuntil(DONE), 10)
         writer.close()
@@ -135,7 +130,7 @@ async def large(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 async def test_a_client_that_takes_nothing_of_an_answer_is_cut_also_where_it_is_not_streamed(tmp_path: Path) -> None:
     async with behind(large, tmp_path, server={"port": 0, "write_timeout_s": 0.2}) as gateway:
         edge = gateway.one.edge
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         writer.write(request(say("Hello")))
         await eventually(lambda: edge.unsent)
         await eventually(lambda: not edge.connections)
@@ -149,7 +144,7 @@ async def test_an_answer_that_a_client_still_takes_is_waited_for_when_the_gatewa
 ) -> None:
     monkeypatch.setattr("equipoise.gateway.serve._CUT_S", 0.01)
     async with behind(large, tmp_path) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         writer.write(request(say("Hello")))
         await eventually(lambda: gateway.one.edge.unsent)
         stopping = asyncio.create_task(gateway.one.drain(60.0))
@@ -183,9 +178,8 @@ async def test_a_refusal_is_one_also_where_its_reason_breaks_off_or_never_comes(
     async with behind(script, tmp_path, execution={"max_attempts": 1}) as gateway:
         status, _, headers = await gateway.post(CHAT, say("Hello"))
         assert (status, headers["Retry-After"]) == (429, "7")
-        record = gateway.gateway.log.get(headers["x-equipoise-decision-id"])
-        assert record is not None and record.outcome is not None
-        assert [(a.status, a.cost_usd) for a in record.outcome.attempts] == [(429, 0.0)]
+        outcome = gateway.outcome(headers)
+        assert [(a.status, a.cost_usd) for a in outcome.attempts] == [(429, 0.0)]
 
 
 def before_http_11(body: Any, *headers: bytes) -> bytes:
@@ -196,7 +190,7 @@ def before_http_11(body: Any, *headers: bytes) -> bytes:
 async def test_before_http_1_1_a_stream_ends_with_the_connection(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         for headers in ([], [b"Connection: keep-alive"]):
-            reader, writer = await connect(gateway)
+            reader, writer = await gateway.connect()
             writer.write(before_http_11(say("Hello", stream=True), *headers))
             assert (await asyncio.wait_for(reader.read(), 30)).endswith(DONE)
             writer.close()
@@ -210,7 +204,7 @@ async def test_before_http_1_1_a_stream_that_is_cut_is_reset(tmp_path: Path, mon
         await reader.read()
 
     async with behind(script, tmp_path) as gateway:
-        reader, writer = await connect(gateway)
+        reader, writer = await gateway.connect()
         writer.write(before_http_11(say("Hello", stream=True)))
         await reader.readuntil(b"one")
         await gateway.one.drain(0.0)

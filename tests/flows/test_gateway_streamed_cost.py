@@ -12,17 +12,21 @@ import openai
 import pytest
 
 from equipoise.testing import FakeServer, Misbehaviour
-from tests.gateway_world import CHAT, LARGE, SMALL, World, echo, logged_at_each_write, say, serving, settings, world
+from tests.gateway_world import (
+    CHAT,
+    LARGE,
+    SMALL,
+    World,
+    claude,
+    echo,
+    logged_at_each_write,
+    say,
+    serving,
+    settings,
+    world,
+)
 
 ASKED = {"stream": True, "stream_options": {"include_usage": True}}
-
-
-def claude(base_url: str) -> dict[str, Any]:
-    """The same models, reached in Anthropic's format."""
-    document = settings(base_url)
-    for model in document["models"]:
-        model["deployments"] = [{"provider": "anthropic", "base_url": base_url.removesuffix("/v1")}]
-    return document
 
 
 async def streamed(gateway: World, body: dict[str, Any], path: str = CHAT, **headers: str) -> tuple[bytes, Any]:
@@ -31,9 +35,7 @@ async def streamed(gateway: World, body: dict[str, Any], path: str = CHAT, **hea
     async with gateway.session.post(gateway.url + path, json=body, headers=named) as answer:
         assert answer.status == 200
         text = await answer.read()
-        record = gateway.gateway.log.get(answer.headers["x-equipoise-decision-id"])
-    assert record is not None and record.outcome is not None
-    return text, record.outcome
+    return text, gateway.outcome(answer.headers)
 
 
 def usage_in(stream: bytes) -> dict[str, Any]:
@@ -54,12 +56,12 @@ async def test_the_openai_sdk_reads_the_bill_of_a_stream(
             stream = await client.chat.completions.create(**say("Hello there"), **ASKED)
             decision = stream.response.headers["x-equipoise-decision-id"]
             chunks = [chunk async for chunk in stream]
-        record = gateway.gateway.log.get(decision)
-        assert record is not None and record.outcome is not None and record.outcome.cost_usd > 1e-6
+        outcome = gateway.outcome(decision)
+        assert outcome.cost_usd > 1e-6
         usage = chunks[-1].usage
-        assert usage is not None and usage.completion_tokens == record.outcome.attempts[0].usage.output_tokens
+        assert usage is not None and usage.completion_tokens == outcome.attempts[0].usage.output_tokens
         assert usage.model_extra is not None
-        assert usage.model_extra["cost"] == pytest.approx(record.outcome.cost_usd, rel=1e-9)
+        assert usage.model_extra["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
         assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "You said: Hello there"
 
 
@@ -102,10 +104,10 @@ async def test_the_anthropic_sdk_reads_the_bill_of_a_stream(
                 events = [event async for event in stream]
                 final = await stream.get_final_message()
                 decision = stream.response.headers["x-equipoise-decision-id"]
-        record = gateway.gateway.log.get(decision)
-        assert record is not None and record.outcome is not None and record.outcome.cost_usd > 1e-6
+        outcome = gateway.outcome(decision)
+        assert outcome.cost_usd > 1e-6
         told = [event.usage.model_extra for event in events if event.type == "message_delta"]
-        assert [extra and extra.get("cost") for extra in told] == [pytest.approx(record.outcome.cost_usd, rel=1e-9)]
+        assert [extra and extra.get("cost") for extra in told] == [pytest.approx(outcome.cost_usd, rel=1e-9)]
         assert final.content[0].type == "text" and final.content[0].text == "You said: Hello there"
 
 
@@ -119,13 +121,13 @@ async def test_the_openai_sdk_reads_the_bill_of_a_streamed_response(
             stream = await client.responses.create(model="auto", input="Hello there", stream=True)
             decision = stream.response.headers["x-equipoise-decision-id"]
             events = [event async for event in stream]
-        record = gateway.gateway.log.get(decision)
-        assert record is not None and record.outcome is not None and record.outcome.cost_usd > 1e-6
+        outcome = gateway.outcome(decision)
+        assert outcome.cost_usd > 1e-6
         last = events[-1]
         assert last.type == "response.completed" and last.response.output_text == "You said: Hello there"
         usage = last.response.usage
         assert usage is not None and usage.model_extra is not None
-        assert usage.model_extra["cost"] == pytest.approx(record.outcome.cost_usd, rel=1e-9)
+        assert usage.model_extra["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
 
 
 @pytest.mark.parametrize(
