@@ -928,16 +928,23 @@ async def test_geminis_that_refuse_to_go_on_from_a_begun_answer_are_asked_to(mod
     assert len(sent["contents"]) == 1
 
 
-async def test_deepseeks_models_leave_thinking_where_they_are_made_to_call_a_tool() -> None:
+@pytest.mark.parametrize(("name", "model_id"), [("deepseek", "deepseek-v4-pro"), ("moonshot", "kimi-k2.6")])
+async def test_models_that_cannot_think_where_they_are_made_to_call_a_tool_do_not(name: str, model_id: str) -> None:
     tools = [{"type": "function", "function": {"name": "f"}}]
     off = {"type": "disabled"}
     asked: dict[str, Any] = {**HELLO, "tools": tools}
     for choice, thinking in (("required", off), (tools[0], off), ("auto", None), ("none", None), (None, None)):
-        sent = await fitted("deepseek", "deepseek-v4-pro", {**asked, "tool_choice": choice}, "chat")
+        sent = await fitted(name, model_id, {**asked, "tool_choice": choice}, "chat")
         assert sent.get("thinking") == thinking
     own = {**asked, "tool_choice": "required", "thinking": {"type": "enabled"}}
-    assert (await fitted("deepseek", "deepseek-v4-pro", own, "chat"))["thinking"] == {"type": "enabled"}
-    assert "thinking" not in await fitted("vllm", "deepseek-v4", {**asked, "tool_choice": "required"}, "chat")
+    assert (await fitted(name, model_id, own, "chat"))["thinking"] == {"type": "enabled"}
+    for other, unknown in (("vllm", model_id), ("moonshot", "kimi-k3")):
+        assert "thinking" not in await fitted(other, unknown, {**asked, "tool_choice": "required"}, "chat")
+
+
+async def test_kimis_are_not_told_how_to_sample() -> None:
+    sent = await fitted("moonshot", "kimi-k3", {**HELLO, "temperature": 0.2, "top_p": 0.5, "seed": 1}, "chat")
+    assert sent.keys() == {"model", "messages", "seed"}
 
 
 @pytest.mark.parametrize(("model_id", "takes"), [("claude-opus-4-6", False), ("claude-sonnet-4-5", True)])

@@ -75,7 +75,7 @@ class OpenAICompatible(Client):
         if call.translated and vendor.openais:
             openai_models.hold_to_schema(body)
         self._without_refused(body)
-        if vendor.forced_unthinking and _is_forced(body) and "reasoning_effort" not in body:
+        if vendor.forced_unthinking and vendor.forced_unthinking.match(body["model"]) and _is_forced(body):
             body.setdefault("thinking", {"type": "disabled"})
         for field, renamed in vendor.renames.items():
             if field in body:
@@ -126,7 +126,8 @@ class OpenAICompatible(Client):
 
 
 def _is_forced(body: Body) -> bool:
-    return body.get("tool_choice") not in (None, "auto", "none")
+    """Whether the model is made to call a tool, and not told how much to think."""
+    return body.get("tool_choice") not in (None, "auto", "none") and "reasoning_effort" not in body
 
 
 def _limited(body: Body, field: str, model: Model, *, least: int = 0) -> None:

@@ -7,6 +7,7 @@ read in 2026; a deployment can override base URL, key and the name of the limit.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
@@ -66,7 +67,8 @@ class Vendor:
         call_ids: the tool-call ids that it takes; None for any.
         keeps: fields of earlier assistant messages that it wants back, such as reasoning.
         reasoning_stub: what stands for the reasoning of answers that have none, where it refuses such beside tools.
-        forced_unthinking: whether models that think unasked refuse to be made to call a tool while they do.
+        forced_unthinking: the names of models that think unless they are told not to, and cannot be made to call a
+            tool while they do.
         renames: request fields that it has under another name.
         cache_marks: the marks of a prompt cache that it knows; strict vendors refuse others.
         names: whether messages may name who speaks.
@@ -86,7 +88,7 @@ class Vendor:
     call_ids: IdRule | None = None
     keeps: frozenset[str] = frozenset()
     reasoning_stub: str | None = None
-    forced_unthinking: bool = False
+    forced_unthinking: re.Pattern[str] | None = None
     renames: Mapping[str, str] = field(default_factory=dict)
     cache_marks: frozenset[str] = frozenset()
     names: bool = True
@@ -163,7 +165,7 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             key_env="DEEPSEEK_API_KEY",
             keeps=_REASONING,
             reasoning_stub="",
-            forced_unthinking=True,
+            forced_unthinking=re.compile("deepseek"),
         ),
         "xai": Vendor(
             base_url="https://api.x.ai/v1",
@@ -193,7 +195,8 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             key_env="MOONSHOT_API_KEY",
             keeps=_REASONING,
             reasoning_stub=" ",  # an empty one counts as none
-            refuses=_OPENAI_ONLY,
+            forced_unthinking=re.compile(r"kimi-k2\.[56]"),
+            refuses=_OPENAI_ONLY | {"temperature", "top_p", "presence_penalty", "frequency_penalty"},
         ),
         "cohere": Vendor(
             base_url="https://api.cohere.ai/compatibility/v1",
