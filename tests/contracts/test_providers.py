@@ -942,6 +942,15 @@ async def test_models_that_cannot_think_where_they_are_made_to_call_a_tool_do_no
         assert "thinking" not in await fitted(other, unknown, {**asked, "tool_choice": "required"}, "chat")
 
 
+@pytest.mark.parametrize(("model_id", "most"), [("gemini-3.1-flash-lite", 1), ("gemini-2.5-flash", 2), ("my-own", 2)])
+async def test_geminis_that_give_one_answer_are_not_asked_for_several(model_id: str, most: int) -> None:
+    provider = make_provider(Deployment(provider="gemini", model_id=model_id), secret=lambda _: "k")
+    assert isinstance(provider, Choosy)
+    for n in (1, 2):
+        assert bool(provider.speaks(Model(name="m"), {**HELLO, "n": n})) is (n <= most)
+    await provider.close()
+
+
 async def test_kimis_are_not_told_how_to_sample() -> None:
     sent = await fitted("moonshot", "kimi-k3", {**HELLO, "temperature": 0.2, "top_p": 0.5, "seed": 1}, "chat")
     assert sent.keys() == {"model", "messages", "seed"}

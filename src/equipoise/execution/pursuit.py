@@ -172,7 +172,8 @@ class Pursuit:
     def _target(self, place: Place) -> WireFormat:
         target = target_format(self._format, place.formats(self._body))
         if target is None:
-            raise BadRequest(f"{place.label} does not speak {self._format}", code="unsupported_by_format")
+            told = f"{place.label} does not take such a request in {self._format}"
+            raise BadRequest(told, code="unsupported_by_format")
         return target
 
     def _make(self, place: Place, kind: AttemptKind, limit_s: float) -> Call:

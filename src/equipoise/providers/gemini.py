@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +19,7 @@ from equipoise.wire.history import GO_ON
 
 BASE_URL = "https://generativelanguage.googleapis.com"
 _GENERATION = re.compile(r"gemini-(\d+)")
-# The first whose calls are signed, and that takes functions and a JSON format in one request.
+# The first whose calls are signed, that takes functions and a JSON format in one request, and that gives one answer.
 _THIRD_GENERATION = 3
 _JSON = frozenset({"responseMimeType", "responseJsonSchema"})
 _JSON_AT_LAST = "Call functions as you need them. What you answer at last is one JSON object and nothing else."
@@ -104,6 +105,15 @@ class Gemini(Client):
         base_url = (deployment.base_url or BASE_URL).rstrip("/").removesuffix(f"/{self._version}")
         super().__init__(deployment, secret, base_url=base_url, key_env="GEMINI_API_KEY")
 
+    def speaks(self, model: Model, body: Mapping[str, Any]) -> frozenset[WireFormat]:
+        """None where several answers are wanted of a model that gives one."""
+        several = isinstance(body.get("n"), int) and body["n"] > 1
+        return frozenset() if several and self._is_third(model) else self.formats
+
+    def _is_third(self, model: Model) -> bool:
+        generation = _GENERATION.search(self.model_id(model))
+        return generation is not None and int(generation[1]) >= _THIRD_GENERATION
+
     def path(self, call: UpstreamCall) -> str:
         """The model is a part of it."""
         verb = "streamGenerateContent?alt=sse" if call.stream else "generateContent"
@@ -117,11 +127,12 @@ class Gemini(Client):
     def fit(self, call: UpstreamCall) -> Body:
         """Without what is in the path, within the model's limit, with the signatures that it demands."""
         body = {k: v for k, v in call.body.items() if k not in ("model", "stream")}
-        generation = _GENERATION.search(self.model_id(call.model))
-        third = generation is not None and int(generation[1]) >= _THIRD_GENERATION
+        third = self._is_third(call.model)
         body = settled(body, mixed=call.mixed, signed=third)
-        if generation is not None:
-            body = _gone_on(body) if third else _json_or_calls(body)
+        if third:
+            body = _gone_on(body)
+        elif _GENERATION.search(self.model_id(call.model)):
+            body = _json_or_calls(body)
         config = body.get("generationConfig")
         if isinstance(config, dict):
             body["generationConfig"] = self._config(dict(config), call.model)
