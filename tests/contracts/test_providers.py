@@ -1145,6 +1145,36 @@ async def test_openais_models_are_not_told_what_they_refuse_to_be_told(
 
 
 @pytest.mark.parametrize(
+    ("model_id", "asked", "told"),
+    [
+        ("o4-mini", ("none", "minimal", "xhigh"), ("low", "low", "high")),
+        ("gpt-5-mini-2025-08-07", ("none", "minimal", "max"), ("minimal", "minimal", "high")),
+        ("gpt-5.1", ("none", "minimal", "xhigh"), ("none", "low", "high")),
+        ("gpt-5.4-nano", ("minimal", "xhigh", "max"), ("low", "xhigh", "xhigh")),
+        ("gpt-6-sol", ("none", "minimal", "xhigh"), ("none", "low", "xhigh")),
+        ("gpt-6-astra", ("none", "minimal", "xhigh"), ("low", "low", "xhigh")),
+        ("gpt-6.2-sol", ("none", "medium", "of its own"), ("low", "medium", "of its own")),
+        ("gpt-5.2-pro", ("none", "minimal", "xhigh"), ("none", "minimal", "xhigh")),
+    ],
+)
+async def test_openais_models_are_told_how_much_to_think_in_words_that_they_know(
+    model_id: str, asked: tuple[str, ...], told: tuple[str, ...]
+) -> None:
+    for effort, word in zip(asked, told, strict=True):
+        sent = await fitted("openai", model_id, {**HELLO, "reasoning_effort": effort}, "chat")
+        assert sent["reasoning_effort"] == word
+        body = {"input": "hi", "reasoning": {"effort": effort, "summary": "auto"}}
+        sent = await fitted("openai", model_id, body, "responses")
+        assert sent["reasoning"] == {"effort": word, "summary": "auto"} and body["reasoning"]["effort"] == effort
+    if model_id.startswith("gpt-6"):
+        assert (await fitted("openai", model_id, {**HELLO, "reasoning_effort": "max"}, "chat"))[
+            "reasoning_effort"
+        ] == "xhigh"
+        sent = await fitted("openai", model_id, {"input": "hi", "reasoning": {"effort": "max"}}, "responses")
+        assert sent["reasoning"] == {"effort": "max"}
+
+
+@pytest.mark.parametrize(
     ("model_id", "effort", "kept"),
     [("gpt-5", "low", "low"), ("gpt-5.4", None, None), ("gpt-5.4", "low", "none"), ("gpt-5.6", None, "none")],
 )

@@ -23,6 +23,19 @@ _RESPONSES_ONLY = re.compile(
     r"(ft:)?((o\d|gpt-\d)\S*-(pro|codex|deep-research|cyber|rosalind|law)|codex|computer-use|gpt-(daybreak|rosalind))"
 )
 _CALLS_BY_RESPONSES = re.compile(r"(ft:)?gpt-(6-astra|6\.[1-9]|[7-9])")
+# From the least to the most, and which of them each family knows.
+_EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
+_KNOWN_EFFORTS = tuple(
+    (re.compile(rf"(ft:)?{family}"), frozenset(words.split()))
+    for family, words in (
+        (r"o\d", "low medium high"),
+        (r"gpt-5(?!\.)", "minimal low medium high"),
+        (r"gpt-5\.1", "none low medium high"),
+        (r"gpt-5\.[2-5]", "none low medium high xhigh"),
+        (r"gpt-(5\.[6-9]|6-(sol|luna))", "none low medium high xhigh max"),
+        (r"gpt-(6|[7-9])", "low medium high xhigh max"),
+    )
+)
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
 _SEALED = "reasoning.encrypted_content"
 _IN_STRICT = frozenset(
@@ -75,13 +88,31 @@ def _unthinking(body: Body) -> None:
         body["include"] = [field for field in include if field != _SEALED]
 
 
+def _known_effort(effort: Any, name: str, *, chat: bool) -> Any:
+    """The word itself where the model knows it, else the next that it knows: upwards, or else the most.
+
+    Of models that have more to them than their family, nothing is known. In chat, no model takes ``max``.
+    """
+    known = next((words for family, words in _KNOWN_EFFORTS if family.match(name)), frozenset[str]())
+    known -= {"max"} if chat else set()
+    if not known or effort in known or effort not in _EFFORTS or _RESPONSES_ONLY.match(name):
+        return effort
+    more = [word for word in _EFFORTS[_EFFORTS.index(effort) :] if word in known]
+    return more[0] if more else [word for word in _EFFORTS if word in known][-1]
+
+
 def _thinking(body: Body, name: str) -> None:
     effort = body.get("reasoning_effort")
+    if effort:
+        effort = body["reasoning_effort"] = _known_effort(effort, name, chat=True)
     if body.get("tools") and "messages" in body and (effort or _NO_CALLS_UNASKED.match(name)) and _NO_CALLS.match(name):
         effort = body["reasoning_effort"] = "none"
     if "reasoning" in body:
         reasoning = body["reasoning"]
         effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
+        if effort:
+            effort = _known_effort(effort, name, chat=False)
+            body["reasoning"] = {**reasoning, "effort": effort}
     if effort == "none" or (not effort and _THINKS_IF_ASKED.match(name)):
         return
     for field in _SAMPLING:
