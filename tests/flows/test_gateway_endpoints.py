@@ -212,6 +212,17 @@ async def test_a_route_may_take_the_cheapest_where_no_model_meets_the_limits(tmp
         assert status == 200 and headers["x-equipoise-model"] == SMALL
 
 
+@pytest.mark.parametrize("field", ["models", "fallbacks"])
+async def test_a_request_names_no_further_models_to_a_provider(tmp_path: Path, field: str) -> None:
+    async with FakeServer(echo) as vendor, serving(tmp_path, settings(vendor.base_url)) as gateway:
+        for model in ("auto", SMALL):
+            body = {**say("Hello"), "model": model}
+            status, document, _ = await gateway.post(CHAT, {**body, field: ["openai/o1-pro"]})
+            assert status == 400 and code_of(document) == f"{field}_unsupported_request"
+            assert (await gateway.post(CHAT, {**body, field: []}))[0] == 200
+        assert len(vendor.requests) == 2
+
+
 async def test_a_prompt_that_fits_no_window_names_the_windows_and_its_length(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         status, document, _ = await gateway.post(CHAT, say("word " * 9000))

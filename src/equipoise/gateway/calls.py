@@ -28,6 +28,8 @@ from equipoise.types import WireFormat
 from equipoise.wire import FORMATS, Asked, Body
 
 _PASSED_ON = ("anthropic-beta",)
+# How OpenRouter and LiteLLM are told of models to take instead: none that was decided on, limited or priced here.
+_FURTHER_MODELS = ("models", "fallbacks")
 
 
 class Call(NamedTuple):
@@ -76,6 +78,10 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
     if "model" in incoming.variables:
         body["model"] = incoming.variables["model"]
     asked = await aside(size, FORMATS[format].read, body)
+    for field in _FURTHER_MODELS:
+        if body.get(field):
+            told = f"'{field}' names further models; the configuration says which there are, so leave it out"
+            raise Problem(400, f"{field}_unsupported_request", told, param=field)
     said = steering_of(incoming.http.headers)
     target = live.serving.target(asked.model)
     if isinstance(target, Route):
