@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from equipoise.cli.main import main
+from equipoise.evaluation.workers import _interrupts_held
 from tests.small_world import write_small_table
 
 # Runs a command in which one function stops in the middle of its work, and says so.
@@ -32,7 +33,8 @@ def stuck(*arguments, **options):
 
 setattr(owner, name, stuck)
 from equipoise.cli.main import main
-raise SystemExit(main(sys.argv[4:]))
+sys.argv[1:] = sys.argv[4:]
+raise SystemExit(main())
 """
 TRAIN = ["train", "small.csv", "--router", "static", "--out", "r.npz"]
 EVALUATE = ["evaluate", "small.csv", "--routers", "static", "--seeds", "1", "--jobs", "1", "--out", "report"]
@@ -90,6 +92,14 @@ def test_a_kill_while_writing_a_router_file_leaves_nothing_under_its_name(folder
     assert main(["route", "What is 2 + 2?", "--policy", "quality_first", "--router-file", str(folder / "r.npz")]) == 0
 
 
+def test_sigterm_while_writing_a_router_file_cleans_up_too(folder: Path) -> None:
+    before = files(folder)
+    with stuck_in("numpy.savez_compressed", TRAIN, folder, half=True) as process:
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 143 and "Traceback" not in err and files(folder) == before
+
+
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_an_evaluation_stopped_while_writing_keeps_the_old_results(folder: Path, how: signal.Signals) -> None:
     (folder / "report").mkdir()
@@ -140,6 +150,29 @@ def test_ctrl_c_in_an_evaluation_by_two_processes_is_one_line(folder: Path) -> N
     lines = [line for line in err.splitlines() if not line.startswith("split ")]
     assert lines == ["equipoise evaluate: interrupted; nothing was written under a final name"]
     assert files(folder) == before
+
+
+def test_sigterm_ends_an_evaluation_by_two_processes_without_a_word(folder: Path) -> None:
+    before = files(folder)
+    with two_jobs_at_work(folder) as process:
+        process.terminate()
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert [line for line in err.splitlines() if not line.startswith("split ")] == []
+    assert files(folder) == before
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_processes_are_started_is_heeded_once_they_all_are(how: signal.Signals) -> None:
+    heeded: list[int] = []
+    before = signal.signal(how, lambda number, _: heeded.append(number))
+    try:
+        with _interrupts_held():
+            os.kill(os.getpid(), how)
+            assert not heeded
+        assert heeded == [how]
+    finally:
+        signal.signal(how, before)
 
 
 def test_no_process_outlives_a_killed_evaluation(folder: Path) -> None:

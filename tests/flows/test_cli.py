@@ -122,17 +122,16 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- usage
 
 
-def test_the_first_process_of_a_container_is_ended_by_sigterm_while_it_imports() -> None:
-    first = """
+def test_sigterm_ends_a_command_while_it_imports() -> None:
+    """Also the first process of a container, to which the kernel gives no default for it."""
+    command = """
 import os, signal, sys
 from equipoise.cli import main
-real = os.getpid()
-os.getpid = lambda: 1
-main._load = lambda *asked: os.kill(real, signal.SIGTERM)
+main._load = lambda *asked: os.kill(os.getpid(), signal.SIGTERM)
 sys.argv = ["equipoise", "routers"]
 main.main()
 """
-    assert subprocess.run([sys.executable, "-c", first], check=False).returncode == 143
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 143
 
 
 def test_help_names_every_command(run: Run) -> None:

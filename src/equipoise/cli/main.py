@@ -103,9 +103,9 @@ def _open_standard_streams() -> None:
 
 
 def _heed_sigterm() -> None:
-    """Let SIGTERM end the first process of a container, too: without a handler that does not heed it."""
-    if os.getpid() == 1:
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    """Let SIGTERM clean up as Ctrl-C does: begun files go, started processes end. It also ends the first process of a
+    container, which without a handler does not heed it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _remedy(error: EquipoiseError, args: argparse.Namespace) -> str:

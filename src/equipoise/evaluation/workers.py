@@ -92,19 +92,20 @@ def _one_thread_each() -> Iterator[None]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """An interrupt meanwhile comes at the end. Processes started meanwhile never see one: they leave it to the caller.
+    """An interrupt or SIGTERM meanwhile comes at the end. Processes started meanwhile never see an interrupt: they
+    leave it to the caller.
 
     A process that is half started when its start is interrupted would be nobody's.
     """
     came: list[int] = []
-    handled_here = current_thread() is main_thread()
-    handler = signal.signal(signal.SIGINT, lambda number, _: came.append(number)) if handled_here else None
+    held = (signal.SIGINT, signal.SIGTERM) if current_thread() is main_thread() else ()
+    handlers = {number: signal.signal(number, lambda number, _: came.append(number)) for number in held}
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if handled_here:
-            signal.signal(signal.SIGINT, handler)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
     if came:
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(came[0])

@@ -58,11 +58,14 @@ class Process:
         begun = time.perf_counter()
         with self._log.open("wb") as log:
             self._popen = subprocess.Popen(self._command, stdout=log, stderr=log)
-        while not _listens(self.port):
-            if self._popen.poll() is not None or time.perf_counter() - begun > _READY_S:
-                self.__exit__(None, None, None)
-                raise InputError(f"{self._command[0]} did not start; see {self._log}")
-            time.sleep(0.01)
+        try:
+            while not _listens(self.port):
+                if self._popen.poll() is not None or time.perf_counter() - begun > _READY_S:
+                    raise InputError(f"{self._command[0]} did not start; see {self._log}")
+                time.sleep(0.01)
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
         self.started_s = time.perf_counter() - begun
         return self
 
