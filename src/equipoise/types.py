@@ -7,7 +7,7 @@ Qualities are in [0, 1]. NaN in an array means "not known", never zero.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any, Literal, NamedTuple
 
@@ -357,21 +357,18 @@ class Outcomes:
 
     def take(self, rows: Ints) -> Outcomes:
         """The given prompts, in that order."""
+        datasets = None if self.datasets is None else self.datasets[rows]
+        measured = self.mapped(lambda values: values[rows])
+        return replace(measured, features=self.features.take(rows), groups=self.groups[rows], datasets=datasets)
 
-        def pick(value: Floats | None) -> Floats | None:
-            return None if value is None else value[rows]
+    def mapped(self, change: Callable[[Floats], Floats]) -> Outcomes:
+        """With all that was measured, of shape (n, m), changed in one way."""
+        given = {name: getattr(self, name) for name in _MEASURED}
+        changed: dict[str, Any] = {name: change(values) for name, values in given.items() if values is not None}
+        return replace(self, **changed)
 
-        return Outcomes(
-            features=self.features.take(rows),
-            models=self.models,
-            quality=self.quality[rows],
-            groups=self.groups[rows],
-            cost_usd=pick(self.cost_usd),
-            input_tokens=pick(self.input_tokens),
-            output_tokens=pick(self.output_tokens),
-            latency_s=pick(self.latency_s),
-            datasets=None if self.datasets is None else self.datasets[rows],
-        )
+
+_MEASURED = ("quality", "cost_usd", "input_tokens", "output_tokens", "latency_s")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,7 +243,7 @@ def test_apgr_and_cpt_can_be_computed_again_from_the_choices(tmp_path: Path) -> 
         for seed, fold in enumerate(results.folds):
             mine = [c for c in choices if (c["router"], c["seed"]) == (row["name"], seed)]
             assert max(c["operating_point"] for c in mine) < 100
-            calls, shares = calls_curve(mine, fold.strong, table.quality)
+            calls, shares = calls_curve(mine, fold.best_single, table.quality)
             assert (calls[0], calls[-1]) == (0, 1)
             apgr.append(np.trapezoid(shares, calls) if hasattr(np, "trapezoid") else np.trapz(shares, calls))
             cpt.append(float(np.interp(0.5, np.maximum.accumulate(shares), calls)))
@@ -258,7 +258,7 @@ def test_point_0_stays_the_one_of_highest_estimated_quality() -> None:
     for a, b in zip(alone.folds, priced.folds, strict=True):
         first, last = a.methods["subject"].choices[0], a.methods["subject"].choices[-1]
         assert first.tolist() == b.methods["subject"].choices[0].tolist()
-        assert set(last.tolist()) == {a.strong} != set(first.tolist())
+        assert set(last.tolist()) == {a.best_single} != set(first.tolist())
 
 
 @pytest.mark.parametrize("usd", [0.0, 0.001])

@@ -59,7 +59,7 @@ class OutputLength:
 
     def to_bytes(self) -> bytes:
         """The npz file of the model."""
-        return _pack(self)
+        return _npz({name: getattr(self, name) for name in _ARRAYS})
 
 
 def fit_output_length(
@@ -89,9 +89,8 @@ def fit_output_length(
     intercept = float(y.mean())
     gram = z.T @ z + penalty * np.eye(z.shape[1])
     weights = np.linalg.solve(gram, z.T @ (y - intercept))
-    arrays = dict(weights=weights, mean=mean, scale=scale, intercept=np.float64(intercept))
-    raw = _npz({**arrays, "structure": np.int64(structure.shape[1]), "embedder": np.str_(embedder)})
-    return load_output_length(raw, where=WEIGHTS)
+    arrays = (weights, mean, scale, intercept, structure.shape[1], embedder)
+    return load_output_length(_npz(dict(zip(_ARRAYS, arrays, strict=True))), where=WEIGHTS)
 
 
 def load_output_length(raw: bytes, *, where: str) -> OutputLength:
@@ -119,19 +118,6 @@ def bundled_output_length() -> OutputLength | None:
     """The model that ships with the package, loaded once; None when it ships without one."""
     path = files("equipoise.analysis").joinpath("data", WEIGHTS)
     return load_output_length(path.read_bytes(), where=WEIGHTS) if path.is_file() else None
-
-
-def _pack(model: OutputLength) -> bytes:
-    return _npz(
-        {
-            "weights": model.weights,
-            "mean": model.mean,
-            "scale": model.scale,
-            "intercept": np.float64(model.intercept),
-            "structure": np.int64(model.structure),
-            "embedder": np.str_(model.embedder),
-        }
-    )
 
 
 def _npz(arrays: dict[str, Any]) -> bytes:

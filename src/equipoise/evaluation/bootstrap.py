@@ -17,6 +17,7 @@ from equipoise.numerics.hull import ROUNDING
 from equipoise.types import Floats, Ints
 
 LEVEL = 0.95
+SIGNIFICANT = 0.05
 LEAST_SEEDS = 5
 
 
@@ -57,6 +58,14 @@ class Interval(NamedTuple):
     def join(self, other: Interval) -> Interval:
         """The narrowest interval that holds both; ends that are not known (NaN) are ignored."""
         return Interval(float(np.fmin(self.low, other.low)), float(np.fmax(self.high, other.high)))
+
+    def gained(self, p_holm: float) -> bool:
+        """Whether it says that something is gained, and the p-value after correction, where there is one, too."""
+        return self.low > 0 and not p_holm >= SIGNIFICANT
+
+    def told(self, form: str, times: float = 1.0) -> str:
+        """Both ends in a format."""
+        return f"[{self.low * times:{form}}, {self.high * times:{form}}]"
 
 
 UNKNOWN = Interval(float("nan"), float("nan"))

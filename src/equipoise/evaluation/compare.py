@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from equipoise.evaluation.bootstrap import Difference, Interval, difference, holm
+from equipoise.evaluation.bootstrap import Difference, difference, holm
 from equipoise.evaluation.fold import FoldResult
 from equipoise.evaluation.results import CascadeRow, DatasetChange, EqualCost, RouterRow
 from equipoise.evaluation.scoring import EQUAL_COSTS, Headline, Level, headline
 from equipoise.evaluation.summary import Evaluated
 from equipoise.types import Floats
-
-SIGNIFICANT = 0.05
 
 
 def cascade_rows(evaluated: Evaluated, rows: Sequence[RouterRow]) -> tuple[CascadeRow, ...]:
@@ -47,25 +45,21 @@ def _corrected(rows: Sequence[CascadeRow]) -> list[CascadeRow]:
     ]
 
 
-def _shown(interval: Interval, p_holm: float) -> bool:
-    """Whether something is gained, also after the correction, where there is a p-value."""
-    return interval.low > 0 and not p_holm >= SIGNIFICANT
-
-
 def verdict_of(row: CascadeRow, best: str) -> str:
     """One sentence on what a cascade is worth beside the router; ``best`` names the best single model."""
-    if _shown(row.saving_ci, row.saving_p_holm):
-        cheaper = f"{row.saving:.0%} {_percent(row.saving_ci)} cheaper than router '{row.router}'"
+    if row.saving_ci.gained(row.saving_p_holm):
+        cheaper = f"{row.saving:.0%} {row.saving_ci.told('.0f', 100)} cheaper than router '{row.router}'"
         return f"reaches the quality of {best} {cheaper}"
     how = "dearer" if row.saving_ci.high < 0 else "no cheaper"
     text = f"{how} than router '{row.router}' at the quality of {best}"
-    if _shown(row.aiq_gain_ci, row.aiq_gain_p_holm):
-        text += f", but a better trade-off over all costs (AIQ {row.aiq_gain:+.3f} {_three(row.aiq_gain_ci)})"
-    better = [e for e in row.equal_cost if _shown(e.gain_ci, e.p_holm)]
+    if row.aiq_gain_ci.gained(row.aiq_gain_p_holm):
+        text += f", but a better trade-off over all costs (AIQ {row.aiq_gain:+.3f} {row.aiq_gain_ci.told('+.3f')})"
+    better = [e for e in row.equal_cost if e.gain_ci.gained(e.p_holm)]
     if not better:
         return text
     top = max(better, key=lambda e: e.gain)
-    return f"{text}; {top.gain * 100:+.1f} points {_points(top.gain_ci)} better at {_place(top.share, best)}"
+    points = f"{top.gain * 100:+.1f} points {top.gain_ci.told('+.1f', 100)}"
+    return f"{text}; {points} better at {_place(top.share, best)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,19 +156,7 @@ class _Pair:
         return headline(self.e.study, fold, fold.methods[name])
 
 
-def _points(interval: Interval) -> str:
-    return f"[{interval.low * 100:+.1f}, {interval.high * 100:+.1f}]"
-
-
-def _three(interval: Interval) -> str:
-    return f"[{interval.low:+.3f}, {interval.high:+.3f}]"
-
-
 def _place(share: float, best: str) -> str:
     if share == 1:
         return f"the cost of {best}"
     return f"{share:g} times the way from the cheapest model's cost to that of {best}"
-
-
-def _percent(interval: Interval) -> str:
-    return f"[{interval.low * 100:.0f}, {interval.high * 100:.0f}]"

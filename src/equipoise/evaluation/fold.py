@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import numpy as np
 
@@ -20,11 +20,11 @@ from equipoise.evaluation.climbing import Climb, Ground, climb
 from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
 from equipoise.numerics.frontier import MOST_POINTS, Choices, Walk, choose, distinct, walk, weight_grid
+from equipoise.registry import Spec
 from equipoise.tables.answers import Answers
 from equipoise.tables.table import at_measured_levels
 from equipoise.types import Bools, Expected, FeatureBatch, Floats, Ints, Model, Outcomes
 
-Spec = str | Mapping[str, Any]
 TIMED_DECISIONS = 200
 BUDGET_SHARES = (0.25, 0.5)
 # Points on either way from point 0, where the share of strong calls takes cost's place: both ways have an end.
@@ -135,11 +135,13 @@ class Method:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FoldResult:
-    """What one fold found; ``skipped`` names the routers that could not be fitted, with the reason."""
+    """What one fold found; ``skipped`` names the routers that could not be fitted, with the reason.
+
+    Of two models the best single one is the strong one.
+    """
 
     split: Split
     best_single: int
-    strong: int
     zero: Ints
     regret_weights: tuple[float, ...]
     methods: dict[str, Method]
@@ -165,7 +167,6 @@ def run_fold(study: Study, split: Split) -> FoldResult:
     return FoldResult(
         split=split,
         best_single=fold.best,
-        strong=fold.strong,
         zero=fold.zero(),
         regret_weights=fold.regret_weights,
         methods=methods,
@@ -181,12 +182,12 @@ class Fold:
         self.rng = np.random.default_rng([len(split.fit), split.test[0], split.fit[0], 6])
         self.quality = study.outcomes.quality
         self.taught = self._taught()
-        self.train = _hide(replace(study.outcomes, quality=self.taught), split)
+        known = replace(study.outcomes, quality=self.taught)
+        self.train = known.mapped(self.train_matrix).take(split.fit)
         self.rows = np.concatenate([split.calibrate, split.test])
         self.batch = study.outcomes.features.take(self.rows)
         means = self.quality[split.train].mean(axis=0)
         self.best = int(np.argmax(means))
-        self.strong = self.best
         self.cost = self._true_cost()
         self.cost_hat = self._estimated_cost()
         self.regret_weights = self._regret_weights(means)
@@ -202,7 +203,7 @@ class Fold:
     def _true_cost(self) -> Floats:
         if self.study.calls:
             calls = np.zeros(self.quality.shape)
-            calls[:, self.strong] = 1.0
+            calls[:, self.best] = 1.0
             return calls
         cost: Floats | None = self.study.outcomes.cost_usd
         if cost is None or not self.study.priced:
@@ -357,7 +358,7 @@ class Fold:
         kept = distinct(every)
         rising = weights[kept][weights[kept] >= 0]
         cal_quality, cal_cost = self._calibration(every[kept][:, :k])
-        score = self._strong_over_weak(guess.quality) if len(self.study.models) == 2 else None
+        score = strong_over_weak(guess.quality, self.best) if len(self.study.models) == 2 else None
         method = self.method(every[kept][:, k:], cal_quality, cal_cost)
         return replace(
             method,
@@ -407,13 +408,10 @@ class Fold:
             regret_points=tuple(int(np.argmax(quality - w * cost)) for w in self.regret_weights),
         )
 
-    def _strong_over_weak(self, quality: Floats) -> Floats:
-        gain: Floats = quality[:, self.strong] - quality[:, 1 - self.strong]
-        return gain
-
     def _recovered(self, score: Floats) -> float:
         """APGR on the calibration rows: quality at one operating point would say nothing of the others."""
-        found = float(metrics.apgr(score, self._strong_over_weak(self.quality[self.split.calibrate]))[0])
+        gain = strong_over_weak(self.quality[self.split.calibrate], self.best)
+        found = float(metrics.apgr(score, gain)[0])
         return found if np.isfinite(found) else 0.5
 
     def _calibration(self, choices: Choices) -> tuple[Floats, Floats]:
@@ -459,25 +457,7 @@ class Fold:
         return tuple(found)
 
 
-def _hide(outcomes: Outcomes, split: Split) -> Outcomes:
-    """The fit rows, without the hidden model's outcomes on rows where it is not shown."""
-    fit = outcomes.take(split.fit)
-    if split.hidden is None or split.shown is None:
-        return fit
-    unseen = ~np.isin(split.fit, split.shown)
-
-    def blank(values: Floats | None) -> Floats | None:
-        if values is None:
-            return None
-        out = values.copy()
-        out[unseen, split.hidden] = np.nan
-        return out
-
-    return replace(
-        fit,
-        quality=np.where(unseen[:, None] & (np.arange(fit.quality.shape[1]) == split.hidden), np.nan, fit.quality),
-        cost_usd=blank(fit.cost_usd),
-        input_tokens=blank(fit.input_tokens),
-        output_tokens=blank(fit.output_tokens),
-        latency_s=blank(fit.latency_s),
-    )
+def strong_over_weak(quality: Floats, strong: int) -> Floats:
+    """How much better the strong one of two models is on every prompt, shape (n,)."""
+    gain: Floats = quality[:, strong] - quality[:, 1 - strong]
+    return gain

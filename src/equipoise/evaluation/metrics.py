@@ -1,8 +1,5 @@
-"""Measures of a routing curve: exact, no grids, no thresholds taken from test scores.
-
-A curve is the mean cost and mean quality of a router at each of its operating points. Mixing two
-operating points by a coin is a policy too, so what a router can reach is the upper concave hull of its
-points, flat to the right. All curve functions take arrays of shape (..., t): one curve per leading index.
+"""Measures of routers: of curves (see ``numerics.hull``), of several objectives, of who gets the strong model, and of
+how far estimates can be believed. Exact: no grids, no thresholds taken from test scores.
 """
 
 from __future__ import annotations
@@ -14,6 +11,9 @@ import numpy.typing as npt
 
 from equipoise.numerics.hull import ROUNDING, hull_cost
 from equipoise.types import Bools, Floats, Ints
+
+BINS = 10
+_LEAST_CELL = 20
 
 
 def cost_at_quality_share(costs: Floats, qualities: Floats, best: tuple[float, float], share: float = 1.0) -> float:
@@ -158,21 +158,26 @@ class Reliability(NamedTuple):
     cases: Ints
 
 
-def reliability(estimated: Floats, observed: Floats, bins: int = 10) -> Reliability:
-    """Estimates in bins of equal width on [0, 1]; pairs with a NaN are left out."""
+def bin_of(estimated: Floats) -> Ints:
+    """The bin of every estimate, of ``BINS`` of equal width on [0, 1]."""
+    return np.clip((estimated * BINS).astype(np.int64), 0, BINS - 1)
+
+
+def reliability(estimated: Floats, observed: Floats) -> Reliability:
+    """Estimates in bins; pairs with a NaN are left out."""
     known = ~(np.isnan(estimated) | np.isnan(observed))
     e, o = estimated[known], observed[known]
-    where = np.clip((e * bins).astype(np.int64), 0, bins - 1)
-    count = np.bincount(where, minlength=bins)
+    where = bin_of(e)
+    count = np.bincount(where, minlength=BINS)
     full = count > 0
-    mean_e = np.bincount(where, weights=e, minlength=bins)[full] / count[full]
-    mean_o = np.bincount(where, weights=o, minlength=bins)[full] / count[full]
+    mean_e = np.bincount(where, weights=e, minlength=BINS)[full] / count[full]
+    mean_o = np.bincount(where, weights=o, minlength=BINS)[full] / count[full]
     return Reliability(mean_e, mean_o, count[full].astype(np.int64))
 
 
-def ece(estimated: Floats, observed: Floats, bins: int = 10) -> float:
+def ece(estimated: Floats, observed: Floats) -> float:
     """Expected calibration error: mean distance of estimate and outcome over bins, weighted by count."""
-    r = reliability(estimated, observed, bins)
+    r = reliability(estimated, observed)
     return float(np.sum(np.abs(r.estimated - r.observed) * r.cases) / r.cases.sum()) if len(r.cases) else float("nan")
 
 
@@ -182,12 +187,12 @@ def brier(estimated: Floats, observed: Floats) -> float:
     return float(np.nanmean(error)) if np.isfinite(error).any() else float("nan")
 
 
-def interval_coverage(mean: Floats, std: Floats, observed: Floats, cells: Ints, *, least: int = 20) -> float:
+def interval_coverage(mean: Floats, std: Floats, observed: Floats, cells: Ints) -> float:
     """Share of cells whose mean outcome lies in the cell's central 90 % interval.
 
     A cell is a set of prompts (a data set, say) under one model. Its interval joins the estimates' own
     spread, taken as shared by the cell, with the sampling spread of their mean error. Cells with fewer
-    than ``least`` prompts are left out; NaN if none is left.
+    than 20 prompts are left out; NaN if none is left.
     """
     k = int(cells.max()) + 1
     inside: list[npt.NDArray[np.bool_]] = []
@@ -195,7 +200,7 @@ def interval_coverage(mean: Floats, std: Floats, observed: Floats, cells: Ints, 
         known = ~(np.isnan(mean[:, j]) | np.isnan(observed[:, j]))
         where, wrong = cells[known], observed[known, j] - mean[known, j]
         count = np.bincount(where, minlength=k)
-        full = count >= least
+        full = count >= _LEAST_CELL
         n = count[full]
         off, squares, spread = (
             np.bincount(where, weights=v, minlength=k)[full] / n for v in (wrong, wrong**2, std[known, j])

@@ -21,7 +21,7 @@ from equipoise.estimates import CostModel
 from equipoise.evaluation.bootstrap import LEAST_SEEDS, Resamples
 from equipoise.evaluation.climbing import answer_policy
 from equipoise.evaluation.compare import cascade_rows
-from equipoise.evaluation.fold import CONTROL, CostLearner, FoldResult, Spec, Study
+from equipoise.evaluation.fold import CONTROL, CostLearner, FoldResult, Study
 from equipoise.evaluation.results import Results
 from equipoise.evaluation.scoring import SHARES, best_single_usd, score_fold
 from equipoise.evaluation.splits import (
@@ -36,7 +36,7 @@ from equipoise.evaluation.splits import (
 from equipoise.evaluation.summary import Evaluated, baseline_rows, router_rows
 from equipoise.evaluation.workers import run_folds
 from equipoise.numerics.folds import numbered
-from equipoise.registry import make_router
+from equipoise.registry import Spec, make_router
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
 from equipoise.tables.duplicates import merge_groups, near_duplicate_groups

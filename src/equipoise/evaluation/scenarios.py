@@ -136,7 +136,7 @@ class Contender:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class Served:
     """One scenario as one contender served it. ``utility`` is quality per thousandth of a dollar."""
 
     contender: str
@@ -175,7 +175,7 @@ class Comparison:
 class ScenarioReport:
     """Everything that was played, and the comparison. ``saving`` is against the dearest contender."""
 
-    played: tuple[Played, ...]
+    played: tuple[Served, ...]
     comparison: tuple[Comparison, ...]
     iterations: int
     seed: int
@@ -220,7 +220,7 @@ def run_scenarios(
     if not 1 <= iterations <= MOST_ITERATIONS:
         raise InputError(f"iterations must lie between 1 and {MOST_ITERATIONS}, not {iterations}")
     tiers = {model.name: model.tier or "unknown" for model in models}
-    played: list[Played] = []
+    played: list[Served] = []
     for contender in contenders:
         rng = np.random.default_rng([seed, 7])
         for scenario in scenarios:
@@ -231,7 +231,7 @@ def run_scenarios(
     return ScenarioReport(played=tuple(played), comparison=tuple(comparison), iterations=iterations, seed=seed)
 
 
-def _play(contender: Contender, scenario: Scenario, tiers: Mapping[str, str], rng: np.random.Generator) -> Played:
+def _play(contender: Contender, scenario: Scenario, tiers: Mapping[str, str], rng: np.random.Generator) -> Served:
     request = scenario.request()
     decision = contender.decide(request)
     chosen = decision.selected
@@ -244,7 +244,7 @@ def _play(contender: Contender, scenario: Scenario, tiers: Mapping[str, str], rn
     requirement = decision.features.get("quality_requirement", scenario.quality_requirement)
     if contender.learn is not None:
         contender.learn(request, chosen.model, quality)
-    return Played(
+    return Served(
         contender=contender.name,
         kind=scenario.kind,
         expected_tier=scenario.expected_tier,
@@ -284,7 +284,7 @@ def violations(
     return tuple(name for name, is_broken in broken.items() if is_broken)
 
 
-def _compare(name: str, played: Sequence[Played]) -> dict[str, Any]:
+def _compare(name: str, played: Sequence[Served]) -> dict[str, Any]:
     def mean(values: Sequence[float]) -> float:
         return float(np.mean(values))
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse import csr_array
 
 from equipoise.evaluation import metrics
-from equipoise.evaluation.fold import FoldResult, Method, Study
+from equipoise.evaluation.fold import FoldResult, Method, Study, strong_over_weak
 from equipoise.numerics import hull as hulls
 from equipoise.numerics.frontier import choose, walk, weight_grid
 from equipoise.types import Floats, Ints
@@ -161,7 +161,7 @@ class _TestTable:
             gain=qualities[:, 0] - best_quality,
             saving=saving,
             kept=kept,
-            apgr=None if method.score is None else metrics.apgr(method.score, self.strong_gain(), self.weights),
+            apgr=self.apgr(method),
             band=band,
             level=self.level(costs, qualities) if self.study.cascades else None,
         )
@@ -184,11 +184,11 @@ class _TestTable:
         means[0] = values.mean(axis=1)
         return means
 
-    def strong_gain(self) -> Floats:
-        """Quality of the strong minus the weak model on every test row."""
-        strong = self.fold.strong
-        gain: Floats = self.quality[:, strong] - self.quality[:, 1 - strong]
-        return gain
+    def apgr(self, method: Method) -> Floats | None:
+        """Of two models, the share of the gap between them that is recovered; None for more."""
+        if method.score is None:
+            return None
+        return metrics.apgr(method.score, strong_over_weak(self.quality, self.fold.best_single), self.weights)
 
     def oracle(self) -> tuple[Point, float]:
         """Best model for every prompt, the cheapest of equals, at its true cost; and the best curve there is."""

@@ -12,13 +12,12 @@ import numpy as np
 from equipoise.evaluation import metrics
 from equipoise.evaluation.bootstrap import (
     Difference,
-    Interval,
     difference,
     holm,
     over_datasets,
     percentile_interval,
 )
-from equipoise.evaluation.fold import CONTROL, FoldResult, Method, Study
+from equipoise.evaluation.fold import CONTROL, FoldResult, Method, Study, strong_over_weak
 from equipoise.evaluation.objectives import Objectives, objectives
 from equipoise.evaluation.results import AtBest, BudgetKept, DatasetRow, RouterRow
 from equipoise.evaluation.scoring import SHARES, FoldScore, Score, headline
@@ -256,8 +255,7 @@ class _Row:
         for fold, method, _, _ in self.pairs:
             if method.score is None:
                 return None
-            quality = self.study.outcomes.quality[fold.split.test]
-            gain = quality[:, fold.strong] - quality[:, 1 - fold.strong]
+            gain = strong_over_weak(self.study.outcomes.quality[fold.split.test], fold.best_single)
             found.append(metrics.cpt(method.score, gain, target))
         return self.mean(found)
 
@@ -345,10 +343,11 @@ class _Row:
         if not found:
             return {"ece": None, "brier": None, "coverage": None, "reliability": None}
         pooled = [np.concatenate([h.bins[i] for h in found]) for i in range(3)]
-        where = np.clip((pooled[0] * 10).astype(int), 0, 9)
-        count = np.bincount(where, weights=pooled[2], minlength=10)
+        where = metrics.bin_of(pooled[0])
+        count = np.bincount(where, weights=pooled[2], minlength=metrics.BINS)
         full = count > 0
-        means = [np.bincount(where, weights=v * pooled[2], minlength=10)[full] / count[full] for v in pooled[:2]]
+        sums = [np.bincount(where, weights=v * pooled[2], minlength=metrics.BINS) for v in pooled[:2]]
+        means = [total[full] / count[full] for total in sums]
         return {
             "ece": self.mean(h.ece for h in found),
             "brier": self.mean(h.brier for h in found),
@@ -391,6 +390,3 @@ class _Row:
                 )
             )
         return tuple(out)
-
-
-__all__ = ["Evaluated", "Interval", "baseline_rows", "router_rows"]

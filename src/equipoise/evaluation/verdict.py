@@ -47,14 +47,14 @@ def verdict(e: Evidence) -> str:
     """One sentence on what a router is worth."""
     if not e.traded:
         return _on_quality(e)
-    if not (e.delta_aiq_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm)):
+    if not e.delta_aiq_ci.gained(e.p_holm):
         how = "worse" if e.delta_aiq_ci.high < -LEAST_AREA else "no better"
         return f"{how} than mixing single models by a coin, such as always using {e.best_single}"
     if e.over_control is not None and not e.over_control.low > 0:
         return "no better than control: a router fitted on shuffled qualities does as well"
     said = [_saving(e)]
     if e.gain_ci.low > 0:
-        said.append(f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than {e.best_single} when cost does not matter")
+        said.append(f"{_points(e.gain, e.gain_ci)} better than {e.best_single} when cost does not matter")
     return "; ".join(said)
 
 
@@ -62,10 +62,10 @@ def _saving(e: Evidence) -> str:
     at = e.at_best
     if at is None or at.reached < 0.5 or not at.saving_ci.low > LEAST_SAVING:
         return f"a better trade-off than any mix of single models, but no cheaper way to the quality of {e.best_single}"
-    saving = f"saves {at.saving:.0%} [{at.saving_ci.low * 100:.0f}, {at.saving_ci.high * 100:.0f}]"
+    saving = f"saves {at.saving:.0%} {at.saving_ci.told('.0f', 100)}"
     if at.quality_change_ci.low >= -MARGIN:
         return f"{saving} at the quality of {e.best_single}, the best single model"
-    change = f"{_points(at.quality_change)} {_points_ci(at.quality_change_ci)}"
+    change = _points(at.quality_change, at.quality_change_ci)
     if at.quality_change_ci.high < -MARGIN:
         return f"{saving} against {e.best_single}, but loses quality: {change}"
     if at.quality_change < -MARGIN:
@@ -74,15 +74,11 @@ def _saving(e: Evidence) -> str:
 
 
 def _on_quality(e: Evidence) -> str:
-    if e.gain_ci.low > 0 and (e.p_holm < 0.05 or e.p_holm != e.p_holm):
-        return f"{_points(e.gain)} {_points_ci(e.gain_ci)} better than always using {e.best_single}"
+    if e.gain_ci.gained(e.p_holm):
+        return f"{_points(e.gain, e.gain_ci)} better than always using {e.best_single}"
     how = "worse" if e.gain_ci.high < 0 else "no better"
     return f"{how} than always using {e.best_single}"
 
 
-def _points(value: float) -> str:
-    return f"{value * 100:+.1f} points"
-
-
-def _points_ci(ci: Interval) -> str:
-    return f"[{ci.low * 100:+.1f}, {ci.high * 100:+.1f}]"
+def _points(value: float, ci: Interval) -> str:
+    return f"{value * 100:+.1f} points {ci.told('+.1f', 100)}"

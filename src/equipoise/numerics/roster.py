@@ -166,16 +166,5 @@ def measured_only(outcomes: Outcomes) -> Outcomes:
     kept = np.flatnonzero((~np.isnan(outcomes.quality)).any(axis=0))
     if len(kept) == len(outcomes.models):
         return outcomes
-
-    def pick(values: Floats | None) -> Floats | None:
-        return None if values is None else values[:, kept]
-
-    return replace(
-        outcomes,
-        models=tuple(outcomes.models[j] for j in kept),
-        quality=outcomes.quality[:, kept],
-        cost_usd=pick(outcomes.cost_usd),
-        input_tokens=pick(outcomes.input_tokens),
-        output_tokens=pick(outcomes.output_tokens),
-        latency_s=pick(outcomes.latency_s),
-    )
+    models = tuple(outcomes.models[j] for j in kept)
+    return replace(outcomes.mapped(lambda values: values[:, kept]), models=models)
