@@ -70,6 +70,16 @@ def test_a_model_of_unknown_cost_does_not_break_a_budget() -> None:
     assert (chosen * paid).sum(axis=1).mean() == pytest.approx(4.0)
 
 
+def test_prompts_on_which_two_models_are_tied_are_mixed_alike_however_they_are_rounded() -> None:
+    rng = np.random.default_rng(11)
+    cheap = rng.uniform(0.2, 0.7, 400)
+    quality = np.stack([cheap, cheap + 0.1, cheap - 0.1], axis=1)  # a tenth of quality, but for the last digit
+    tied = situation(400, 11)._replace(quality=quality)
+    budget = Budget(mean_cost_usd=2.0).calibrate(tied, tied.cost_usd)
+    share = budget.choose(tied._replace(quality=quality + 1e-9 * rng.normal(size=(400, 1)))).probability
+    assert share == pytest.approx(np.tile([0.5, 0.5, 0.0], (400, 1)), abs=1e-5)
+
+
 def test_the_promise_is_kept_when_few_bills_are_most_of_the_spending() -> None:
     billed = np.where(np.arange(2000) % 50, 0.2, 40.0)
     assert run(Paced(mean_cost_usd=4.0, pace=30), situation(2000, 2), billed=billed)[500:].mean() == pytest.approx(

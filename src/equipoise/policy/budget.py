@@ -13,6 +13,10 @@ from equipoise.errors import ConfigError, NotEnoughData
 from equipoise.policy.choice import best, certain
 from equipoise.types import Floats, State
 
+# How far neighbouring multipliers are kept from the one at which many prompts may turn at once, as a share of it:
+# such prompts are to be mixed alike, however the utilities of their two models are rounded.
+_APART = 1e-6
+
 
 @dataclass(kw_only=True)
 class Budget(Policy):
@@ -95,7 +99,9 @@ def bracket(situation: Situation, paid_usd: Floats, mean_cost_usd: float, name: 
     for _ in range(80):
         middle = 0.5 * (low + high)
         low, high = (middle, high) if spent(situation, paid_usd, middle) > mean_cost_usd else (low, middle)
-    return low, high
+    wide = low * (1.0 - _APART), high * (1.0 + _APART)
+    dear, cheap = (spent(situation, paid_usd, multiplier) for multiplier in wide)
+    return wide if dear > mean_cost_usd >= cheap else (low, high)
 
 
 def spent(situation: Situation, paid_usd: Floats, multiplier: float) -> float:
