@@ -124,6 +124,7 @@ def test_holding_a_data_set_out_and_holding_a_model_out_keep_the_winner() -> Non
     row = by_dataset.router("subject")
     assert row.delta_aiq_ci.low > 0
     assert row.over_datasets is not None and row.over_datasets["above"] == 3
+    assert "3 data sets: intervals and verdicts hold for more prompts of these" in by_dataset.notes[0]
     by_model = evaluate(table, routers=["subject"], split="model", seeds=2, **QUICK)
     assert len(by_model.fold_labels) == 2 and set(by_model.fold_labels) <= set(table.models)
     assert by_model.router("subject").delta_aiq > 0

@@ -383,7 +383,12 @@ def _note_skipped(evaluated: Evaluated, notes: list[str]) -> None:
         reasons |= fold.skipped
     notes.extend(f"router {name} is left out: {text}" for name, text in reasons.items())
     many = len(evaluated.folds)
-    if many < LEAST_SEEDS:
+    if many < LEAST_SEEDS and evaluated.by_dataset:
+        notes.append(
+            f"{many} data sets: intervals and verdicts hold for more prompts of these, not for another data set; "
+            f"that takes {LEAST_SEEDS} or more"
+        )
+    elif many < LEAST_SEEDS:
         notes.append(
             f"{many} seed{'s' * (many > 1)}: intervals tell which prompts were tested, not which were trained on; "
             f"that takes {LEAST_SEEDS} or more"
