@@ -95,13 +95,15 @@ def test_feedback_for_an_unknown_id_joins_if_the_decision_still_comes(log: Decis
 
 
 def test_feedback_for_unknown_ids_is_kept_within_bounds(log: DecisionLog, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decisions, "_MOST_PENDING", 3)
+    monkeypatch.setattr(decisions, "_MOST_PENDING", 8)
+    for tenant in ("a", "b"):
+        for i in range(10):
+            assert log.feedback(some_feedback(i), tenant=tenant) is False
     for i in range(10):
-        assert log.feedback(some_feedback(i), tenant="a") is False
-    for i in range(10):
-        write(log, i)
+        write(log, i, tenant="ab"[i < 2])
     log.flush()
-    assert sum(len(got(log, i).feedback) for i in range(10)) == 3
+    kept = [len(got(log, i, None).feedback) for i in range(10)]
+    assert kept == [1, 1, 1, 1, *[0] * 6], "of b the first two of what a left, of which it may have half"
 
 
 def test_a_decision_takes_feedback_of_a_bounded_number_of_sources(

@@ -15,6 +15,7 @@ import fcntl
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -106,7 +107,8 @@ class DecisionLog(LogReader):
         self._lock, self._moving = threading.Lock(), threading.Lock()
         self._recent: dict[str, str] = {}
         self._moved: dict[str, str] = {}
-        self._recorded = self._damaged = self._failures = self._pending = 0
+        self._recorded = self._damaged = self._failures = 0
+        self._pending: Counter[str] = Counter()
         self._trouble: str | None = None
         self._next_housekeeping = 0.0
         self._looked: tuple[float, float] | None = None
@@ -170,9 +172,10 @@ class DecisionLog(LogReader):
         except StoreUnavailable:
             known = True  # not to be told now: whether it joins is seen when it is moved
         if not known:
-            if self._pending >= _MOST_PENDING:
+            # No tenant drives out another's: it has half of what the others leave.
+            if self._pending.total() + self._pending[tenant] >= _MOST_PENDING:
                 return False
-            self._pending += 1
+            self._pending[tenant] += 1
         f = feedback
         self._take("f", (f.decision_id, tenant, f.source, f.received, f.reward, f.comment), b"")
         return known
@@ -302,7 +305,7 @@ class DecisionLog(LogReader):
         if self._next_housekeeping - _HOUSEKEEPING_S <= now < self._next_housekeeping:
             return
         self._next_housekeeping = now + _HOUSEKEEPING_S
-        self._pending = 0
+        self._pending.clear()
         # What is removed from the store is not to stay behind in a segment that never fills.
         self._renewing = True
         if self._jumped_ahead(now):
