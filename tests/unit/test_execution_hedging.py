@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from equipoise.execution import ExecutionFailed
+from equipoise.execution import ExecutionFailed, Executor
 from equipoise.execution.latency import Tail
 from equipoise.testing import FakeUpstream
 from equipoise.types import Deployment, Plan
@@ -22,8 +22,8 @@ BODY = (
 ON = {"enabled": True, "max_share": 0.1, "quantile": 0.9}
 
 
-def taking(seconds: Any) -> Provided:
-    """A provider whose call number n takes ``seconds(n)``."""
+def taking(seconds: Any) -> Any:
+    """Answers call number n after ``seconds(n)``."""
 
     async def send(number: int, call: Any) -> Any:
         await asyncio.sleep(seconds(number))
@@ -31,11 +31,12 @@ def taking(seconds: Any) -> Provided:
             return streamed(chunk("ok"), chunk(finish="stop"))
         return FakeUpstream(body=BODY)
 
-    return Provided(send)
+    return send
 
 
-async def warmed(provider: Provided, *, places: int = 1, stream: bool = False, **hedging: Any) -> Any:
-    """An executor that has seen about a hundred calls to every place."""
+async def warmed(then: Any, *, places: int = 1, stream: bool = False, **hedging: Any) -> tuple[Executor, Provided]:
+    """An executor that has seen about a hundred calls of a second to every place, and the provider that now does so."""
+    provider = Provided(taking(lambda n: 1.0))
     names = [f"p{i}" for i in range(places)]
     ex = executor([model("m", *names)], dict.fromkeys(names, provider), hedging={**ON, **hedging})
     for place in ex._places["m"]:
@@ -43,17 +44,15 @@ async def warmed(provider: Provided, *, places: int = 1, stream: bool = False, *
     for _ in range(100 * places):
         await read(await ex.run(PLAN, work(stream=stream), always))
     provider.calls.clear()
-    return ex
+    provider._send = then
+    return ex, provider
 
 
 @pytest.mark.parametrize("stream", [False, True])
 @virtually
 async def test_a_call_later_than_the_usual_tail_gets_a_second_whose_answer_wins(stream: bool) -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider, stream=stream)
+    ex, _ = await warmed(taking(lambda n: 50.0 if n == 0 else 1.0), stream=stream)
     started = asyncio.get_running_loop().time()
-    late = taking(lambda n: 50.0 if n == 0 else 1.0)
-    provider._send = late._send
     running = await ex.run(PLAN, work(stream=stream), always)
     await read(running)
     assert asyncio.get_running_loop().time() - started == pytest.approx(2.001, abs=0.0005)
@@ -68,9 +67,7 @@ async def test_a_call_later_than_the_usual_tail_gets_a_second_whose_answer_wins(
 
 @virtually
 async def test_the_first_may_still_win_and_then_the_second_is_cut_and_billed() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
-    provider._send = taking(lambda n: 1.5 if n == 0 else 9.0)._send
+    ex, _ = await warmed(taking(lambda n: 1.5 if n == 0 else 9.0))
     running = await ex.run(PLAN, work(), always)
     assert [(a.kind, a.error, a.won) for a in running.attempts] == [
         ("hedge", "cancelled", False),
@@ -81,13 +78,12 @@ async def test_the_first_may_still_win_and_then_the_second_is_cut_and_billed() -
 
 @virtually
 async def test_nothing_is_hedged_before_enough_is_known_or_when_it_is_off() -> None:
-    provider = taking(lambda n: 1.0 + n % 7)
+    provider = Provided(taking(lambda n: 1.0 + n % 7))
     ex = executor([model("m")], {"m": provider}, hedging=ON)
     for _ in range(60):
         await ex.run(PLAN, work(), always)
     assert len(provider.calls) == 60
-    off = await warmed(provider, enabled=False)
-    provider._send = taking(lambda n: 50.0)._send
+    off, provider = await warmed(taking(lambda n: 50.0), enabled=False)
     await off.run(PLAN, work(), always)
     assert len(provider.calls) == 1
     assert off.hedging.hedges == 0
@@ -95,9 +91,7 @@ async def test_nothing_is_hedged_before_enough_is_known_or_when_it_is_off() -> N
 
 @virtually
 async def test_the_second_call_goes_to_another_deployment_where_there_is_one() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider, places=2)
-    provider._send = taking(lambda n: 50.0 if n == 0 else 1.0)._send
+    ex, _ = await warmed(taking(lambda n: 50.0 if n == 0 else 1.0), places=2)
     running = await ex.run(PLAN, work(), always)
     assert len({a.deployment for a in running.attempts}) == 2
 
@@ -106,7 +100,7 @@ async def test_the_second_call_goes_to_another_deployment_where_there_is_one() -
 @virtually
 async def test_hedges_never_exceed_their_share_of_the_calls(share: float) -> None:
     rng = np.random.default_rng(5)
-    provider = taking(lambda n: float(rng.pareto(1.1)))
+    provider = Provided(taking(lambda n: float(rng.pareto(1.1))))
     ex = executor([model("m")], {"m": provider}, hedging={**ON, "max_share": share, "quantile": 0.5})
     for _ in range(1500):
         await ex.run(PLAN, work(), always)
@@ -117,8 +111,6 @@ async def test_hedges_never_exceed_their_share_of_the_calls(share: float) -> Non
 
 @virtually
 async def test_when_the_first_fails_the_second_is_waited_for() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
 
     async def send(number: int, call: Any) -> Any:
         await asyncio.sleep(3.0)
@@ -126,21 +118,19 @@ async def test_when_the_first_fails_the_second_is_waited_for() -> None:
             raise failed(500)
         return FakeUpstream(body=BODY)
 
-    provider._send = send
+    ex, _ = await warmed(send)
     running = await ex.run(PLAN, work(), always)
     assert [(a.kind, a.error) for a in running.attempts] == [("first", "http_500"), ("hedge", None)]
 
 
 @virtually
 async def test_when_both_fail_the_course_goes_on() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
 
     async def send(number: int, call: Any) -> Any:
         await asyncio.sleep(3.0)
         raise failed(500)
 
-    provider._send = send
+    ex, _ = await warmed(send)
     with pytest.raises(ExecutionFailed) as caught:
         await ex.run(PLAN, work(), always)
     kinds = [a.kind for a in caught.value.attempts]
@@ -151,9 +141,7 @@ async def test_when_both_fail_the_course_goes_on() -> None:
 
 @virtually
 async def test_a_late_second_call_ends_with_the_time_for_the_first() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
-    provider._send = taking(lambda n: 50.0)._send
+    ex, _ = await warmed(taking(lambda n: 50.0))
     started = asyncio.get_running_loop().time()
     with pytest.raises(ExecutionFailed) as caught:
         await ex.run(PLAN, work(deadline_s=5.0), always)
@@ -164,9 +152,7 @@ async def test_a_late_second_call_ends_with_the_time_for_the_first() -> None:
 @pytest.mark.parametrize(("within_s", "calls"), [(1.9, 1), (2.5, 2)])
 @virtually
 async def test_no_second_call_is_made_that_could_not_answer_in_time(within_s: float, calls: int) -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
-    provider._send = taking(lambda n: 50.0)._send
+    ex, provider = await warmed(taking(lambda n: 50.0))
     with pytest.raises(ExecutionFailed):
         await ex.run(PLAN, work(deadline_s=within_s), always)
     assert len(provider.calls) == calls
@@ -174,7 +160,7 @@ async def test_no_second_call_is_made_that_could_not_answer_in_time(within_s: fl
 
 @virtually
 async def test_a_call_goes_on_though_the_request_cannot_be_said_where_the_second_would_go() -> None:
-    first, other = taking(lambda n: 1.0), taking(lambda n: 1.0)
+    first, other = Provided(taking(lambda n: 5.0)), Provided(taking(lambda n: 1.0))
     other.formats = frozenset({"messages"})
     ex = executor(
         [model("m", deployments=(Deployment(provider="a"), Deployment(provider="b", weight=0.001)))],
@@ -183,7 +169,6 @@ async def test_a_call_goes_on_though_the_request_cannot_be_said_where_the_second
     )
     for late in (*[1.0] * 100, 50.0):
         ex._places["m"][0].tails[False].observe(late)
-    first._send = taking(lambda n: 5.0)._send
     for _ in range(20):
         running = await ex.run(PLAN, work(logprobs=True), always)
         assert [(a.kind, a.won) for a in running.attempts] == [("first", True)]
@@ -192,14 +177,12 @@ async def test_a_call_goes_on_though_the_request_cannot_be_said_where_the_second
 
 @virtually
 async def test_something_wrong_in_our_own_code_leaves_no_call_behind() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
 
     async def send(number: int, call: Any) -> Any:
         await asyncio.sleep(50.0 if number == 0 else 1.0)
         raise RuntimeError("wrong")
 
-    provider._send = send
+    ex, _ = await warmed(send)
     attempts: list[Any] = []
     with pytest.raises(RuntimeError):
         await ex.run(PLAN, work(), always, attempts=attempts)
@@ -228,9 +211,7 @@ async def test_a_place_that_refused_the_second_call_is_not_called_again_for_the_
 
 @virtually
 async def test_a_client_that_goes_away_cuts_both() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
-    provider._send = taking(lambda n: 50.0)._send
+    ex, _ = await warmed(taking(lambda n: 50.0))
     attempts: list[Any] = []
     task = asyncio.create_task(ex.run(PLAN, work(), always, attempts=attempts))
     await asyncio.sleep(5.0)
@@ -243,8 +224,6 @@ async def test_a_client_that_goes_away_cuts_both() -> None:
 
 @virtually
 async def test_a_client_that_goes_away_while_the_loser_is_cut_leaves_nothing_behind() -> None:
-    provider = taking(lambda n: 1.0)
-    ex = await warmed(provider)
     answer = FakeUpstream(body=BODY)
 
     async def send(number: int, call: Any) -> Any:
@@ -255,7 +234,7 @@ async def test_a_client_that_goes_away_while_the_loser_is_cut_leaves_nothing_beh
             raise
         return answer
 
-    provider._send = send
+    ex, _ = await warmed(send)
     attempts: list[Any] = []
     task = asyncio.create_task(ex.run(PLAN, work(), always, attempts=attempts))
     await asyncio.sleep(4.0)
@@ -272,7 +251,7 @@ async def test_a_client_that_goes_away_while_the_loser_is_cut_leaves_nothing_beh
 @virtually
 async def test_where_no_call_was_ever_much_later_than_the_others_a_second_is_not_worth_it() -> None:
     rng = np.random.default_rng(2)
-    provider = taking(lambda n: 1.0 + 0.5 * float(rng.random()))
+    provider = Provided(taking(lambda n: 1.0 + 0.5 * float(rng.random())))
     ex = executor([model("m")], {"m": provider}, hedging=ON)
     for _ in range(500):
         await ex.run(PLAN, work(), always)

@@ -82,8 +82,7 @@ class Opened:
         gateway.draining = True
         for site in list(self._runner.sites):
             await site.stop()
-        if self._runner.server is not None:
-            self._runner.server.pre_shutdown()
+        self.edge.pre_shutdown()
         until = gateway.clock.monotonic() + most_s
         # What was answered is in flight until the client has it.
         while (left := max(gateway.in_flight, self.edge.unsent)) and gateway.clock.monotonic() < until:
@@ -91,8 +90,7 @@ class Opened:
         if left:
             gateway.lines.say("cut at the end of draining", level="warning", requests=left)
         gateway.cutting = True
-        if self._runner.server is not None:
-            await self._runner.server.shutdown(_CUT_S)
+        await self.edge.shutdown(_CUT_S)
 
     async def close(self) -> None:
         """Cut what is left, and stop listening."""
@@ -112,7 +110,7 @@ def check_address(settings: ServerConfig, keys: KeyStore) -> None:
         said = f"server.host {settings.host} is reached from outside, and server.keys is off; set `keys: required`"
         raise ConfigError(said, place=("server", "host"))
     now = time.time()
-    if not any(info.revoked is None and (info.expires is None or now < info.expires) for info in keys.keys()):
+    if not any(info.opens(now) for info in keys.keys()):
         raise ConfigError(
             f"server.host {settings.host} is reached from outside, and there is no valid key; make one with: "
             "equipoise keys create --name NAME",

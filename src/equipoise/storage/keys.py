@@ -46,6 +46,10 @@ class KeyInfo(NamedTuple):
     expires: float | None = None
     revoked: float | None = None
 
+    def opens(self, now: float) -> bool:
+        """Whether it is neither revoked nor expired."""
+        return self.revoked is None and (self.expires is None or now < self.expires)
+
 
 class _Held(NamedTuple):
     hash: bytes
@@ -102,10 +106,7 @@ class KeyStore:
         same = hmac.compare_digest(given, _NO_HASH if held is None else held.hash)
         if held is None or not same:
             return None
-        info = held.info
-        if info.revoked is not None or (info.expires is not None and now >= info.expires):
-            return None
-        return info
+        return held.info if held.info.opens(now) else None
 
     def _look(self) -> None:
         """Read the keys again if any changed. Where the file cannot be read, the known ones stay (``stale``)."""
