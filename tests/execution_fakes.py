@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,19 @@ def virtually(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., N
         run_virtually(test(*args, **options))
 
     return run
+
+
+@dataclass
+class Hands:
+    """A clock that stands still until it is set."""
+
+    now: float = 0.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def time(self) -> float:
+        return self.now
 
 
 def words(text: str) -> int:

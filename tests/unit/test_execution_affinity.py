@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from equipoise.execution.affinity import SessionKey, Sessions, held_tokens, session_key
 from equipoise.traffic import TokenUsage
 from equipoise.types import Price, Warm
+from tests.execution_fakes import Hands
 
 AUTOMATIC = Price(usd_per_1m_input=3.0, usd_per_1m_cached_input=0.3)
 EXPLICIT = Price(usd_per_1m_input=3.0, usd_per_1m_cached_input=0.3, usd_per_1m_cache_write=3.75)
 LONG = TokenUsage(input_tokens=5000, output_tokens=100)
-
-
-@dataclass
-class Hands:
-    now: float = 0.0
-
-    def monotonic(self) -> float:
-        return self.now
-
-    def time(self) -> float:
-        return self.now
 
 
 def key(tenant: str = "t", route: str = "auto", session: str | None = None, affinity: bytes = b"seed") -> SessionKey:

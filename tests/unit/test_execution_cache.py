@@ -18,6 +18,7 @@ from equipoise.traffic import TokenUsage
 from equipoise.types import Deployment, Plan, WireFormat
 from equipoise.wire import FORMATS, Body
 from tests.execution_fakes import (
+    Hands,
     Provided,
     always,
     answering,
@@ -30,7 +31,6 @@ from tests.execution_fakes import (
     virtually,
     work,
 )
-from tests.unit.test_execution_affinity import Hands
 
 PLAN = Plan(model="m")
 REVERSE = "How do I reverse a list in Python?"

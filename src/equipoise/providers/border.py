@@ -42,12 +42,6 @@ def openai_error(document: Any) -> tuple[str, str]:
     return str(error.get("code") or error.get("type") or ""), str(error.get("message") or error.get("detail") or "")
 
 
-def no_wait(document: Any) -> float | None:
-    """Most vendors ask for a wait in a header only."""
-    del document
-    return None
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorTable:
     """How one vendor's errors are read.
@@ -64,7 +58,7 @@ class ErrorTable:
     statuses: Mapping[str, int] = field(default_factory=dict)
     final: frozenset[str] = frozenset()
     restated: Mapping[str, int] = field(default_factory=dict)
-    wait_s: Callable[[Any], float | None] = no_wait
+    wait_s: Callable[[Any], float | None] = lambda document: None  # most vendors ask for a wait in a header only
 
 
 class Border(NamedTuple):

@@ -28,11 +28,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    """The loop's time as the two clocks that execution reads. ``wall_jump_s`` sets the Unix time wrong."""
+    """The loop's time as the two clocks that execution reads."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self.wall_jump_s = 0.0
 
     def monotonic(self) -> float:
         """Seconds that never go back."""
@@ -40,7 +39,7 @@ class VirtualClock:
 
     def time(self) -> float:
         """Unix time."""
-        return _START + self._loop.time() + self.wall_jump_s
+        return _START + self._loop.time()
 
 
 def run_virtually(main: Coroutine[Any, Any, _T]) -> _T:
