@@ -21,7 +21,7 @@ from equipoise.gateway.together import Together
 from equipoise.policy.constraints import UNKNOWN
 from equipoise.request import check_prompt
 from equipoise.storage.ids import new_id
-from equipoise.types import Constraints, Decision, Model, Request, Warm
+from equipoise.types import Constraints, Decision, Request, Warm
 from equipoise.wire import Asked
 
 # What an image counts for, about the middle of what vendors bill for one of a million pixels.
@@ -196,14 +196,10 @@ def _plainly(target: Target, request: Request) -> Decision | NoModel:
 
 def refusal(error: NoModel, target: Target) -> Problem:
     """Why no model can serve a request: its length, where that is the reason for all, else each model's."""
-    windows = _windows(target.plain.models)
+    windows = {model.name: model.context_window for model in target.plain.models}
     needed = error.input_tokens + error.output_tokens
     if windows and all(window is not None and needed > window for window in windows.values()):
         held = ", ".join(f"{name} {window}" for name, window in windows.items())
         said = f"the prompt has about {error.input_tokens:.0f} tokens, which no context window holds ({held})"
         return Problem(400, "context_length_exceeded", said + "; shorten it", param="messages")
     return Problem(400, error.code, " ".join(str(error).split()))
-
-
-def _windows(models: Sequence[Model]) -> dict[str, int | None]:
-    return {model.name: model.context_window for model in models}

@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from equipoise.atomic import write_whole
 from equipoise.storage.reading import LogReader, Record, as_record
-from equipoise.traffic import Feedback, Outcome
+from equipoise.traffic import Outcome
 from equipoise.types import Candidate
 
 _ROWS = 2000
+_SAID = ("source", "reward", "received", "comment")
 _TIME = pa.timestamp("us", tz="UTC")
 SCHEMA = pa.schema(
     [
@@ -100,7 +101,6 @@ def row_of(record: Record) -> dict[str, Any]:
     """One decision as the columns of the export; whatever is a list or a mapping is JSON."""
     d = record.decision
     chosen = next((c for c in d.candidates if c.model == d.plan.model), None)
-    limits = d.constraints
     return {
         "decision_id": d.id,
         "received": _microseconds(record.received),
@@ -114,22 +114,14 @@ def row_of(record: Record) -> dict[str, Any]:
         "confidence": d.confidence,
         "draw": d.draw,
         **(_expectations(chosen) if chosen is not None else {}),
-        "constraints": _json(
-            {
-                "max_cost_usd": limits.max_cost_usd,
-                "max_latency_s": limits.max_latency_s,
-                "min_quality": limits.min_quality,
-                "region": limits.region,
-                "capabilities": sorted(limits.capabilities),
-            }
-        ),
+        "constraints": _json({**_fields(d.constraints), "capabilities": sorted(d.constraints.capabilities)}),
         "features": _json(dict(d.features)),
-        "candidates": _json([_candidate(c) for c in d.candidates]),
+        "candidates": _json([{"model": c.model, **_expectations(c), "refused": c.refused} for c in d.candidates]),
         "reasons": _json(d.reasons),
         "versions": _json(dict(d.versions)),
         **(_happened(record.outcome) if record.outcome is not None else {}),
         "reward": sum(f.reward for f in record.feedback) / len(record.feedback) if record.feedback else None,
-        "feedback": _json([_said(f) for f in record.feedback]),
+        "feedback": _json([{k: getattr(f, k) for k in _SAID} for f in record.feedback]),
         "prompt": record.prompt,
     }
 
@@ -146,11 +138,6 @@ def _expectations(c: Candidate) -> dict[str, Any]:
         "utility": c.utility,
     }
     return {name: None if value is None or not math.isfinite(value) else value for name, value in found.items()}
-
-
-def _candidate(c: Candidate) -> dict[str, Any]:
-    expected = _expectations(c)
-    return {"model": c.model, **expected, "refused": c.refused}
 
 
 def _happened(o: Outcome) -> dict[str, Any]:
@@ -170,19 +157,11 @@ def _happened(o: Outcome) -> dict[str, Any]:
         "latency_s": o.latency_s,
         "first_token_s": o.first_token_s,
         "overhead_s": o.overhead_s,
-        "attempts": _json([_attempt(a) for a in o.attempts]),
+        "attempts": _json([{**_fields(a), "usage": _fields(a.usage)} for a in o.attempts]),
         "cache": o.cache,
         "finish": o.finish,
         "error": o.error,
     }
-
-
-def _attempt(a: Any) -> dict[str, Any]:
-    return {**_fields(a), "usage": _fields(a.usage)}
-
-
-def _said(f: Feedback) -> dict[str, Any]:
-    return {"source": f.source, "reward": f.reward, "received": f.received, "comment": f.comment}
 
 
 def _fields(record: Any) -> dict[str, Any]:
