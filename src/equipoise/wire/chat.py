@@ -11,7 +11,7 @@ from equipoise.wire.effort import effort_of
 from equipoise.wire.errors import BadAnswer
 from equipoise.wire.format import NATIVE, Asked, Body, Decoder, Encoder
 from equipoise.wire.history import SYSTEM_ROLES, paired
-from equipoise.wire.pivot import vendors_own, with_failures_said
+from equipoise.wire.pivot import rest, vendors_own, with_failures_said
 from equipoise.wire.reading import (
     JSON_FORMS,
     MOST_CHOICES,
@@ -74,7 +74,7 @@ class Chat:
 
     def from_chat(self, chat: Body) -> Body:
         """Without what only other formats know."""
-        body = {k: v for k, v in chat.items() if k != NATIVE}
+        body = rest(chat, {NATIVE})
         if NATIVE in chat and (effort := effort_of(chat)):
             body["reasoning_effort"] = effort
         messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
@@ -83,7 +83,7 @@ class Chat:
             body["tools"] = [_plain_tool(t) for _, t in objects(maybe_list(chat, "tools"), "tools")]
             return body
         # Servers refuse to be told how to choose among no tools; Responses may say it always.
-        return _without(body, {"tool_choice", "parallel_tool_calls"})
+        return rest(body, {"tool_choice", "parallel_tool_calls"})
 
     def answer_to_chat(self, answer: Body, *, now: int = 0) -> Body:
         """The same, checked."""
@@ -95,10 +95,10 @@ class Chat:
         """Without what only other formats know."""
         del asked
         choices = [
-            _without({**c, "message": _without(c["message"], {NATIVE})} if "message" in c else c, {NATIVE})
+            rest({**c, "message": rest(c["message"], {NATIVE})} if "message" in c else c, {NATIVE})
             for c in chat["choices"]
         ]
-        return {**_without(chat, {NATIVE}), "model": model_name, "choices": choices}
+        return {**rest(chat, {NATIVE}), "model": model_name, "choices": choices}
 
     def decoder(self, *, now: int = 0) -> Decoder:
         """Checks the chunks."""
@@ -190,7 +190,7 @@ def plain_messages(messages: list[Body]) -> list[Body]:
         if message.get("role") != "tool" and shown:
             plain.append({"role": "user", "content": shown})
             shown = []
-        made = _without(message, FOREIGN)
+        made = rest(message, FOREIGN)
         if isinstance(message.get("content"), list):
             parts = [p for _, part in parts_of(message, "messages") if (p := _plain_part(part, message))]
             if message.get("role") == "tool":
@@ -198,7 +198,7 @@ def plain_messages(messages: list[Body]) -> list[Body]:
                 parts = [p for p in parts if p["type"] == "text"]
             made["content"] = _joined(parts, message)
         if isinstance(message.get("tool_calls"), list):
-            made["tool_calls"] = [_without(c, FOREIGN) if isinstance(c, dict) else c for c in message["tool_calls"]]
+            made["tool_calls"] = [rest(c, FOREIGN) if isinstance(c, dict) else c for c in message["tool_calls"]]
         plain.append(made)
     return [*plain, {"role": "user", "content": shown}] if shown else plain
 
@@ -207,7 +207,7 @@ def _plain_part(part: Body, message: Body) -> Body | None:
     if part.get("type") == "refusal":
         return {"type": "text", "text": str(part.get("refusal") or "")}  # which is a part for OpenAI alone
     if part.get("type") != "native":
-        return _without(part, FOREIGN)
+        return rest(part, FOREIGN)
     if message.get("role") == "assistant":
         return None  # what a vendor's own tools did stays with that vendor
     raise vendors_own(part, param="messages")
@@ -224,11 +224,7 @@ def _joined(parts: list[Body], message: Body) -> str | list[Body] | None:
 def _plain_tool(tool: Body) -> Body:
     if tool.get("type") == "native":
         raise vendors_own(tool)
-    return _without(tool, FOREIGN)
-
-
-def _without(holder: Body, keys: frozenset[str] | set[str]) -> Body:
-    return {k: v for k, v in holder.items() if k not in keys}
+    return rest(tool, FOREIGN)
 
 
 # ---------------------------------------------------------------- streams
@@ -296,8 +292,8 @@ class _Encoder:
         choices = chunk.get("choices")
         if not choices:
             return []
-        out = {**_without(chunk, {NATIVE, "usage"}), **self._head, "model": self._model}
-        out["choices"] = [_without(c, {NATIVE}) if NATIVE in c else c for c in choices]
+        out = {**rest(chunk, {NATIVE, "usage"}), **self._head, "model": self._model}
+        out["choices"] = [rest(c, {NATIVE}) if NATIVE in c else c for c in choices]
         if self._include_usage:
             out["usage"] = None
         return [frame(orjson.dumps(out))]

@@ -14,6 +14,7 @@ from typing import Any
 
 from equipoise.wire.checks import THOUGHT
 from equipoise.wire.format import NATIVE, Body
+from equipoise.wire.pivot import rest
 
 SYSTEM_ROLES = frozenset({"system", "developer"})
 CARRY_ON = "Go on."
@@ -158,10 +159,10 @@ def unmarked(holders: list[Body], marks: frozenset[str]) -> list[Body]:
 def _unmarked(holder: Body, marks: frozenset[str]) -> Body:
     content = holder.get("content")
     if isinstance(content, list):
-        plain = [p if not isinstance(p, dict) or marks.isdisjoint(p) else _less(p, marks) for p in content]
+        plain = [p if not isinstance(p, dict) or marks.isdisjoint(p) else rest(p, marks) for p in content]
         if any(map(is_not, plain, content)):
             holder = {**holder, "content": plain}
-    return holder if marks.isdisjoint(holder) else _less(holder, marks)
+    return holder if marks.isdisjoint(holder) else rest(holder, marks)
 
 
 def reasoned(messages: list[Body], stub: str) -> list[Body]:
@@ -174,12 +175,8 @@ def reasoned(messages: list[Body], stub: str) -> list[Body]:
 
 def nameless(messages: list[Body]) -> list[Body]:
     """Messages that do not name who speaks; results of tools go on saying whose they are."""
-    result = [_less(m, _NAMES) if "name" in m and m.get("role") not in _RESULTS else m for m in messages]
+    result = [rest(m, _NAMES) if "name" in m and m.get("role") not in _RESULTS else m for m in messages]
     return result if any(map(is_not, result, messages)) else messages
-
-
-def _less(holder: Body, keys: frozenset[str]) -> Body:
-    return {k: v for k, v in holder.items() if k not in keys}
 
 
 def without_developer(messages: list[Body]) -> list[Body]:
@@ -194,8 +191,7 @@ def begun_by_system(messages: list[Body]) -> list[Body]:
     if not any(m.get("role") in SYSTEM_ROLES for m in messages[1:]):
         return messages
     first = next((i for i, m in enumerate(messages) if m.get("role") not in SYSTEM_ROLES), len(messages))
-    rest = told_by_the_user(messages[first:])
-    return [*messages[:first], *rest]
+    return [*messages[:first], *told_by_the_user(messages[first:])]
 
 
 def told_by_the_user(messages: list[Body]) -> list[Body]:
@@ -254,7 +250,7 @@ def _plain_call(call: Any, fields: frozenset[str]) -> Any:
     function = call.get("function")
     if isinstance(function, dict) and function.get("arguments") == "":
         call = {**call, "function": {**function, "arguments": "{}"}}  # which servers parse when it comes back
-    return call if fields.isdisjoint(call) else {k: v for k, v in call.items() if k not in fields}
+    return call if fields.isdisjoint(call) else rest(call, fields)
 
 
 def _known_as(names: dict[str, str], call_id: str) -> str:
@@ -270,7 +266,7 @@ def _renamed(message: Body, rename: Callable[[str], str]) -> Body:
         return message
     renamed = [{**c, "id": rename(c["id"])} if isinstance(c.get("id"), str) else c for c in calls]
     # What another format kept of this message as it was has the old ids.
-    return {**{k: v for k, v in message.items() if k != NATIVE}, "tool_calls": renamed}
+    return {**rest(message, {NATIVE}), "tool_calls": renamed}
 
 
 def _call_ids(message: Body) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import orjson
@@ -138,7 +138,7 @@ def is_foreign(chat: Body, name: WireFormat) -> bool:
     return not isinstance(every, dict) or name not in every
 
 
-def rest(holder: Body, known: frozenset[str]) -> Body:
+def rest(holder: Body, known: Collection[Any]) -> Body:
     """The fields that are not among the known ones."""
     return {k: v for k, v in holder.items() if k not in known}
 
