@@ -6,6 +6,7 @@ and corrected once its bill is known. What is spent is counted of all tenants: a
 
 from __future__ import annotations
 
+import math
 from calendar import monthrange
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -98,13 +99,14 @@ class Account:
     def __init__(self, tenant: str, clock: Clock, spent: dict[int, float]) -> None:
         self.tenant, self._clock, self._spent = tenant, clock, spent
         self.limits = _NO_LIMITS
+        self.budget: BudgetConfig | None = None
         self._requests: MinuteWindow | None = None
         self._tokens: MinuteWindow | None = None
         self._reserved_usd = 0.0
 
     def limit(self, limits: TenantConfig) -> None:
         """Set the limits that hold from now on."""
-        self.limits = limits
+        self.limits, self.budget = limits, limits.budget
         self._requests = _window(limits.rpm, self._requests)
         self._tokens = _window(limits.tpm, self._tokens)
 
@@ -116,16 +118,15 @@ class Account:
         """
         if self._requests is not None:
             self._take(self._requests, 1.0, "requests")
-        if (left := self.left_usd) is not None and left <= 0.0:
+        if self.budget is not None and self.left_usd <= 0.0:
             raise self.over_budget()
 
     @property
-    def left_usd(self) -> float | None:
-        """What is neither spent nor set aside; None without a budget."""
-        budget = self.limits.budget
-        if budget is None:
-            return None
-        return round(budget.usd - self._spent_in(self._period(budget)) - self._reserved_usd, _DIGITS)
+    def left_usd(self) -> float:
+        """What is neither spent nor set aside; without a budget there is no end to it."""
+        if self.budget is None:
+            return math.inf
+        return round(self.budget.usd - self._spent_in(self._period()) - self._reserved_usd, _DIGITS)
 
     def reserve(self, decision: Decision, answers: int = 1) -> Reserved:
         """Set aside what a decision is expected to take, for as many answers as were asked for.
@@ -133,11 +134,11 @@ class Account:
         Raises:
             Problem: 429: these are too many tokens for this minute, or more USD than are left.
         """
-        left, window = self.left_usd, self._tokens
-        if left is None and window is None:
+        window = self._tokens
+        if self.budget is None and window is None:
             return _NOTHING
         usd = expected_usd(decision, answers)
-        if left is not None and usd > left:
+        if usd > self.left_usd:
             raise self.over_budget()
         reserved = Reserved(usd)
         if window is not None:
@@ -159,8 +160,9 @@ class Account:
 
     def over_budget(self) -> Problem:
         """What to answer where a request would cost more than is left."""
-        budget = self.limits.budget or BudgetConfig(usd=1.0)
-        period, now = self._period(budget), self._clock.time()
+        budget = self.budget
+        assert budget is not None
+        period, now = self._period(), self._clock.time()
         unspent = budget.usd - self._spent_in(period)
         left = f"has {unspent:.6f} of its {budget.usd:g} USD left" if unspent > 0.0 else f"spent its {budget.usd:g} USD"
         said = f"tenant '{self.tenant}' {left} for this {budget.per}"
@@ -175,8 +177,7 @@ class Account:
 
     def standing(self) -> Standing:
         """How the tenant stands."""
-        budget, now = self.limits.budget, self._clock.monotonic()
-        period = self._period(budget)
+        budget, now, period = self.budget, self._clock.monotonic(), self._period()
         return Standing(
             self.tenant,
             self.limits.rpm,
@@ -200,8 +201,8 @@ class Account:
     def _spent_in(self, period: range) -> float:
         return sum([usd for day, usd in self._spent.items() if day in period])
 
-    def _period(self, budget: BudgetConfig | None) -> range:
-        return days_of("month" if budget is None else budget.per, self._clock.time())
+    def _period(self) -> range:
+        return days_of("month" if self.budget is None else self.budget.per, self._clock.time())
 
 
 def days_of(per: str, now: float) -> range:

@@ -94,8 +94,7 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
 async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
     """The decision, within what is left of the tenant's budget."""
     found = await _decided_under(gateway, call, call.said, account.tenant)
-    left = account.left_usd
-    if left is None or expected_usd(found.decision, call.asked.n) <= left:
+    if account.budget is None or expected_usd(found.decision, call.asked.n) <= (left := account.left_usd):
         return found
     try:
         again = await _decided_under(gateway, call, call.said._replace(max_cost_usd=max(left, 0.0)), account.tenant)
@@ -107,7 +106,7 @@ async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
 async def _decided_under(gateway: Gateway, call: Call, said: Steering, tenant: str) -> Decided:
     conversation = call.conversation
     found = await gateway.deciding.decide(call.target, call.asked, said, conversation.warm, tenant=tenant)
-    return found._replace(decision=conversation.kept(found.decision))
+    return Decided(conversation.kept(found.decision), found.took_s, found.degraded)
 
 
 def _check_routable(asked: Asked, format: WireFormat) -> None:
