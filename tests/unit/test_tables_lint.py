@@ -192,3 +192,12 @@ def test_wilson_matches_the_textbook():
     assert wilson(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
     assert wilson(1.0, 10) == pytest.approx((0.7225, 1.0), abs=1e-4)
     assert wilson(0.0, 0) == (0.0, 1.0)
+
+
+def test_prompts_of_one_group_make_no_interval_narrower():
+    one = {"dataset": "a", "model": "x"}
+    rows = [{**one, "prompt_id": f"p{i}", "prompt": f"w{i}", "quality": i % 2} for i in range(40)]
+    again = [{**r, "prompt_id": f"{r['prompt_id']}-{k}", "group": r["prompt_id"]} for r in rows for k in range(5)]
+    once, often = (describe(OutcomeTable.from_rows(r))["models"][0] for r in (rows, again))
+    assert (once["n"], often["n"]) == (40, 200)
+    assert often["quality_ci"] == pytest.approx(once["quality_ci"])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from equipoise.tables.table import OutcomeTable
-from equipoise.types import Floats, Strings
+from equipoise.types import Floats, Ints, Strings
 
 Z95 = 1.959963984540054
 LINES = 30
@@ -18,14 +18,16 @@ NEARLY_ALL = 0.95
 def describe(table: OutcomeTable) -> dict[str, Any]:
     """Counts, and for every model quality with a 95 % Wilson interval, cost, tokens and coverage; JSON-ready.
 
+    For the intervals prompts of one group count as one, as heavy as the group is large: they may fail together.
+
     ``best_single`` and ``oracle`` (the best quality that any model reached, per prompt) are taken over the
     same models and prompts: ``compared`` are the models that were run on nearly every prompt, and the
     prompts that all of them were run on.
     """
-    models = [_model(table, j) for j in range(len(table.models))]
+    models = _models(table)
     common = _common(table)
     best = max(
-        (_model(common, j) for j in range(len(common.models))),
+        _models(common),
         key=lambda m: m["quality"] or 0.0,
         default=None,
     )
@@ -58,20 +60,26 @@ def _counts(labels: Strings) -> dict[str, int]:
     return {str(name): int(count) for name, count in zip(names, counts, strict=True)}
 
 
-def _model(table: OutcomeTable, j: int) -> dict[str, Any]:
-    quality = _known(table.quality[:, j])
+def _models(table: OutcomeTable) -> list[dict[str, Any]]:
+    group = np.unique(table.groups.astype(str), return_inverse=True)[1]
+    return [_model(table, j, group) for j in range(len(table.models))]
+
+
+def _model(table: OutcomeTable, j: int, group: Ints) -> dict[str, Any]:
+    measured = table.measured[:, j]
+    quality = table.quality[measured, j]
     mean = float(quality.mean()) if len(quality) else None
     return {
         "model": table.models[j],
         "quality": mean,
-        "quality_ci": list(wilson(mean, len(quality))) if mean is not None else None,
+        "quality_ci": list(wilson(mean, looks(group[measured]))) if mean is not None else None,
         "n": len(quality),
         "coverage": len(quality) / len(table) if len(table) else 0.0,
         **{
             name: _mean(getattr(table, name)[:, j])
             for name in ("cost_usd", "input_tokens", "output_tokens", "latency_s")
         },
-        "costs_missing": int((table.measured[:, j] & np.isnan(table.cost_usd[:, j])).sum()),
+        "costs_missing": int((measured & np.isnan(table.cost_usd[:, j])).sum()),
     }
 
 
@@ -85,7 +93,13 @@ def _mean(values: Floats) -> float | None:
     return float(known.mean()) if len(known) else None
 
 
-def wilson(mean: float, n: int) -> tuple[float, float]:
+def looks(group: Ints) -> float:
+    """So many independent prompts tell as much as these, if those of one group always fail together."""
+    size = np.bincount(group)
+    return float(size.sum() ** 2 / (size**2).sum()) if len(group) else 0.0
+
+
+def wilson(mean: float, n: float) -> tuple[float, float]:
     """The 95 % Wilson interval of a share. For graded quality in [0, 1] it is wider than it need be."""
     if n == 0:
         return 0.0, 1.0
