@@ -31,8 +31,7 @@ async def answers(gateway: World, *pieces: bytes, wait_s: float = 0.5) -> tuple[
     Args:
         pieces: what is sent, one a turn.
     """
-    host, port = gateway.url.removeprefix("http://").split(":")
-    reader, writer = await asyncio.open_connection(host, int(port))
+    reader, writer = await gateway.connect()
     said = bytearray()
     for piece in pieces:
         writer.write(piece)
@@ -117,8 +116,7 @@ async def test_a_head_without_end_is_refused_before_much_of_it_is_kept(tmp_path:
         assert closed and head.startswith(b"HTTP/1.1 431 Request Header Fields Too Large")
         assert json.loads(told)["error"]["code"] == "headers_too_large"
         # So it is behind one that was answered; the answer to one that is not yet is not taken for it.
-        host, port = gateway.url.removeprefix("http://").split(":")
-        reader, writer = await asyncio.open_connection(host, int(port))
+        reader, writer = await gateway.connect()
         writer.write(HEALTH)
         await reader.readuntil(b'{"status":"ok"}')
         writer.write(endless)

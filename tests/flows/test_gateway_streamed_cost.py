@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,16 @@ from tests.gateway_world import (
 ASKED = {"stream": True, "stream_options": {"include_usage": True}}
 
 
+@pytest.fixture(params=[settings, claude])
+async def gateway(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    """A gateway whose models speak the format of one vendor or of the other."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as server, serving(tmp_path, request.param(server.base_url)) as one:
+        yield one
+
+
 async def streamed(gateway: World, body: dict[str, Any], path: str = CHAT, **headers: str) -> tuple[bytes, Any]:
     """The bytes of a stream, and the outcome in the log."""
     named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -46,23 +56,18 @@ def usage_in(stream: bytes) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("vendor", [settings, claude])
-async def test_the_openai_sdk_reads_the_bill_of_a_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]]
-) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
-    async with FakeServer(echo) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
-        async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
-            stream = await client.chat.completions.create(**say("Hello there"), **ASKED)
-            decision = stream.response.headers["x-equipoise-decision-id"]
-            chunks = [chunk async for chunk in stream]
-        outcome = gateway.outcome(decision)
-        assert outcome.cost_usd > 1e-6
-        usage = chunks[-1].usage
-        assert usage is not None and usage.completion_tokens == outcome.attempts[0].usage.output_tokens
-        assert usage.model_extra is not None
-        assert usage.model_extra["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
-        assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "You said: Hello there"
+async def test_the_openai_sdk_reads_the_bill_of_a_stream(gateway: World) -> None:
+    async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
+        stream = await client.chat.completions.create(**say("Hello there"), **ASKED)
+        decision = stream.response.headers["x-equipoise-decision-id"]
+        chunks = [chunk async for chunk in stream]
+    outcome = gateway.outcome(decision)
+    assert outcome.cost_usd > 1e-6
+    usage = chunks[-1].usage
+    assert usage is not None and usage.completion_tokens == outcome.attempts[0].usage.output_tokens
+    assert usage.model_extra is not None
+    assert usage.model_extra["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
+    assert "".join(c.choices[0].delta.content or "" for c in chunks if c.choices) == "You said: Hello there"
 
 
 async def test_attempts_that_failed_are_on_the_bill(tmp_path: Path) -> None:
@@ -92,42 +97,32 @@ async def test_a_chat_stream_that_did_not_ask_for_its_usage_is_left_alone(tmp_pa
         assert b'"cost"' not in plain and b"prompt_tokens" not in plain
 
 
-@pytest.mark.parametrize("vendor", [settings, claude])
-async def test_the_anthropic_sdk_reads_the_bill_of_a_stream(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]]
-) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
-    async with FakeServer(echo) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
-        async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
-            hello: Any = say("Hello there")["messages"]
-            async with client.messages.stream(model="auto", max_tokens=50, messages=hello) as stream:
-                events = [event async for event in stream]
-                final = await stream.get_final_message()
-                decision = stream.response.headers["x-equipoise-decision-id"]
-        outcome = gateway.outcome(decision)
-        assert outcome.cost_usd > 1e-6
-        told = [event.usage.model_extra for event in events if event.type == "message_delta"]
-        assert [extra and extra.get("cost") for extra in told] == [pytest.approx(outcome.cost_usd, rel=1e-9)]
-        assert final.content[0].type == "text" and final.content[0].text == "You said: Hello there"
-
-
-@pytest.mark.parametrize("vendor", [settings, claude])
-async def test_the_openai_sdk_reads_the_bill_of_a_streamed_response(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, vendor: Callable[[str], dict[str, Any]]
-) -> None:
-    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
-    async with FakeServer(echo) as server, serving(tmp_path, vendor(server.base_url)) as gateway:
-        async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
-            stream = await client.responses.create(model="auto", input="Hello there", stream=True)
-            decision = stream.response.headers["x-equipoise-decision-id"]
+async def test_the_anthropic_sdk_reads_the_bill_of_a_stream(gateway: World) -> None:
+    async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key="any") as client:
+        hello: Any = say("Hello there")["messages"]
+        async with client.messages.stream(model="auto", max_tokens=50, messages=hello) as stream:
             events = [event async for event in stream]
-        outcome = gateway.outcome(decision)
-        assert outcome.cost_usd > 1e-6
-        last = events[-1]
-        assert last.type == "response.completed" and last.response.output_text == "You said: Hello there"
-        usage = last.response.usage
-        assert usage is not None and usage.model_extra is not None
-        assert usage.model_extra["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
+            final = await stream.get_final_message()
+            decision = stream.response.headers["x-equipoise-decision-id"]
+    outcome = gateway.outcome(decision)
+    assert outcome.cost_usd > 1e-6
+    told = [event.usage.model_extra for event in events if event.type == "message_delta"]
+    assert [extra and extra.get("cost") for extra in told] == [pytest.approx(outcome.cost_usd, rel=1e-9)]
+    assert final.content[0].type == "text" and final.content[0].text == "You said: Hello there"
+
+
+async def test_the_openai_sdk_reads_the_bill_of_a_streamed_response(gateway: World) -> None:
+    async with openai.AsyncOpenAI(base_url=gateway.url + "/v1", api_key="any") as client:
+        stream = await client.responses.create(model="auto", input="Hello there", stream=True)
+        decision = stream.response.headers["x-equipoise-decision-id"]
+        events = [event async for event in stream]
+    outcome = gateway.outcome(decision)
+    assert outcome.cost_usd > 1e-6
+    last = events[-1]
+    assert last.type == "response.completed" and last.response.output_text == "You said: Hello there"
+    usage = last.response.usage
+    assert usage is not None and usage.model_extra is not None
+    assert usage.model_extra["cost"] == pytest.approx(outcome.cost_usd, rel=1e-9)
 
 
 @pytest.mark.parametrize(
