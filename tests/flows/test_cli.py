@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -283,6 +284,24 @@ def test_evaluate_writes_results_that_other_programs_can_read(evaluated: Path) -
     assert rows["static"]["delta_aiq_ci"][0] > 0
 
 
+@pytest.mark.parametrize("form", [["--json"], []])
+def test_a_reader_that_goes_away_costs_no_report(
+    here: Path, shared: Path, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    class Gone(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
+
+        def fileno(self) -> int:
+            return nowhere.fileno()
+
+    command = ["evaluate", str(shared / "small.parquet"), "--routers", "static", "--seeds", "1", "--jobs", "1"]
+    with (here / "nowhere").open("w") as nowhere:
+        monkeypatch.setattr(sys, "stdout", Gone())
+        assert main([*command, "--out", "o", *form]) == 0
+    assert (here / "o" / "results.json").is_file()
+
+
 def test_every_choice_can_be_scored_again(evaluated: Path, shared: Path) -> None:
     choices = pq.read_table(evaluated / "choices.parquet")
     assert choices.column_names == ["router", "seed", "operating_point", "prompt_id", "model"]
@@ -439,6 +458,7 @@ def test_a_bad_table_is_refused_in_one_line(here: Path, run: Run, case: str) -> 
         (["calibrate", "TABLE", "--router", "knn", "--budget-usd", "1", "--out", "missing/r"], "no folder"),
         (["calibrate", "mine.csv", "--router", "knn", "--budget-usd", "1", "--out", "mine.csv"], "overwritten"),
         (["evaluate"], "no table to evaluate"),
+        (["evaluate", "TABLE", "--scenarios", "--out", "o"], "--scenarios needs no table"),
         (["evaluate", "TABLE", "--seeds", "0", "--out", "o"], "seeds must lie between 1 and"),
         (["evaluate", "TABLE", "--jobs", "0"], "jobs must be at least 1"),
         (["evaluate", "TABLE", "--routers", "knn,lineer", "--out", "o"], "did you mean 'linear'?"),

@@ -60,6 +60,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: evaluated, whatever the verdict."""
     if args.scenarios:
+        if args.table is not None:
+            raise InputError(f"--scenarios needs no table, and {args.table} is one; keep one of them")
         return _scenarios(args)
     if args.table is None:
         raise InputError("no table to evaluate; give a file or the name of a data set, or --scenarios")
@@ -78,13 +80,19 @@ def run(args: argparse.Namespace) -> int:
         jobs=args.jobs,
         on_progress=note,
     )
-    # First what was found: a disk that is full must not cost the work of minutes.
-    if args.json:
-        emit_json(results.document())
-    else:
-        _print(results)
+    # Neither a disk that is full nor a reader that went away must cost the work of minutes.
+    untold: OSError | None = None
+    try:
+        if args.json:
+            emit_json(results.document())
+        else:
+            _print(results)
+    except OSError as error:
+        untold = error
     for file in write_evaluation(results, args.out) if args.out is not None else ():
         note(f"wrote {file}")
+    if untold is not None:
+        raise untold
     return 0
 
 
