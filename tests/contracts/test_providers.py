@@ -1271,7 +1271,7 @@ async def test_openais_models_are_held_to_the_schema_of_a_client_of_anthropics_w
     asked = {"model": "auto", "max_tokens": 9, "messages": HELLO["messages"]}
     asked["output_config"] = {"format": {"type": "json_schema", "schema": schema}}
     chat = translate_request(asked, "messages", "chat")
-    sent = {
+    sent: dict[Any, Any] = {
         (name, translated): (await fitted(name, "gpt-5", chat, "chat", translated=translated))["response_format"]
         for name in ("openai", "groq")
         for translated in (True, False)
@@ -1283,6 +1283,10 @@ async def test_openais_models_are_held_to_the_schema_of_a_client_of_anthropics_w
         chat = translate_request(asked, "messages", "chat")
         tools = (await fitted("openai", "gpt-5", chat, "chat", translated=True))["tools"]
         assert tools[0]["function"].get("strict", False) == strict and tools[0]["function"]["parameters"] == schema
+        body = translate_request(asked, "messages", "responses")
+        sent = await fitted("openai", "gpt-6-astra", body, "responses", translated=True)
+        assert sent["tools"][0]["strict"] is strict and sent["tools"][0]["parameters"] == schema
+        assert sent["text"]["format"].get("strict", False) is strict
 
 
 async def test_a_hint_of_another_format_goes_to_those_alone_that_are_known_to_take_it() -> None:

@@ -63,6 +63,8 @@ class OpenAICompatible(Client):
             body["stream"] = True
         if self._vendor.openais:
             openai_models.fit(body, body["model"], call.model.name)
+        if call.translated and self._vendor.openais:
+            openai_models.hold_to_schema(body)
         if call.kind == "responses":
             _limited(body, "max_output_tokens", call.model, least=_LEAST_OUTPUT if call.translated else 0)
             return responses.settled(body, mixed=call.mixed)
@@ -72,8 +74,6 @@ class OpenAICompatible(Client):
         vendor = self._vendor
         if call.translated and not vendor.openais and not _TAKES_EFFORT.search(body["model"]):
             body.pop("reasoning_effort", None)  # which strict vendors refuse
-        if call.translated and vendor.openais:
-            openai_models.hold_to_schema(body)
         self._without_refused(body)
         if vendor.forced_unthinking and vendor.forced_unthinking.match(body["model"]) and _is_forced(body):
             body.setdefault("thinking", {"type": "disabled"})

@@ -126,20 +126,24 @@ def hold_to_schema(body: Body) -> None:
     """
     if "tools" in body:
         body["tools"] = [_held(tool) for tool in body["tools"]]
-    wish = body.get("response_format")
-    inner = wish.get("json_schema") if isinstance(wish, dict) else None
-    if not isinstance(wish, dict) or not isinstance(inner, dict) or "strict" in inner:
-        return
-    schema = inner.get("schema")
-    if isinstance(schema, dict) and schema.get("type") == "object" and _is_strict(schema):
-        body["response_format"] = {**wish, "json_schema": {**inner, "strict": True}}
+    for field, inside in (("response_format", "json_schema"), ("text", "format")):
+        wish = body.get(field)
+        inner = wish.get(inside) if isinstance(wish, dict) else None
+        if not isinstance(wish, dict) or not isinstance(inner, dict) or "strict" in inner:
+            continue
+        schema = inner.get("schema")
+        if isinstance(schema, dict) and schema.get("type") == "object" and _is_strict(schema):
+            body[field] = {**wish, inside: {**inner, "strict": True}}
 
 
 def _held(tool: Body) -> Body:
+    """A tool as chat or Responses have it, strict only where OpenAI can be."""
     function = tool.get("function")
-    if not isinstance(function, dict) or function.get("strict") is not True or _is_strict(function.get("parameters")):
+    if isinstance(function, dict):
+        return {**tool, "function": _held(function)}
+    if tool.get("strict") is not True or _is_strict(tool.get("parameters")):
         return tool
-    return {**tool, "function": {k: v for k, v in function.items() if k != "strict"}}
+    return {**tool, "strict": False}
 
 
 def _is_strict(schema: Any, level: int = 0) -> bool:
