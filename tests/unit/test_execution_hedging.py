@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from equipoise.execution import ExecutionFailed, Executor
 from equipoise.execution.latency import Tail
 from equipoise.testing import FakeUpstream
 from equipoise.types import Deployment, Plan
+from equipoise.wire import BadRequest
 from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
 
 PLAN = Plan(model="m")
@@ -173,6 +175,23 @@ async def test_a_call_goes_on_though_the_request_cannot_be_said_where_the_second
         running = await ex.run(PLAN, work(logprobs=True), always)
         assert [(a.kind, a.won) for a in running.attempts] == [("first", True)]
     assert ex.hedging.hedges == 0 and not other.calls, "and none is counted"
+
+
+@pytest.mark.parametrize("unwritable", [0, 1])
+@virtually
+async def test_a_call_of_two_whose_body_cannot_be_written_is_no_attempt(unwritable: int) -> None:
+    async def send(number: int, call: Any) -> Any:
+        if number == unwritable:
+            raise BadRequest("too deep")
+        await asyncio.sleep(3.0)
+        return FakeUpstream(body=BODY)
+
+    ex, _ = await warmed(send)
+    attempts: list[Any] = []
+    with pytest.raises(ExecutionFailed, match="too deep") if unwritable == 0 else nullcontext():
+        await ex.run(PLAN, work(), always, attempts=attempts)
+    assert [(a.kind, a.won) for a in attempts] == [("first", True)] * unwritable
+    assert ex.status()[0].outstanding == 0
 
 
 @virtually
