@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from equipoise.errors import EquipoiseError, InputError, NoModel, ProviderError, UnknownName
+from equipoise.errors import EquipoiseError, InputError, UnknownName
 from equipoise.storage.store import StoreUnavailable
 
 # What requests ask for; other names that are not known are faults of the request.
@@ -49,11 +49,7 @@ def problem_of(error: EquipoiseError) -> Problem:
         return Problem(404 if error.kind in _LOOKED_UP else 400, f"{error.kind}_not_found", message)
     if isinstance(error, InputError):
         return Problem(400, error.code, message, param=getattr(error, "param", None))
-    if isinstance(error, NoModel):
-        return Problem(400, error.code, message)
     if isinstance(error, StoreUnavailable):
         said = "the file of decisions and keys cannot be used just now; try again"  # which file is no caller's business
         return Problem(503, error.code, said, retry_after_s=1.0)
-    if isinstance(error, ProviderError):
-        return Problem(502, error.code, message, retry_after_s=error.retry_after_s)
     return Problem(500, error.code, "the gateway cannot serve this; its log says why")
