@@ -28,7 +28,7 @@ async def status(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
 
 async def reload(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     """Read the configuration again, as SIGHUP does."""
-    wrong = None if gateway.reload is None else await gateway.reload()
+    wrong = await gateway.reload()
     if wrong is not None:
         raise Problem(409, "not_reloaded", f"the configuration before is still served: {wrong}")
     return as_json({"reloaded": True, "routes": [r.name for r in gateway.live.serving.routes]}, incoming)

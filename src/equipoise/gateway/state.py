@@ -64,10 +64,10 @@ class Gateway:
     lines: Lines
     traces: Traces
     deciding: Deciding
+    lacking: Callable[[], Sequence[str]]
     clock: Clock = time
-    reload: Callable[[], Awaitable[str | None]] | None = None
+    reload: Callable[[], Awaitable[str | None]] = field(init=False)
     trouble: str | None = None
-    lacking: Callable[[], Sequence[str]] = tuple
     draining: bool = False
     cutting: bool = False
     in_flight: int = 0

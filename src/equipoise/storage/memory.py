@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator, Sequence
 
 from equipoise.storage.journal import Mark
-from equipoise.storage.store import DAY_S, DecisionEntry, Entry, FeedbackEntry, OutcomeEntry, Store, Stored, merged
+from equipoise.storage.store import DAY_S, Entry, OutcomeEntry, Store, Stored, merged
 
 _MOST = 10_000
 
@@ -18,7 +18,7 @@ class MemoryStore(Store):
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._kept: dict[str, Stored] = {}
-        self._early: dict[str, list[OutcomeEntry | FeedbackEntry]] = {}
+        self._early: dict[str, list[Entry]] = {}
         self._finished: dict[int, str] = {}
         self._spent: dict[str, dict[int, float]] = {}
         self._arrived = self._finishes = 0
@@ -33,19 +33,16 @@ class MemoryStore(Store):
         return 0
 
     def _take(self, entry: Entry) -> None:
-        stored = merged(self._kept.get(entry.id), entry)
-        if isinstance(entry, DecisionEntry):
-            if entry.id not in self._kept:
-                self._arrived += 1
-            for early in self._early.pop(entry.id, ()):
-                stored = merged(stored, early)
-        elif stored is None:
+        before = self._kept.get(entry.id)
+        stored = merged(before, entry)
+        if stored is None:  # it comes before its decision
             if len(self._early) < _MOST:
                 self._early.setdefault(entry.id, []).append(entry)
             return
-        if stored is None:
-            return
-        before = self._kept.get(entry.id)
+        if before is None:
+            self._arrived += 1
+            for early in self._early.pop(entry.id, ()):
+                stored = merged(stored, early) or stored
         if stored.outcome is not None and (before is None or before.outcome is None):
             self._finishes += 1
             self._finished[self._finishes] = entry.id
@@ -114,5 +111,5 @@ class MemoryStore(Store):
         return None
 
 
-def _time(entry: OutcomeEntry | FeedbackEntry) -> float:
+def _time(entry: Entry) -> float:
     return entry.finished if isinstance(entry, OutcomeEntry) else entry.received
