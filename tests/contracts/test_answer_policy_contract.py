@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -18,6 +21,7 @@ WORLD = sampled_table(prompts=200, draws=3, seed=5)
 NAMES = sorted(n for n, cls in registry.policies().items() if issubclass(cls, AnswerPolicy))
 
 
+@cache
 def lesson() -> Lesson:
     n = len(WORLD.table)
     prior = np.tile(WORLD.table.quality.mean(axis=0), (n, 1))
@@ -25,10 +29,18 @@ def lesson() -> Lesson:
     return Lesson(View(pool_of(WORLD.answers), prior, cost), WORLD.answers, np.arange(n))
 
 
-def taught(name: str) -> AnswerPolicy:
+def teach(name: str) -> AnswerPolicy:
     policy = registry.make_policy(name)
     assert isinstance(policy, AnswerPolicy)
     return policy.teach(lesson(), WORLD.table.models, np.random.default_rng(1))
+
+
+taught_once = cache(teach)
+
+
+def taught(name: str) -> AnswerPolicy:
+    """A policy of one's own: to teach each anew would take most of the time."""
+    return copy.deepcopy(taught_once(name))
 
 
 def situation(*, allowed: np.ndarray | None = None, models: tuple[str, ...] = WORLD.table.models) -> Situation:
@@ -67,7 +79,7 @@ class TestEveryAnswerPolicy:
             assert alone.calls[0] == whole.calls[i] and alone.cost_usd[0] == pytest.approx(whole.cost_usd[i])
 
     def test_learning_depends_on_nothing_but_its_arguments(self, name: str) -> None:
-        first, second = taught(name).state(), taught(name).state()
+        first, second = taught(name).state(), teach(name).state()
         assert first.meta == second.meta
         assert all(np.array_equal(first.arrays[k], second.arrays[k]) for k in first.arrays)
 

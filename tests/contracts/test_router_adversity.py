@@ -11,6 +11,7 @@ from equipoise.errors import NotEnoughData
 from equipoise.tables import OutcomeTable
 from equipoise.tables.analysed import outcomes_of
 from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
+from tests.contracts.test_router_contract import make_router
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
 pytestmark = pytest.mark.parametrize("name", ROUTERS)
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.parametrize("name", ROUTERS)
 
 def fitted_or_refused(name, world):
     """The fitted router, or None where it refused in one line that names it."""
-    router = registry.make_router(name)
+    router = make_router(name)
     try:
         return router.fit(world)
     except NotEnoughData as error:
@@ -67,7 +68,7 @@ def test_constant_features_leave_the_models_means(name):
 @pytest.mark.parametrize("ending", ["", "{i}"])
 def test_the_same_prompt_all_over_leaves_the_models_means(name, ending):
     said = "Where is it?" + "x" * 2000
-    router = registry.make_router(name)
+    router = make_router(name)
     rows = [
         {
             "prompt_id": str(i),
@@ -90,7 +91,7 @@ def test_the_same_prompt_all_over_leaves_the_models_means(name, ending):
 def test_models_of_one_price_are_told_apart_by_quality(name):
     world = make_world(240)
     world.cost_usd[:] = 0.001
-    router = registry.make_router(name).fit(world)
+    router = make_router(name).fit(world)
     estimates = router.predict_batch(make_batch([0, 1] * 20, seed=2), MODELS)
     assert usable(estimates)
     assert np.mean(np.argmax(estimates.mean, axis=1) == [0, 1] * 20) > 0.9
@@ -127,7 +128,7 @@ def test_contradictory_outcomes_end_in_the_middle(name):
 
 
 def test_a_prompt_whose_embedding_is_no_number_is_decided_without_failing(name):
-    router = registry.make_router(name).fit(make_world(200))
+    router = make_router(name).fit(make_world(200))
     batch = make_batch([0, 1], seed=6)
     batch.embedding[1] = np.nan
     before = router.predict_batch(make_batch([0, 1], seed=6).take(np.array([0])), MODELS)
@@ -144,7 +145,7 @@ def test_one_group_of_near_duplicates_is_refused_or_fitted(name):
 
 
 def test_a_surprise_is_learned_from_without_failing(name):
-    router = registry.make_router(name).fit(make_world(120))
+    router = make_router(name).fit(make_world(120))
     odd = make_batch([0], seed=7)
     odd.embedding[:] = 0.0
     odd.structure[:] = 1e6
