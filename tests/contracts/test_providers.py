@@ -1166,10 +1166,11 @@ async def test_openais_models_are_told_how_much_to_think_in_words_that_they_know
         body = {"input": "hi", "reasoning": {"effort": effort, "summary": "auto"}}
         sent = await fitted("openai", model_id, body, "responses")
         assert sent["reasoning"] == {"effort": word, "summary": "auto"} and body["reasoning"]["effort"] == effort
+    nonsense: dict[str, Any] = {**HELLO, "reasoning_effort": ["low"]}
+    assert (await fitted("openai", model_id, nonsense, "chat"))["reasoning_effort"] == ["low"]
     if model_id.startswith("gpt-6"):
-        assert (await fitted("openai", model_id, {**HELLO, "reasoning_effort": "max"}, "chat"))[
-            "reasoning_effort"
-        ] == "xhigh"
+        sent = await fitted("openai", model_id, {**HELLO, "reasoning_effort": "max"}, "chat")
+        assert sent["reasoning_effort"] == "xhigh"
         sent = await fitted("openai", model_id, {"input": "hi", "reasoning": {"effort": "max"}}, "responses")
         assert sent["reasoning"] == {"effort": "max"}
 

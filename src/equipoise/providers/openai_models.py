@@ -93,9 +93,11 @@ def _known_effort(effort: Any, name: str, *, chat: bool) -> Any:
 
     Of models that have more to them than their family, nothing is known. In chat, no model takes ``max``.
     """
+    if not isinstance(effort, str) or effort not in _EFFORTS or _RESPONSES_ONLY.match(name):
+        return effort
     known = next((words for family, words in _KNOWN_EFFORTS if family.match(name)), frozenset[str]())
     known -= {"max"} if chat else set()
-    if not known or effort in known or effort not in _EFFORTS or _RESPONSES_ONLY.match(name):
+    if not known or effort in known:
         return effort
     more = [word for word in _EFFORTS[_EFFORTS.index(effort) :] if word in known]
     return more[0] if more else [word for word in _EFFORTS if word in known][-1]
