@@ -122,10 +122,9 @@ async def test_with_a_fifth_of_all_calls_failing_in_every_way_all_are_answered_a
     says_usage: bool,
 ) -> None:
     upstreams = [BrokenUpstream(sometimes(0.2, seed), says_usage=says_usage) for seed in range(3)]
-    works = [work(PROMPT, stream=i % 2 == 0) for i in range(500)]
+    works = [work(PROMPT, stream=i % 2 == 0) for i in range(1000)]
     attempts: list[Attempt] = []
-    # Neither a slow machine nor six faults in a row are to count.
-    patient = {"first_token_s": 4.0, "between_tokens_s": 4.0, "total_s": 16.0, "max_attempts": 12}
+    patient = {"first_token_s": 4.0, "between_tokens_s": 4.0, "total_s": 24.0}  # a slow machine is not to count
     async with over({"big": upstreams[:2], "small": upstreams[2:]}, **patient) as executor:
         done = await many(executor, works, attempts)
         assert all(place.outstanding == 0 for place in executor.status())
