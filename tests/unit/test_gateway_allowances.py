@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.config import BudgetConfig, TenantConfig
-from equipoise.gateway.allowances import Account, Allowances, days_of
+from equipoise.gateway.allowances import Account, Allowances, Reserved, days_of
 from equipoise.gateway.problems import Problem
 from equipoise.traffic import Attempt, Outcome, TokenUsage
 from equipoise.types import Candidate, Constraints, Decision, Plan
+from equipoise.wire import Asked
 
 _DAY = 86400.0
 _MID_NOVEMBER = datetime(2026, 11, 15, 12, tzinfo=UTC).timestamp()
@@ -35,8 +36,8 @@ class Hands:
         self.now, self.steady = self.now + seconds, self.steady + seconds
 
 
-def decided(usd: float | None, *, tokens: int = 100, answer: float = 50.0) -> Decision:
-    candidate = Candidate(model="m", quality=None, cost_usd=usd, latency_s=None, output_tokens=answer, probability=1.0)
+def decided(usd: float | None, *, tokens: int = 100) -> Decision:
+    candidate = Candidate(model="m", quality=None, cost_usd=usd, latency_s=None, output_tokens=None, probability=1.0)
     return Decision(
         id="x",
         plan=Plan(model="m"),
@@ -51,8 +52,8 @@ def decided(usd: float | None, *, tokens: int = 100, answer: float = 50.0) -> De
     )
 
 
-def ended(clock: Hands, usd: float, *, tokens: int = 150) -> Outcome:
-    usage = TokenUsage(input_tokens=tokens)
+def ended(clock: Hands, usd: float, *, tokens: int = 150, written: int = 0) -> Outcome:
+    usage = TokenUsage(input_tokens=tokens, output_tokens=written)
     attempt = Attempt(model="m", deployment="d", kind="first", started=0.0, latency_s=0.1, usage=usage, cost_usd=usd)
     return Outcome(decision_id="x", status="ok", finished=clock.now, attempts=(attempt,), cost_usd=usd)
 
@@ -61,6 +62,10 @@ def account(clock: Hands, spent: dict[int, float] | None = None, **limits: Any) 
     allowances = Allowances(clock, {"a": spent or {}})
     allowances.limit({"a": TenantConfig(**limits)})
     return allowances.of("a")
+
+
+def hold(one: Account, decision: Decision, answers: int = 1) -> Reserved:
+    return one.reserve(decision, Asked("m", "Hello", n=answers, max_output_tokens=50))
 
 
 def refused(call: Any, *args: Any) -> Problem:
@@ -90,46 +95,58 @@ def test_requests_beyond_those_of_a_minute_are_told_when_to_come_again() -> None
 
 def test_tokens_are_set_aside_as_expected_and_counted_as_they_were() -> None:
     clock = Hands()
-    one = account(clock, tpm=400)
-    first, second = one.reserve(decided(0.0)), one.reserve(decided(0.0))
-    assert refused(one.reserve, decided(0.0)).code == "tenant_rate_limited"
+    one = account(clock, tpm=300)
+    first, second = hold(one, decided(0.0)), hold(one, decided(0.0))
+    assert refused(hold, one, decided(0.0)).code == "tenant_rate_limited"
     one.settle(first, ended(clock, 0.0, tokens=20))
-    third = one.reserve(decided(0.0))
-    assert one.standing().tokens_last_minute == 320
+    third = hold(one, decided(0.0))
+    assert one.standing().tokens_last_minute == 20 + 2 * (100 + 15)
     for reserved in (second, third):
-        one.settle(reserved, ended(clock, 0.0, tokens=190))
-    assert one.standing().tokens_last_minute == 400
-    refused(one.reserve, decided(0.0, tokens=1, answer=0.0))
+        one.settle(reserved, ended(clock, 0.0, tokens=140))
+    assert one.standing().tokens_last_minute == 300
+    refused(hold, one, decided(0.0, tokens=1))
+
+
+def test_answers_are_taken_to_be_as_long_as_few_were_and_no_longer_than_they_may_be() -> None:
+    clock = Hands()
+    one = account(clock, tpm=1 << 40)
+    for _ in range(3):
+        one.settle(hold(one, decided(0.0)), ended(clock, 0.0, tokens=100, written=700))
+    before = one.standing().tokens_last_minute
+    assert before == 3 * 800
+    hold(one, decided(0.0))
+    one.reserve(decided(0.0), Asked("m", "Hello"))
+    assert one.standing().tokens_last_minute == before + (100 + 50) + (100 + 700)
 
 
 def test_requests_at_the_same_time_cannot_spend_a_budget_together() -> None:
     clock = Hands()
     one = account(clock, budget=monthly(1.0))
     for _ in range(10):
-        one.reserve(decided(0.1 - 1e-9))
-    problem = refused(one.reserve, decided(0.1))
+        hold(one, decided(0.1 - 1e-9))
+    problem = refused(hold, one, decided(0.1))
     assert (problem.code, problem.retry_after_s, dict(problem.headers)) == ("budget_exceeded", 1.0, {})
     assert "in flight" in str(problem)
 
 
 def test_several_answers_are_set_aside_as_so_many() -> None:
     one = account(Hands(), budget=monthly(1.0), tpm=10_000)
-    one.reserve(decided(0.1), 10)
+    hold(one, decided(0.1), 10)
     assert one.left_usd == 0.0 and one.standing().tokens_last_minute == 100 + 10 * 50
-    assert "in flight" in str(refused(one.reserve, decided(0.1)))
+    assert "in flight" in str(refused(hold, one, decided(0.1)))
 
 
 def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> None:
     clock = Hands()
     one = account(clock, budget=monthly(1.0))
-    one.settle(one.reserve(decided(0.9)), ended(clock, 0.75))
+    one.settle(hold(one, decided(0.9)), ended(clock, 0.75))
     assert one.left_usd == pytest.approx(0.25)
-    problem = refused(one.reserve, decided(0.3))
+    problem = refused(hold, one, decided(0.3))
     assert str(problem) == (
         "tenant 'a' has 0.250000 of its 1 USD left for this month, less than this request is expected to cost"
     )
     assert problem.retry_after_s == 15.5 * _DAY and problem.headers["x-should-retry"] == "false"
-    one.settle(one.reserve(decided(0.2)), ended(clock, 0.5))
+    one.settle(hold(one, decided(0.2)), ended(clock, 0.5))
     assert str(refused(one.enter)) == "tenant 'a' spent its 1 USD for this month"
     clock.go_on(15.5 * _DAY)
     one.enter()
@@ -147,9 +164,9 @@ def test_a_days_budget_is_that_of_the_day_and_earlier_days_count_to_the_month() 
 def test_a_clock_that_jumps_does_not_forget_what_was_spent() -> None:
     clock = Hands()
     one = account(clock, budget=monthly(1.0))
-    one.settle(one.reserve(decided(0.5)), ended(clock, 0.5))
+    one.settle(hold(one, decided(0.5)), ended(clock, 0.5))
     clock.now += 400 * _DAY
-    one.settle(one.reserve(decided(0.5)), ended(clock, 0.5))
+    one.settle(hold(one, decided(0.5)), ended(clock, 0.5))
     clock.now -= 400 * _DAY
     assert one.left_usd == 0.5
 
@@ -158,7 +175,7 @@ def test_days_long_past_are_forgotten() -> None:
     clock = Hands()
     one = account(clock, budget=BudgetConfig(usd=1.0, per="day"))
     for _ in range(200):
-        one.settle(one.reserve(decided(1.0)), ended(clock, 1.0))
+        one.settle(hold(one, decided(1.0)), ended(clock, 1.0))
         clock.go_on(_DAY)
     assert len(one._spent) <= 62
 
@@ -167,7 +184,7 @@ def test_limits_that_change_find_what_was_counted() -> None:
     clock = Hands()
     allowances = Allowances(clock, {})
     one = allowances.of("a")
-    one.settle(one.reserve(decided(0.5)), ended(clock, 0.5))
+    one.settle(hold(one, decided(0.5)), ended(clock, 0.5))
     allowances.limit({"a": TenantConfig(rpm=2, budget=monthly(2.0))})
     assert one.left_usd == 1.5
     one.enter()
@@ -175,7 +192,7 @@ def test_limits_that_change_find_what_was_counted() -> None:
     allowances.limit({"a": TenantConfig(rpm=3, budget=monthly(1.0))})
     one.enter()
     refused(one.enter)
-    held = one.reserve(decided(0.25))
+    held = hold(one, decided(0.25))
     allowances.limit({})
     one.enter()
     one.settle(held, ended(clock, 0.25))
@@ -196,7 +213,7 @@ def test_a_star_limits_each_tenant_that_is_not_named_by_itself() -> None:
 def test_a_cost_that_nobody_can_expect_counts_once_it_is_billed() -> None:
     clock = Hands()
     one = account(clock, budget=monthly(1.0))
-    one.settle(one.reserve(decided(None)), ended(clock, 1.5))
+    one.settle(hold(one, decided(None)), ended(clock, 1.5))
     refused(one.enter)
 
 
@@ -207,7 +224,7 @@ def test_whatever_the_order_bills_add_up_and_nothing_stays_set_aside(steps: list
     flying, billed = [], 0.0
     for expected, bill, waits in steps:
         try:
-            flying.append((one.reserve(decided(expected)), bill))
+            flying.append((hold(one, decided(expected)), bill))
         except Problem:
             assert expected > one.left_usd
         if flying and not waits:

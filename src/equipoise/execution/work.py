@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -47,7 +46,4 @@ class Work(NamedTuple):
     @property
     def most_output(self) -> float:
         """How many tokens the answer may have, as far as the request says."""
-        if self.format == "embeddings":
-            return 0.0
-        most = self.asked.max_output_tokens
-        return math.inf if most is None else float(most * self.asked.n)
+        return 0.0 if self.format == "embeddings" else self.asked.most_output

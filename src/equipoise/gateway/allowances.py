@@ -14,11 +14,12 @@ from typing import NamedTuple
 
 from equipoise.config import BudgetConfig, TenantConfig
 from equipoise.execution.clock import Clock
-from equipoise.execution.limits import MinuteWindow, Second
+from equipoise.execution.limits import Lengths, MinuteWindow, Second
 from equipoise.gateway.problems import Problem
 from equipoise.storage.store import DAY_S
 from equipoise.traffic import Outcome
 from equipoise.types import Decision
+from equipoise.wire import Asked
 
 EVERY_OTHER = "*"
 _NO_LIMITS = TenantConfig()
@@ -102,12 +103,15 @@ class Account:
         self.budget: BudgetConfig | None = None
         self._requests: MinuteWindow | None = None
         self._tokens: MinuteWindow | None = None
+        self._lengths = Lengths()
         self._reserved_usd = 0.0
 
     def limit(self, limits: TenantConfig) -> None:
         """Set the limits that hold from now on."""
         self.limits, self.budget = limits, limits.budget
         self._requests = _window(limits.rpm, self._requests)
+        if limits.tpm is not None and self._tokens is None:
+            self._lengths = Lengths(limits.tpm)
         self._tokens = _window(limits.tpm, self._tokens)
 
     def enter(self) -> None:
@@ -128,8 +132,8 @@ class Account:
             return math.inf
         return round(self.budget.usd - self._spent_in(self._period()) - self._reserved_usd, _DIGITS)
 
-    def reserve(self, decision: Decision, answers: int = 1) -> Reserved:
-        """Set aside what a decision is expected to take, for as many answers as were asked for.
+    def reserve(self, decision: Decision, asked: Asked) -> Reserved:
+        """Set aside what a decision is expected to take.
 
         Raises:
             Problem: 429: these are too many tokens for this minute, or more USD than are left.
@@ -137,12 +141,12 @@ class Account:
         window = self._tokens
         if self.budget is None and window is None:
             return _NOTHING
-        usd = expected_usd(decision, answers)
+        usd = expected_usd(decision, asked.n)
         if usd > self.left_usd:
             raise self.over_budget()
         reserved = Reserved(usd)
         if window is not None:
-            tokens = decision.features["input_tokens"] + answers * (decision.selected.output_tokens or 0.0)
+            tokens = decision.features["input_tokens"] + min(self._lengths.likely, asked.most_output)
             reserved = Reserved(usd, tokens, window, self._take(window, tokens, "tokens"))
         self._reserved_usd += usd
         return reserved
@@ -151,8 +155,11 @@ class Account:
         """A request is over: what it took counts in place of what was set aside."""
         self._reserved_usd -= reserved.usd
         if reserved.window is not None and reserved.second is not None:
-            taken = sum([a.usage.input_tokens + a.usage.output_tokens for a in outcome.attempts])
-            reserved.window.settle(reserved.second, taken - reserved.tokens)
+            read = sum([a.usage.input_tokens for a in outcome.attempts])
+            written = sum([a.usage.output_tokens for a in outcome.attempts])
+            reserved.window.settle(reserved.second, read + written - reserved.tokens)
+            if written:
+                self._lengths.observe(written)
         spent, day = self._spent, int(outcome.finished // DAY_S)
         spent[day] = spent.get(day, 0.0) + outcome.cost_usd
         if len(spent) > _MOST_DAYS:

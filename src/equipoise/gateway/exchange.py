@@ -58,7 +58,7 @@ class Exchange:
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
-        self._account, self._reserved = account, account.reserve(self.decision, asked.n)
+        self._account, self._reserved = account, account.reserve(self.decision, asked)
         # Before anything is sent: a gateway that is killed then knows of every call that a vendor may bill.
         tenant = incoming.caller.tenant
         log_decision(gateway, decided, asked, prompt, tenant=tenant, format=format, received=self.received)

@@ -8,6 +8,7 @@ back loses nothing. Towards every other format it is left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
@@ -58,6 +59,11 @@ class Asked(NamedTuple):
     user: str | None = None
     vendor_state: str | None = None
     echo: Mapping[str, Any] = MappingProxyType({})
+
+    @property
+    def most_output(self) -> float:
+        """How many tokens all answers together may have, as far as the request says."""
+        return math.inf if self.max_output_tokens is None else float(self.max_output_tokens * self.n)
 
 
 class Decoder(Protocol):
