@@ -33,8 +33,10 @@ _FURTHER_MODELS = ("models", "fallbacks")
 
 
 class Call(NamedTuple):
-    """A request that was understood."""
+    """A request that was understood, and the configuration that it began with."""
 
+    live: Live
+    incoming: Incoming
     body: Body
     size: int
     format: WireFormat
@@ -58,7 +60,7 @@ def calling(format: WireFormat) -> Handler:
             prompt = await kept_prompt(gateway, call.asked)
             exchange = Exchange(gateway, incoming, format, call.asked, decided, prompt, account)
             try:
-                running = await _executed(gateway, live, exchange, call, incoming)
+                running = await _executed(gateway, exchange, call)
                 return await answered(gateway, incoming, exchange, running)
             except asyncio.CancelledError:
                 exchange.end("cancelled", error=gateway.why_cancelled)
@@ -88,7 +90,7 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
         _check_routable(asked, format)
     tenant, names = incoming.caller.tenant, live.serving.targets
     conversation = Conversation(live.sessions, tenant, target, asked, said, names, sealed=format == "responses")
-    return Call(body, size, format, asked, said, target, conversation)
+    return Call(live, incoming, body, size, format, asked, said, target, conversation)
 
 
 async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
@@ -120,8 +122,8 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
         raise Problem(400, f"{state}_unsupported_request", told, param=state)
 
 
-def _work_of(exchange: Exchange, call: Call, incoming: Incoming) -> Work:
-    decision, headers = exchange.decision, incoming.http.headers
+def _work_of(exchange: Exchange, call: Call) -> Work:
+    decision, headers = exchange.decision, call.incoming.http.headers
     most_s = call.said.timeout_s
     return Work(
         body=call.body,
@@ -139,21 +141,21 @@ def _work_of(exchange: Exchange, call: Call, incoming: Incoming) -> Work:
     )
 
 
-async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call, incoming: Incoming) -> Answer:
-    work = _work_of(exchange, call, incoming)
-    cache = live.caches.get(call.target.name) if call.said.cache else None
+async def _executed(gateway: Gateway, exchange: Exchange, call: Call) -> Answer:
+    work = _work_of(exchange, call)
+    cache = call.live.caches.get(call.target.name) if call.said.cache else None
     if cache is None:
-        return await _run(gateway, live, exchange, call, work)
-    tenant, wishes = incoming.caller.tenant, _cache_control(incoming.http)
+        return await _run(gateway, exchange, call, work)
+    tenant, wishes = call.incoming.caller.tenant, _cache_control(call.incoming.http)
     limits = repr(exchange.decision.constraints)
     ask = None if "no-store" in wishes else await aside(work.size, ask_of, work, limits=limits)
     if ask is None:
-        return await _run(gateway, live, exchange, call, work)
+        return await _run(gateway, exchange, call, work)
     anew = "no-cache" in wishes
     # The first words of a stream would wait for another's last.
     in_turn = not anew and not work.asked.stream
     if in_turn:
-        work = await _in_turn(exchange, work, live.executor.total_s, partial(cache.turn, tenant, ask))
+        work = await _in_turn(exchange, work, call.live.executor.total_s, partial(cache.turn, tenant, ask))
     hit = None if anew else cache.find(tenant, ask)
     if hit is not None:
         exchange.cache, exchange.saved_usd, hit.waited_s = hit.kind, hit.saved_usd, exchange.waited_s
@@ -161,7 +163,7 @@ async def _executed(gateway: Gateway, live: Live, exchange: Exchange, call: Call
         return hit
     exchange.cache = "miss"
     with cache.asking(tenant, ask) if in_turn else nullcontext():
-        running = await _run(gateway, live, exchange, call, work)
+        running = await _run(gateway, exchange, call, work)
         if isinstance(running, Running):
             cache.keep(tenant, ask, running, stands_in=running.model != exchange.decision.plan.model)
         elif not running.makeshift:
@@ -188,16 +190,16 @@ def _cache_control(request: web.BaseRequest) -> set[str]:
     return {wish.strip().lower() for wish in said.split(",")}
 
 
-async def _run(gateway: Gateway, live: Live, exchange: Exchange, call: Call, work: Work) -> Running | Climbed:
+async def _run(gateway: Gateway, exchange: Exchange, call: Call, work: Work) -> Running | Climbed:
     plan, target = exchange.decision.plan, call.target
     able = {c.model for c in exchange.decision.candidates if c.refused is None} | {plan.model}
     begun = gateway.clock.monotonic()
     running: Running | Climbed
     try:
         if plan.steps and isinstance(target, Route):
-            running = await climbed(live.executor, exchange.decision, work, exchange.attempts, target)
+            running = await climbed(call.live.executor, exchange.decision, work, exchange.attempts, target)
         else:
-            running = await live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
+            running = await call.live.executor.run(plan, work, able.__contains__, attempts=exchange.attempts)
     except asyncio.CancelledError:
         exchange.waited_s += gateway.clock.monotonic() - begun
         raise
