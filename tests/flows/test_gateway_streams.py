@@ -55,5 +55,5 @@ async def test_five_hundred_streams_at_once_arrive_whole(tmp_path: Path) -> None
             memory = memory_mb(gateway.popen.pid)
     assert set(said) == {"".join(f" {i}" for i in range(CHUNKS))} and len(said) == STREAMS
     # The interpreter, the tokenizer and the embedding are there before; what streams take is bounded.
-    assert memory - at_rest <= 120, f"{at_rest:.0f} MB at rest, {memory:.0f} MB with the streams"
-    print(f"{at_rest:.0f} MB at rest, {memory:.0f} MB with the streams")
+    said_of_memory = f"{at_rest:.0f} MB at rest, {memory:.0f} MB with the streams"
+    assert memory - at_rest <= 120 and memory <= 300, said_of_memory
