@@ -29,6 +29,7 @@ class Exchange:
 
     Attributes:
         format: what the client speaks.
+        routing_usd: what deciding cost, at the price of this machine's cores.
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
         on_answer: called when an answer is over and written.
@@ -50,7 +51,7 @@ class Exchange:
         self._gateway, self._incoming, self.format = gateway, incoming, format
         self._asked, self.decision = asked, decided.decision
         self.received = gateway.clock.time()
-        self._took_s = decided.took_s
+        self.routing_usd = decided.took_s * gateway.settings.usd_per_core_hour / 3600.0
         self.attempts: list[Attempt] = []
         self.waited_s = 0.0
         self.cache: Cached | None = None
@@ -72,11 +73,6 @@ class Exchange:
     def elapsed_s(self) -> float:
         """Since the request came."""
         return self._gateway.clock.monotonic() - self._incoming.begun
-
-    @property
-    def routing_usd(self) -> float:
-        """What deciding cost, at the price of this machine's cores."""
-        return self._took_s * self._gateway.settings.usd_per_core_hour / 3600.0
 
     def cost_usd(self) -> float:
         """What the request has cost so far."""
