@@ -51,12 +51,12 @@ GONE = {
     "123-45-6789": "[number]",
     "12345678901234567890123": "[number]",
     "123.456.789-09": "[number]",
-    "2345 6789 0123": "[number]",
+    "2341 2341 2346": "[number]",
     "1 85 05 78 006 084 36": "[number]",
     "QQ 12 34 56 C": "[number]",
     "QQ123456C": "[number]",
     "RSSMRA85T10A562S": "[number]",
-    "ABCDE1234F": "[number]",
+    "ABCPE1234F": "[number]",
     "12345678Z": "[number]",
     "X1234567L": "[number]",
     "850709-9805": "[number]",
@@ -76,7 +76,8 @@ STAYS = [
     "the token economy: a password policy",
     "The password is required, the API key was revoked, and a token is 128 bits.",
     "A password of 12 characters; its passphrase means nothing. Each token 4-gram, each cookie: a biscuit",
-    "12345678A, X1234567A and 850709-9806 are made up",
+    "12345678A, X1234567A, 850709-9806 and 2341 2341 2347 are made up",
+    "In 2019 2020 2021 it sold 3500 4200 5100 of MODEL2024X.",
 ]
 
 

@@ -68,18 +68,21 @@ _PHONES = (
 )
 _CARD = re.compile(r"\d(?<![\d.]\d)(?:[ -]?\d){12,18}(?!\d)")
 _SOCIAL_SECURITY = re.compile(r"\d(?<![\w-]\d)\d\d-\d\d-\d{4}(?![\w-])")
-# Identity numbers that look like nothing else, of Brazil, India, France; of Britain, Italy, India; of Spain; of Sweden.
+# Identity numbers that look like nothing else, of Brazil and France; of Britain, Italy and India.
 _OF_DIGITS = re.compile(
-    r"\d(?<![\w.,-]\d)(?<!\d \d)(?:\d\d\.\d{3}\.\d{3}-\d\d|\d{3} \d{4} \d{4}"
-    r"| \d\d \d\d \d[\dAB] \d{3} \d{3}(?: \d\d)?)(?!\w|[ .,-]\d)"
+    r"\d(?<![\w.,-]\d)(?<!\d \d)(?:\d\d\.\d{3}\.\d{3}-\d\d"
+    r"|(?<=[12]) \d\d \d\d \d[\dAB] \d{3} \d{3}(?: \d\d)?)(?!\w|[ .,-]\d)"
 )
 _OF_LETTERS = re.compile(
     r"[A-Z](?<!\w[A-Z])(?:[A-Z] ?\d\d ?\d\d ?\d\d ?[A-D]"
-    r"|[A-Z]{5}\d\d[A-Z]\d\d[A-Z]\d{3}[A-Z]|[A-Z]{4}\d{4}[A-Z])(?!\w)"
+    r"|[A-Z]{5}\d\d[A-Z]\d\d[A-Z]\d{3}[A-Z]|[A-Z]{2}[ABCFGHJLPT][A-Z]\d{4}[A-Z])(?!\w)"
 )
+# Those whose checksum tells them: of India, Spain and Sweden.
+_IN_FOURS = re.compile(r"[2-9](?<![\w.,-].)(?<!\d .)\d{3} \d{4} \d{4}(?!\w|[ .,-]\d)")
 _WITH_LETTER = re.compile(r"[\dXYZ](?<![\w-].)\d{7}-?[A-Z](?!\w)")
 _WITH_SIGN = re.compile(r"\d(?<![\w-]\d)(?:\d\d)?\d{5}[-+]\d{4}(?![\w-])")
 _DIGITS = re.compile(r"\d(?<!\d\d)\d{8,}+")
+_TURNED = (1, 5, 7, 6, 2, 8, 3, 0, 9, 4)
 _LETTERS, _FOREIGNERS = "TRWAGMYFPDXBNJZSQVHLCKE", str.maketrans("XYZ", "012")
 _DIGIT = re.compile(r"\d")
 _BASE_36 = {ord(letter): str(int(letter, 36)) for letter in ascii_letters}
@@ -125,7 +128,7 @@ def _without_numbers(text: str) -> str:
     if _COLONS.search(text):
         text = _IP6.sub(_ip6, text)
     text = _IP4.sub(_ip4, text)
-    text = _OF_LETTERS.sub("[number]", _OF_DIGITS.sub("[number]", text))
+    text = _OF_LETTERS.sub("[number]", _OF_DIGITS.sub("[number]", _IN_FOURS.sub(_in_fours, text)))
     for phone in _PHONES:
         text = phone.sub("[phone]", text)
     text = _WITH_SIGN.sub(_with_sign, _WITH_LETTER.sub(_with_letter, _CARD.sub(_card, text)))
@@ -171,6 +174,17 @@ def _passes(digits: Sequence[int]) -> bool:
     """Whether the checksum of cards holds."""
     doubled = (d * 2 - 9 * (d > 4) for d in digits[-2::-2])
     return (sum(digits[::-2]) + sum(doubled)) % 10 == 0
+
+
+def _in_fours(found: re.Match[str]) -> str:
+    """By the checksum of Verhoeff: turns and flips of a pentagon."""
+    check, digits = 0, [int(c) for c in found[0] if c != " "]
+    for place, digit in enumerate(reversed(digits)):
+        for _ in range(place % 8):
+            digit = _TURNED[digit]
+        turned = check + digit if check < 5 else check - digit
+        check = turned % 5 + 5 * ((check < 5) != (digit < 5))
+    return found[0] if check else "[number]"
 
 
 def _with_sign(found: re.Match[str]) -> str:
