@@ -153,6 +153,14 @@ def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> N
     assert one.left_usd == 1.0
 
 
+def test_once_none_is_in_flight_no_request_is_told_to_wait_for_one() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    for held in [hold(one, decided(usd)) for usd in (0.1, 0.2, 0.3)]:
+        one.settle(held, ended(clock, 0.1))
+    assert "in flight" not in str(refused(hold, one, decided(0.8)))
+
+
 def test_a_days_budget_is_that_of_the_day_and_earlier_days_count_to_the_month() -> None:
     clock = Hands()
     today = int(clock.now // _DAY)
@@ -235,7 +243,7 @@ def test_whatever_the_order_bills_add_up_and_nothing_stays_set_aside(steps: list
         one.settle(held, ended(clock, bill))
         billed += bill
     assert one.standing().spent_usd == pytest.approx(billed)
-    assert one.standing().reserved_usd == pytest.approx(0.0, abs=1e-9)
+    assert one.standing().reserved_usd == 0.0
 
 
 @given(st.integers(0, 60_000), st.floats(0, _DAY, exclude_max=True))

@@ -148,12 +148,12 @@ class Account:
         if window is not None:
             tokens = decision.features["input_tokens"] + min(self._lengths.likely, asked.most_output)
             reserved = Reserved(usd, tokens, window, self._take(window, tokens, "tokens"))
-        self._reserved_usd += usd
+        self._reserved_usd = round(self._reserved_usd + usd, _DIGITS)
         return reserved
 
     def settle(self, reserved: Reserved, outcome: Outcome) -> None:
         """A request is over: what it took counts in place of what was set aside."""
-        self._reserved_usd -= reserved.usd
+        self._reserved_usd = round(self._reserved_usd - reserved.usd, _DIGITS)
         if reserved.window is not None and reserved.second is not None:
             read = sum([a.usage.input_tokens for a in outcome.attempts])
             written = sum([a.usage.output_tokens for a in outcome.attempts])
