@@ -255,6 +255,13 @@ def test_a_floor_holds_though_the_best_model_looks_second_best() -> None:
     assert broken <= 5
 
 
+def test_where_the_cheapest_model_keeps_the_floor_it_alone_is_asked() -> None:
+    """Also on prompts on which the dear model looks better than on any that was calibrated on."""
+    seen, quality = led(np.linspace(0.0, 0.4, 200)), np.ones((200, 2))
+    policy = Floor(floor=0.9).calibrate(seen, seen.cost_usd, quality)
+    assert policy.choose(led(np.array([0.0, 0.2, 0.4, 0.6]))).probability[:, 0].tolist() == [1.0] * 4
+
+
 @pytest.mark.parametrize("lead", [0.0, 0.1, 0.123])
 def test_what_a_floor_tests_is_what_it_does_where_estimates_tie(lead: float) -> None:
     """A router that says the same of every prompt: at one multiplier all of them change at once."""

@@ -15,6 +15,9 @@ from equipoise.numerics.risk import last_safe, loss_p_value
 from equipoise.policy.cost_aware import CostAware
 from equipoise.types import Floats, State
 
+# The last multiplier tried asks the cheapest model: so many times the one before, which a few prompts may be above.
+_BEYOND = 1e3
+
 
 @dataclass(kw_only=True)
 class Floor(Policy):
@@ -48,7 +51,9 @@ class Floor(Policy):
         if quality is None:
             raise NotEnoughData("policy 'floor' needs the quality of every calibration prompt")
         walked = walk(np.where(situation.allowed, situation.quality, np.nan), situation.cost_usd)
-        weights = weight_grid(walked)[:-1]
+        weights = weight_grid(walked)
+        # A quantile is below the highest turns; endless weight would forget the quality of equally cheap models.
+        weights[-1] = _BEYOND * weights[-2]
         kept = last_safe((self._p_value(situation, quality, float(weight)) for weight in weights), self.confidence)
         if not kept:
             raise ConfigError(
