@@ -13,18 +13,14 @@ from equipoise.contracts import Router
 from equipoise.errors import ConfigError, NotEnoughData, UnknownName
 from equipoise.storage.router_file import load_states, save_states
 from equipoise.types import Estimates, Model, Price
-from tests.contracts.conftest import MODELS, make_batch, make_world, one_row, sealed
+from tests.contracts.conftest import MODELS, make_batch, make_world, one_row, sealed, smaller
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
 pytestmark = pytest.mark.parametrize("name", ROUTERS)
 
 
-# Forty trees are grown, kept and chosen among as more are.
-SMALLER = {"boosted": {"trees": 40}, "stacked": {"trees": 40}}
-
-
 def make_router(name):
-    return registry.make_router({"type": name, **SMALLER.get(name, {})})
+    return registry.make_router(smaller(name))
 
 
 @cache

@@ -174,7 +174,7 @@ def graded(n: int, seed: int, *, lift: float = 0.0) -> tuple[Situation, np.ndarr
 
 @pytest.mark.parametrize("lift", [-0.2, 0.0])
 def test_a_floor_is_broken_no_more_often_than_it_says_and_saves_money(lift: float) -> None:
-    truth, _ = graded(20_000, 99)
+    truth, _ = graded(5_000, 99)
     chance = truth.quality
     broken, spent = [], []
     for seed in range(100):

@@ -19,6 +19,7 @@ from equipoise.request import MOST_CHARACTERS
 from equipoise.routers.static import Static
 from equipoise.tables import OutcomeTable
 from equipoise.types import Constraints, Decision, Deployment, Model, Price, Request
+from tests.contracts.conftest import smaller
 from tests.small_world import A_POEM, A_SUM, COST_USD, DEAR_MODEL, MODELS, POEM_MODEL, SUM_MODEL, small_table
 
 WEIGHS = "cost_aware:form=linear,cost_weight=100"
@@ -46,7 +47,7 @@ def estimates(decision: Decision) -> list[object]:
 
 @pytest.mark.parametrize("router", HERE)
 def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(router: str) -> None:
-    trained = Engine.train(small_table(80), router=router, policy=WEIGHS)
+    trained = Engine.train(small_table(80), router=smaller(router), policy=WEIGHS)
     requests = [Request(text=prompt, context_tokens=i) for i, prompt in enumerate((*PROMPTS, "long " * 3000))]
     together = trained.decide_batch(requests)
     assert len({d.id for d in together if isinstance(d, Decision)}) == len(requests)
@@ -92,7 +93,7 @@ def test_a_learned_router_sends_each_kind_of_prompt_to_the_cheap_model_that_is_g
 
 @pytest.mark.parametrize("router", HERE)
 def test_every_router_is_saved_and_loaded_bit_for_bit(router: str, tmp_path: Path) -> None:
-    trained = Engine.train(small_table(80), router=router, policy=WEIGHS)
+    trained = Engine.train(small_table(80), router=smaller(router), policy=WEIGHS)
     trained.learn("A prompt after training.", SUM_MODEL, 1.0)
     trained.save(tmp_path / "one.npz")
     loaded = Engine.load(tmp_path / "one.npz")
@@ -244,7 +245,7 @@ def test_a_budget_that_nothing_meets_is_refused(table: OutcomeTable) -> None:
 
 @pytest.mark.parametrize("router", HERE)
 def test_learning_moves_the_estimate_towards_the_reward(router: str) -> None:
-    trained = Engine.train(small_table(80), router=router, policy="quality_first")
+    trained = Engine.train(small_table(80), router=smaller(router), policy="quality_first")
 
     def level() -> float:
         quality = next(c.quality for c in trained.decide(A_SUM).candidates if c.model == SUM_MODEL)

@@ -6,7 +6,8 @@ import pytest
 from equipoise.numerics.kinship import combination
 from equipoise.registry import make_router
 from equipoise.types import Model
-from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
+from tests.contracts.conftest import MODELS, make_batch, one_row, smaller
+from tests.contracts.test_router_contract import fitted
 
 NEW = [Model(name="newcomer")]
 KIND = np.array([0, 1] * 100)
@@ -15,7 +16,7 @@ SHAPED = ["linear", "knn", "cluster", "kinds", "kernel", "tfidf", "boosted", "st
 
 def joined(name):
     """A router that knows three models, and took in one that is good at the first kind of prompts alone."""
-    router = make_router(name).fit(make_world(n=600))
+    router = fitted(name, n=600)
     scores = np.where(KIND == 0, 0.85, 0.35)
     return router.add_model("newcomer", make_batch(KIND, seed=21), scores, benchmark=KIND)
 
@@ -30,7 +31,7 @@ def test_scores_by_kind_shape_what_is_expected_of_a_new_model_on_prompts_without
 @pytest.mark.parametrize("name", SHAPED)
 def test_a_new_model_survives_saving_and_goes_on_learning(name):
     router, batch = joined(name), make_batch([0] * 30, seed=23)
-    again = make_router(name).restore(router.state())
+    again = make_router(smaller(name)).restore(router.state())
     before = router.predict_batch(batch, [*MODELS, *NEW]).mean
     assert np.array_equal(before, again.predict_batch(batch, [*MODELS, *NEW]).mean)
     for i in range(30):
@@ -40,7 +41,7 @@ def test_a_new_model_survives_saving_and_goes_on_learning(name):
 
 @pytest.mark.parametrize("name", ["linear", "kinds", "stacked", "knn"])
 def test_a_model_that_joins_from_single_observations_takes_nothing_from_the_fitted_ones(name):
-    router, batch = make_router(name).fit(make_world(n=600)), make_batch([0, 1] * 30, seed=24)
+    router, batch = fitted(name, n=600), make_batch([0, 1] * 30, seed=24)
     before = router.predict_batch(batch, MODELS).mean
     router.learn(one_row(batch), "newcomer", 0.0)
     assert np.abs(router.predict_batch(batch, MODELS).mean - before).max() < 0.01

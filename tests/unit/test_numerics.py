@@ -12,6 +12,7 @@ from equipoise.numerics.caution import Caution, transfer
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.ridge import dense_path, sparse_weights
+from equipoise.numerics.stacking import spreads
 from tests.contracts.conftest import make_batch
 
 
@@ -166,3 +167,11 @@ class TestWhatCarriesOverToUnknownKinds:
         quality = self.measured(np.clip(0.15 * self.x[:, 0], -0.4, 0.4))
         assert self.transfer(quality[:, :1]) == 0.0
         assert transfer(self.x, np.arange(3000), np.zeros(3000, dtype=int), quality) == 0.0
+
+
+def test_the_spread_is_stretched_until_it_covers_the_cells_that_are_far_off() -> None:
+    off = np.where(np.arange(20) < 4, 0.3, 0.0)  # of which a standard deviation covers but four fifths
+    cells = np.repeat(np.arange(20), 200)
+    residual = off[cells][:, None] + np.tile([0.01, -0.01], 2000)[:, None]
+    (spread,) = spreads(residual, np.ones(residual.shape, dtype=bool), cells)
+    assert 1.645 * off.std() < 0.3 < 1.645 * spread < 0.45
