@@ -175,6 +175,18 @@ def test_a_signal_while_processes_are_started_is_heeded_once_they_all_are(how: s
         signal.signal(how, before)
 
 
+def test_processes_that_cannot_start_are_not_waited_for(folder: Path) -> None:
+    """Those of a script on standard input: there is no file that they could read to know it."""
+    write_small_table(folder, "large.csv", n=400)
+    script = "import equipoise\nequipoise.evaluate('large.csv', routers=['static'], seeds=2, jobs=2)\n"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    told = subprocess.run(
+        [sys.executable, "-"], input=script, cwd=folder, capture_output=True, text=True, env=environment, timeout=100
+    )
+    assert told.returncode == 1
+    assert "EquipoiseError: a worker process ended early" in told.stderr
+
+
 def test_no_process_outlives_a_killed_evaluation(folder: Path) -> None:
     with two_jobs_at_work(folder) as process:
         process.kill()

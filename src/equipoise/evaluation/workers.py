@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import pickle  # noqa: TID251 - between processes, as multiprocessing does; nothing of it is kept
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.queues import Queue
 from threading import Thread, current_thread, main_thread
 
 from equipoise.errors import EquipoiseError
@@ -26,29 +28,41 @@ def run_folds(study: Study, splits: Sequence[Split], *, jobs: int = 1) -> Iterat
     ``if __name__ == "__main__":``. They end at once when the caller is interrupted.
 
     Raises:
-        EquipoiseError: a process was killed.
+        EquipoiseError: a process was killed, or could not start.
     """
     jobs = min(jobs, len(splits))
     if jobs <= 1:
         for split in splits:
             yield run_fold(study, split)
         return
-    others = set(active_children())
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=_Worker.start, initargs=(study,))
+    others, context = set(active_children()), get_context("spawn")
+    # Not among what a process is started with: one that ended before it had read that would be waited for in vain.
+    studies: Queue[bytes] = context.Queue()
+    studies.cancel_join_thread()
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_Worker.start, initargs=(studies,))
     done = False
     try:
         with _one_thread_each(), _interrupts_held():
             pending: list[Future[FoldResult]] = [pool.submit(_Worker.run, split) for split in splits]
+        _hand_out(study, studies, jobs)
         for future in pending:
             yield future.result()
         done = True
     except BrokenProcessPool:
-        raise EquipoiseError("a worker process was killed, most likely for its memory; use fewer jobs") from None
+        why = "killed for its memory, or started by a script without `if __name__ == '__main__':`"
+        raise EquipoiseError(f"a worker process ended early, most likely {why}; use fewer jobs") from None
     finally:
         if not done:
             for child in set(active_children()) - others:
                 child.terminate()
         pool.shutdown(cancel_futures=True)
+
+
+def _hand_out(study: Study, studies: Queue[bytes], jobs: int) -> None:
+    """One copy for each process, which a thread of the queue sends."""
+    given = pickle.dumps(study)
+    for _ in range(jobs):
+        studies.put(given)
 
 
 class _Worker:
@@ -57,9 +71,9 @@ class _Worker:
     _study: Study
 
     @classmethod
-    def start(cls, study: Study) -> None:
-        cls._study = study
+    def start(cls, studies: Queue[bytes]) -> None:
         Thread(target=_end_with_caller, daemon=True).start()
+        cls._study = pickle.loads(studies.get())  # noqa: S301 - the caller's own
 
     @classmethod
     def run(cls, split: Split) -> FoldResult:
