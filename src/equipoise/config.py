@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, NoReturn, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic_core import to_json
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from equipoise.documents import Document, read_document
 from equipoise.errors import ConfigError, EquipoiseError, UnknownName
+from equipoise.settings import Strict, read_settings
 from equipoise.types import DOMAINS
 
 DEFAULT_FILE = Path("equipoise.yaml")
@@ -89,15 +88,11 @@ def _domain(name: str) -> str:
     return name
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
 def _below(folder: Path, path: str) -> str:
     return path if path.startswith("~") else str(folder / path)
 
 
-class DeploymentConfig(_Strict):
+class DeploymentConfig(Strict):
     """One place where a model can be called."""
 
     provider: str
@@ -131,7 +126,7 @@ class DeploymentConfig(_Strict):
         return self.model_copy(update=changes) if changes else self
 
 
-class PriceConfig(_Strict):
+class PriceConfig(Strict):
     """A price that overrides the catalog's. Per million tokens; ``long``: from so many tokens of input on."""
 
     usd_per_1m_input: _Usd = 0.0
@@ -155,7 +150,7 @@ class PriceConfig(_Strict):
         return self
 
 
-class ModelConfig(_Strict):
+class ModelConfig(Strict):
     """A model; what is left out comes from the catalog."""
 
     name: _Name
@@ -175,7 +170,7 @@ class ModelConfig(_Strict):
         return self.model_copy(update={"deployments": places}) if places else self
 
 
-class ConstraintsConfig(_Strict):
+class ConstraintsConfig(Strict):
     """Hard limits of a route."""
 
     max_cost_usd: _Positive | None = None
@@ -185,7 +180,7 @@ class ConstraintsConfig(_Strict):
     capabilities: _Capabilities = frozenset()
 
 
-class CacheConfig(_Strict):
+class CacheConfig(Strict):
     """Answers that are given again. Off unless asked for; never shared between tenants or routes.
 
     ``semantic`` also answers prompts that ask the same in other words: whose least alike words have a similarity
@@ -201,7 +196,7 @@ class CacheConfig(_Strict):
     max_bytes: _Count = 64 << 20
 
 
-class HedgingConfig(_Strict):
+class HedgingConfig(Strict):
     """A second call when the first is slower than usual. ``max_share`` caps the extra calls."""
 
     enabled: _Flag = False
@@ -209,7 +204,7 @@ class HedgingConfig(_Strict):
     max_share: Annotated[float, Field(gt=0, le=1)] = 0.03
 
 
-class ExecutionConfig(_Strict):
+class ExecutionConfig(Strict):
     """How calls are made. Times in seconds.
 
     ``region``: where this gateway runs; deployments there come first. ``midstream``: what happens when a stream
@@ -233,7 +228,7 @@ class ExecutionConfig(_Strict):
     midstream: Literal["continue", "error"] = "continue"
 
 
-class ServerConfig(_Strict):
+class ServerConfig(Strict):
     """The gateway's edge. Times in seconds.
 
     ``keys``: ``required`` refuses calls without a key; ``off`` is for loopback only. A client that takes longer
@@ -260,28 +255,28 @@ class ServerConfig(_Strict):
     cors_origins: tuple[Annotated[str, AfterValidator(_origin)], ...] = ()
 
 
-class TracesConfig(_Strict):
+class TracesConfig(Strict):
     """OpenTelemetry traces, one span per request and one per call made for it. Needs the extra ``otel``."""
 
     endpoint: Annotated[str, AfterValidator(_http_url)]
     service_name: str = "equipoise"
 
 
-class LogConfig(_Strict):
+class LogConfig(Strict):
     """The decision log. Prompts are not kept unless asked for."""
 
     prompts: Literal["none", "redacted", "full"] = "none"
     retention_days: _Positive | None = None
 
 
-class BudgetConfig(_Strict):
+class BudgetConfig(Strict):
     """What may be spent in a day or a month (UTC)."""
 
     usd: _Positive
     per: Literal["day", "month"] = "month"
 
 
-class TenantConfig(_Strict):
+class TenantConfig(Strict):
     """What a tenant may ask for: requests and tokens in any minute, and what they may cost."""
 
     rpm: _Count | None = None
@@ -296,28 +291,28 @@ def _several(name: str) -> str:
     return name
 
 
-class SelfCheckConfig(_Strict):
+class SelfCheckConfig(Strict):
     """The model that gave an answer is asked whether it is right, ``samples`` times: the share that says yes."""
 
     samples: int = Field(default=3, ge=1, le=_MOST_ANSWERS)
     timeout_s: _Positive = 10.0
 
 
-class RewardConfig(_Strict):
+class RewardConfig(Strict):
     """``model`` grades an answer from 0 to 1."""
 
     model: str
     timeout_s: _Positive = 10.0
 
 
-class ChecksConfig(_Strict):
+class ChecksConfig(Strict):
     """Who is asked about an answer, for a policy that tests by ``self_check`` or ``reward``."""
 
     self_check: SelfCheckConfig | None = None
     reward: RewardConfig | None = None
 
 
-class RouteConfig(_Strict):
+class RouteConfig(Strict):
     """A name that applications ask for instead of a model.
 
     ``best_of``: more candidates, each NAME*N: a model asked N times, whose most frequent answer is returned.
@@ -339,7 +334,7 @@ class RouteConfig(_Strict):
     cache: CacheConfig = CacheConfig()
 
 
-class UrlConfig(_Strict):
+class UrlConfig(Strict):
     """Where something is kept."""
 
     url: str
@@ -351,13 +346,13 @@ def _in_memory(url: str) -> str:
     return url
 
 
-class SharedStateConfig(_Strict):
+class SharedStateConfig(Strict):
     """Where what several gateways should know of one another is kept: so far in the memory of one."""
 
     url: Annotated[str, AfterValidator(_in_memory)] = "memory://"
 
 
-class Config(_Strict):
+class Config(Strict):
     """``equipoise.yaml``. Of ``tenants``, ``"*"`` stands for each that is not named."""
 
     pool: Literal["notebook"] | None = None
@@ -390,23 +385,9 @@ def read_config(path: Path) -> Config:
     Raises:
         ConfigError: naming file, line, what is wrong and, for a misspelled key, the near one.
     """
-    try:
-        document = read_document(path)
-    except OSError as error:
-        hint = "write one with: equipoise init" if isinstance(error, FileNotFoundError) else "name a file to read"
-        raise ConfigError(f"{path}: {error.strerror}; {hint}") from None
-    value = {} if document.value is None else document.value
-    if not isinstance(value, dict):
-        raise ConfigError(f"{path}:1: not a mapping of settings; see: equipoise init")
-    try:
-        # As JSON, lists are lists, and strictly: no number is taken from a string, nor from true.
-        config = Config.model_validate_json(to_json(value, inf_nan_mode="constants"), strict=True)
-    except ValidationError as error:
-        problems = error.errors(include_url=False, include_context=False)
-        # A misspelt key also shows as a missing one: the spelling is what helps.
-        first = next((p for p in problems if p["type"] == "extra_forbidden"), problems[0])
-        where = [part for part in first["loc"] if part != "[key]"]
-        raise ConfigError(f"{path}:{document.line(*where)}: {'.'.join(map(str, where))}: {_said(first)}") from None
+    config, document = read_settings(
+        path, Config, missing="write one with: equipoise init", other="see: equipoise init"
+    )
     _check_models(config, document, path)
     models = tuple(model.below(path.parent) for model in config.models)
     return config.model_copy(update={"models": models}) if models else config
@@ -439,39 +420,3 @@ def _check_models(config: Config, document: Document, path: Path) -> None:
             name = candidate.rpartition("*")[0]
             if name not in names:
                 refuse(str(UnknownName("model", name, names)), "routes", route, "best_of", i)
-
-
-_SHAPES = {
-    **dict.fromkeys(("model_type", "dict_type"), "should be a mapping of settings"),
-    **dict.fromkeys(("list_type", "tuple_type", "set_type", "frozen_set_type"), "should be a list"),
-    "bool_type": "should be true or false",
-    "int_type": "should be a whole number, without quotation marks",
-    "float_type": "should be a number, without quotation marks",
-    "string_type": "should be text; put it in quotation marks if it is",
-}
-
-
-def _said(problem: Mapping[str, Any]) -> str:
-    if problem["type"] in _SHAPES:
-        return _SHAPES[problem["type"]]
-    if problem["type"] == "value_error":
-        return str(problem["msg"]).removeprefix("Value error, ")
-    if problem["type"] != "extra_forbidden":
-        return str(problem["msg"]).lower()
-    known = _keys_at(problem["loc"][:-1])
-    near = difflib.get_close_matches(str(problem["loc"][-1]), known, n=1)
-    return "unknown key; " + (f"did you mean '{near[0]}'?" if near else f"known: {', '.join(known)}")
-
-
-def _keys_at(where: Sequence[int | str]) -> list[str]:
-    """The keys allowed at a place."""
-    kind: type[_Strict] = Config
-    named = False
-    for part in where:
-        if isinstance(part, int) or named:
-            named = False
-        else:
-            holds = kind.model_fields[part].annotation
-            kind = next(k for k in (holds, *get_args(holds)) if isinstance(k, type) and issubclass(k, _Strict))
-            named = get_origin(holds) is dict  # what follows is the name of a route or tenant
-    return list(kind.model_fields)

@@ -24,6 +24,8 @@ _TAGS = tuple(_TAG + kind for kind in ("null", "bool", "int", "float", "str", "s
 _UNREADABLE = (ValueError, LookupError, AttributeError, TypeError)
 # Escapes may bring what no name, path or header can hold.
 _CONTROL = re.compile("[\x00-\x1f\x7f\ud800-\udfff]")
+# Nor any text, but for tabs and line breaks.
+_IN_TEXT = re.compile("[\x00-\x08\x0b-\x1f\x7f\ud800-\udfff]")
 
 
 class Document(NamedTuple):
@@ -85,8 +87,11 @@ for _kind, _form, _first in (
     _Loader.add_implicit_resolver(_TAG + _kind, re.compile(f"(?:{_form})$"), list(_first))
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, *, texts: bool = False) -> Document:
     """Read a YAML file.
+
+    Args:
+        texts: whether it holds texts, in which lines may break, beside names, paths and headers.
 
     Raises:
         ConfigError: it cannot be read, is too large or no YAML, or says the same twice; with file and line.
@@ -97,7 +102,7 @@ def read_document(path: Path) -> Document:
     if len(data) > _MOST_BYTES:
         raise ConfigError(f"{path}: larger than {_MOST_BYTES} bytes, which no configuration is")
     try:
-        return _read(data, path)
+        return _read(data, path, _IN_TEXT if texts else _CONTROL)
     except yaml.MarkedYAMLError as error:
         line = 1 if error.problem_mark is None else error.problem_mark.line + 1
         raise ConfigError(f"{path}:{line}: not YAML ({error.problem}); mend the line or the one before it") from None
@@ -112,7 +117,7 @@ def read_document(path: Path) -> Document:
         raise ConfigError(f"{path}: not YAML (nested too deeply)") from None
 
 
-def _read(data: bytes, path: Path) -> Document:
+def _read(data: bytes, path: Path, refused: re.Pattern[str]) -> Document:
     loader = _Loader(data.decode())
     try:
         root = loader.get_single_node()
@@ -120,7 +125,7 @@ def _read(data: bytes, path: Path) -> Document:
             return Document(None, None)
         _refuse_endless(root, path)
         for node in _nodes(root):
-            if isinstance(node, yaml.ScalarNode) and _CONTROL.search(node.value):
+            if isinstance(node, yaml.ScalarNode) and refused.search(node.value):
                 _refuse(path, node, "holds a line break or another control character; take it out")
             elif isinstance(node, yaml.MappingNode):
                 _refuse_repeated(node, path)

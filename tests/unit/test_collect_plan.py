@@ -127,11 +127,11 @@ def test_a_candidates_file_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("samples: 2", "sample: 2", "candidate 'small': unknown key 'sample'; did you mean 'samples'?"),
+        ("samples: 2", "sample: 2", "c.yaml:8: candidates.0.sample: unknown key; did you mean 'samples'?"),
         ("prefill_s_per_token", "prefil_s_per_token", "did you mean 'prefill_s_per_token'?"),
         ("price_note", "pricenote", "did you mean 'price_note'?"),
-        ("samples: 2", "samples: -1", "candidate 'small', samples"),
-        ("name: big", "nam: big", "judge 1"),
+        ("samples: 2", "samples: -1", "c.yaml:8: candidates.0.samples"),
+        ("name: big", "nam: big", "judges.0.nam"),
         ("    stop", "    price: {usd_per_call: 1}\n    stop", "has both price and rates"),
         (GOOD, "- a", "not a mapping"),
         (GOOD, "a: [", "not YAML"),
