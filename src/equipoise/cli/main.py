@@ -13,7 +13,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from equipoise.cli.output import note
@@ -60,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit status."""
     _open_standard_streams()
     if argv is None:
-        _heed_sigterm()
+        _heed_sigterm(os._exit)
     arguments = list(sys.argv[1:] if argv is None else argv)
     parser = _Parser(prog="equipoise", description="Route every prompt to the cheapest LLM that is good enough.")
     parser.add_argument("--version", action="version", version=f"equipoise {__version__}")
@@ -76,6 +76,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             chosen = _load(commands, asked)
         finally:
             gc.enable()
+        if argv is None:
+            _heed_sigterm(sys.exit)
         args = parser.parse_args(arguments)
         status = int(chosen[args.command].run(args))
         sys.stdout.flush()
@@ -102,10 +104,15 @@ def _open_standard_streams() -> None:
             setattr(sys, name, open(os.devnull, mode))
 
 
-def _heed_sigterm() -> None:
+def _heed_sigterm(end: Callable[[int], object]) -> None:
     """Let SIGTERM clean up as Ctrl-C does: begun files go, started processes end. It also ends the first process of a
-    container, which without a handler does not heed it."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    container, which without a handler does not heed it.
+
+    Args:
+        end: `sys.exit`; `os._exit` while imports go on, which leave nothing to clean up, and some of which do not bear
+            an exception.
+    """
+    signal.signal(signal.SIGTERM, lambda *_: end(128 + signal.SIGTERM))
 
 
 def _remedy(error: EquipoiseError, args: argparse.Namespace) -> str:
