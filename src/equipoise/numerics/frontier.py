@@ -18,7 +18,6 @@ from equipoise.types import Floats, Ints
 
 Choices = npt.NDArray[np.uint8]
 MOST_POINTS = 100
-_AREA_POINTS = 40
 
 
 class Walk(NamedTuple):
@@ -88,13 +87,13 @@ def area(costs: Floats, qualities: Floats, single_cost: Floats) -> float:
     return found if np.isfinite(found) else float(qualities.max())
 
 
-def routed_area(estimate: Floats, expected_cost: Floats, quality: Floats, cost: Floats) -> float:
+def routed_area(estimate: Floats, expected_cost: Floats, quality: Floats, cost: Floats, *, points: int = 40) -> float:
     """Frontier area (AIQ) that routing by ``estimate`` reaches on known outcomes, on the range of the single models.
 
     Where these all cost the same, the highest quality that it reaches: there is nothing else to trade.
     """
     walked = walk(estimate, expected_cost)
-    chosen = choose(walked, weight_grid(walked, points=_AREA_POINTS)).astype(np.int64)
+    chosen = choose(walked, weight_grid(walked, points=points)).astype(np.int64)
     rows = np.arange(len(quality))
     single_cost, single_quality = cost.mean(axis=0), quality.mean(axis=0)
     cheapest = int(np.argmin(single_cost))
