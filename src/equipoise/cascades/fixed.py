@@ -132,8 +132,9 @@ def _climb(lesson: Lesson, stages: tuple[Stage, ...], trust: Callable[[Seen], Tr
 
 
 def thresholds(scores: Floats) -> list[float]:
-    """Scores at which acceptance changes, at most so many, the strictest first."""
+    """Scores at which acceptance changes, about so many at most, the strictest first. The last accepts every answer."""
     distinct = np.unique(scores)
     if len(distinct) > _MOST_THRESHOLDS:
-        distinct = np.unique(np.quantile(scores, (np.arange(_MOST_THRESHOLDS) + 0.5) / _MOST_THRESHOLDS))
+        spread = np.quantile(scores, (np.arange(_MOST_THRESHOLDS) + 0.5) / _MOST_THRESHOLDS)
+        distinct = np.unique(np.append(spread, distinct[0]))
     return [float(at) for at in distinct[::-1]]
