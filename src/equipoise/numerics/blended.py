@@ -19,7 +19,7 @@ from equipoise.numerics.folds import grouped_folds, numbered
 from equipoise.numerics.kinship import Few, newcomer, newcomer_spread
 from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.novelty import Novelty, novelty_arrays
-from equipoise.numerics.roster import measured_only
+from equipoise.numerics.roster import measured_only, refuse_few
 from equipoise.numerics.stacking import combined, directions, filled, spreads, weigh
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
@@ -93,9 +93,7 @@ class Blended(Router):
 
     def _checked(self, outcomes: Outcomes) -> Ints:
         """Folds, after making sure that there is something to learn from."""
-        n = len(outcomes)
-        if n < self.min_rows:
-            raise NotEnoughData(f"router '{self.name}' needs at least {self.min_rows} prompts, got {n}")
+        refuse_few(self, len(outcomes), self.min_rows)
         if np.isnan(outcomes.quality).all():
             raise NotEnoughData(f"router '{self.name}': no quality was measured; give outcomes")
         folds = grouped_folds(outcomes.groups, _FOLDS)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from equipoise.contracts import Router
-from equipoise.errors import NotEnoughData
 from equipoise.numerics.blend import Blend
 from equipoise.numerics.kinship import newcomer_spread
 from equipoise.numerics.roster import Roster
@@ -33,10 +32,6 @@ class Deviating(Router):
     @abstractmethod
     def _widen(self) -> None:
         """Make room for one more model, of which nothing but its name is known; the roster has it already."""
-
-    def _refuse_few(self, count: int, least: int, what: str = "prompts") -> None:
-        if count < least:
-            raise NotEnoughData(f"router '{self.name}' needs at least {least} {what}, got {count}")
 
     def _shrink(self, held_out: Floats, outcomes: Outcomes) -> None:
         """Choose the shrinkage, and judge the spread, by held-out raw qualities (n, m); NaN where none was held out."""

@@ -13,6 +13,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
+from equipoise.contracts import Router
+from equipoise.errors import NotEnoughData
 from equipoise.numerics.clusters import cells_of
 from equipoise.numerics.novelty import Novelty, novelty_arrays
 from equipoise.numerics.stacking import spreads
@@ -159,6 +161,16 @@ class Roster:
         columns = {name: j for j, name in enumerate(meta["models"])}
         level, spread, later = (arrays[name].copy() for name in ("level", "spread", "later"))
         return cls(columns, level, spread, later, Novelty.restore(arrays))
+
+
+def refuse_few(router: Router, count: int, least: int, what: str = "prompts") -> None:
+    """Refuse to learn from too little.
+
+    Raises:
+        NotEnoughData: in the name of the router.
+    """
+    if count < least:
+        raise NotEnoughData(f"router '{router.name}' needs at least {least} {what}, got {count}")
 
 
 def measured_only(outcomes: Outcomes) -> Outcomes:

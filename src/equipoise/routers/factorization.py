@@ -23,7 +23,7 @@ from equipoise.numerics.lowrank import (
 )
 from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.projected import Design, Projected, with_one
-from equipoise.numerics.roster import Roster, measured_only
+from equipoise.numerics.roster import Roster, measured_only, refuse_few
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State, Votes
 
 
@@ -61,7 +61,7 @@ class Factorization(Projected):
         return self
 
     def _fit_outcomes(self, outcomes: Outcomes) -> tuple[Dense, Factors]:
-        self._refuse_few(len(outcomes), self.min_rows)
+        refuse_few(self, len(outcomes), self.min_rows)
         dense, quality = Dense.fit(outcomes.features, self.name), outcomes.quality
         factors, held_out = self._cross_fit(
             dense.matrix(outcomes.features),
@@ -75,7 +75,7 @@ class Factorization(Projected):
 
     def fit_votes(self, votes: Votes) -> Self:
         """Fit by Bradley-Terry. Contradictory votes weigh against each other."""
-        self._refuse_few(len(votes), self.min_rows, "votes")
+        refuse_few(self, len(votes), self.min_rows, "votes")
         dense = Dense.fit(votes.features, self.name)
         x, m = dense.matrix(votes.features), len(votes.models)
 

@@ -14,7 +14,7 @@ from equipoise.numerics.item_response import ItemModel, Items, fit_items, items,
 from equipoise.numerics.lowrank import level_bias, outcome_loss
 from equipoise.numerics.odds import sigmoid
 from equipoise.numerics.projected import Design, Projected
-from equipoise.numerics.roster import Roster, measured_only
+from equipoise.numerics.roster import Roster, measured_only, refuse_few
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
 
 
@@ -49,7 +49,7 @@ class IRT(Projected):
     def fit(self, outcomes: Outcomes) -> Self:
         """Fit by maximum posterior; shrink by what held-out prompts show."""
         outcomes = measured_only(outcomes)
-        self._refuse_few(len(outcomes), self.min_rows)
+        refuse_few(self, len(outcomes), self.min_rows)
         dense, quality = Dense.fit(outcomes.features, self.name), outcomes.quality
         x = dense.matrix(outcomes.features)
         start = start_items(x.shape[1], level_bias(quality), self.dimensions)

@@ -19,7 +19,7 @@ from equipoise.numerics.frontier import routed_area
 from equipoise.numerics.kinship import combination, newcomer_spread
 from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.novelty import Novelty, novelty_arrays
-from equipoise.numerics.roster import measured_only
+from equipoise.numerics.roster import measured_only, refuse_few
 from equipoise.numerics.stacking import spreads
 from equipoise.numerics.views import VIEWS, FittedView, View, widened
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State
@@ -84,8 +84,7 @@ class Linear(Router):
 
     def fit(self, outcomes: Outcomes) -> Self:
         """Fit views out of fold, choose penalties and shrinkage, refit on all rows."""
-        if len(outcomes) < self.min_rows:
-            raise NotEnoughData(f"router 'linear' needs at least {self.min_rows} prompts, got {len(outcomes)}")
+        refuse_few(self, len(outcomes), self.min_rows)
         vectors = outcomes.features.embedding
         if vectors is not None and not np.isfinite(vectors).all():
             raise NotEnoughData("router 'linear': an embedding holds NaN or infinity; embed the prompts again")

@@ -19,7 +19,7 @@ from equipoise.numerics.feature_groups import FeatureGroups, raw_groups
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.kinship import Few, newcomer
 from equipoise.numerics.named import part_of, prefixed
-from equipoise.numerics.roster import Roster, measured_only
+from equipoise.numerics.roster import Roster, measured_only, refuse_few
 from equipoise.routers.static import Static
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State
 
@@ -79,7 +79,7 @@ class Neural(Deviating):
     def fit(self, outcomes: Outcomes) -> Self:
         """Train one network per fold; shrink by what each says about its fold."""
         outcomes = measured_only(outcomes)
-        self._refuse_few(len(outcomes), self.min_rows)
+        refuse_few(self, len(outcomes), self.min_rows)
         raw, widths = raw_groups(outcomes.features, self.name)
         self._static = Static().fit(outcomes)
         self._roster = Roster.of(outcomes)

@@ -10,12 +10,11 @@ import numpy as np
 from annotated_types import Ge
 
 from equipoise.contracts import Router
-from equipoise.errors import NotEnoughData
 from equipoise.numerics.bradley_terry import expected_score, log_likelihood, rate, rate_one
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.kinship import newcomer_spread
-from equipoise.numerics.roster import Roster, measured_only
+from equipoise.numerics.roster import Roster, measured_only, refuse_few
 from equipoise.types import Bools, Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, State, Votes
 
 # Prior variance of overall ratings, and the grid of variances of regional about overall ratings.
@@ -70,7 +69,7 @@ class Ratings(Router):
     def fit(self, outcomes: Outcomes) -> Self:
         """Rate the models by comparing their outcomes prompt by prompt."""
         outcomes = measured_only(outcomes)
-        self._refuse_few(len(outcomes), "prompts")
+        refuse_few(self, len(outcomes), self.min_rows)
         self._place(outcomes.features)
         member = self._membership(outcomes.features)
         folds = grouped_folds(outcomes.groups, self.folds)
@@ -89,7 +88,7 @@ class Ratings(Router):
 
     def fit_votes(self, votes: Votes) -> Self:
         """Rate the models by votes. Contradictory votes weigh against each other, like games lost and won."""
-        self._refuse_few(len(votes), "votes")
+        refuse_few(self, len(votes), self.min_rows, "votes")
         self._place(votes.features)
         member = self._membership(votes.features)
         fold_of_vote = grouped_folds(votes.groups, self.folds)[votes.prompt]
@@ -98,10 +97,6 @@ class Ratings(Router):
         self._settle(wins.sum(axis=0), None)
         self._roster = Roster.voted(votes, member @ self._table)
         return self
-
-    def _refuse_few(self, count: int, what: str) -> None:
-        if count < self.min_rows:
-            raise NotEnoughData(f"router 'ratings' needs at least {self.min_rows} {what}, got {count}")
 
     def _place(self, features: FeatureBatch) -> None:
         self._regions = Clusters.fit(

@@ -14,7 +14,7 @@ from equipoise.numerics.dense import Dense
 from equipoise.numerics.lowrank import Factors, fit_factors, label_loss, start_factors
 from equipoise.numerics.odds import softmax
 from equipoise.numerics.projected import Design, Projected, with_one
-from equipoise.numerics.roster import Roster, measured_only
+from equipoise.numerics.roster import Roster, measured_only, refuse_few
 from equipoise.types import FeatureBatch, Features, Floats, Ints, Outcomes, Singles, State
 
 # Rows that a region's mean is pulled by to the mean of all, and observations to the model's own shift.
@@ -65,8 +65,8 @@ class Reward(Projected):
     def fit(self, outcomes: Outcomes) -> Self:
         """Distil; shrink by what held-out prompts show."""
         outcomes = measured_only(outcomes)
-        self._refuse_few(len(outcomes), self.min_rows)
-        self._refuse_few(len(np.unique(outcomes.groups)), 2, "prompts that are no near duplicates")
+        refuse_few(self, len(outcomes), self.min_rows)
+        refuse_few(self, len(np.unique(outcomes.groups)), 2, "prompts that are no near duplicates")
         dense = Dense.fit(outcomes.features, self.name)
         self._regions = Clusters.fit(
             outcomes.features.embedding,

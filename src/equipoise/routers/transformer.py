@@ -22,7 +22,7 @@ from equipoise.numerics.folds import grouped_folds
 from equipoise.numerics.lowrank import Factors
 from equipoise.numerics.named import part_of, prefixed
 from equipoise.numerics.odds import sigmoid
-from equipoise.numerics.roster import measured_only
+from equipoise.numerics.roster import measured_only, refuse_few
 from equipoise.routers.factorization import Factorization
 from equipoise.types import Estimates, FeatureBatch, Features, Floats, Ints, Model, Outcomes, Singles, State, Votes
 
@@ -77,7 +77,7 @@ class Transformer(Factorization):
             NotEnoughData: too few prompts.
             MissingExtra: the extra ``minilm`` is not installed.
         """
-        self._refuse_few(len(outcomes), self.min_rows)
+        refuse_few(self, len(outcomes), self.min_rows)
         self._encoder = None
         outcomes = measured_only(outcomes)
         dense, factors = self._fit_outcomes(replace(outcomes, features=self._read(outcomes.features)))
@@ -116,7 +116,7 @@ class Transformer(Factorization):
 
     def fit_votes(self, votes: Votes) -> Self:
         """Fit the heads on the frozen encoder by Bradley-Terry."""
-        self._refuse_few(len(votes), self.min_rows, "votes")
+        refuse_few(self, len(votes), self.min_rows, "votes")
         self._encoder = None
         return super().fit_votes(replace(votes, features=self._read(votes.features)))
 
