@@ -133,6 +133,17 @@ async def test_a_body_in_pieces_is_no_head(tmp_path: Path) -> None:
         assert (await answers(gateway, *pieces, wait_s=10.0))[0].startswith(b"HTTP/1.1 200")
 
 
+async def test_each_request_of_a_connection_has_a_head_of_its_own(tmp_path: Path) -> None:
+    async with world(tmp_path, server={"port": 0, "max_header_bytes": 2000}) as gateway:
+        reader, writer = await gateway.connect()
+        for _ in range(10):
+            writer.write(HEALTH[:-2] + b"x-a: " + 1500 * b"a")
+            await asyncio.sleep(0.005)
+            writer.write(b"\r\n\r\n")
+            assert (await reader.readuntil(b'{"status":"ok"}')).startswith(b"HTTP/1.1 200")
+        writer.close()
+
+
 @pytest.mark.parametrize(
     "path",
     [

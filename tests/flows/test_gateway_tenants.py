@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import sqlite3
 import time
 from contextlib import closing
@@ -12,6 +13,7 @@ from typing import Any
 import openai
 import pytest
 
+from equipoise.storage.decisions import DecisionLog
 from equipoise.storage.migrations import MIGRATIONS, migrate
 from equipoise.storage.store import Stored
 from equipoise.testing import FakeServer
@@ -134,17 +136,25 @@ async def test_requests_at_once_do_not_spend_more_than_the_budget_together(tmp_p
             assert standing(gateway, "a").reserved_usd == pytest.approx(0.0, abs=1e-12)
 
 
-async def test_what_was_spent_is_known_after_a_restart_also_of_what_no_store_has_yet(tmp_path: Path) -> None:
+async def test_what_was_spent_is_known_after_a_restart_also_of_what_no_store_has_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Nothing gets into the store that is not moved there at once.
+    monkeypatch.setattr(DecisionLog, "_move_until_closed", lambda log: None)
+    folder, killed = tmp_path / "one", tmp_path / "killed"
+    folder.mkdir()
     async with FakeServer(echo) as vendor:
         document = settings(vendor.base_url, server=REQUIRED, tenants=budget(5.0))
-        async with serving(tmp_path, document) as gateway:
+        async with serving(folder, document) as gateway:
             mine = key_of(gateway, "a")
             for _ in range(3):
                 assert (await gateway.post(CHAT, say("Hello"), **mine))[0] == 200
             spent = standing(gateway, "a").spent_usd
+            shutil.copytree(folder, killed)
+            assert not gateway.gateway.log.store.spent(0)
             billed = sum(stored.outcome.cost_usd for stored in logged(gateway) if stored.outcome)
             assert spent == pytest.approx(billed) and spent > 0
-        async with serving(tmp_path, document) as gateway:
+        async with serving(killed, document) as gateway:
             assert standing(gateway, "a").spent_usd == pytest.approx(spent)
             assert (await gateway.post(CHAT, say("Hello"), **mine))[0] == 200
             assert standing(gateway, "a").spent_usd == pytest.approx(spent / 3 * 4, rel=0.2)
