@@ -14,7 +14,7 @@ import orjson
 from equipoise.config import ExecutionConfig
 from equipoise.contracts import Provider, Upstream, UpstreamCall
 from equipoise.errors import ProviderError
-from equipoise.execution import Executor, Running, Work
+from equipoise.execution import Executor, Hit, Running, Work
 from equipoise.testing import FakeUpstream, ScriptedProvider
 from equipoise.testing.virtual_time import VirtualClock, run_virtually
 from equipoise.types import Deployment, Model, Price, WireFormat
@@ -92,7 +92,7 @@ def always(model: str) -> bool:
     return True
 
 
-async def read(running: Running) -> bytes:
+async def read(running: Running | Hit) -> bytes:
     """All of an answer."""
     if running.stream is None:
         return running.body or b""

@@ -80,11 +80,11 @@ async def test_a_request_under_another_beta_header_asks_for_something_else() -> 
 async def test_the_same_request_gets_the_same_bytes_again_and_tells_what_it_saved(stream: bool) -> None:
     store = cache()
     first = await ask(store, "t", REVERSE, stream=stream)
-    original = await read(first)  # type: ignore[arg-type]
+    original = await read(first)
     second = await ask(store, "t", REVERSE, stream=stream)
     assert isinstance(second, Hit)
     assert (second.stream is not None) is stream
-    assert await read(second) == original  # type: ignore[arg-type]
+    assert await read(second) == original
     assert (second.kind, second.likeness, second.model, second.finish) == ("exact", 1.0, "m", "stop")
     assert second.saved_usd == pytest.approx(sum(a.cost_usd for a in first.attempts))
     assert second.status == "ok"
@@ -93,7 +93,7 @@ async def test_the_same_request_gets_the_same_bytes_again_and_tells_what_it_save
 @virtually
 async def test_a_replayed_stream_comes_event_by_event() -> None:
     store = cache()
-    await read(await ask(store, "t", REVERSE, stream=True))  # type: ignore[arg-type]
+    await read(await ask(store, "t", REVERSE, stream=True))
     hit = await ask(store, "t", REVERSE, stream=True)
     assert isinstance(hit, Hit) and hit.stream is not None
     events = [event async for event in hit.stream]
@@ -135,7 +135,7 @@ async def test_a_stream_is_kept_with_its_last_event_for_a_client_that_leaves_the
     await running.close()
     hit = store.find("t", key)
     assert hit is not None
-    assert text_of(await read(hit)) == "hello there my friend"  # type: ignore[arg-type]
+    assert text_of(await read(hit)) == "hello there my friend"
 
 
 @virtually
@@ -345,7 +345,7 @@ async def test_bytes_are_bounded_and_no_answer_takes_most_of_them() -> None:
     assert 0 < store.entries.count < 50
     before = store.entries.count
     for stream in (False, True):
-        await read(await ask(store, "t", "word " * 1000, stream=stream))  # type: ignore[arg-type]
+        await read(await ask(store, "t", "word " * 1000, stream=stream))
     assert store.entries.count == before
 
 
@@ -408,7 +408,7 @@ def test_what_goes_is_not_looked_for_among_all_others() -> None:
 
         def __eq__(self, other: object) -> bool:
             Name.compared += 1
-            return bytes.__eq__(self, other)  # type: ignore[arg-type]
+            return bytes.__eq__(self, other)
 
     store = cache(semantic=True, max_entries=1000)
     for i in range(1000):
