@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         "--grader",
         metavar="G",
-        help="exact, number, regex, json, python or judge:MODEL, unless a row names one",
+        help="exact, number, regex, json, python, words or judge:MODEL, unless a row names one",
     )
     add("--no-grade", action="store_true", help="keep answers ungraded; a run without this grades them")
     add("--regrade", action="store_true", help="grade all answers again, without asking the models again")
