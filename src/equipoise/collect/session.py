@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -134,10 +134,6 @@ def _hand_over(job: Job, journal: Journal, tally: Tally) -> Collected:
     written = None
     if whole and (job.partial or not rest):
         table = table_rows(whole, job.candidates, rows)
-        write_table(OutcomeTable.from_columns(_columns(table), name=str(job.out)), job.out)
+        write_table(OutcomeTable.from_rows(table, name=str(job.out)), job.out)
         written = len(whole)
     return Collected(tally, journal.spent_usd, len(whole), len(rest), written)
-
-
-def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
-    return {name: [r[name] for r in rows] for name in rows[0]}

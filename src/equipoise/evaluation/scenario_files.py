@@ -37,14 +37,10 @@ def write_scenarios(report: ScenarioReport, out: str | os.PathLike[str]) -> tupl
 
 def _cost_quality(ax: Axes, report: ScenarioReport) -> None:
     rows = report.comparison
-    utility = [r.mean_utility for r in rows]
-    dots = ax.scatter([r.mean_cost_usd for r in rows], [r.mean_quality for r in rows], s=90, c=utility, cmap="viridis")
-    _name_dots(ax, {r.contender: (r.mean_cost_usd, r.mean_quality) for r in rows})
-    ax.figure.colorbar(dots, ax=ax, label="mean utility")
+    places = {r.contender: (r.mean_cost_usd, r.mean_quality) for r in rows}
+    _dots(ax, places, [r.mean_utility for r in rows], "viridis", "mean utility")
     ax.set(title="Cost against quality", xlabel="mean cost, USD", ylabel="mean quality")
-    ax.margins(0.25)
     ax.set_xlim(left=0)  # nothing costs less
-    dots.set_clip_on(False)
 
 
 def _tier_usage(ax: Axes, report: ScenarioReport) -> None:
@@ -86,13 +82,19 @@ def _by_kind(ax: Axes, report: ScenarioReport) -> None:
 
 def _latency_cost(ax: Axes, report: ScenarioReport) -> None:
     rows = report.comparison
-    quality = [r.mean_quality for r in rows]
-    dots = ax.scatter([r.mean_latency_s for r in rows], [r.mean_cost_usd for r in rows], s=90, c=quality, cmap="plasma")
-    _name_dots(ax, {r.contender: (r.mean_latency_s, r.mean_cost_usd) for r in rows})
-    ax.figure.colorbar(dots, ax=ax, label="mean quality")
+    places = {r.contender: (r.mean_latency_s, r.mean_cost_usd) for r in rows}
+    _dots(ax, places, [r.mean_quality for r in rows], "plasma", "mean quality")
     ax.set(title="Latency against cost", xlabel="mean latency, s", ylabel="mean cost, USD")
-    ax.margins(0.25)
     ax.set(xlim=(0, None), ylim=(0, None))
+
+
+def _dots(ax: Axes, places: dict[str, tuple[float, float]], tone: list[float], tones: str, what: str) -> None:
+    """A named dot for every contender; its tone tells one thing more."""
+    across, up = zip(*places.values(), strict=True)
+    dots = ax.scatter(across, up, s=90, c=tone, cmap=tones)
+    _name_dots(ax, places)
+    ax.figure.colorbar(dots, ax=ax, label=what)
+    ax.margins(0.25)
     dots.set_clip_on(False)
 
 
