@@ -151,7 +151,7 @@ def test_prompts_to_try_are_of_the_table_and_not_those_already_answered(
             ["add", "gaps.parquet", "--model", POEM_MODEL, "--out", "x.npz"],
             "no price for model 'bard': gaps tells the cost_usd of 30 of its 50 answers",
         ),
-        (["add", "alone.parquet", "--model", "brad", "--prices", "prices.csv", "--out", "x.npz"], "no price for model"),
+        (["add", "alone.parquet", "--model", "brad", "--out", "x.npz"], "did you mean 'bard'?"),
         (["add", "known.parquet", "--model", POEM_MODEL, "--prices", "prices.csv", "--out", "x.npz"], "unknown model"),
         (
             ["add", "all.parquet", "--model", POEM_MODEL, "--prices", "prices.csv", "--scores", "poem=1", "--out", "x"],

@@ -80,6 +80,8 @@ def _try(args: argparse.Namespace, engine: Engine) -> None:
 
 def _add(args: argparse.Namespace, engine: Engine) -> None:
     table = api.open_table(args.table, cost=False)
+    if args.scores is None:
+        table.only([args.model])  # a name that is misspelt is told before a price is asked for
     engine.add_model(_newcomer(args.model, table, args.prices), table, scores=args.scores)
     _written(args, engine, "with")
 
