@@ -354,8 +354,9 @@ async def test_a_caller_may_be_in_more_of_a_hurry_than_the_gateway(tmp_path: Pat
 async def test_the_decision_without_the_call(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor) as gateway:
-        status, document, _ = await gateway.post("/v1/route", say("What is 2 + 2?"))
+        status, document, headers = await gateway.post("/v1/route", say("What is 2 + 2?"))
         assert status == 200 and document["model"] == SMALL and not vendor.requests
+        assert headers["x-equipoise-decision-id"] == document["decision_id"] and headers["x-equipoise-model"] == SMALL
         assert document["decision"]["fallback" if "fallback" in document["decision"] else "plan"]
         assert document["counterfactuals"][0]["model"] == LARGE
         assert document["counterfactuals"][0]["expected_cost_difference_usd"] > 0

@@ -39,7 +39,10 @@ async def route(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     prompt = await kept_prompt(gateway, asked)
     log_decision(gateway, decided, asked, prompt, tenant=tenant, format=format, received=received)
     record = Record(decided.decision, tenant, asked.model, format, received, prompt, None, ())
-    return as_json(_document(record, gateway.live.serving.models), incoming)
+    response = as_json(_document(record, gateway.live.serving.models), incoming)
+    response.headers["x-equipoise-decision-id"] = decided.decision.id
+    response.headers["x-equipoise-model"] = decided.decision.model
+    return response
 
 
 async def look_up(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
