@@ -84,7 +84,7 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
     """
     policy = route.engine.policy
     guide = policy if isinstance(policy, AnswerPolicy) else None
-    calls = WaitedCalls(executor, work.deadline_s, attempts)
+    calls = WaitedCalls(executor, work, attempts)
     chat = await aside(work.size, FORMATS[work.format].to_chat, work.body)
     steps = _Steps(calls, work, chat, decision.plan, signals=guide is not None and bool(guide.signals))
     checks = Checking(calls, work, route, most_usd=decision.constraints.max_cost_usd).checks()

@@ -20,7 +20,7 @@ class WaitedCalls:
     """Makes the calls of one request, within the time that there is for all of them.
 
     Args:
-        deadline_s: what its caller gave; None for no limit beside the gateway's.
+        work: the request, and what is left of its time.
         attempts: is filled with every call made.
 
     Attributes:
@@ -28,11 +28,11 @@ class WaitedCalls:
         answers_usd: what the answers cost so far, without checks.
     """
 
-    def __init__(self, executor: Executor, deadline_s: float | None, attempts: list[Attempt]) -> None:
+    def __init__(self, executor: Executor, work: Work, attempts: list[Attempt]) -> None:
         self._executor, self._attempts = executor, attempts
         self._now = asyncio.get_running_loop().time
-        self._own_until = self._now() + executor.total_s
-        self._until = math.inf if deadline_s is None else self._now() + deadline_s
+        self._own_until = self._now() + (executor.total_s if work.total_s is None else work.total_s)
+        self._until = math.inf if work.deadline_s is None else self._now() + work.deadline_s
         self._out, self._since = 0, 0.0
         self.waited_s = self.answers_usd = 0.0
 
