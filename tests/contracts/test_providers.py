@@ -828,6 +828,17 @@ async def test_that_no_log_probabilities_are_wanted_is_not_said_to_strict_vendor
         assert ("logprobs" in sent, "top_logprobs" in sent) == (kept, kept)
 
 
+@pytest.mark.parametrize(("tools", "kept"), [([], False), ([{"type": "function", "function": {"name": "f"}}], True)])
+async def test_a_list_of_no_tools_is_left_out_with_how_to_choose_among_them(
+    make: Make, tools: list[dict[str, Any]], kept: bool
+) -> None:
+    """As LangChain's agents without tools send it."""
+    choosing = {"tools": tools, "tool_choice": "auto", "parallel_tool_calls": True}
+    for name in ("openai", "vllm"):
+        sent = await request_to(make, name, lambda p: call_of(p, {**HELLO, **choosing}))
+        assert sent.keys() & choosing.keys() == (choosing.keys() if kept else set())
+
+
 async def test_xais_models_are_told_of_no_penalties(make: Make) -> None:
     asked = {**HELLO, "presence_penalty": 0.0, "frequency_penalty": 0.1, "temperature": 0.2}
     sent = await request_to(make, "xai", lambda p: call_of(p, asked))

@@ -148,6 +148,16 @@ def test_what_answers_of_openai_hold_beside_their_words_goes_to_no_other_vendor(
     assert without([refused], frozenset())[0]["refusal"] == "no"
 
 
+def test_what_is_the_answers_is_not_in_the_parts_of_its_text_once_more() -> None:
+    """As the Agents SDK for JavaScript has it."""
+    calls, seen = [call("a", "f", "{}")], {"type": "refusal", "refusal": "no"}
+    again = {"role": "assistant", "refusal": None, "annotations": [], "tool_calls": calls}
+    said = {"role": "assistant", "content": [{"type": "text", "text": "x", **again}, seen], "tool_calls": calls}
+    plain = {"role": "assistant", "content": [{"type": "text", "text": "x"}, seen], "tool_calls": calls}
+    assert without([said], frozenset()) == [plain]
+    assert without([plain], frozenset())[0] is plain
+
+
 def test_reasoning_among_the_parts_of_an_answer_stays_with_the_model_that_wrote_it() -> None:
     thought = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
     said = {"role": "assistant", "content": [thought, {"type": "text", "text": "x"}]}

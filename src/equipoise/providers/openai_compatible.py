@@ -98,7 +98,9 @@ class OpenAICompatible(Client):
         refuses = self._vendor.refuses
         # Those who refuse what they do not know refuse to be told that there is no need of it, too.
         needless = ("logprobs", "top_logprobs") if refuses and not body.get("logprobs") else ()
-        for field in (*refuses, *needless):
+        # OpenAI and others say of a list of no tools that it is too short, and that there is nothing to choose.
+        toolless = ("tools", "tool_choice", "parallel_tool_calls") if body.get("tools") == [] else ()
+        for field in (*refuses, *needless, *toolless):
             body.pop(field, None)
 
     def _limit(self, body: Body, model: Model) -> None:

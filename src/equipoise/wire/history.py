@@ -38,6 +38,8 @@ CARRIED = frozenset(
 )
 # Without one of these OpenAI demands a content that is not null.
 _INSTEAD_OF_CONTENT = frozenset({"tool_calls", "function_call", "refusal", "audio"})
+# What clients put into the parts of a text once more, though the whole answer has it.
+_OF_THE_ANSWER = _INSTEAD_OF_CONTENT | {"role", "annotations"}
 NO_RESULT = "No result: the call was not carried out."
 _REMINDER = "<system-reminder>\n{}\n</system-reminder>"
 _SEEN = "I have read the results."
@@ -157,12 +159,21 @@ def unmarked(holders: list[Body], marks: frozenset[str]) -> list[Body]:
 
 
 def _unmarked(holder: Body, marks: frozenset[str]) -> Body:
-    content = holder.get("content")
-    if isinstance(content, list):
-        plain = [p if not isinstance(p, dict) or marks.isdisjoint(p) else rest(p, marks) for p in content]
-        if any(map(is_not, plain, content)):
-            holder = {**holder, "content": plain}
+    holder = _with_each(holder, "content", partial(_unmarked_part, marks=marks))
     return holder if marks.isdisjoint(holder) else rest(holder, marks)
+
+
+def _unmarked_part(part: Any, marks: frozenset[str]) -> Any:
+    return part if not isinstance(part, dict) or marks.isdisjoint(part) else rest(part, marks)
+
+
+def _with_each(holder: Body, field: str, plain: Callable[[Any], Any]) -> Body:
+    """With every part of a field made plain; the very same where all are."""
+    parts = holder.get(field)
+    if not isinstance(parts, list):
+        return holder
+    made = [plain(p) for p in parts]
+    return {**holder, field: made} if any(map(is_not, made, parts)) else holder
 
 
 def reasoned(messages: list[Body], stub: str) -> list[Body]:
@@ -226,11 +237,8 @@ def _without(message: Body, fields: frozenset[str]) -> Body:
         message = kept
     if message.get("content") is None and kept.keys().isdisjoint(_INSTEAD_OF_CONTENT):
         message = {**message, "content": ""}
-    calls = message.get("tool_calls")
-    if not isinstance(calls, list):
-        return message
-    plain = [_plain_call(c, fields | {"index"}) for c in calls]
-    return {**message, "tool_calls": plain} if any(map(is_not, plain, calls)) else message
+    message = _with_each(message, "content", _plain_text)
+    return _with_each(message, "tool_calls", partial(_plain_call, fields=fields | {"index"}))
 
 
 def _unthought(message: Body) -> Body:
@@ -242,6 +250,12 @@ def _unthought(message: Body) -> Body:
     if all(isinstance(p, dict) and p.get("type") == "text" for p in parts):
         return {**message, "content": "".join(str(p.get("text") or "") for p in parts) or None}
     return {**message, "content": parts}
+
+
+def _plain_text(part: Any) -> Any:
+    if not isinstance(part, dict) or part.get("type") != "text":
+        return part  # such as a refusal, which says so under that name
+    return part if _OF_THE_ANSWER.isdisjoint(part) else rest(part, _OF_THE_ANSWER)
 
 
 def _plain_call(call: Any, fields: frozenset[str]) -> Any:
