@@ -234,6 +234,7 @@ class ServerConfig(Strict):
     ``keys``: ``required`` refuses calls without a key; ``off`` is for loopback only. A client that takes longer
     than ``header_timeout_s`` or ``body_timeout_s`` to send, or does not take what is written to it for
     ``write_timeout_s``, is cut. ``reload_s``: how often the configuration is looked at for changes; 0 is never.
+    ``max_bodies_bytes`` bounds the bodies of all requests together that do not come in one piece.
     ``usd_per_core_hour`` is the price of this machine: what deciding costs is on the bill. Pages of ``cors_origins``
     may call the gateway from a browser.
     """
@@ -242,6 +243,7 @@ class ServerConfig(Strict):
     port: int = Field(default=8080, ge=0, le=65535)
     keys: Literal["required", "off"] = "off"
     max_body_bytes: _Count = 20 << 20
+    max_bodies_bytes: _Count = 512 << 20
     max_header_bytes: int = Field(default=32 << 10, ge=1024)
     header_timeout_s: _Positive = 10.0
     body_timeout_s: _Positive = 30.0

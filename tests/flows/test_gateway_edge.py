@@ -295,3 +295,26 @@ async def test_a_body_that_is_as_deep_as_may_be_is_answered_by_vendors_of_other_
             async with gateway.session.post(gateway.url + "/v1/responses", data=data, headers=headers) as answer:
                 whole = b"response.completed" in await answer.read()
     assert (answer.status, whole, len(vendor.requests)) == (status, status == 200, status == 200)
+
+
+async def test_bodies_together_get_no_more_room_than_there_is_and_give_it_back(tmp_path: Path) -> None:
+    limits = {"port": 0, "max_body_bytes": 2_000_000, "max_bodies_bytes": 2_500_000}
+    async with world(tmp_path, server=limits) as gateway:
+        room, large = gateway.one.edge._room, say("Hello", metadata={"padding": "x" * 1_000_000})
+
+        async def held(most: int) -> None:
+            while limits["max_bodies_bytes"] - room.left != most:
+                await asyncio.sleep(0.005)
+
+        begun = [await gateway.connect() for _ in range(2)]
+        for _, writer in begun:
+            writer.write(post(b"Content-Length: 1500000", body=b" " * 1_000_000, length=False))
+        await asyncio.wait_for(held(2_000_000), 60)
+        status, told, headers = await gateway.post(CHAT, large)
+        assert (status, told["error"]["code"], headers["Retry-After"]) == (503, "overloaded", "1")
+        assert (await gateway.post(CHAT, say("Hello")))[0] == 200
+        begun[0][1].close()
+        await asyncio.wait_for(held(1_000_000), 60)
+        assert (await gateway.post(CHAT, large))[0] == 200
+        begun[1][1].close()
+        await asyncio.wait_for(held(0), 60)

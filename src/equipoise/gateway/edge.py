@@ -35,7 +35,17 @@ _DEEPEST = 250  # orjson writes four more, in which translations and answers hav
 _MOST_VALUES = 500_000
 _LINGER_S = 2.0
 _SWEEP_S = 0.5
+_CROWDED_RETRY_S = 1.0
 _NEVER = float("inf")
+
+
+class Room:
+    """How many bytes of bodies may yet be held, of all connections together."""
+
+    __slots__ = ("left",)
+
+    def __init__(self, most: int) -> None:
+        self.left = most
 
 
 class Connection(web.RequestHandler):
@@ -45,12 +55,13 @@ class Connection(web.RequestHandler):
     """
 
     __slots__ = (
-        "_allowed_s", "_body", "_head_bytes", "_most_head", "_most_stuck_s", "_resuming", "_seen_unsent", "_taken_at",
-        "_wire", "busy", "due",
+        "_allowed_s", "_body", "_head_bytes", "_held", "_most_head", "_most_stuck_s", "_resuming", "_room",
+        "_seen_unsent", "_taken_at", "_wire", "busy", "due",
     )  # fmt: skip
 
-    def __init__(self, manager: web.Server, *, settings: ServerConfig, **options: Any) -> None:
+    def __init__(self, manager: web.Server, *, settings: ServerConfig, room: Room, **options: Any) -> None:
         super().__init__(manager, **options)
+        self._room, self._held = room, 0
         self._allowed_s, self._most_stuck_s = settings.header_timeout_s, settings.write_timeout_s
         # What is taken, the request's line, and what stands between names and values.
         self._most_head = settings.max_header_bytes + _LINE_BYTES + 4 * _MOST_HEADERS
@@ -103,6 +114,23 @@ class Connection(web.RequestHandler):
             told = f"HTTP/1.1 431 Request Header Fields Too Large\r\nContent-Type: {JSON}\r\nConnection: close\r\n"
             self._wire.write(f"{told}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         self.force_close()
+
+    def hold(self, size: int) -> None:
+        """Keep so many bytes of a body until its request is over.
+
+        Raises:
+            Problem: 503: there is no room for them just now.
+        """
+        if size > self._room.left:
+            said = "the bodies of the requests that are being served take all the room there is for them; try again"
+            raise Problem(503, "overloaded", said, retry_after_s=_CROWDED_RETRY_S, close=True)
+        self._room.left -= size
+        self._held += size
+
+    def let_go(self) -> None:
+        """The request is over, and its body is held no more."""
+        self._room.left += self._held
+        self._held = 0
 
     def resume_reading(self, resume_parser: bool = True) -> None:
         """Go on to parse what came, at the next turn: who reads would else have all of a body unpacked in this one."""
@@ -161,11 +189,12 @@ class Edge(web.Server):
             lingering_time=_LINGER_S,
         )
         self._handler, self._settings = handler, settings
+        self._room = Room(max(settings.max_bodies_bytes, settings.max_body_bytes))
         self._sweeping = self._loop.call_later(_SWEEP_S, self._sweep)
 
     def __call__(self) -> Connection:
         """A connection that was accepted."""
-        return Connection(self, loop=self._loop, settings=self._settings, **self._kwargs)
+        return Connection(self, loop=self._loop, settings=self._settings, room=self._room, **self._kwargs)
 
     def _request(
         self,
@@ -192,6 +221,7 @@ class Edge(web.Server):
             return await self._handler(request)
         finally:
             connection.busy = False
+            connection.let_go()
 
     def _sweep(self) -> None:
         now = self._loop.time()
@@ -272,6 +302,8 @@ async def _read(request: web.BaseRequest, settings: ServerConfig) -> bytes:
         data += piece
         if len(data) > settings.max_body_bytes:
             raise _too_large(settings)
+        if isinstance(request.protocol, Connection):
+            request.protocol.hold(len(piece))
     return bytes(data)
 
 
