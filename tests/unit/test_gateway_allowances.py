@@ -125,7 +125,7 @@ def test_requests_at_the_same_time_cannot_spend_a_budget_together() -> None:
     for _ in range(10):
         hold(one, decided(0.1 - 1e-9))
     problem = refused(hold, one, decided(0.1))
-    assert (problem.code, problem.retry_after_s, dict(problem.headers)) == ("budget_exceeded", 1.0, {})
+    assert (problem.code, problem.retry_after_s, dict(problem.headers)) == ("tenant_rate_limited", 1.0, {})
     assert "in flight" in str(problem)
 
 
@@ -143,11 +143,12 @@ def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> N
     assert one.left_usd == pytest.approx(0.25)
     problem = refused(hold, one, decided(0.3))
     assert str(problem) == (
-        "tenant 'a' has 0.250000 of its 1 USD left for this month, less than this request is expected to cost"
+        "tenant 'a' has 0.250000 of its 1 USD left for this month, less than this request is expected to cost; "
+        "the next month begins on 2026-12-01 (UTC)"
     )
-    assert problem.retry_after_s == 15.5 * _DAY and problem.headers["x-should-retry"] == "false"
+    assert problem.retry_after_s is None and problem.headers["x-should-retry"] == "false"
     one.settle(hold(one, decided(0.2)), ended(clock, 0.5))
-    assert str(refused(one.enter)) == "tenant 'a' spent its 1 USD for this month"
+    assert "spent its 1 USD for this month; the next month begins on 2026-12-01" in str(refused(one.enter))
     clock.go_on(15.5 * _DAY)
     one.enter()
     assert one.left_usd == 1.0

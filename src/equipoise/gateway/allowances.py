@@ -169,18 +169,20 @@ class Account:
         """What to answer where a request would cost more than is left."""
         budget = self.budget
         assert budget is not None
-        period, now = self._period(), self._clock.time()
+        period = self._period()
         unspent = budget.usd - self._spent_in(period)
         left = f"has {unspent:.6f} of its {budget.usd:g} USD left" if unspent > 0.0 else f"spent its {budget.usd:g} USD"
         said = f"tenant '{self.tenant}' {left} for this {budget.per}"
         if unspent > 0.0 and self._reserved_usd > 0.0:
             # What requests in flight leave over is known once they are over.
             told = f"{said}, and its requests in flight may need that; try again"
-            return Problem(429, "budget_exceeded", told, retry_after_s=_IN_FLIGHT_S)
+            return Problem(429, "tenant_rate_limited", told, retry_after_s=_IN_FLIGHT_S)
         if unspent > 0.0:
             said += ", less than this request is expected to cost"
-        headers = {"x-should-retry": "false"}  # which the vendors' own clients heed
-        return Problem(429, "budget_exceeded", said, retry_after_s=period.stop * DAY_S - now, headers=headers)
+        ends = datetime.fromtimestamp(period.stop * DAY_S, UTC)
+        said += f"; the next {budget.per} begins on {ends:%Y-%m-%d} (UTC)"
+        # The vendors' own clients heed this. In Retry-After it would be days, which others silently sleep through.
+        return Problem(429, "budget_exceeded", said, headers={"x-should-retry": "false"})
 
     def standing(self) -> Standing:
         """How the tenant stands."""

@@ -42,6 +42,9 @@ ERROR_TYPES = {
     422: "invalid_request_error",
     429: "rate_limit_error",
 }
+# How OpenAI tells clients that there is nothing left to pay with; at another 429 they go on trying.
+_NOTHING_LEFT = "insufficient_quota"
+_SPENT = frozenset({_NOTHING_LEFT, "budget_exceeded"})
 FILTERED = "content_filter"
 
 
@@ -128,7 +131,8 @@ class Chat:
 
 def openai_error(status: int, code: str, message: str, param: str | None = None) -> Body:
     """OpenAI's error shape, with a stable ``code``."""
-    kind = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    usual = ERROR_TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    kind = _NOTHING_LEFT if code in _SPENT else usual
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
