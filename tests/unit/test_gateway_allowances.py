@@ -88,7 +88,9 @@ def test_requests_beyond_those_of_a_minute_are_told_when_to_come_again() -> None
     problem = refused(one.enter)
     assert (problem.code, problem.retry_after_s) == ("tenant_rate_limited", 58.0)
     assert str(problem) == "tenant 'a' may send 3 requests a minute; try again in 58 s"
-    clock.go_on(58.0)
+    clock.go_on(57.7)
+    assert str(refused(one.enter)).endswith("try again in 1 s")
+    clock.go_on(0.3)
     one.enter()
     refused(one.enter)
 
