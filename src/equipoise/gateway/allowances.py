@@ -203,7 +203,8 @@ class Account:
         now = self._clock.monotonic()
         wait_s = window.free_in(now, amount)
         if wait_s > 0.0:
-            said = f"tenant '{self.tenant}' may send {window.limit:g} {what} a minute; try again in {math.ceil(wait_s)} s"
+            again = f"try again in {math.ceil(wait_s)} s"
+            said = f"tenant '{self.tenant}' may send {window.limit:g} {what} a minute; {again}"
             raise Problem(429, "tenant_rate_limited", said, retry_after_s=wait_s)
         return window.take(now, amount)
 
