@@ -47,7 +47,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print a summary as one JSON document")
     add = parser.add_argument_group("who is asked").add_argument
     add("--candidates", metavar="FILE", type=Path, help="YAML file of candidates")
-    add("--models", metavar="A,B", help="models of --base-url, or names in the candidates file or equipoise.yaml")
+    about = "models of --base-url, or names in the candidates file or equipoise.yaml"
+    add("--models", metavar="A,B", type=names, help=about)
     add("--config", metavar="F", type=Path, help="configuration with deployments of --models (default equipoise.yaml)")
     add("--base-url", metavar="URL", help="OpenAI-compatible endpoint that serves --models")
     add("--api-key-env", metavar="NAME", help="environment variable with the endpoint's key")
@@ -147,7 +148,7 @@ def _candidates(args: argparse.Namespace) -> CandidatesFile:
     prices = None if args.prices is None else Catalog.from_prices_file(args.prices)
     judge = judge_name(args.grader or "")
     judges = () if judge is None else (_endpoint(judge, args, prices),)
-    return CandidatesFile(tuple(_endpoint(n, args, prices) for n in _names(args.models)), judges=judges)
+    return CandidatesFile(tuple(_endpoint(n, args, prices) for n in args.models), judges=judges)
 
 
 def _from_file(args: argparse.Namespace) -> CandidatesFile:
@@ -158,11 +159,10 @@ def _from_file(args: argparse.Namespace) -> CandidatesFile:
     if not args.models:
         return given
     known = {c.name: c for c in given.candidates}
-    wanted = _names(args.models)
-    for name in wanted:
+    for name in args.models:
         if name not in known:
             raise UnknownName("candidate", name, known)
-    return given._replace(candidates=tuple(known[n] for n in wanted))
+    return given._replace(candidates=tuple(known[n] for n in args.models))
 
 
 def _from_config(args: argparse.Namespace) -> CandidatesFile:
@@ -184,7 +184,7 @@ def _from_config(args: argparse.Namespace) -> CandidatesFile:
 
     judge = judge_name(args.grader or "")
     judges = () if judge is None else (asked(judge),)
-    return CandidatesFile(tuple(asked(n) for n in _names(args.models)), judges=judges)
+    return CandidatesFile(tuple(asked(n) for n in args.models), judges=judges)
 
 
 def _deployed(model: Model, args: argparse.Namespace, file: Path, prices: Catalog | None) -> AskedModel:
@@ -210,13 +210,6 @@ def _endpoint(name: str, args: argparse.Namespace, prices: Catalog | None) -> As
         max_tokens=args.max_tokens,
         samples=args.samples,
     )
-
-
-def _names(text: str) -> Sequence[str]:
-    given = names(text)
-    if not given or len(set(given)) < len(given):
-        raise InputError(f"--models '{text}': name every model once, separated by commas")
-    return given
 
 
 def _tell(collected: Collected, args: argparse.Namespace, job: Job) -> None:

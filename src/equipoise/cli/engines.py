@@ -31,8 +31,15 @@ def add_best_of(parser: argparse.ArgumentParser) -> None:
 
 
 def names(text: str) -> list[str]:
-    """The names of a list with commas."""
-    return [name.strip() for name in text.split(",") if name.strip()]
+    """What ``--models`` names: one model at least, and each once.
+
+    Raises:
+        InputError: it does not.
+    """
+    found = [name.strip() for name in text.split(",") if name.strip()]
+    if not found or len(set(found)) < len(found):
+        raise InputError(f"--models '{text}': name every model once, separated by commas")
+    return found
 
 
 def _best_of(text: str) -> int | tuple[str, ...]:
