@@ -411,6 +411,27 @@ async def test_concurrent_requests_never_pass_a_limit_together() -> None:
     assert sum(isinstance(d, ExecutionFailed) for d in done) == 30
 
 
+@virtually
+async def test_a_request_that_bounds_its_answer_takes_no_more_of_a_token_limit_than_that() -> None:
+    deployments = (Deployment(provider="big", tpm=20_000),)
+    slow = SlowProvider(answering(), delay_s=20.0)
+    ex = executor([model("big", deployments=deployments)], {"big": slow}, max_backoff_s=1.0)
+
+    def ask() -> asyncio.Task[Any]:
+        # Of an answer without a bound 500 tokens would be expected, and of these not three would fit.
+        return asyncio.create_task(ex.run(Plan(model="big"), work(input_tokens=6_600, max_tokens=8), always))
+
+    first = ask()
+    await asyncio.sleep(10.0)
+    others = [ask(), ask()]
+    await asyncio.sleep(1.0)
+    with pytest.raises(ExecutionFailed) as caught:
+        await ask()
+    assert caught.value.retry_after_s == pytest.approx(50.0), "once the first is a minute old"
+    await asyncio.gather(first, *others)
+    assert slow.most_at_once == 3
+
+
 @pytest.mark.parametrize("broken", [False, True])
 async def test_large_requests_that_are_translated_aside_never_pass_a_limit_together(broken: bool) -> None:
     provider = answering(formats=frozenset({"responses"}))
