@@ -101,7 +101,11 @@ async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
     try:
         again = await _decided_under(gateway, call, call.said._replace(max_cost_usd=max(left, 0.0)), account.tenant)
     except Problem as problem:
-        raise account.over_budget() if problem.code == NoModel.code else problem from None
+        if problem.code != NoModel.code:
+            raise
+        if account.budget is None:  # a reload has taken it away meanwhile
+            return found
+        raise account.over_budget() from None
     return again._replace(took_s=found.took_s + again.took_s)
 
 
