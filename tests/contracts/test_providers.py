@@ -981,6 +981,14 @@ async def test_a_begun_answer_is_gone_on_from_also_by_claudes_that_refuse_one(
     assert sent["messages"] == paused
 
 
+@pytest.mark.parametrize("model_id", ["claude-sonnet-4-5", "claude-opus-5-5"])
+async def test_an_answer_of_no_words_is_no_begun_one(model_id: str) -> None:
+    """LangChain's agents send it back and ask again."""
+    messages = [*HELLO["messages"], {"role": "assistant", "content": []}]
+    sent = await fitted("anthropic", model_id, {"max_tokens": 9, "messages": messages}, "messages")
+    assert sent["messages"] == HELLO["messages"]
+
+
 # As Claude Code asks a model whose name it does not know.
 CODES = {
     "max_tokens": 9000,

@@ -21,7 +21,7 @@ def settled(body: Body, *, mixed: bool) -> Body:
     messages = body.get("messages")
     if not isinstance(messages, list):
         return body
-    said = [m for m in messages[:-1] if not _says_nothing(m)] + messages[-1:]
+    said = [m for m in messages if not _says_nothing(m)] or messages
     ids = _Ids()
     cleaned = [_message(m, ids, mixed) for m in said]
     if len(said) < len(messages) or any(new is not old for new, old in zip(cleaned, said, strict=True)):
