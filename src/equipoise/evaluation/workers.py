@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pickle  # noqa: TID251 - between processes, as multiprocessing does; nothing of it is kept
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -11,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.queues import Queue
+from multiprocessing.reduction import ForkingPickler
 from threading import Thread, current_thread, main_thread
 
 from equipoise.errors import EquipoiseError
@@ -60,7 +60,7 @@ def run_folds(study: Study, splits: Sequence[Split], *, jobs: int = 1) -> Iterat
 
 def _hand_out(study: Study, studies: Queue[bytes], jobs: int) -> None:
     """One copy for each process, which a thread of the queue sends."""
-    given = pickle.dumps(study)
+    given = bytes(ForkingPickler.dumps(study))  # here, where it is heard of one that no process can be sent
     for _ in range(jobs):
         studies.put(given)
 
@@ -73,7 +73,7 @@ class _Worker:
     @classmethod
     def start(cls, studies: Queue[bytes]) -> None:
         Thread(target=_end_with_caller, daemon=True).start()
-        cls._study = pickle.loads(studies.get())  # noqa: S301 - the caller's own
+        cls._study = ForkingPickler.loads(studies.get())
 
     @classmethod
     def run(cls, split: Split) -> FoldResult:
