@@ -959,6 +959,10 @@ async def test_geminis_that_give_one_answer_are_not_asked_for_several(model_id: 
     assert isinstance(provider, Choosy)
     for n in (1, 2):
         assert bool(provider.speaks(Model(name="m"), {**HELLO, "n": n})) is (n <= most)
+    if most == 1:
+        with pytest.raises(ProviderError, match="ask for one") as caught:
+            await provider.complete(Model(name="m"), HELLO["messages"], n=2)
+        assert (caught.value.vendor_code, caught.value.retryable) == ("unsupported_by_format", False)
     await provider.close()
 
 

@@ -1,4 +1,4 @@
-"""How much was sent to a deployment in the last minute: its rpm and tpm limits."""
+"""How much was sent in the last minute: the rpm and tpm limits of a deployment, or of a tenant."""
 
 from __future__ import annotations
 

@@ -144,7 +144,10 @@ class Client(ABC):
         """
         deadline_s = float(options.pop("timeout_s", self._timeout_s))
         chat = {"messages": list(messages), **{k: v for k, v in options.items() if v is not None}}
-        kind = target_format("chat", self.speaks(model, chat)) or "chat"
+        kind = target_format("chat", self.speaks(model, chat))
+        if kind is None:
+            said = "the model cannot be asked this, such as for several answers at once; ask for one"
+            raise self._border(model, None).failed(said, code="unsupported_by_format", retryable=False)
         call = UpstreamCall(
             model=model,
             deployment=self.deployment,
