@@ -120,3 +120,10 @@ class TestEveryAnswerPolicy:
         assert isinstance(policy, AnswerPolicy)
         with pytest.raises(NotEnoughData, match=f"policy '{name}' needs 40 prompts with answers, not 10"):
             policy.learn_answers(lesson().take(np.arange(10)), WORLD.table.models, np.random.default_rng(0))
+
+    def test_prompts_that_are_all_alike_are_said_to_be_too_few(self, name: str) -> None:
+        policy, known = registry.make_policy(name), lesson()
+        assert isinstance(policy, AnswerPolicy)
+        alike = Lesson(known.view, known.answers, np.arange(len(known)) % 3)
+        with pytest.raises(NotEnoughData, match=f"policy '{name}' needs 4 .* not 3"):
+            policy.learn_answers(alike, WORLD.table.models, np.random.default_rng(0))

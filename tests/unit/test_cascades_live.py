@@ -96,6 +96,12 @@ async def test_best_of_n_is_a_single_step() -> None:
     assert returned.answer.text == "b" and returned.cost_usd == 3.0
 
 
+async def test_a_vote_is_taken_of_however_many_answers_a_step_asks_for() -> None:
+    models = Models(cheap=["1"] * 29 + ["2"])
+    returned = await climb(decision(Step(model="cheap", samples=30, test="vote")), models)
+    assert returned.answer.text == "1" and returned.notes == ()
+
+
 async def test_a_model_that_cannot_be_had_is_skipped_and_said() -> None:
     models = Models(cheap=lost("cheap"), dear=["Lyon"])
     returned = await climb(decision(*VOTED), models)

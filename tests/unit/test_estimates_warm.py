@@ -73,6 +73,12 @@ def test_all_the_answers_of_a_model_asked_several_times_are_as_much_cheaper() ->
     assert costs(warmed(Warm("here", 3000)), other) == costs(LONG, other)
 
 
+def test_a_model_asked_several_times_has_long_prices_from_as_many_tokens_as_when_asked_once() -> None:
+    price = Price(usd_per_1m_input=2.0, long_from_tokens=3000, usd_per_1m_input_long=5.0)
+    long = Model(name="long", price=price)
+    assert costs(LONG, *best_of_models(["long*3"], [long])) == pytest.approx([3 * cost for cost in costs(LONG, long)])
+
+
 def test_every_model_that_holds_a_beginning_is_as_much_cheaper() -> None:
     other = replace(THERE, price=replace(HERE.price, usd_per_1m_input=1.0, usd_per_1m_cached_input=0.1))  # type: ignore[type-var]
     both = costs(warmed(Warm("here", 3000, (Warm("there", 2000), Warm("gone", 9000)))), HERE, other)

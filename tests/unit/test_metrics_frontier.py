@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.evaluation.baselines import by_label, length_label
-from equipoise.numerics.frontier import choose, distinct, walk, weight_grid
+from equipoise.numerics.frontier import choose, distinct, routed_area, walk, weight_grid
 
 
 @given(st.integers(0, 10_000), st.integers(2, 6))
@@ -25,6 +25,13 @@ def test_the_walk_chooses_what_the_argmax_chooses(seed: int, models: int) -> Non
 def test_equal_qualities_go_to_the_cheaper_model() -> None:
     chosen = choose(walk(np.array([[0.5, 0.5, 0.4]]), np.array([[3.0, 2.0, 1.0]])), np.array([0.0, np.inf]))
     assert chosen[:, 0].tolist() == [1, 2]
+
+
+def test_of_more_than_256_models_the_chosen_one_keeps_its_number() -> None:
+    quality, cost = np.zeros((1, 300)), np.linspace(1.0, 2.0, 300)[None]
+    quality[0, 299] = 1.0
+    assert choose(walk(quality, cost), np.array([0.0, np.inf]))[:, 0].tolist() == [299, 0]
+    assert routed_area(quality, cost, quality, cost) == pytest.approx(0.5)
 
 
 def test_models_of_unknown_quality_are_never_chosen() -> None:

@@ -115,8 +115,8 @@ def _parsed(name: str) -> tuple[str, int]:
 
 
 def _times(price: Price, samples: int) -> Price:
-    parts: dict[str, Any] = {name: value for name, value in asdict(price).items() if isinstance(value, float | int)}
-    return replace(price, **{name: value * samples for name, value in parts.items()})
+    parts: dict[str, Any] = {name: usd for name, usd in asdict(price).items() if name.startswith("usd_") and usd}
+    return replace(price, **{name: usd * samples for name, usd in parts.items()})
 
 
 def _asked(table: OutcomeTable, answers: Answers, pool: Pool, seen: Seen) -> dict[str, Floats]:

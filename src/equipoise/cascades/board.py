@@ -13,7 +13,7 @@ from equipoise.cascades.pool import Pool, Seen, View, after, asked, columns, poo
 from equipoise.tables.answers import CHECKS, Answers
 from equipoise.types import Candidate, Decision, Floats, Ints
 
-# Answers of one model that a live cascade can hold.
+# Answers of one model that a policy which names its steps as it goes may ask for.
 MOST_ANSWERS = 20
 
 
@@ -104,8 +104,8 @@ class Board:
     def _pool(self) -> Pool:
         seen = self.seen()
         models, draws = columns(seen)
-        shape = (1, self._width, MOST_ANSWERS)
         given = [self.given[i] for i in self.order()]
+        shape = (1, self._width, max(MOST_ANSWERS, len(given)))
 
         def spread(values: Sequence[Any], empty: Any, kind: Any = float) -> Any:
             out = np.full(shape, empty, dtype=kind)

@@ -18,6 +18,8 @@ from equipoise.errors import NotEnoughData
 from equipoise.numerics.folds import grouped_folds
 
 LEAST_PROMPTS = 40
+# So that each half of the prompts can be halved again.
+LEAST_GROUPS = 4
 _TAUGHT_FOLDS = 4
 
 
@@ -62,13 +64,17 @@ class AnswerPolicy(Policy):
         """The cascade on the given prompts."""
 
     def refuse_few(self, lesson: Lesson) -> None:
-        """Refuse a lesson of too few prompts.
+        """Refuse a lesson of too few prompts, or too few that differ.
 
         Raises:
             NotEnoughData: it is.
         """
         if len(lesson) < LEAST_PROMPTS:
             raise NotEnoughData(f"policy '{self.name}' needs {LEAST_PROMPTS} prompts with answers, not {len(lesson)}")
+        if (groups := len(np.unique(lesson.groups))) < LEAST_GROUPS:
+            raise NotEnoughData(
+                f"policy '{self.name}' needs {LEAST_GROUPS} groups of prompts that are no near duplicates, not {groups}"
+            )
 
     @property
     def learned(self) -> bool:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 from equipoise.numerics.hull import aiq
 from equipoise.types import Floats, Ints
 
-Choices = npt.NDArray[np.uint8]
+# Of the smallest type that numbers the models: there are many of them, and mostly few models.
+Choices = npt.NDArray[np.unsignedinteger]
 MOST_POINTS = 100
 
 
@@ -72,7 +73,7 @@ def choose(walked: Walk, weights: Floats) -> Choices:
     cells = passed * n + np.arange(n)[:, None]
     step = np.bincount(cells.ravel(), minlength=(len(weights) + 1) * n).reshape(-1, n)
     place = np.cumsum(step[:-1], axis=0)
-    return walked.model[np.arange(n), place].astype(np.uint8)
+    return walked.model[np.arange(n), place].astype(np.min_scalar_type(walked.model.max()))
 
 
 def distinct(choices: Choices) -> Ints:
