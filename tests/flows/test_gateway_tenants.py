@@ -13,10 +13,12 @@ from typing import Any
 import openai
 import pytest
 
+from equipoise.gateway.allowances import Reserved
 from equipoise.storage.decisions import DecisionLog
 from equipoise.storage.migrations import MIGRATIONS, migrate
 from equipoise.storage.store import Stored
 from equipoise.testing import FakeServer
+from equipoise.traffic import Outcome
 from tests.gateway_world import BETTER, CHAT, LARGE, QUALITY, SMALL, World, echo, say, serving, settings, world, write
 
 REQUIRED = {"port": 0, "keys": "required", "reload_s": 0.0}
@@ -54,6 +56,11 @@ def models(base_url: str, **prices: float) -> list[dict[str, Any]]:
         }
         for name, usd in prices.items()
     ]
+
+
+def billed(usd: float) -> Outcome:
+    """How a request ended that cost so much."""
+    return Outcome(decision_id="x", status="ok", finished=time.time(), cost_usd=usd)
 
 
 async def test_one_request_too_many_is_refused_before_it_is_read_and_others_are_served(tmp_path: Path) -> None:
@@ -104,6 +111,66 @@ async def test_when_little_is_left_a_cheaper_model_answers_and_then_none(tmp_pat
             assert len(vendor.requests) == 4
             (found,) = (await gateway.get("/admin/status", **mine))[1]["tenants"]
             assert found["tenant"] == "a" and found["spent_usd"] == pytest.approx(1.0) == found["budget_usd"]
+
+
+@pytest.mark.parametrize("spent", [0.4, 0.5, 0.6])
+async def test_an_answer_that_is_kept_is_given_however_little_is_left(tmp_path: Path, spent: float) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(
+            vendor.base_url,
+            models=models(vendor.base_url, only=0.2),
+            routes={"auto": {"router": {"type": "static"}, "cache": {"exact": True}}, "plain": {}},
+            server={**REQUIRED, "usd_per_core_hour": 0.0},
+            tenants=budget(0.5),
+        )
+        async with serving(tmp_path, document) as gateway:
+            mine = key_of(gateway, "a")
+            assert (await gateway.post(CHAT, say("Hello"), **mine))[0] == 200
+            gateway.gateway.allowances.of("a").settle(Reserved(0.0), billed(spent - 0.2))
+            for again in (say("Hello"), say("Hello")):
+                status, _, headers = await gateway.post(CHAT, again, **mine)
+                assert (status, headers["x-equipoise-cache"]) == (200, "exact")
+            for other in (say("Hullo"), {**say("Hello"), "model": "plain"}):
+                status, told, _ = await gateway.post(CHAT, other, **mine)
+                assert (status, told["error"]["code"]) == (429, "budget_exceeded")
+            status, _, _ = await gateway.post(CHAT, say("Hello"), **mine, Cache_Control="no-cache")
+            assert status == 429 and len(vendor.requests) == 1
+            assert standing(gateway, "a").spent_usd == pytest.approx(spent)
+
+
+async def test_an_answer_that_is_kept_takes_no_tokens(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        routes = {"auto": {"cache": {"exact": True}}}
+        document = settings(vendor.base_url, routes=routes, server=REQUIRED, tenants={"a": {"tpm": 6}})
+        async with serving(tmp_path, document) as gateway:
+            mine = key_of(gateway, "a")
+            found = [await gateway.post(CHAT, say("Hello"), **mine) for _ in range(9)]
+            assert [status for status, _, _ in found] == [200] * 9 and len(vendor.requests) == 1
+            assert (await gateway.post(CHAT, say("Hello " * 20), **mine))[0] == 429
+
+
+async def test_the_answer_of_a_cheaper_model_for_want_of_budget_is_given_again_for_a_short_time_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeServer(echo) as vendor:
+        routed = {"router": {"type": "static"}, "policy": {"type": "quality_first"}, "cache": {"exact": True}}
+        document = settings(
+            vendor.base_url,
+            models=models(vendor.base_url, cheap=0.1, dear=0.4),
+            routes={"auto": routed},
+            server={**REQUIRED, "usd_per_core_hour": 0.0},
+            tenants=budget(0.35),
+        )
+        async with serving(tmp_path, document) as gateway:
+            mine = key_of(gateway, "a")
+
+            async def ask(text: str) -> tuple[str, str]:
+                _, _, headers = await gateway.post(CHAT, say(text), **mine)
+                return headers["x-equipoise-model"], headers["x-equipoise-cache"]
+
+            assert [await ask("Hello") for _ in range(2)] == [("cheap", "miss"), ("cheap", "exact")]
+            monkeypatch.setattr("equipoise.execution.cache._STANDS_IN_S", 0.0)
+            assert [await ask("Hullo") for _ in range(2)] == [("cheap", "miss"), ("cheap", "miss")]
 
 
 async def test_a_model_of_ones_own_choice_is_not_replaced_by_a_cheaper_one(tmp_path: Path) -> None:

@@ -196,8 +196,8 @@ class AnswerCache:
 
     def find(self, tenant: str, ask: Ask) -> Hit | None:
         """An answer of the tenant's to the same request, else to one that asks the same."""
-        if (kept := self._fresh(tenant, ask.exact)) is not None:
-            return Hit(kept, "exact", 1.0)
+        if (same := self.same(tenant, ask)) is not None:
+            return same
         where, asked = self._meant(tenant, ask)
         meanings = None if where is None else self._meanings.get(where)
         if asked is None or meanings is None:
@@ -206,6 +206,11 @@ class AnswerCache:
             if (kept := self._fresh(tenant, exact)) is not None:
                 return Hit(kept, "semantic", likeness)
         return None
+
+    def same(self, tenant: str, ask: Ask) -> Hit | None:
+        """An answer of the tenant's to the same request."""
+        kept = self._fresh(tenant, ask.exact)
+        return None if kept is None else Hit(kept, "exact", 1.0)
 
     def _meant(self, tenant: str, ask: Ask) -> tuple[_Where | None, Gist | None]:
         """With what else it is compared, and what it asks; None for a request that is not compared."""

@@ -56,7 +56,7 @@ class Reserved(NamedTuple):
     second: Second | None = None
 
 
-_NOTHING = Reserved(0.0)
+NOTHING = Reserved(0.0)
 
 
 class Allowances:
@@ -114,15 +114,18 @@ class Account:
             self._lengths = Lengths(limits.tpm)
         self._tokens = _window(limits.tpm, self._tokens)
 
-    def enter(self) -> None:
+    def enter(self, *, answers_kept: bool = False) -> None:
         """Count a request that is about to be read.
+
+        Args:
+            answers_kept: there are answers that cost nothing, so that it may be served where nothing is left to spend.
 
         Raises:
             Problem: 429: it is one too many, or nothing is left to spend.
         """
         if self._requests is not None:
             self._take(self._requests, 1.0, "requests")
-        if self.budget is not None and self.left_usd <= 0.0:
+        if not answers_kept and self.left_usd <= 0.0:
             raise self.over_budget()
 
     @property
@@ -140,7 +143,7 @@ class Account:
         """
         window = self._tokens
         if self.budget is None and window is None:
-            return _NOTHING
+            return NOTHING
         usd = expected_usd(decision, asked.n)
         if usd > self.left_usd:
             raise self.over_budget()

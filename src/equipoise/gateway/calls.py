@@ -12,8 +12,9 @@ from aiohttp import web
 
 from equipoise.aside import aside
 from equipoise.errors import NoModel
-from equipoise.execution import ExecutionFailed, Running, Work, ask_of
-from equipoise.gateway.allowances import Account, expected_usd
+from equipoise.execution import AnswerCache, ExecutionFailed, Hit, Running, Work, ask_of
+from equipoise.execution.cache import Ask
+from equipoise.gateway.allowances import NOTHING, Account, expected_usd
 from equipoise.gateway.answer import Answer, answered
 from equipoise.gateway.climbing import Climbed, climbed
 from equipoise.gateway.conversation import Conversation
@@ -24,7 +25,7 @@ from equipoise.gateway.problems import Problem
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.state import Gateway, Handler, Incoming, Live
 from equipoise.gateway.steering import Steering, steering_of
-from equipoise.types import WireFormat
+from equipoise.types import Decision, WireFormat
 from equipoise.wire import FORMATS, Asked, Body
 
 _PASSED_ON = ("anthropic-beta",)
@@ -46,6 +47,25 @@ class Call(NamedTuple):
     conversation: Conversation
 
 
+class Lookup(NamedTuple):
+    """What is looked for in a cache, and kept there.
+
+    Attributes:
+        model: that was decided on: answers of others stand in for its own.
+        anew: whatever is kept, a model is to be asked.
+    """
+
+    cache: AnswerCache
+    tenant: str
+    ask: Ask
+    model: str
+    anew: bool
+
+    def find(self) -> Hit | None:
+        """An answer that may be given again."""
+        return None if self.anew else self.cache.find(self.tenant, self.ask)
+
+
 def calling(format: WireFormat) -> Handler:
     """The handler of the endpoint that speaks a format."""
 
@@ -54,13 +74,23 @@ def calling(format: WireFormat) -> Handler:
         live.users += 1
         account = gateway.allowances.of(incoming.caller.tenant)
         try:
-            account.enter()
+            account.enter(answers_kept=bool(live.caches))
             call = await _understood(gateway, live, incoming, format)
-            decided = await _decided(gateway, call, account)
+            decided = await _decided(gateway, call, call.said)
+            work = _work_of(call, decided.decision)
+            lookup = await _lookup_of(call, work, decided.decision)
+            hit = None if lookup is None else lookup.find()
+            if hit is None:
+                decided = await _within_budget(gateway, call, account, decided)
             prompt = await kept_prompt(gateway, call.asked)
-            exchange = Exchange(gateway, incoming, format, call.asked, decided, prompt, account)
+            reserved = NOTHING if hit is not None else account.reserve(decided.decision, call.asked)
+            settle = partial(account.settle, reserved)
+            exchange = Exchange(gateway, incoming, format, call.asked, decided, prompt, settle)
             try:
-                running = await _executed(gateway, exchange, call)
+                if hit is None:
+                    running = await _executed(gateway, exchange, call, work, lookup)
+                else:
+                    running = _given_again(exchange, call, hit)
                 return await answered(gateway, incoming, exchange, running)
             except asyncio.CancelledError:
                 exchange.end("cancelled", error=gateway.why_cancelled)
@@ -93,13 +123,21 @@ async def _understood(gateway: Gateway, live: Live, incoming: Incoming, format: 
     return Call(live, incoming, body, size, format, asked, said, target, conversation)
 
 
-async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
-    """The decision, within what is left of the tenant's budget."""
-    found = await _decided_under(gateway, call, call.said, account.tenant)
-    if account.budget is None or expected_usd(found.decision, call.asked.n) <= (left := account.left_usd):
+async def _decided(gateway: Gateway, call: Call, said: Steering) -> Decided:
+    conversation, tenant = call.conversation, call.incoming.caller.tenant
+    found = await gateway.deciding.decide(call.target, call.asked, said, conversation.warm, tenant=tenant)
+    return Decided(conversation.kept(found.decision), found.took_s, found.degraded)
+
+
+async def _within_budget(gateway: Gateway, call: Call, account: Account, found: Decided) -> Decided:
+    """The decision, or where that would cost more than is left of the tenant's budget, a cheaper one."""
+    left = account.left_usd
+    if left <= 0.0:
+        raise account.over_budget()
+    if expected_usd(found.decision, call.asked.n) <= left:
         return found
     try:
-        again = await _decided_under(gateway, call, call.said._replace(max_cost_usd=max(left, 0.0)), account.tenant)
+        again = await _decided(gateway, call, call.said._replace(max_cost_usd=left))
     except Problem as problem:
         if problem.code != NoModel.code:
             raise
@@ -107,12 +145,6 @@ async def _decided(gateway: Gateway, call: Call, account: Account) -> Decided:
             return found
         raise account.over_budget() from None
     return again._replace(took_s=found.took_s + again.took_s)
-
-
-async def _decided_under(gateway: Gateway, call: Call, said: Steering, tenant: str) -> Decided:
-    conversation = call.conversation
-    found = await gateway.deciding.decide(call.target, call.asked, said, conversation.warm, tenant=tenant)
-    return Decided(conversation.kept(found.decision), found.took_s, found.degraded)
 
 
 def _check_routable(asked: Asked, format: WireFormat) -> None:
@@ -126,9 +158,8 @@ def _check_routable(asked: Asked, format: WireFormat) -> None:
         raise Problem(400, f"{state}_unsupported_request", told, param=state)
 
 
-def _work_of(exchange: Exchange, call: Call) -> Work:
-    decision, headers = exchange.decision, call.incoming.http.headers
-    most_s = call.said.timeout_s
+def _work_of(call: Call, decision: Decision) -> Work:
+    headers = call.incoming.http.headers
     return Work(
         body=call.body,
         size=call.size,
@@ -136,7 +167,6 @@ def _work_of(exchange: Exchange, call: Call) -> Work:
         asked=call.asked,
         input_tokens=int(decision.features["input_tokens"]),
         region=decision.constraints.region,
-        deadline_s=None if most_s is None else max(most_s - exchange.elapsed_s, 0.0),
         prefer=call.conversation.deployment,
         answered_by=call.conversation.answered_by,
         answered_at=call.conversation.answered_at,
@@ -145,31 +175,40 @@ def _work_of(exchange: Exchange, call: Call) -> Work:
     )
 
 
-async def _executed(gateway: Gateway, exchange: Exchange, call: Call) -> Answer:
-    work = _work_of(exchange, call)
-    cache = call.live.caches.get(call.target.name) if call.said.cache else None
-    if cache is None:
+async def _lookup_of(call: Call, work: Work, decision: Decision) -> Lookup | None:
+    """Where a request's answers are kept; None where they are not."""
+    cache, wishes = call.live.caches.get(call.target.name), _cache_control(call.incoming.http)
+    if cache is None or not call.said.cache or "no-store" in wishes:
+        return None
+    ask = await aside(work.size, ask_of, work, limits=repr(decision.constraints))
+    tenant, model = call.incoming.caller.tenant, decision.plan.model
+    return None if ask is None else Lookup(cache, tenant, ask, model, anew="no-cache" in wishes)
+
+
+def _given_again(exchange: Exchange, call: Call, hit: Hit) -> Hit:
+    exchange.cache, exchange.saved_usd, hit.waited_s = hit.kind, hit.saved_usd, exchange.waited_s
+    exchange.on_answer = lambda: call.conversation.answered(hit, call.target)
+    return hit
+
+
+async def _executed(gateway: Gateway, exchange: Exchange, call: Call, work: Work, lookup: Lookup | None) -> Answer:
+    most_s = call.said.timeout_s
+    if most_s is not None:
+        work = work._replace(deadline_s=max(most_s - exchange.elapsed_s, 0.0))
+    if lookup is None:
         return await _run(gateway, exchange, call, work)
-    tenant, wishes = call.incoming.caller.tenant, _cache_control(call.incoming.http)
-    limits = repr(exchange.decision.constraints)
-    ask = None if "no-store" in wishes else await aside(work.size, ask_of, work, limits=limits)
-    if ask is None:
-        return await _run(gateway, exchange, call, work)
-    anew = "no-cache" in wishes
+    cache, tenant, ask = lookup.cache, lookup.tenant, lookup.ask
     # The first words of a stream would wait for another's last.
-    in_turn = not anew and not work.asked.stream
+    in_turn = not lookup.anew and not work.asked.stream
     if in_turn:
         work = await _in_turn(exchange, work, call.live.executor.total_s, partial(cache.turn, tenant, ask))
-    hit = None if anew else cache.find(tenant, ask)
-    if hit is not None:
-        exchange.cache, exchange.saved_usd, hit.waited_s = hit.kind, hit.saved_usd, exchange.waited_s
-        exchange.on_answer = lambda: call.conversation.answered(hit, call.target)
-        return hit
+        if (hit := cache.same(tenant, ask)) is not None:
+            return _given_again(exchange, call, hit)
     exchange.cache = "miss"
     with cache.asking(tenant, ask) if in_turn else nullcontext():
         running = await _run(gateway, exchange, call, work)
         if isinstance(running, Running):
-            cache.keep(tenant, ask, running, stands_in=running.model != exchange.decision.plan.model)
+            cache.keep(tenant, ask, running, stands_in=running.model != lookup.model)
         elif not running.makeshift:
             cache.keep(tenant, ask, running)
     return running

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Literal
 
 from equipoise.aside import aside
-from equipoise.gateway.allowances import Account
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.serving import Route
 from equipoise.gateway.state import Gateway, Incoming
@@ -27,15 +26,15 @@ class Exchange:
     The client waits for as little of it as can be: what only this process knows is told once the answer is written. The
     loop comes to that before anything that is sent to it from then on.
 
+    Args:
+        settle: takes what the request took, for the account of its tenant.
+
     Attributes:
         format: what the client speaks.
         routing_usd: what deciding cost, at the price of this machine's cores.
         waited_s: time that was spent waiting for providers.
         cache, saved_usd: what the cache had, where it was asked.
         on_answer: called when an answer is over and written.
-
-    Raises:
-        Problem: the tenant's account has not enough left for it.
     """
 
     def __init__(
@@ -46,7 +45,7 @@ class Exchange:
         asked: Asked,
         decided: Decided,
         prompt: str | None,
-        account: Account,
+        settle: Callable[[Outcome], None],
     ) -> None:
         self._gateway, self._incoming, self.format = gateway, incoming, format
         self._asked, self.decision = asked, decided.decision
@@ -59,7 +58,7 @@ class Exchange:
         self.first_token_s: float | None = None
         self.outcome: Outcome | None = None
         self.on_answer: Callable[[], None] | None = None
-        self._account, self._reserved = account, account.reserve(self.decision, asked)
+        self._settle = settle
         # Before anything is sent: a gateway that is killed then knows of every call that a vendor may bill.
         tenant = incoming.caller.tenant
         log_decision(gateway, decided, asked, prompt, tenant=tenant, format=format, received=self.received)
@@ -116,7 +115,7 @@ class Exchange:
         """Let all know who count, learn and watch."""
         gateway, route = self._gateway, self._asked.model
         operation = "embeddings" if self.format == "embeddings" else "chat"
-        self._account.settle(self._reserved, outcome)
+        self._settle(outcome)
         if self.on_answer is not None:
             self.on_answer()
         if outcome.status == "ok" or outcome.cost_usd > outcome.routing_usd:
