@@ -15,6 +15,7 @@ from equipoise.cascades.play import play
 from equipoise.cascades.pool import View, pool_of
 from equipoise.contracts import Situation
 from equipoise.errors import NotEnoughData
+from equipoise.policy.cascade_routing import CascadeRouting
 from tests.sampled import sampled_table
 
 WORLD = sampled_table(prompts=200, draws=3, seed=5)
@@ -127,3 +128,17 @@ class TestEveryAnswerPolicy:
         alike = Lesson(known.view, known.answers, np.arange(len(known)) % 3)
         with pytest.raises(NotEnoughData, match=f"policy '{name}' needs 4 .* not 3"):
             policy.learn_answers(alike, WORLD.table.models, np.random.default_rng(0))
+
+
+def test_the_margin_is_for_the_best_model_that_may_be_asked() -> None:
+    policy, given = taught("cascade_routing"), situation()
+    assert isinstance(policy, CascadeRouting) and policy._learned is not None
+    policy._learned = policy._learned._replace(margin=10.0)  # nothing is better by as much
+    for point, weight in enumerate(policy._learned.weights):
+        policy.point = point
+        worth = given.quality - weight * given.cost_usd
+        allowed = worth < worth.max(axis=1, keepdims=True)
+        # Of one that is refused, the cost may be what is not known.
+        cost = np.where(allowed, given.cost_usd, np.nan)
+        chosen = policy.choose(given._replace(allowed=allowed, cost_usd=cost)).probability.argmax(axis=1)
+        assert np.array_equal(chosen, np.where(allowed, worth, -np.inf).argmax(axis=1))

@@ -117,6 +117,15 @@ def test_without_prices_the_router_that_recovers_more_of_the_gap_is_chosen() -> 
     assert results.router("auto").selected == {"subject": 5}
 
 
+def test_of_models_that_are_equally_good_the_cheapest_is_the_best_single_one() -> None:
+    table = made_table(prompts=200, models=3)
+    quality = np.tile(table.quality[:, :1], (1, 3))
+    results = evaluate(replace(table, quality=quality, cost_usd=table.cost_usd[:, ::-1]), routers=["subject"], **QUICK)
+    assert results.baselines["best_single"]["models"] == ["m2"]
+    at_best = results.router("subject").at_best_quality
+    assert at_best is not None and at_best.saving == pytest.approx(0.0, abs=1e-3)
+
+
 def test_holding_a_data_set_out_and_holding_a_model_out_keep_the_winner() -> None:
     table = made_table(prompts=1500, structure=0.2)
     by_dataset = evaluate(table, routers=["subject"], split="dataset", **QUICK)

@@ -10,7 +10,7 @@ from equipoise.cascades.continuation import Continuation
 from equipoise.cascades.pool import Seen, View, after, asked, columns
 from equipoise.cascades.scorer import Standing
 from equipoise.tables.answers import Answers
-from equipoise.types import Floats, Ints
+from equipoise.types import Bools, Floats, Ints
 
 STOP = -1
 
@@ -116,13 +116,17 @@ class Routed:
             return Move(ask, 1, np.zeros(len(rows), dtype=np.int64), np.zeros(len(rows)))
         return Move(ask, 1, found.now.best[rows], found.stopping[rows])
 
-    def worth(self, seen: Seen, rows: Ints, point: int) -> Floats:
-        """Utility of stopping and of asking every model that may be asked, (n, 1 + k); the plain move has a margin."""
+    def worth(self, seen: Seen, rows: Ints, point: int, allowed: Bools | None = None) -> Floats:
+        """Utility of stopping and of asking every model that may be asked, (n, 1 + k); the plain move has a margin.
+
+        Before the first answer that is to ask the best of the models ``allowed``, (n, m); None allows all.
+        """
         found, weight = self._outlook(seen), self._learned.weights[point]
         worth = np.column_stack([found.stopping, found.value[..., point] - weight * found.usd])[rows]
         plain = np.zeros(len(rows), dtype=np.int64)
         if found.now is None:
             expected = self._view.prior - weight * self._view.cost_usd
+            expected = expected if allowed is None else np.where(allowed, expected, -np.inf)
             plain = 1 + expected[rows][:, found.models].argmax(axis=1)
         worth[np.arange(len(rows)), plain] += self._learned.margin
         return worth

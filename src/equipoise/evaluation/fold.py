@@ -20,6 +20,7 @@ from equipoise.evaluation.climbing import Climb, Ground, climb
 from equipoise.evaluation.splits import Split
 from equipoise.numerics import hull as hulls
 from equipoise.numerics.frontier import MOST_POINTS, Choices, Walk, choose, distinct, walk, weight_grid
+from equipoise.policy.choice import best
 from equipoise.registry import Spec
 from equipoise.tables.answers import Answers
 from equipoise.tables.table import at_measured_levels
@@ -186,8 +187,9 @@ class Fold:
         self.train = known.mapped(self.train_matrix).take(split.fit)
         self.rows = np.concatenate([split.calibrate, split.test])
         self.batch = study.outcomes.features.take(self.rows)
-        means = self.quality[split.train].mean(axis=0)
-        self.best = int(np.argmax(means))
+        means, usd = self.quality[split.train].mean(axis=0), study.outcomes.cost_usd
+        usd = np.zeros_like(means) if usd is None else usd[split.train].mean(axis=0)
+        self.best = int(best(means[None], usd[None])[0])
         self.cost = self._true_cost()
         self.cost_hat = self._estimated_cost()
         self.regret_weights = self._regret_weights(means)

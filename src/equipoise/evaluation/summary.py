@@ -289,7 +289,7 @@ class _Row:
             point = (best.cost_usd, best.quality)
             if method.at_best is not None:
                 point = (float(score.costs[method.at_best]), float(score.qualities[method.at_best]))
-            cheap = min(whole.singles)
+            cheap = min(whole.singles, key=lambda p: (p.cost_usd, -p.quality))
             cost.append(point[0])
             quality.append(point[1])
             chance.append(metrics.random_at_cost(point[0], cheap, best))

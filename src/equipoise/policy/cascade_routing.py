@@ -108,7 +108,7 @@ class CascadeRouting(AnswerPolicy):
         prior, rows = situation.quality[:, columns], np.arange(len(situation.quality))
         pool = nothing_drawn(len(rows), np.full(len(columns), self.samples), self.signals)
         bound = self.bound(View(pool, np.nan_to_num(prior, nan=0.5), situation.cost_usd[:, columns]))
-        worth = bound.worth((), rows, self.point)[:, 1:]
+        worth = bound.worth((), rows, self.point, situation.allowed[:, columns])[:, 1:]
         utility = np.full(situation.quality.shape, np.nan)
         utility[:, columns] = np.where(np.isnan(prior), np.nan, worth)
         utility = np.where(situation.allowed, utility, np.nan)

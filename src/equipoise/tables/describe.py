@@ -28,7 +28,7 @@ def describe(table: OutcomeTable) -> dict[str, Any]:
     common = _common(table)
     best = max(
         _models(common),
-        key=lambda m: m["quality"] or 0.0,
+        key=lambda m: (m["quality"] or 0.0, -math.inf if m["cost_usd"] is None else -m["cost_usd"]),
         default=None,
     )
     return {
