@@ -174,6 +174,8 @@ class Policy(ABC):
         name: the name under which it is registered.
         reads_cost: every cost has to be known.
         quick: as of a router.
+        fallback_confidence: that of a decision where no model met the limits.
+        adaptive: it names a plan's first step only, and the others as answers come in.
     """
 
     name: ClassVar[str]

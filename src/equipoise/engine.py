@@ -105,6 +105,7 @@ class Engine:
                 a ``Request``, which has its own.
             NoModel: no model can serve the request.
             PriceError: a needed price is missing.
+            ContractError: the router or the policy, of another package, does not do what it promises.
         """
         limits = Constraints(
             max_cost_usd=max_cost_usd, max_latency_s=max_latency_s, min_quality=min_quality, capabilities=capabilities
@@ -128,6 +129,7 @@ class Engine:
 
         Raises:
             InputError: a prompt is empty or too long, or a limit is negative or not a number.
+            ContractError: as ``decide``.
         """
         for request in requests:
             check_request(request)
@@ -241,6 +243,7 @@ class Engine:
             answers: the sampled answers behind it, row for row.
 
         Raises:
+            InputError: the policy never looks at an answer.
             PriceError: an answer has no cost.
             NotEnoughData: too few prompts with answers of every model.
         """

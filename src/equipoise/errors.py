@@ -6,11 +6,11 @@
     |   |-- TableError             an outcome table, a prompts file, a log
     |   |-- PriceError             a price or a cost that is missing; never read as zero
     |   |-- UnknownName            a name that no registry knows, with the nearest one
-    |   `-- StateError             a router file that is corrupt, or saved by a newer version
+    |   |-- StateError             a router file that is corrupt, or saved by a newer version
+    |   `-- NotEnoughData          too few rows for a method to say anything
     |-- ContractError              a router, policy or embedder that does not do what it promises
     |-- MissingExtra               an optional dependency is not installed
     |-- NoModel                    constraints that no model meets, with the reason for each
-    |-- NotEnoughData              too few rows for a method to say anything
     `-- ProviderError              a model call failed; carries status, code, provider, model, retryable
 
 Meaning is in the class and its fields, never in the text.
