@@ -563,6 +563,22 @@ async def test_what_a_provider_says_no_to_is_told_without_a_500(tmp_path: Path) 
         assert len(outcome.attempts) >= 2 and outcome.cost_usd == outcome.routing_usd
 
 
+@pytest.mark.parametrize("lacking", [{"api_key_env": "NO_SUCH_KEY"}, {"api_key_file": "no/such.key"}])
+async def test_which_key_is_missing_is_told_in_the_log_and_to_no_client(
+    tmp_path: Path, lacking: dict[str, str]
+) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    for model in document["models"]:
+        model["deployments"] = [{"provider": "openai", **lacking}]
+    async with serving(tmp_path, document) as gateway:
+        for path in (CHAT, "/v1/messages"):
+            status, told, _ = await gateway.post(path, say("Hello", max_tokens=5))
+            assert status == 502 and "such" not in str(told).lower()
+            assert told["error"]["message"].endswith("the gateway cannot call it; its log says why")
+        reasons = [line["reason"] for line in gateway.lines if line["event"] == "a provider cannot be called"]
+        assert len(reasons) == 2 and all("such" in reason.lower() for reason in reasons)
+
+
 async def test_health_and_readiness(tmp_path: Path) -> None:
     async with world(tmp_path) as gateway:
         assert await gateway.get("/healthz") == (200, {"status": "ok"})

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from aiohttp import web
 
 from equipoise.aside import aside
-from equipoise.errors import NoModel
+from equipoise.errors import NoModel, ProviderError
 from equipoise.execution import AnswerCache, ExecutionFailed, Hit, Running, Work, ask_of
 from equipoise.execution.cache import Ask
 from equipoise.gateway.allowances import NOTHING, Account, expected_usd
@@ -31,6 +31,8 @@ from equipoise.wire import FORMATS, Asked, Body
 _PASSED_ON = ("anthropic-beta",)
 # How OpenRouter and LiteLLM are told of models to take instead: none that was decided on, limited or priced here.
 _FURTHER_MODELS = ("models", "fallbacks")
+# What is wrong here rather than at a provider: texts of these errors name variables and files.
+_OUR_FAULTS = frozenset({"no_key", "worker"})
 
 
 class Call(NamedTuple):
@@ -249,7 +251,7 @@ async def _run(gateway: Gateway, exchange: Exchange, call: Call, work: Work) -> 
     except ExecutionFailed as error:
         exchange.waited_s += gateway.clock.monotonic() - begun
         exchange.end("failed", error=error.code)
-        said = " ".join(str(error).split())
+        said = _told(gateway, error)
         cost = f"{exchange.cost_usd():.9f}"
         headers = {"x-equipoise-decision-id": exchange.decision.id, "x-equipoise-cost-usd": cost}
         param = getattr(error.error, "param", None) if error.status < 500 else None
@@ -259,3 +261,12 @@ async def _run(gateway: Gateway, exchange: Exchange, call: Call, work: Work) -> 
     running.waited_s += exchange.waited_s
     exchange.on_answer = lambda: call.conversation.answered(running, target)
     return running
+
+
+def _told(gateway: Gateway, failed: ExecutionFailed) -> str:
+    """What a client may know of a failure."""
+    said, error = " ".join(str(failed).split()), failed.error
+    if not isinstance(error, ProviderError) or error.vendor_code not in _OUR_FAULTS:
+        return said
+    gateway.lines.say("a provider cannot be called", level="error", reason=said)
+    return f"{error.provider}/{error.model}: the gateway cannot call it; its log says why"
