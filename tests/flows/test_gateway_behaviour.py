@@ -187,6 +187,23 @@ async def test_betas_named_in_several_headers_are_all_passed_on_and_told_apart(
         assert [headers["anthropic-beta"] for headers in vendor.headers] == ["one,two", "one"]
 
 
+async def test_for_whom_a_request_is_anthropic_is_told_and_nobody_else_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-upstream")
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        document["models"][0]["deployments"] = [{"provider": "anthropic", "base_url": vendor.root_url}]
+        async with serving(tmp_path, document) as gateway:
+            said = {"anthropic-user-profile-id": "uprof_1", "anthropic-workspace-id": "wrkspc_1"}
+            for model in (SMALL, LARGE):
+                asked = {**say("Hello", max_tokens=9), "model": model}
+                assert (await gateway.post("/v1/messages", asked, **said))[0] == 200
+        profiles = [headers.get("anthropic-user-profile-id") for headers in vendor.headers]
+        assert profiles == ["uprof_1", None]
+        assert not [headers for headers in vendor.headers if "anthropic-workspace-id" in headers]
+
+
 async def test_tenants_share_no_cached_answer(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor, routes=CACHED, server={"port": 0, "keys": "required"}) as gateway:

@@ -28,7 +28,7 @@ from equipoise.gateway.steering import Steering, steering_of
 from equipoise.types import Decision, WireFormat
 from equipoise.wire import FORMATS, Asked, Body
 
-_PASSED_ON = ("anthropic-beta",)
+_PASSED_ON = ("anthropic-beta", "anthropic-user-profile-id")
 # How OpenRouter and LiteLLM are told of models to take instead: none that was decided on, limited or priced here.
 _FURTHER_MODELS = ("models", "fallbacks")
 # What is wrong here rather than at a provider: texts of these errors name variables and files.

@@ -18,6 +18,8 @@ VERSION = "2023-06-01"
 # What every model of theirs can give, for requests of formats that need no limit.
 _LEAST_MAX_TOKENS = 4096
 _LEAST_THINKING = 1024
+# Beta features, and for whom it is. Not the workspace: in whose name a key is used is for who has the key.
+_OF_CLIENTS = frozenset({"anthropic-beta", "anthropic-user-profile-id"})
 
 
 def _parse(document: Any) -> tuple[str, str]:
@@ -75,9 +77,9 @@ class Anthropic(Client):
         return {"x-api-key": key}
 
     def headers(self, call: UpstreamCall) -> dict[str, str]:
-        """The version of the API, and the client's own beta features."""
-        beta = {k: v for k, v in call.headers.items() if k == "anthropic-beta"}
-        return {**self._headers, **self._version, **beta}
+        """The version of the API, and what the client says in headers of its own."""
+        said = {k: v for k, v in call.headers.items() if k in _OF_CLIENTS}
+        return {**self._headers, **self._version, **said}
 
     def fit(self, call: UpstreamCall) -> Body:
         """With a limit, which Anthropic demands, and without what its models would refuse."""
