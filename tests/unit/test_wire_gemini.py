@@ -66,6 +66,9 @@ def model(*parts: Body) -> Body:
             {"definitions": {"x": {"const": 1}}, "$ref": "#/definitions/x"},
             {"$defs": {"x": {"enum": [1]}}, "$ref": "#/$defs/x"},
         ),
+        # Google refuses what stands beside a reference, as Pydantic writes it of a field that has a description.
+        ({"$ref": "#/$defs/x", "description": "d"}, {"anyOf": [{"$ref": "#/$defs/x"}], "description": "d"}),
+        ({"allOf": [{"$ref": "#/$defs/x"}], "title": "t"}, {"anyOf": [{"$ref": "#/$defs/x"}], "title": "t"}),
         ({"items": {"anyOf": [{"minLength": 1}, True]}}, {"items": {"anyOf": [{}, True]}}),
         ({"additionalProperties": False, "not": {"type": "null"}}, {"additionalProperties": False}),
     ],

@@ -43,6 +43,10 @@ from equipoise.wire.messages.schema import closed
             },
         ),
         ({"type": "array", "minItems": 3}, {"type": "array", "description": "{minItems: 3}"}),
+        # As Pydantic writes a field of another model that has a description, today and before 2.9.
+        ({"$ref": "#/$defs/A", "description": "d"}, {"anyOf": [{"$ref": "#/$defs/A"}], "description": "d"}),
+        ({"allOf": [{"$ref": "#/$defs/A"}], "title": "t"}, {"anyOf": [{"$ref": "#/$defs/A"}], "title": "t"}),
+        ({"$ref": "#/$defs/A", "$defs": {"A": {}}}, {"$ref": "#/$defs/A", "$defs": {"A": {}}}),
     ],
 )
 def test_objects_are_closed_and_bounds_are_said_in_words(schema: Any, made: Any) -> None:

@@ -196,6 +196,13 @@ def newer_ref(schema: Body) -> Body:
     return {"$ref": f"#/$defs/{ref.removeprefix(old)}" if ref.startswith(old) else ref}
 
 
+def with_ref_apart(schema: Body) -> Body:
+    """The schema, in which a reference stands alone: vendors refuse what is said beside it, such as what it is for."""
+    if "$ref" not in schema or all(key.startswith("$") for key in schema):
+        return schema
+    return {**rest(schema, {"$ref"}), "anyOf": [{"$ref": schema["$ref"]}]}
+
+
 def reasoning_of(said: Body) -> str:
     """The reasoning that a message or delta shows; vendors have two names for it."""
     found = said.get("reasoning_content") or said.get("reasoning")

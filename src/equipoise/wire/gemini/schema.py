@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import newer_ref
+from equipoise.wire.pivot import newer_ref, with_ref_apart
 
 MOST_LEVELS = 64
 _PLAIN = (
@@ -47,7 +47,7 @@ def cleaned(schema: Any, level: int = 0) -> Any:
     for key in _SINGLE:
         if key in schema:
             made[key] = cleaned(schema[key], level + 1)
-    return made
+    return with_ref_apart(made)
 
 
 def _flattened(schema: Body) -> Body:

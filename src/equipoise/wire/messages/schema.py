@@ -6,7 +6,7 @@ from typing import Any
 
 from equipoise.wire.errors import Untranslatable
 from equipoise.wire.format import Body
-from equipoise.wire.pivot import newer_ref
+from equipoise.wire.pivot import newer_ref, with_ref_apart
 
 MOST_LEVELS = 64
 _PLAIN = frozenset({"$ref", "type", "enum", "const", "title", "description", "default", "required", "format"})
@@ -35,7 +35,7 @@ def closed(schema: Any, level: int = 0) -> Any:
     made |= _inside(schema, level + 1)
     if schema.get("type") == "object" or "properties" in schema:
         made["additionalProperties"] = _no_others(schema)
-    return _with_words(made, said)
+    return with_ref_apart(_with_words(made, said))
 
 
 def _inside(schema: Body, level: int) -> Body:
@@ -46,7 +46,9 @@ def _inside(schema: Body, level: int) -> Body:
             made[name] = {k: closed(inner, level) for k, inner in schema[key].items()}
     for key, name in _LISTS.items():
         if isinstance(schema.get(key), list):
-            made[name] = [closed(inner, level) for inner in schema[key]]
+            # All of one are any of one, which may be a reference; among all it may not.
+            alone = len(schema[key]) == 1 and "anyOf" not in made
+            made["anyOf" if alone else name] = [closed(inner, level) for inner in schema[key]]
     return made
 
 
