@@ -5,10 +5,12 @@ from typing import Any
 
 import orjson
 import pytest
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
 
 from equipoise.traffic import TokenUsage
 from equipoise.types import WireFormat
-from equipoise.wire import FORMATS, BadAnswer, BadRequest, SseEvent, Untranslatable, translate_request
+from equipoise.wire import DONE, FORMATS, BadAnswer, BadRequest, SseEvent, Untranslatable, translate_request
 from equipoise.wire.format import Body
 from equipoise.wire.history import CARRY_ON, GO_ON
 from equipoise.wire.messages import settled
@@ -442,6 +444,30 @@ def test_a_stream_of_all_kinds_of_blocks_goes_there_and_back() -> None:
     assert starts == ["thinking", "redacted_thinking", "text", "tool_use"]
     assert [e["index"] for e in again if e["type"] == "content_block_stop"] == [0, 1, 2, 3]
     assert again[-2]["usage"]["cache_read_input_tokens"] == 90
+
+
+def test_openais_sdk_puts_a_stream_with_several_thoughts_together_and_they_go_back_as_they_were() -> None:
+    state = ChatCompletionStreamState()
+    for event in events_of(streamed("chat", decoded("messages", events_of(stream(*WHOLE)))[0])):
+        if event.data != DONE:
+            state.handle_chunk(ChatCompletionChunk.model_validate_json(event.data))
+    said = state.get_final_completion().choices[0].message.model_dump(exclude_none=True)
+    answer = from_chat(messages=[{"role": "user", "content": "q"}, said])["messages"][1]["content"]
+    assert answer[:2] == [{**THOUGHT, "thinking": "tu"}, HIDDEN]
+
+
+def test_thinking_in_signed_pieces_as_litellm_streams_it_is_one_block() -> None:
+    pieces = [("t", ""), ("u", ""), ("", "c2ln")]
+    chunks = [
+        {"reasoning_content": text, "thinking_blocks": [{"type": "thinking", "thinking": text, "signature": signature}]}
+        for text, signature in pieces
+    ]
+    head = {"id": "c", "created": 1, "model": "m"}
+    raw = streamed("messages", [{**head, "choices": [{"index": 0, "delta": delta}]} for delta in chunks])
+    events = [orjson.loads(e.data) for e in events_of(raw)]
+    assert [e["type"] for e in events].count("content_block_start") == 1
+    assert put_together(decoded("messages", events_of(raw))[0])["reasoning"] == "tu"
+    assert [e["delta"]["signature"] for e in events if "signature" in e.get("delta", {})] == ["c2ln"]
 
 
 def test_the_input_is_known_as_soon_as_the_stream_begins() -> None:

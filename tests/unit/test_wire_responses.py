@@ -361,6 +361,22 @@ def test_arguments_that_a_server_sends_only_at_the_end_are_not_lost() -> None:
     assert whole["calls"][0] == {"id": "x", "name": "f", "arguments": '{"a":1}'}
 
 
+def test_parts_of_reasoning_are_as_far_apart_in_a_stream_as_in_the_whole_answer() -> None:
+    parts = [(0, 0, "**Plan**"), (0, 1, "**Look**"), (2, 0, "**Sum up**")]
+    thought = [
+        {"type": "reasoning", "id": f"rs_{n}", "summary": [{"text": t} for i, _, t in parts if i == n]} for n in (0, 2)
+    ]
+    deltas = [
+        {"type": "response.reasoning_summary_text.delta", "output_index": n, "summary_index": i, "delta": piece}
+        for n, i, text in parts
+        for piece in (text[:3], text[3:])
+    ]
+    raw = b"".join(b"data: " + orjson.dumps(e) + b"\n\n" for e in deltas)
+    whole = RESPONSES.answer_to_chat(response(thought[0], CALLED, thought[1]))["choices"][0]["message"]
+    streamed = put_together(decoded("responses", events_of(raw))[0])
+    assert streamed["reasoning"] == whole["reasoning_content"] == "**Plan**\n**Look**\n**Sum up**"
+
+
 def test_a_call_without_arguments_has_an_empty_object_of_them() -> None:
     nothing = call("a", "f", "")
     message = {"role": "assistant", "content": None, "tool_calls": [nothing]}

@@ -36,6 +36,8 @@ from equipoise.wire.pivot import (
 from equipoise.wire.reading import maybe_list, maybe_object, maybe_text, objects, text_of, wrong
 
 THINKING = ("thinking", "redacted_thinking")
+# What a block of thinking has besides in the streams of chat.
+NUMBER = frozenset({"index"})
 IDS = IdRule(r"[a-zA-Z0-9_-]{1,64}")
 _SAME = ("model", "max_tokens", "stream", "temperature", "top_p")
 _KNOWN = frozenset({*_SAME, "system", "messages", "tools", "tool_choice", "stop_sequences", "output_format"})
@@ -356,7 +358,8 @@ def _turn(message: Body) -> tuple[str, list[Body]]:
         return "user", _marked(message, _blocks(message))
     if "content" in native(message, _NAME):
         return "assistant", native(message, _NAME)["content"]
-    blocks = [b for b in maybe_list(message, "thinking_blocks") if isinstance(b, dict) and b.get("type") in THINKING]
+    thoughts = [b for b in maybe_list(message, "thinking_blocks") if isinstance(b, dict) and b.get("type") in THINKING]
+    blocks = [rest(b, NUMBER) for b in thoughts]
     blocks += _blocks(message)
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
         name, arguments = called_function(call)

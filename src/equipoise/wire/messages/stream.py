@@ -18,7 +18,7 @@ from equipoise.wire.messages.answer import (
     usage_from_chat,
     usage_of,
 )
-from equipoise.wire.messages.request import THINKING
+from equipoise.wire.messages.request import NUMBER, THINKING
 from equipoise.wire.pivot import (
     UNSIGNED,
     arguments_text,
@@ -27,6 +27,7 @@ from equipoise.wire.pivot import (
     goes_before,
     name_called,
     reasoning_of,
+    rest,
     tool_call,
 )
 from equipoise.wire.sse import SseEvent, frame
@@ -45,7 +46,7 @@ class Decoder:
         self._head: Body = chunk_head("msg", "", now)
         self._usage: Body = {}
         self._open: Body | None = None
-        self._tools = self._blocks = 0
+        self._tools = self._blocks = self._thoughts = 0
         self._argued = False
 
     def feed(self, event: SseEvent) -> list[Body]:
@@ -114,7 +115,12 @@ class Decoder:
         if block["type"] == "tool_use" and not self._argued:
             # Of a call without arguments nothing is streamed; chat's is an empty object. Others give them at the start.
             return self._argument(arguments_text(block.get("input")))
-        return [chunk(self._head, {"thinking_blocks": [block]})] if block["type"] in THINKING else []
+        if block["type"] not in THINKING:
+            return []
+        # OpenAI's SDKs put lists together by the numbers of what is in them, and refuse a second piece that has none.
+        numbered = {"index": self._thoughts, **block}
+        self._thoughts += 1
+        return [chunk(self._head, {"thinking_blocks": [numbered]})]
 
     def _argument(self, text: str) -> list[Body]:
         self._argued = True
@@ -260,11 +266,13 @@ class Encoder:
         return [*events, self._delta({"type": "thinking_delta", "thinking": text})]
 
     def _signed(self, block: Body) -> list[bytes]:
-        """A thinking block is whole: its text went out before, its signature comes now."""
+        """A thinking block is whole; its text went out before. LiteLLM sends pieces, too, before they are signed."""
         if block.get("type") == "redacted_thinking":
-            return [*self._to("redacted_thinking", block), *self._leave()]
+            return [*self._to("redacted_thinking", rest(block, NUMBER)), *self._leave()]
+        if not block.get("signature"):
+            return []
         events = self._to("thinking", {"type": "thinking", "thinking": "", "signature": ""})
-        events.append(self._delta({"type": "signature_delta", "signature": str(block.get("signature") or "")}))
+        events.append(self._delta({"type": "signature_delta", "signature": str(block["signature"])}))
         self._kind = ""
         events.append(_event("content_block_stop", {"index": self._index}))
         return events

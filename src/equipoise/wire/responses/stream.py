@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import orjson
 
 from equipoise.traffic import TokenUsage
@@ -32,6 +34,8 @@ _DELTAS = {
     "response.reasoning_summary_text.delta": "reasoning_content",
     "response.reasoning_text.delta": "reasoning_content",
 }
+# Where in a response a piece of reasoning stands.
+_PLACES = ("output_index", "summary_index", "content_index")
 # The field of a message or delta that stands in an item of a kind.
 _FIELDS = {"message": "content", "reasoning": "reasoning_content"}
 # What of a response is not settled at its beginning.
@@ -46,6 +50,7 @@ class Decoder:
         self._head: Body = chunk_head("resp", "", now)
         self._calls: dict[int, int] = {}
         self._unsaid: set[int] = set()
+        self._thought: tuple[Any, ...] | None = None
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunks of an event."""
@@ -59,7 +64,7 @@ class Decoder:
     def _chunks(self, said: Body) -> list[Body]:
         kind = said.get("type")
         if kind in _DELTAS:
-            return [chunk(self._head, {_DELTAS[kind]: said["delta"]})]
+            return [chunk(self._head, {_DELTAS[kind]: self._piece(said)})]
         if kind == "response.function_call_arguments.delta":
             self._unsaid.discard(said["output_index"])
             return self._arguments(said["output_index"], said["delta"])
@@ -76,6 +81,14 @@ class Decoder:
         if kind in ("response.completed", "response.incomplete"):
             return self._last(said["response"])
         return []
+
+    def _piece(self, said: Body) -> Any:
+        """A piece of text. Of reasoning, each part begins on a line of its own, as in the whole answer."""
+        text, at = said["delta"], (said["type"], *(said.get(field) for field in _PLACES))
+        if _DELTAS[said["type"]] != "reasoning_content" or not text:
+            return text
+        before, self._thought = self._thought, at
+        return text if before in (None, at) else f"\n{text}"
 
     def _added(self, output_index: int, item: Body) -> list[Body]:
         if item["type"] != "function_call":
