@@ -103,6 +103,14 @@ def test_the_price_survives_state() -> None:
     assert Paced(mean_cost_usd=4.0).restore(paced.state()).price == paced.price
 
 
+@pytest.mark.parametrize("bill", [float("nan"), float("inf"), -1.0])
+def test_a_bill_that_is_none_is_refused_and_moves_no_price(bill: float) -> None:
+    paced = Paced(mean_cost_usd=4.0)
+    with pytest.raises(InputError, match="a bill of .* USD"):
+        paced.paid(bill)
+    assert paced.price == Paced(mean_cost_usd=4.0).price
+
+
 # ---------------------------------------------------------------- learning the decision itself
 
 WEIGHT = 0.02

@@ -18,7 +18,8 @@ def loss_p_value(losses: Floats, most: float, groups: Ints | None = None) -> flo
     """How likely losses as low as these are, if their true mean were ``most`` or above.
 
     Losses lie in [0, 1] and come independently from one source, or those of a group together: a group may fail as one,
-    so it is one look, as heavy as it is large. Nothing else is assumed, and the value holds for any number of them.
+    so it is one look, as heavy as it is large, and the source is taken to have none larger than the largest of these.
+    Nothing else is assumed, and the value holds for any number of them.
     A gambler bets against that mean, loss by loss, on what came before; the p-value is one over the most that the
     gambler ever owned (Waudby-Smith and Ramdas, arXiv 2010.09686).
     """

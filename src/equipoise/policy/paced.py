@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 from annotated_types import Ge, Gt
 
 from equipoise.contracts import Choice, Policy, Situation
+from equipoise.errors import InputError
 from equipoise.policy.budget import bracket
 from equipoise.policy.cost_aware import CostAware
 from equipoise.types import Floats, State
@@ -52,7 +53,13 @@ class Paced(Policy):
         return CostAware(form="linear", cost_weight=self.price).choose(situation)
 
     def paid(self, cost_usd: float) -> None:
-        """Move the price by one bill."""
+        """Move the price by one bill.
+
+        Raises:
+            InputError: it is negative or no number, which no later bill would make good.
+        """
+        if not 0.0 <= cost_usd < math.inf:
+            raise InputError(f"policy 'paced': a bill of {cost_usd!r} USD; tell it a number from 0 up")
         due = cost_usd / self.mean_cost_usd + self._carried
         times = min(due, _MOST_TIMES)
         self._carried = min(due - times, _MOST_TIMES * self.pace)
