@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from contextlib import closing
@@ -12,9 +11,10 @@ from pathlib import Path
 
 from equipoise.atomic import check_target
 from equipoise.cli.numbers import amount, limit, positive
-from equipoise.cli.output import emit_json, note, plain, say
+from equipoise.cli.output import emit_json, note, say
 from equipoise.cli.places import Place, add_config_argument, storage_of
 from equipoise.errors import InputError
+from equipoise.json_text import json_text
 from equipoise.storage.decisions import catch_up
 from equipoise.storage.export import export_log
 from equipoise.storage.reading import LogReader, Record, document_of
@@ -90,7 +90,7 @@ def _tail(log: LogReader, args: argparse.Namespace) -> int:
     try:
         while True:
             for record in records:
-                say(_as_line(record) if args.json else _line(record))
+                say(json_text(document_of(record)) if args.json else _line(record))
             if not args.follow:
                 return 0
             sys.stdout.flush()
@@ -98,10 +98,6 @@ def _tail(log: LogReader, args: argparse.Namespace) -> int:
             records, position = log.finished_after(position)
     except KeyboardInterrupt:
         return 0
-
-
-def _as_line(record: Record) -> str:
-    return json.dumps(plain(document_of(record)), ensure_ascii=False)
 
 
 def _line(record: Record) -> str:

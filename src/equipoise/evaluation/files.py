@@ -6,13 +6,11 @@ leaves nothing half-written under the final names. results.json comes last: wher
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +20,7 @@ from equipoise.errors import InputError
 from equipoise.evaluation.fold import FoldResult, Method
 from equipoise.evaluation.report import report_html
 from equipoise.evaluation.results import Results
+from equipoise.json_text import json_text
 
 RESULTS, CHOICES, REPORT = "results.json", "choices.parquet", "report.html"
 CASCADES = "cascades.parquet"
@@ -62,7 +61,7 @@ def write_evaluation(results: Results, out: str | os.PathLike[str]) -> tuple[Pat
         if results.cascades:
             write_cascades(results, stage / CASCADES)
         (stage / REPORT).write_text(report_html(results), encoding="utf-8")
-        document = json.dumps(json_ready(results.document()), indent=1, ensure_ascii=False, allow_nan=False)
+        document = json_text(results.document(), indent=1)
         (stage / RESULTS).write_text(document + "\n", encoding="utf-8")
     return tuple(Path(out) / name for name in reversed(names))
 
@@ -165,16 +164,3 @@ def write_cascades(results: Results, path: Path) -> None:
 
 def _ids(results: Results, fold: FoldResult) -> pa.Array:
     return pa.array(results.prompt_ids[fold.split.test].tolist(), pa.string())
-
-
-def json_ready(value: Any) -> Any:
-    """The value as JSON types: arrays and tuples become lists, NaN and infinity null."""
-    if isinstance(value, dict):
-        return {str(k): json_ready(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_ready(v) for v in value]
-    if isinstance(value, (np.ndarray, np.generic)):
-        return json_ready(value.tolist())
-    if isinstance(value, float) and not np.isfinite(value):
-        return None
-    return value

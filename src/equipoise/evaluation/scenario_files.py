@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +11,10 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from equipoise.evaluation.files import json_ready, staged
+from equipoise.evaluation.files import staged
 from equipoise.evaluation.plots import COLOURS
 from equipoise.evaluation.scenarios import TIERS, ScenarioReport
+from equipoise.json_text import json_text
 
 Draw = Callable[[Axes, ScenarioReport], None]
 # Share of an axis within which dots cannot have a label each.
@@ -30,7 +30,7 @@ def write_scenarios(report: ScenarioReport, out: str | os.PathLike[str]) -> tupl
             FigureCanvasAgg(fig)
             draw(fig.add_subplot(), report)
             fig.savefig(stage / f"{name}.png", dpi=110)
-        text = json.dumps(json_ready(report.document()), indent=1, ensure_ascii=False, allow_nan=False)
+        text = json_text(report.document(), indent=1)
         (stage / "scenarios.json").write_text(text + "\n", encoding="utf-8")
     return tuple(Path(out) / name for name in names)
 
