@@ -31,6 +31,8 @@ if kind == "bad":
     os._exit(0)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
+        if kind == "crash":
+            os._exit(3)
         self.rfile.read(int(self.headers["Content-Length"]))
         allowed = self.headers["Authorization"] == "Bearer " + settings["key"]
         text = json.dumps({
@@ -86,17 +88,29 @@ async def test_the_worker_serves_and_ends_on_close(model_file: Path) -> None:
         os.kill(int(pids.pop()), 0)
 
 
-async def test_a_worker_that_died_is_started_again_a_few_times(model_file: Path) -> None:
+async def test_a_worker_that_died_is_started_again_however_often_it_did_after_an_answer(model_file: Path) -> None:
     caller = provider(model_file)
     seen = set()
-    for _ in range(4):
+    for _ in range(5):
         pid = int((await caller.complete(MODEL, HELLO)).text.split()[0])
         seen.add(pid)
         os.kill(pid, 9)
         await caller._process.wait()  # type: ignore[union-attr]
-    with pytest.raises(ProviderError, match="died 4 times") as caught:
+    await caller.close()
+    assert len(seen) == 5
+
+
+async def test_a_worker_that_dies_of_every_call_is_started_again_a_few_times(model_file: Path) -> None:
+    model_file.write_text("crash")
+    caller = provider(model_file)
+    for _ in range(4):
+        with pytest.raises(ProviderError, match="connection lost"):
+            await caller.complete(MODEL, HELLO)
+        await caller._process.wait()  # type: ignore[union-attr]
+    with pytest.raises(ProviderError, match="died 4 times without an answer") as caught:
         await caller.complete(MODEL, HELLO)
-    assert len(seen) == 4 and not caught.value.retryable
+    assert not caught.value.retryable
+    await caller.close()
 
 
 async def test_the_worker_dies_with_its_parent(model_file: Path, tmp_path: Path) -> None:

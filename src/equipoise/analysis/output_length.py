@@ -52,7 +52,7 @@ class OutputLength:
     version: str
 
     def predict(self, structure: Singles, embedding: Singles) -> float:
-        """Expected output tokens of one prompt, in [1, 8192]."""
+        """The usual number of output tokens of one prompt, by their logarithms, in [1, 8192]."""
         x = (np.concatenate([structure, embedding]).astype(np.float64) - self.mean) / self.scale
         log_tokens = self.intercept + float(np.add.reduce(x * self.weights))
         return bounded(float(np.exp(min(log_tokens, 20.0))))

@@ -24,6 +24,7 @@ from equipoise.types import Deployment, Model, WireFormat
 _WORKER = Path(__file__).with_name("gguf_worker.py")
 _OWN_OPTIONS = frozenset({"path", "slots", "threads", "context", "sha256", "startup_timeout_s"})
 _PASSED_OPTIONS = frozenset({"timeout_s"})
+# In a row, after which no call was answered.
 _MOST_STARTS = 4
 
 
@@ -71,7 +72,9 @@ class Gguf:
             client = await self._ready(call.model)
         except ConfigError as error:
             raise self._failed(call.model, str(error)) from None
-        return await client.send(call)
+        upstream = await client.send(call)
+        self._starts = 1
+        return upstream
 
     async def complete(self, model: Model, messages: Sequence[dict[str, Any]], **options: Any) -> Reply:
         """One chat completion; starts the worker when there is none.
@@ -81,7 +84,9 @@ class Gguf:
             ConfigError: the file does not have the expected checksum.
         """
         client = await self._ready(model)
-        return await client.complete(model, messages, **options)
+        reply = await client.complete(model, messages, **options)
+        self._starts = 1
+        return reply
 
     async def close(self) -> None:
         """End the worker."""
@@ -112,7 +117,7 @@ class Gguf:
     async def _started(self, model: Model) -> OpenAICompatible:
         await self._stop()
         if self._starts >= _MOST_STARTS:
-            raise self._failed(model, f"the worker died {self._starts} times; not started again")
+            raise self._failed(model, f"the worker died {self._starts} times without an answer; not started again")
         if self._starts == 0 and self._sha256 is not None:
             await self._check_file()
         self._starts += 1
