@@ -23,7 +23,7 @@ from equipoise.providers.client import Client
 from equipoise.providers.http import HttpUpstream
 from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.wire import SseParser, messages
-from tests.gateway_world import CHAT, LARGE, echo, serving, settings, world, write
+from tests.gateway_world import CHAT, LARGE, echo, say, serving, settings, world, write
 
 LONG = "A" * (LARGE_BYTES + 1)
 STEPS: dict[str, tuple[Any, str]] = {
@@ -60,6 +60,28 @@ async def test_large_requests_and_answers_are_worked_on_in_threads_and_small_one
         status, answer, _ = await gateway.post("/v1/messages", {"model": LARGE, "max_tokens": 100, "messages": said})
     assert status == 200, answer
     assert on_the_loop == dict.fromkeys(STEPS, not large)
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+@pytest.mark.parametrize("name", ["auto", LARGE])
+async def test_a_prompt_of_more_than_a_million_characters_goes_to_a_model_whose_window_holds_it(
+    tmp_path: Path, name: str
+) -> None:
+    text = "word " * 240_000
+    async with FakeServer(lambda prompt: str(len(prompt))) as vendor:
+        document = settings(vendor.base_url)
+        document["models"][1]["context_window"] = 1_000_000
+        async with serving(tmp_path, document) as gateway:
+            status, answer, told = await gateway.post(CHAT, say(text, model=name))
+            assert (status, told.get("x-equipoise-model")) == (200, LARGE), answer
+            assert answer["choices"][0]["message"]["content"] == str(len(text))
+            features = gateway.record(told).decision.features
+            assert 239_000 < features["input_tokens"] < 242_000
+            document["models"][1]["context_window"] = 200_000
+        async with serving(tmp_path, document) as gateway:
+            status, answer, _ = await gateway.post(CHAT, say(text, model=name))
+            assert (status, answer["error"]["code"]) == (400, "context_length_exceeded")
+            assert "about 24" in answer["error"]["message"] and f"{LARGE} 200000" in answer["error"]["message"]
 
 
 @pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")

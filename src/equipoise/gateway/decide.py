@@ -19,7 +19,7 @@ from equipoise.gateway.serving import Named, Route, Target, TimedDecision, decid
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
 from equipoise.policy.constraints import UNKNOWN
-from equipoise.request import check_prompt
+from equipoise.request import MOST_CHARACTERS, check_prompt
 from equipoise.storage.ids import new_id
 from equipoise.types import Constraints, Decision, Request, Warm
 from equipoise.wire import Asked
@@ -28,6 +28,7 @@ from equipoise.wire import Asked
 IMAGE_TOKENS = 1000
 # Longer texts are worked on in a thread: other requests are not to wait for them.
 LONG_CHARACTERS = 20_000
+_END = MOST_CHARACTERS // 2
 _REMEMBERED_CONTEXTS = 64
 
 
@@ -48,13 +49,14 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None =
     """What to route, under the limits of the route and those of the caller.
 
     Raises:
-        InputError: the prompt is too long.
+        InputError: the prompt is empty.
         Problem: the region is not the route's.
     """
-    check_prompt(asked.text)
-    context = _context_tokens(asked.context_text, tenant) if asked.context_text else 0
+    text, between = _routed_by(asked.text)
+    check_prompt(text)
+    context = sum(_context_tokens(one, tenant) for one in (asked.context_text, between) if one)
     return Request(
-        text=asked.text,
+        text=text,
         constraints=_limits(target, asked, said),
         urgency=said.urgency,
         max_output_tokens=asked.max_output_tokens,
@@ -64,6 +66,13 @@ def request_of(target: Target, asked: Asked, said: Steering, warm: Warm | None =
         warm=warm,
         tenant=tenant,
     )
+
+
+def _routed_by(text: str) -> tuple[str, str]:
+    """A prompt as far as it is routed by, and what of it only takes room: there are windows of a million tokens."""
+    if len(text) <= MOST_CHARACTERS:
+        return text, ""
+    return text[:_END] + text[-_END:], text[_END:-_END]
 
 
 def _context_tokens(text: str, tenant: str) -> int:
@@ -113,7 +122,7 @@ class Deciding:
         """Choose a model for a tenant's request. A router that fails is done without.
 
         Raises:
-            InputError: the prompt is too long.
+            InputError: the prompt is empty.
             Problem: no model can serve the request, with the reasons.
         """
         make = partial(request_of, target, asked, said, warm, tenant=tenant)
