@@ -471,6 +471,7 @@ async def test_a_comment_that_is_too_long_is_refused_before_it_is_redacted(
         ({"decision_id": "0" * 32, "thumb": "up", "reward": 1}, 400, "bad_feedback"),
         ({"decision_id": 7, "reward": 1}, 400, "bad_feedback"),
         ({"decision_id": "", "reward": 1}, 400, "bad_feedback"),
+        ({"decision_id": "0", "reward": 1, "source": ""}, 400, "bad_feedback"),
         ({"decision_id": "0", "reward": 1, "score": 1}, 400, "bad_feedback"),
         ({"decision_id": "0", "reward": 1, "comment": "x" * 20000}, 400, "bad_feedback"),
     ],
@@ -479,6 +480,16 @@ async def test_bad_feedback(tmp_path: Path, body: dict[str, Any], status: int, c
     async with world(tmp_path) as gateway:
         got, document, _ = await gateway.post("/v1/feedback", body)
         assert (got, code_of(document)) == (status, code), document
+
+
+async def test_what_is_wrong_with_feedback_is_told_by_its_field(tmp_path: Path) -> None:
+    no_id, no_source = {"reward": 1}, {"decision_id": "0", "reward": 1, "source": ""}
+    async with world(tmp_path) as gateway:
+        for said, field in ((no_id, "decision_id"), (no_source, "source")):
+            _, document, _ = await gateway.post("/v1/feedback", said)
+            assert document["error"]["message"] == f"{field} is missing; give one"
+        _, document, _ = await gateway.post("/v1/feedback", {"decision_id": "0" * 32, "reward": 1})
+        assert document["error"]["param"] == "decision_id"
 
 
 async def test_the_list_of_models_comes_in_the_pages_that_anthropics_clients_ask_for(tmp_path: Path) -> None:

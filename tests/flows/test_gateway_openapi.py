@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import jsonschema_rs
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, settings
@@ -15,12 +16,39 @@ from schemathesis.specs.openapi.checks import content_type_conformance, response
 
 from equipoise.gateway.app import ENDPOINTS
 from equipoise.gateway.openapi import document
-from tests.gateway_world import SMALL, World, world
+from tests.gateway_world import CHAT, SMALL, World, world
+from tests.wire_samples import request_in
 
 schema = schemathesis.openapi.from_dict(document(ENDPOINTS))
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance]
 # Up to here statuses say that the caller or a provider is at fault; 502 and 504 that no provider answered.
 EXPECTED = {200, 201, 400, 401, 403, 404, 405, 409, 413, 415, 422, 431}
+
+
+CALLED = {"role": "assistant", "tool_calls": request_in("chat")["messages"][2]["tool_calls"]}
+SERVED = [
+    (CHAT, request_in("chat")),
+    (CHAT, {"model": "auto", "messages": [*request_in("chat")["messages"][:2], CALLED]}),
+    ("/v1/responses", request_in("responses")),
+    ("/v1/messages", request_in("messages")),
+    ("/v1/messages/count_tokens", request_in("messages")),
+    ("/v1/embeddings", {"model": SMALL, "input": [[1, 2], [3]]}),
+    ("/v1/embeddings", {"model": SMALL, "input": [1, 2]}),
+    ("/v1/route", request_in("chat")),
+    ("/v1/route", {"model": "auto", "input": "hi"}),
+    ("/v1/feedback", {"decision_id": "0", "thumb": "up"}),
+]
+REFUSED = [
+    ("/v1/route", {"model": "auto"}),
+    ("/v1/feedback", {"decision_id": "0"}),
+    ("/v1/feedback", {"decision_id": "0", "thumb": "up", "reward": 1}),
+]
+
+
+@pytest.mark.parametrize(("path", "body", "served"), [(*s, True) for s in SERVED] + [(*r, False) for r in REFUSED])
+def test_the_document_allows_the_bodies_that_are_served(path: str, body: dict[str, Any], served: bool) -> None:
+    content = document(ENDPOINTS)["paths"][path]["post"]["requestBody"]["content"]
+    assert jsonschema_rs.is_valid(content["application/json"]["schema"], body) == served
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,8 @@ from equipoise.version import __version__
 
 Schema = dict[str, Any]
 _TEXT: Schema = {"type": "string", "minLength": 1}
-_CONTENT: Schema = {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "object"}}]}
+_PARTS: Schema = {"type": "array", "items": {"type": "object"}}
+_CONTENT: Schema = {"anyOf": [{"type": "string"}, _PARTS]}
 _LIMIT: Schema = {"type": "integer", "minimum": 1}
 _STREAM: Schema = {"type": "boolean"}
 _MODEL: Schema = {**_TEXT, "description": "a route, such as auto, or a model's own name"}
@@ -28,12 +29,21 @@ def _object(required: Sequence[str], properties: Schema, *, more: bool = True) -
     }
 
 
-def _turns(roles: Sequence[str]) -> Schema:
-    turn = _object(["role", "content"], {"role": {"enum": list(roles)}, "content": _CONTENT})
-    return {"type": "array", "minItems": 1, "items": turn}
+def _turns(required: Sequence[str], roles: Sequence[str], content: Schema) -> Schema:
+    return _list(_object(required, {"role": {"enum": list(roles)}, "content": content}))
 
 
-_CHAT_TURNS = _turns(("system", "developer", "user", "assistant"))
+def _list(item: Schema) -> Schema:
+    return {"type": "array", "minItems": 1, "items": item}
+
+
+_ROLES = ("system", "developer", "user", "assistant")
+# An answer that calls tools may come without content.
+_CHAT_TURNS = _turns(["role"], (*_ROLES, "tool"), {"anyOf": [{"type": "string"}, _PARTS, {"type": "null"}]})
+# Calls, their results and reasoning are items without a role.
+_INPUT: Schema = {"anyOf": [_TEXT, _turns([], _ROLES, _CONTENT)]}
+_MESSAGES = _turns(["role", "content"], ("user", "assistant", "system"), _CONTENT)
+_TOKENS = _list({"type": "integer", "minimum": 0})
 _BODIES: dict[str, Schema] = {
     "/v1/chat/completions": _object(
         ["model", "messages"],
@@ -43,7 +53,7 @@ _BODIES: dict[str, Schema] = {
         ["model", "input"],
         {
             "model": _MODEL,
-            "input": {"anyOf": [_TEXT, _turns(("system", "developer", "user", "assistant"))]},
+            "input": _INPUT,
             "instructions": {"type": "string"},
             "stream": _STREAM,
             "max_output_tokens": _LIMIT,
@@ -53,38 +63,44 @@ _BODIES: dict[str, Schema] = {
         ["model", "messages", "max_tokens"],
         {
             "model": _MODEL,
-            "messages": _turns(("user", "assistant")),
+            "messages": _MESSAGES,
             "max_tokens": _LIMIT,
             "system": _CONTENT,
             "stream": _STREAM,
         },
     ),
-    "/v1/messages/count_tokens": _object(["model", "messages"], {"model": _MODEL, "messages": _turns(("user",))}),
+    "/v1/messages/count_tokens": _object(["model", "messages"], {"model": _MODEL, "messages": _MESSAGES}),
     "/v1/embeddings": _object(
         ["model", "input"],
         {
             "model": {**_TEXT, "description": "a model's own name"},
-            "input": {"anyOf": [_TEXT, {"type": "array", "minItems": 1, "items": _TEXT}]},
+            "input": {"anyOf": [_TEXT, _TOKENS, _list({"anyOf": [_TEXT, _TOKENS]})]},
         },
     ),
-    "/v1/route": _object(["messages"], {"model": _MODEL, "messages": _CHAT_TURNS}),
-    "/v1/feedback": _object(
-        ["decision_id"],
-        {
-            "decision_id": _TEXT,
-            "reward": {"type": "number", "minimum": 0, "maximum": 1},
-            "thumb": {"enum": ["up", "down"]},
-            "source": _TEXT,
-            "comment": {"type": "string", "maxLength": 10000},
-        },
-        more=False,
-    ),
+    "/v1/route": {
+        **_object([], {"model": _MODEL, "messages": _CHAT_TURNS, "input": _INPUT}),
+        "anyOf": [{"required": ["messages"]}, {"required": ["input"]}],
+    },
+    "/v1/feedback": {
+        **_object(
+            ["decision_id"],
+            {
+                "decision_id": _TEXT,
+                "reward": {"type": "number", "minimum": 0, "maximum": 1},
+                "thumb": {"enum": ["up", "down"]},
+                "source": _TEXT,
+                "comment": {"type": "string", "maxLength": 10000},
+            },
+            more=False,
+        ),
+        "oneOf": [{"required": ["reward"]}, {"required": ["thumb"]}],
+    },
     "/admin/keys": _object(
         ["name"],
         {
             "name": _TEXT,
             "tenant": _TEXT,
-            "scopes": {"type": "array", "minItems": 1, "items": {"enum": ["call", "feedback", "read", "admin"]}},
+            "scopes": _list({"enum": ["call", "feedback", "read", "admin"]}),
             "expires_days": {"type": "number", "exclusiveMinimum": 0},
         },
         more=False,

@@ -52,7 +52,7 @@ async def look_up(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
     # Where a journal of some size is yet to be moved, it is looked through: other requests are not to wait for that.
     record = await asyncio.to_thread(gateway.log.get, wanted, tenant)
     if record is None:
-        raise _unknown()
+        raise _unknown("id")
     return as_json(_document(record, gateway.live.serving.models), incoming)
 
 
@@ -70,13 +70,13 @@ async def feedback(gateway: Gateway, incoming: Incoming) -> web.StreamResponse:
         raise Problem(400, "bad_feedback", str(error)) from None
     if not known:
         gateway.metrics.count("feedback", "unknown_decision")
-        raise _unknown()
+        raise _unknown("decision_id")
     gateway.metrics.count("feedback", "joined")
     return as_json({"decision_id": said.decision_id, "reward": said.reward, "source": said.source}, incoming)
 
 
-def _unknown() -> Problem:
-    return Problem(404, "decision_not_found", "no such decision; its id is in x-equipoise-decision-id", param="id")
+def _unknown(param: str) -> Problem:
+    return Problem(404, "decision_not_found", "no such decision; its id is in x-equipoise-decision-id", param=param)
 
 
 def _feedback(body: Body, now: float) -> Feedback:

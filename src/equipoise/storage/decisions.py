@@ -382,8 +382,9 @@ def _check_feedback(f: Feedback) -> None:
         text = getattr(f, name)
         if text is not None and (len(text) > most or not is_text(text)):
             raise InputError(f"{name} is not text of at most {most} characters; shorten it")
-    if not f.decision_id or not f.source:
-        raise InputError("decision_id and source must not be empty; give both")
+    for name in ("decision_id", "source"):
+        if not getattr(f, name):
+            raise InputError(f"{name} is missing; give one")
     if not f.source.isprintable():
         raise InputError("source is a name, so its characters must be printable")
 
