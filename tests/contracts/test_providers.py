@@ -821,6 +821,16 @@ async def test_who_speaks_is_named_where_that_is_known(make: Make, name: str, na
     assert [m.get("name") for m in sent["messages"]] == ["bob" if named else None, None, "f"]
 
 
+@pytest.mark.parametrize("name", ["openai", "groq", "openai_compatible"])
+async def test_what_a_client_notes_in_its_messages_goes_to_no_vendor(make: Make, name: str) -> None:
+    """As Copilot does where it resumes a session."""
+    called = {"role": "assistant", "content": None, "tool_calls": [tool_call("a", "view", "{}")]}
+    result = {"role": "tool", "tool_call_id": "a", "content": "alpha = 1"}
+    messages = [{"role": "user", "content": "q"}, called, {**result, "__copilotMessageSource": {"kind": "tool"}}]
+    sent = await request_to(make, name, lambda p: call_of(p, {"model": "auto", "messages": messages}))
+    assert sent["messages"][2] == result
+
+
 async def test_that_no_log_probabilities_are_wanted_is_not_said_to_strict_vendors(make: Make) -> None:
     for name, wanted, kept in (("groq", False, False), ("groq", True, True), ("openai", False, True)):
         chat = {**HELLO, "logprobs": wanted, "top_logprobs": 2 if wanted else None}

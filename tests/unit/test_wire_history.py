@@ -17,6 +17,7 @@ from equipoise.wire.history import (
     in_order,
     paired,
     settled,
+    unnoted,
     with_ids,
     without,
     without_developer,
@@ -69,6 +70,7 @@ def test_a_conversation_that_is_in_order_is_the_very_same() -> None:
     assert settled(messages, IdRule(r"call_\w")) is messages
     assert without(messages, history.CARRIED) is messages
     assert without_developer(messages) is messages
+    assert unnoted(messages) is messages
 
 
 def test_a_call_that_was_never_carried_out_is_told_to_the_model() -> None:

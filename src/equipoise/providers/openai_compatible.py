@@ -113,6 +113,7 @@ class OpenAICompatible(Client):
 
     def _settled(self, messages: list[Body], call: UpstreamCall) -> list[Body]:
         """Earlier turns without what other vendors' models left in them."""
+        messages = history.unnoted(messages)
         messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
         if self._unknown_marks:
             messages = history.unmarked(messages, self._unknown_marks)

@@ -142,6 +142,15 @@ def without(messages: list[Body], fields: frozenset[str]) -> list[Body]:
     return result if any(map(is_not, result, messages)) else messages
 
 
+def unnoted(messages: list[Body]) -> list[Body]:
+    """Messages without what a client notes in them for itself, which vendors refuse.
+
+    Copilot sends its notes, whose names begin with underscores, where it resumes a session.
+    """
+    result = [rest(m, notes) if (notes := {key for key in m if key.startswith("_")}) else m for m in messages]
+    return result if any(map(is_not, result, messages)) else messages
+
+
 def bridged(messages: list[Body]) -> list[Body]:
     """With a word of the assistant wherever the user speaks right after the results of tools."""
     result: list[Body] = []
