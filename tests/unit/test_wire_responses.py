@@ -240,6 +240,26 @@ def test_items_that_we_made_are_not_sent_as_if_the_vendor_knew_them() -> None:
     assert not any("id" in i for i in sent)
 
 
+@pytest.mark.parametrize("left", [{}, {"encrypted_content": None, "content": []}])
+def test_reasoning_that_nobody_kept_is_left_out_with_what_is_tied_to_it(left: Body) -> None:
+    """As pi sends it where it was not told that the model thinks."""
+    asked = {"role": "user", "content": "q"}
+    thought = {"type": "reasoning", "id": "rs_1", "summary": [], **left}
+    called = {"type": "function_call", "call_id": "call_a", "name": "f", "arguments": "{}"}
+    result = {"type": "function_call_output", "call_id": "call_a", "output": "r"}
+    body = {"input": [asked, thought, {**called, "id": "fc_1"}, result]}
+    assert settled({**body, "store": False}, mixed=False)["input"] == [asked, called, result]
+    assert settled(body, mixed=False) is body
+
+
+@pytest.mark.parametrize(
+    "held", [{"encrypted_content": "gAAA"}, {"content": [{"type": "reasoning_text", "text": "r"}]}]
+)
+def test_reasoning_that_the_client_kept_stays(held: Body) -> None:
+    body = {"store": False, "input": [{"type": "reasoning", "id": "rs_1", "summary": [], **held}]}
+    assert settled(body, mixed=False) is body
+
+
 def test_long_ids_fit_in_call_and_result() -> None:
     long = "x" * 80
     items = [{"type": "function_call", "call_id": long}, {"type": "function_call_output", "call_id": long}]

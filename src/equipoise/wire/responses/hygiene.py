@@ -20,10 +20,18 @@ def settled(body: Body, *, mixed: bool) -> Body:
     items = body.get("input")
     if not isinstance(items, list):
         return body
+    mixed = mixed or (body.get("store") is False and any(map(_forgotten, items)))
     cleaned = [_item(i, mixed) for i in items if not _unusable(i, mixed)]
     if len(cleaned) == len(items) and all(new is old for new, old in zip(cleaned, items, strict=True)):
         return body
     return {**body, "input": cleaned}
+
+
+def _forgotten(item: Any) -> bool:
+    """Whether this is reasoning of which nothing is left but its id: open models have it in plain words."""
+    if not isinstance(item, dict) or item.get("type") != "reasoning":
+        return False
+    return not (item.get("encrypted_content") or item.get("content"))
 
 
 def _unusable(item: Any, mixed: bool) -> bool:
