@@ -180,7 +180,12 @@ class Engine:
         Args:
             models: what is known of the table's models beyond it (prices, windows); by default their names only,
                 with costs as measured in the table.
+
+        Raises:
+            NotEnoughData: the table holds no outcome, or too few for the router.
         """
+        if not table.measured.any():
+            raise NotEnoughData(f"{table.name}: it holds no outcome to learn from; give a table that does")
         analyzer = analyzer or Analyzer()
         learner = make_router(router)
         outcomes = outcomes_of(table.tied(), analyzer, learner.needs | {"structure"})
@@ -336,8 +341,13 @@ class Engine:
 
         Args:
             table: what known models did. Ask in rounds, add what the new model answered, and ask again.
+
+        Raises:
+            NotEnoughData: the table does not say what any of them did.
         """
         known, own = self._known(model, table)
+        if np.isnan(known).all():
+            raise NotEnoughData(f"{table.name}: there is no prompt that a known model answered; give a table of theirs")
         features = self.analyzer.analyze_batch(list(table.prompts), frozenset({"embedding"}))
         kinds = kinds_of(table.datasets.astype(str), features.embedding)
         rows = telling_prompts(known, own, kinds, count, np.random.default_rng(seed))

@@ -46,6 +46,19 @@ def estimates(decision: Decision) -> list[object]:
 
 
 @pytest.mark.parametrize("router", HERE)
+def test_a_table_of_which_nothing_is_left_is_not_learned_from(router: str, table: OutcomeTable) -> None:
+    for empty in (table.take(table.datasets == "misspelt"), table.only([])):
+        with pytest.raises(NotEnoughData, match="no outcome to learn from"):
+            Engine.train(empty, router=router)
+
+
+def test_prompts_that_no_known_model_answered_say_nothing_of_a_new_one(engine: Engine, table: OutcomeTable) -> None:
+    for silent in (table.take([]), table.only([])):
+        with pytest.raises(NotEnoughData, match="no prompt that a known model answered"):
+            engine.prompts_to_try("new", silent)
+
+
+@pytest.mark.parametrize("router", HERE)
 def test_prompts_that_are_decided_together_are_decided_as_each_would_be_alone(router: str) -> None:
     trained = Engine.train(small_table(80), router=smaller(router), policy=WEIGHS)
     requests = [Request(text=prompt, context_tokens=i) for i, prompt in enumerate((*PROMPTS, "long " * 3000))]

@@ -44,6 +44,13 @@ def test_a_sound_table_has_no_findings():
     assert lint(sound()) == []
 
 
+def test_a_table_of_which_nothing_is_left_has_no_row_and_nothing_to_describe():
+    empty = sound().take([])
+    assert codes(lint(empty)) == ["no_rows"]
+    for nothing in (empty, sound().only([])):
+        assert "nothing can be compared" in describe_text(describe(nothing))
+
+
 def test_bad_rows_of_a_file_are_counted_and_the_rest_is_still_looked_at(tmp_path):
     path = tmp_path / "t.csv"
     lines = [f"p{i},prompt number w{i} x{i * 7},d,{m},1,1" for i in range(30) for m in "ab"]

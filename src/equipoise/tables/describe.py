@@ -111,7 +111,7 @@ def wilson(mean: float, n: float) -> tuple[float, float]:
 
 def _oracle(table: OutcomeTable) -> dict[str, Any]:
     """The best quality on every prompt, at the least cost among the models that reach it."""
-    if not len(table):
+    if not table.quality.size:
         return {"quality": None, "cost_usd": None, "unsolved": 0}
     top = table.quality.max(axis=1)
     cost = np.where(table.quality == top[:, None], table.cost_usd, np.inf).min(axis=1)  # NaN where one is unknown

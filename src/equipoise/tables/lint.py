@@ -54,6 +54,8 @@ def lint(
     found: list[Finding] = []
     if isinstance(table_or_path, OutcomeTable):
         table = table_or_path
+        if not len(sound_rows(len(table), (), found)):
+            return found
     else:
         rows = read_rows(table_or_path)
         sound = sound_rows(len(rows), rows.problems(), found)
