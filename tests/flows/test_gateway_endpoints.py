@@ -555,6 +555,17 @@ async def test_a_model_that_only_embeds_is_asked_by_name_and_no_candidate_of_a_r
             assert not [line for line in gateway.lines if line["event"] == "other than meant"]
 
 
+async def test_of_texts_to_embed_each_has_the_models_window_for_itself(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        place = {"provider": "openai_compatible", "base_url": vendor.base_url}
+        document = settings(vendor.base_url)
+        document["models"].append({"name": "text-embedding-3-small", "deployments": [place]})
+        async with serving(tmp_path, document) as gateway:
+            texts = ["word " * 300] * 40
+            status, told, _ = await gateway.post("/v1/embeddings", {"model": "text-embedding-3-small", "input": texts})
+            assert (status, len(told["data"])) == (200, 40), told
+
+
 async def test_what_leans_on_one_vendors_memory_is_not_routed(tmp_path: Path) -> None:
     vendor = FakeServer(echo)
     async with world(tmp_path, vendor) as gateway:

@@ -14,7 +14,7 @@ from equipoise.gateway.allowances import Account, Allowances, Reserved, days_of
 from equipoise.gateway.problems import Problem
 from equipoise.traffic import Attempt, Outcome, TokenUsage
 from equipoise.types import Candidate, Constraints, Decision, Plan
-from equipoise.wire import Asked
+from equipoise.wire import FORMATS, Asked
 
 _DAY = 86400.0
 _MID_NOVEMBER = datetime(2026, 11, 15, 12, tzinfo=UTC).timestamp()
@@ -119,6 +119,12 @@ def test_answers_are_taken_to_be_as_long_as_few_were_and_no_longer_than_they_may
     hold(one, decided(0.0))
     one.reserve(decided(0.0), Asked("m", "Hello"))
     assert one.standing().tokens_last_minute == before + (100 + 50) + (100 + 700)
+
+
+def test_vectors_are_not_taken_for_an_answer_that_has_tokens() -> None:
+    one = account(Hands(), tpm=300)
+    one.reserve(decided(0.0), FORMATS["embeddings"].read({"model": "m", "input": "Hello"}))
+    assert one.standing().tokens_last_minute == 100
 
 
 def test_requests_at_the_same_time_cannot_spend_a_budget_together() -> None:

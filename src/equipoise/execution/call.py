@@ -85,7 +85,7 @@ class Call:
         self._meter, self._work, self._input_tokens = meter, work, input_tokens
         self._started = meter.clock.time()
         self._began = meter.clock.monotonic()
-        self._lease = place.begin(self._began, input_tokens, work.most_output)
+        self._lease = place.begin(self._began, input_tokens, work.asked.most_output)
         self._upstream: Upstream | None = None
         self._finish: str | None = None
         self._first_s: float | None = None

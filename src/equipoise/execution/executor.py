@@ -98,7 +98,7 @@ class Executor:
         """
         attempts = [] if attempts is None else attempts
         remembered = work.asked.vendor_state is not None
-        need = Need(work.input_tokens, work.region, work.prefer, remembered, work.most_output)
+        need = Need(work.input_tokens, work.region, work.prefer, remembered, work.asked.most_output)
         lanes = [
             [place for place in self._places.get(name, ()) if may_serve(place, need)]
             for name in dict.fromkeys((plan.model, *plan.fallback))

@@ -42,8 +42,3 @@ class Work(NamedTuple):
     size: int = 0
     translated: bool = False
     headers: Mapping[str, str] = MappingProxyType({})
-
-    @property
-    def most_output(self) -> float:
-        """How many tokens the answer may have, as far as the request says."""
-        return 0.0 if self.format == "embeddings" else self.asked.most_output

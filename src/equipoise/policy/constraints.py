@@ -56,7 +56,9 @@ def _unable(limits: Constraints, model: Model, level: float, tokens: float) -> s
     """Why the model cannot serve the request at all."""
     if level != level:
         return UNKNOWN
-    if model.context_window is not None and tokens > model.context_window:
+    # Texts to embed come many together; each has the window for itself, and what is too long is told by the vendor.
+    embeds = "embeddings" in model.capabilities
+    if model.context_window is not None and tokens > model.context_window and not embeds:
         return f"needs about {tokens:.0f} tokens, context window {model.context_window}"
     if limits.capabilities and not limits.capabilities <= model.capabilities:
         return f"lacks {', '.join(sorted(limits.capabilities - model.capabilities))}"

@@ -27,7 +27,7 @@ class Embeddings:
         reading.say("user", texts[0])
         for text in texts[1:]:
             reading.say("other", text)
-        return reading.asked(text_of(body, "model"), [], user=maybe_text(body, "user"))
+        return reading.asked(text_of(body, "model"), [], user=maybe_text(body, "user"), max_output_tokens=0)
 
     def to_chat(self, body: Body) -> Body:
         """Never possible."""
