@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import Sequence
@@ -159,6 +160,22 @@ async def test_calls_that_were_billed_and_brought_nothing_count_towards_the_limi
         assert [model for model, _ in cheap] == [SMALL] * 3 and last[0] == LARGE and one > 0
         broken |= {len(vendor.requests), len(vendor.requests) + 1}
         assert [model for model, _ in await asked(dear + 1.5 * one)] == [SMALL] * 3
+
+
+async def test_cascades_at_once_do_not_spend_more_than_a_budget_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with unsure() as vendor:
+        document = settings(vendor.base_url, tenants={"default": {"budget": {"usd": 1.0}}})
+        document["server"]["usd_per_core_hour"] = 0.0
+        for model, usd in zip(document["models"], (0.01, 0.1), strict=True):
+            model["price"] = {"usd_per_call": usd}
+        async with serving(tmp_path, document) as gateway:
+            climbing(gateway, monkeypatch)
+            asked = [gateway.post(CHAT, say(f"Which? {i}")) for i in range(40)]
+            answered = [status for status, _, _ in await asyncio.gather(*asked)].count(200)
+            (standing,) = gateway.gateway.allowances.standings()
+    assert answered >= 7 and 0.9 < standing.spent_usd <= 1.0 + 1e-9
 
 
 @pytest.mark.parametrize("stream", [False, True])

@@ -17,9 +17,23 @@ from equipoise.gateway.allowances import Reserved
 from equipoise.storage.decisions import DecisionLog
 from equipoise.storage.migrations import MIGRATIONS, migrate
 from equipoise.storage.store import Stored
-from equipoise.testing import FakeServer
+from equipoise.testing import FakeServer, Misbehaviour
 from equipoise.traffic import Outcome
-from tests.gateway_world import BETTER, CHAT, LARGE, QUALITY, SMALL, World, echo, say, serving, settings, world, write
+from tests.gateway_world import (
+    BETTER,
+    CHAT,
+    LARGE,
+    QUALITY,
+    SMALL,
+    World,
+    echo,
+    eventually,
+    say,
+    serving,
+    settings,
+    world,
+    write,
+)
 
 REQUIRED = {"port": 0, "keys": "required", "reload_s": 0.0}
 MESSAGES = "/v1/messages"
@@ -186,6 +200,32 @@ async def test_a_model_of_ones_own_choice_is_not_replaced_by_a_cheaper_one(tmp_p
             status, told, _ = await gateway.post(CHAT, {**say("Hi"), "model": "dear"}, **mine)
             assert (status, told["error"]["code"]) == (429, "budget_exceeded")
             assert (await gateway.post(CHAT, {**say("Hi"), "model": "cheap"}, **mine))[0] == 200
+
+
+async def test_where_even_the_cheapest_model_costs_more_than_is_left_nobody_is_told_to_wait_for_others(
+    tmp_path: Path,
+) -> None:
+    def hang(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(hang_s=1000.0) if number == 1 else None
+
+    async with FakeServer(echo, misbehave=hang) as vendor:
+        document = settings(
+            vendor.base_url,
+            models=models(vendor.base_url, cheap=0.3, dear=0.4),
+            server={**REQUIRED, "usd_per_core_hour": 0.0},
+            tenants=budget(0.75),
+        )
+        async with serving(tmp_path, document) as gateway:
+            mine = key_of(gateway, "a")
+            assert (await gateway.post(CHAT, {**say("Hi"), "model": "dear"}, **mine))[0] == 200
+            hangs = asyncio.create_task(gateway.post(CHAT, {**say("Hi"), "model": "cheap"}, **mine))
+            await eventually(lambda: len(vendor.requests) == 2)
+            codes = []
+            for n in (1, 2):
+                status, told, _ = await gateway.post(CHAT, say("Hi", n=n), **mine)
+                codes.append((status, told["error"]["code"]))
+            assert codes == [(429, "tenant_rate_limited"), (429, "budget_exceeded")]
+            hangs.cancel()
 
 
 async def test_requests_at_once_do_not_spend_more_than_the_budget_together(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +14,7 @@ from equipoise.config import BudgetConfig, TenantConfig
 from equipoise.gateway.allowances import Account, Allowances, Reserved, days_of
 from equipoise.gateway.problems import Problem
 from equipoise.traffic import Attempt, Outcome, TokenUsage
-from equipoise.types import Candidate, Constraints, Decision, Plan
+from equipoise.types import Candidate, Constraints, Decision, Plan, Step
 from equipoise.wire import FORMATS, Asked
 
 _DAY = 86400.0
@@ -142,6 +143,37 @@ def test_several_answers_are_set_aside_as_so_many() -> None:
     hold(one, decided(0.1), 10)
     assert one.left_usd == 0.0 and one.standing().tokens_last_minute == 100 + 10 * 50
     assert "in flight" in str(refused(hold, one, decided(0.1)))
+
+
+@pytest.mark.parametrize(
+    ("adaptive", "limit", "usd"), [(False, None, 0.43), (True, None, 0.41), (False, 0.25, 0.25), (False, 0.5, 0.43)]
+)
+def test_of_a_cascade_all_steps_are_set_aside_as_far_as_it_may_take_them(
+    adaptive: bool, limit: float | None, usd: float
+) -> None:
+    steps = (Step(model="m", samples=3, test="vote"), Step(model="dear"))
+    plan = Plan(model="m", fallback=("other",), steps=steps[: 1 if adaptive else 2], adaptive=adaptive)
+    (candidate,) = decided(0.01).candidates
+    more = [
+        replace(candidate, model=name, cost_usd=cost, refused=refused)
+        for name, cost, refused in (("dear", 0.4, None), ("unknown", None, None), ("barred", 9.0, "too dear"))
+    ]
+    limits = Constraints(max_cost_usd=limit)
+    cascade = replace(decided(0.01), plan=plan, candidates=(candidate, *more), constraints=limits)
+    one = account(Hands(), budget=monthly(10.0))
+    hold(one, cascade, 2)
+    assert one.standing().reserved_usd == pytest.approx(2 * usd)
+
+
+def test_a_request_that_costs_more_than_is_unspent_is_not_told_to_wait_for_others() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    one.settle(hold(one, decided(0.9)), ended(clock, 0.9))
+    hold(one, decided(0.05))
+    assert refused(hold, one, decided(0.1)).code == "tenant_rate_limited"
+    problem = refused(hold, one, decided(0.125))
+    assert (problem.code, problem.retry_after_s) == ("budget_exceeded", None)
+    assert "less than this request is expected to cost" in str(problem)
 
 
 def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> None:

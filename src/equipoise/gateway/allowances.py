@@ -146,7 +146,7 @@ class Account:
             return NOTHING
         usd = expected_usd(decision, asked.n)
         if usd > self.left_usd:
-            raise self.over_budget()
+            raise self.over_budget(usd)
         reserved = Reserved(usd)
         if window is not None:
             tokens = decision.features["input_tokens"] + min(self._lengths.likely, asked.most_output)
@@ -168,15 +168,15 @@ class Account:
         if len(spent) > _MOST_DAYS:
             del spent[min(spent)]
 
-    def over_budget(self) -> Problem:
-        """What to answer where a request would cost more than is left."""
+    def over_budget(self, usd: float = 0.0) -> Problem:
+        """What to answer where a request would cost more than is left: ``usd`` at least."""
         budget = self.budget
         assert budget is not None
         period = self._period()
-        unspent = budget.usd - self._spent_in(period)
+        unspent = round(budget.usd - self._spent_in(period), _DIGITS)
         left = f"has {unspent:.6f} of its {budget.usd:g} USD left" if unspent > 0.0 else f"spent its {budget.usd:g} USD"
         said = f"tenant '{self.tenant}' {left} for this {budget.per}"
-        if unspent > 0.0 and self._reserved_usd > 0.0:
+        if unspent > 0.0 and self._reserved_usd > 0.0 and usd <= unspent:
             # What requests in flight leave over is known once they are over.
             told = f"{said}, and its requests in flight may need that; try again"
             return Problem(429, "tenant_rate_limited", told, retry_after_s=_IN_FLIGHT_S)
@@ -229,8 +229,21 @@ def days_of(per: str, now: float) -> range:
 
 
 def expected_usd(decision: Decision, answers: int) -> float:
-    """The most that so many answers are expected to cost. Where nobody knows, the bill counts once it is there."""
-    return round(answers * (decision.selected.cost_usd or 0.0), _DIGITS)
+    """The most that so many answers are expected to cost. Where nobody knows, the bill counts once it is there.
+
+    Of a plan of several steps it is what all of them cost, within the limit that it keeps itself; of one that is made
+    up as answers come in, an answer of every model that may be asked.
+    """
+    plan, limit = decision.plan, decision.constraints.max_cost_usd
+    usd = decision.selected.cost_usd or 0.0
+    if plan.steps:
+        costs = {c.model: c.cost_usd or 0.0 for c in decision.candidates if c.refused is None}
+        asked = [(s.model, s.samples) for s in plan.steps]
+        if plan.adaptive:
+            asked = [(model, 1) for model in costs]
+        of_all = sum([samples * costs.get(model, 0.0) for model, samples in asked])
+        usd = max(usd, of_all if limit is None else min(of_all, limit))
+    return round(answers * usd, _DIGITS)
 
 
 def _window(limit: int | None, before: MinuteWindow | None) -> MinuteWindow | None:

@@ -145,7 +145,8 @@ async def _within_budget(gateway: Gateway, call: Call, account: Account, found: 
             raise
         if account.budget is None:  # a reload has taken it away meanwhile
             return found
-        raise account.over_budget() from None
+        costs = [candidate.cost_usd or 0.0 for candidate in found.decision.candidates if candidate.refused is None]
+        raise account.over_budget(call.asked.n * min(costs, default=0.0)) from None
     return again._replace(took_s=found.took_s + again.took_s)
 
 
