@@ -23,13 +23,16 @@ from tests.gateway_world import CHAT, LARGE, SMALL, World, logged_at_each_write,
 MESSAGES = {"model": "auto", "max_tokens": 50, "messages": [{"role": "user", "content": "Which?"}]}
 
 
-def climbing(gateway: World, monkeypatch: pytest.MonkeyPatch, *, samples: int = 3) -> None:
+def climbing(
+    gateway: World, monkeypatch: pytest.MonkeyPatch, *, samples: int = 3, last: tuple[str, ...] = (LARGE,)
+) -> None:
     """The route asks the small model a few times, and the large one where the answers differ."""
     engine = gateway.gateway.live.serving.routes[0].engine
     decided = engine.decide_batch
 
     def decide_batch(requests: Sequence[Request]) -> list[Decision]:
-        steps = (Step(model=SMALL, samples=samples, test="vote", accept_at=0.6), Step(model=LARGE))
+        first = Step(model=SMALL, samples=samples, test="vote", accept_at=0.6)
+        steps = (first, *(Step(model=name) for name in last))
         plan = Plan(model=SMALL, fallback=(LARGE,), steps=steps)
         return [replace(d, plan=plan) for d in decided(requests) if isinstance(d, Decision)]
 
@@ -212,6 +215,22 @@ async def test_an_answer_that_was_to_be_bettered_by_a_model_that_was_down_is_not
         ill = False
         _, _, headers = await gateway.post(CHAT, say("Which?"))
         assert headers["x-equipoise-cache"] == ("exact" if kept else "miss") and headers["x-equipoise-model"] == LARGE
+
+
+async def test_the_answer_of_a_cascades_fallback_is_not_kept_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(number: int, body: Any) -> Misbehaviour | None:
+        return Misbehaviour(status=503) if body["model"] == SMALL else None
+
+    vendor = FakeServer(lambda p: "x", misbehave=down)
+    async with world(tmp_path, vendor, routes={"auto": {"cache": {"exact": True}}}) as gateway:
+        climbing(gateway, monkeypatch, last=())
+        for kept_s, then in ((60.0, "exact"), (0.0, "miss")):
+            monkeypatch.setattr("equipoise.execution.cache._STANDS_IN_S", kept_s)
+            found = [await gateway.post(CHAT, say(f"Which? {then}")) for _ in range(2)]
+            assert [headers["x-equipoise-model"] for _, _, headers in found] == [LARGE, LARGE]
+            assert [headers["x-equipoise-cache"] for _, _, headers in found] == ["miss", then]
 
 
 async def test_where_no_step_can_be_had_the_error_is_the_providers(

@@ -48,6 +48,7 @@ class Returned:
         score: of the returned answer, as its test gave it; None where it was taken untested.
         notes: what happened on the way, in plain words.
         makeshift: it was not accepted, but the model that was to better it could not be had.
+        stands_in: it is a fallback's, since no model that the plan asks could be had.
     """
 
     answer: Given
@@ -56,6 +57,7 @@ class Returned:
     score: float | None
     notes: tuple[str, ...]
     makeshift: bool = False
+    stands_in: bool = False
 
 
 async def climb(
@@ -92,10 +94,11 @@ async def climb(
         if check is not None:
             await run.check(name, check, check_timeout_s)
         step = run.following(guide)
+    stands_in = not run.answered
     for fallback in plan.fallback:
         if run.may_ask(fallback):
             await run.ask(Step(model=fallback))
-    return run.returned()
+    return replace(run.returned(), stands_in=stands_in)
 
 
 class _Guide(Protocol):
@@ -183,9 +186,14 @@ class _Run:
         """Keep what happened, in plain words."""
         self._notes.append(text)
 
+    @property
+    def answered(self) -> bool:
+        """Whether there is an answer."""
+        return bool(self._board.given)
+
     def may_ask(self, fallback: str) -> bool:
         """Whether there is no answer yet, and this model has not failed already."""
-        return not self._board.given and fallback not in self._lost
+        return not self.answered and fallback not in self._lost
 
     async def ask(self, step: Step) -> None:
         """One step; a model that cannot be had is left out from here on."""

@@ -213,7 +213,7 @@ async def _executed(gateway: Gateway, exchange: Exchange, call: Call, work: Work
         if isinstance(running, Running):
             cache.keep(tenant, ask, running, stands_in=running.model != lookup.model)
         elif not running.makeshift:
-            cache.keep(tenant, ask, running)
+            cache.keep(tenant, ask, running, stands_in=running.stands_in)
     return running
 
 

@@ -13,7 +13,7 @@ import orjson
 from equipoise.aside import aside
 from equipoise.cascades.board import Given
 from equipoise.cascades.contract import AnswerPolicy
-from equipoise.cascades.live import climb
+from equipoise.cascades.live import Returned, climb
 from equipoise.errors import ProviderError
 from equipoise.execution import ExecutionFailed, Executor, Running, Work
 from equipoise.execution.failure import failure
@@ -43,14 +43,14 @@ class Climbed:
     Attributes:
         beside: models whose answers were not returned, and what they read for them.
         makeshift: it was not accepted, but the model that was to better it could not be had.
+        stands_in: it is a fallback's, since no model that the plan asks could be had.
     """
 
     continued = False
 
-    def __init__(
-        self, kept: _Kept, work: Work, waited_s: float, attempts: Sequence[Attempt], *, makeshift: bool = False
-    ) -> None:
-        self.makeshift = makeshift
+    def __init__(self, returned: Returned, work: Work, waited_s: float, attempts: Sequence[Attempt]) -> None:
+        self.makeshift, self.stands_in = returned.makeshift, returned.stands_in
+        kept: _Kept = returned.answer.kept
         running = kept.running
         self.model, self.deployment, self.finish = running.model, running.deployment, running.finish
         self.usage: TokenUsage = running.usage
@@ -92,15 +92,14 @@ async def climbed(executor: Executor, decision: Decision, work: Work, attempts: 
     try:
         # Checks keep their time limits themselves, so that what they cost until then is counted.
         returned = await climb(decision, steps.ask, policy=guide, checks=checks, check_timeout_s=None)
-        kept: _Kept = returned.answer.kept
-        of_returned = {id(attempt) for attempt in kept.running.attempts}
+        of_returned = {id(attempt) for attempt in returned.answer.kept.running.attempts}
     except ProviderError:
         if steps.failed is None:
             raise
         raise steps.failed from None
     finally:
         attempts[:] = [a if id(a) in of_returned else replace(a, won=False) for a in attempts]
-    return Climbed(kept, work, calls.waited_s, attempts, makeshift=returned.makeshift)
+    return Climbed(returned, work, calls.waited_s, attempts)
 
 
 class _Steps:
