@@ -233,6 +233,23 @@ async def test_the_answer_of_a_cascades_fallback_is_not_kept_for_long(
             assert [headers["x-equipoise-cache"] for _, _, headers in found] == ["miss", then]
 
 
+async def test_the_answer_of_a_cascade_that_stopped_for_want_of_budget_is_not_kept_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("equipoise.execution.cache._STANDS_IN_S", 0.0)
+    async with unsure() as vendor:
+        cached = {"auto": {"cache": {"exact": True}}}
+        document = settings(vendor.base_url, routes=cached, tenants={"default": {"budget": {"usd": 0.2}}})
+        document["server"]["usd_per_core_hour"] = 0.0
+        for model, usd in zip(document["models"], (0.01, 0.1), strict=True):
+            model["price"] = {"usd_per_call": usd}
+        async with serving(tmp_path, document) as gateway:
+            climbing(gateway, monkeypatch)
+            found = [(await gateway.post(CHAT, say(said)))[2] for said in ("Why?", "Why?", "Which?", "Which?")]
+    told = [(headers["x-equipoise-model"], headers["x-equipoise-cache"]) for headers in found]
+    assert told == [(LARGE, "miss"), (LARGE, "exact"), (SMALL, "miss"), (SMALL, "miss")]
+
+
 async def test_where_no_step_can_be_had_the_error_is_the_providers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -53,14 +53,14 @@ class Lookup(NamedTuple):
     """What is looked for in a cache, and kept there.
 
     Attributes:
-        model: that was decided on: answers of others stand in for its own.
+        decision: where another is carried out for want of budget, or another model answers, that stands in for it.
         anew: whatever is kept, a model is to be asked.
     """
 
     cache: AnswerCache
     tenant: str
     ask: Ask
-    model: str
+    decision: Decision
     anew: bool
 
     def find(self) -> Hit | None:
@@ -184,8 +184,8 @@ async def _lookup_of(call: Call, work: Work, decision: Decision) -> Lookup | Non
     if cache is None or not call.said.cache or "no-store" in wishes:
         return None
     ask = await aside(work.size, ask_of, work, limits=repr(decision.constraints))
-    tenant, model = call.incoming.caller.tenant, decision.plan.model
-    return None if ask is None else Lookup(cache, tenant, ask, model, anew="no-cache" in wishes)
+    tenant = call.incoming.caller.tenant
+    return None if ask is None else Lookup(cache, tenant, ask, decision, anew="no-cache" in wishes)
 
 
 def _given_again(exchange: Exchange, call: Call, hit: Hit) -> Hit:
@@ -210,10 +210,11 @@ async def _executed(gateway: Gateway, exchange: Exchange, call: Call, work: Work
     exchange.cache = "miss"
     with cache.asking(tenant, ask) if in_turn else nullcontext():
         running = await _run(gateway, exchange, call, work)
+        cut = exchange.decision is not lookup.decision
         if isinstance(running, Running):
-            cache.keep(tenant, ask, running, stands_in=running.model != lookup.model)
+            cache.keep(tenant, ask, running, stands_in=cut or running.model != lookup.decision.model)
         elif not running.makeshift:
-            cache.keep(tenant, ask, running, stands_in=running.stands_in)
+            cache.keep(tenant, ask, running, stands_in=cut or running.stands_in)
     return running
 
 
