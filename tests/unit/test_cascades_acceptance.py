@@ -65,6 +65,11 @@ def test_a_candidates_voice_is_what_most_of_its_draws_say() -> None:
     assert picked(Agreement(), given, seen) == ((MIDDLE, 0), 1.0)
 
 
+def test_a_candidate_that_said_something_once_is_not_silent() -> None:
+    given = view([[-1, 5], [5, 0]])
+    assert picked(Agreement(), given, ((CHEAP, 0), (CHEAP, 1), (MIDDLE, 0))) == ((MIDDLE, 0), 1.0)
+
+
 def test_log_probabilities_rank_answers_of_the_dearest_model_only() -> None:
     given = view([[1, 2], [3, 4]], logprob_mean=[[0.0, -9.0], [np.log(0.2), np.log(0.6)]])
     seen: Seen = ((CHEAP, 0), (MIDDLE, 0), (MIDDLE, 1))

@@ -156,10 +156,13 @@ async def test_a_check_that_takes_too_long_is_not_waited_for() -> None:
 
 async def test_a_check_that_fails_is_not_trusted() -> None:
     async def broken(answer: Given) -> Checked:
-        raise lost("judge")
+        error = lost("judge")
+        error.cost_usd = 0.5
+        raise error
 
     returned = await climb(decision(*REWARDED), Models(cheap=["Paris"], dear=["Lyon"]), checks={"reward": broken})
     assert len(returned.asked) == 2 and "went away" in returned.notes[0]
+    assert returned.cost_usd == 12.0, "both answers, and what both failed checks cost all the same"
 
 
 async def test_a_policy_that_fails_on_an_answer_ends_no_request() -> None:

@@ -64,7 +64,7 @@ class Agreement:
         said, _ = view.pool.of(seen)
         same, (models, _) = agreement(said), columns(seen)
         mine = models[:, None] == models[None, :]
-        own = (same & mine).sum(axis=2) - np.arange(len(seen)) * 1e-6
+        own = (same & mine).sum(axis=2) - np.arange(len(seen)) * 1e-6 - (said < 0)
         each = np.unique(models)
         lead = np.stack([np.flatnonzero(models == j)[own[:, models == j].argmax(axis=1)] for j in each], axis=1)
         rows = np.arange(len(said))[:, None]

@@ -232,6 +232,7 @@ class _Run:
                 return float(score)
             why = "it gave no verdict" if score is None else f"its score {score:g} is not in [0, 1]"
         except Exception as error:  # noqa: BLE001  (checks can be anyone's code; a request is not to fail with them)
+            self._spent += error.cost_usd if isinstance(error, ProviderError) else 0.0
             limit = "time" if timeout_s is None else f"{timeout_s:g} s"
             why = f"no word in {limit}" if isinstance(error, TimeoutError) else str(error)
         self.note(f"'{name}' could not check the answer of {answer.model} ({why}); not trusted")
