@@ -159,7 +159,11 @@ class Deployment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Model:
-    """A model that can be chosen. Unknown facts are None; an unknown price is an error only when it is needed."""
+    """A model that can be chosen. Unknown facts are None; an unknown price is an error only when it is needed.
+
+    ``availability`` and ``rate_limit_rpm`` are what is published, and change nothing here: a deployment's own ``rpm``
+    limits what is sent there.
+    """
 
     name: str
     provider: str = "unknown"

@@ -47,16 +47,6 @@ LONG = (
     "notebook",
     "champion",
 )
-HARD = (
-    "strawberry",
-    "mississippi",
-    "banana",
-    "committee",
-    "bookkeeper",
-    "assessment",
-    "parallel",
-    "tomorrow",
-)
 SENTENCES = (
     "the old man walked home", "we saw seven small ducks", "my sister plays the piano",
     "rain fell on the roof", "she bought three green apples", "this train leaves at noon",
