@@ -148,6 +148,16 @@ async def test_chunks_of_a_continued_stream_keep_the_identity_of_the_first() -> 
 
 
 @virtually
+async def test_chunks_name_the_model_that_goes_on_where_the_stream_was_translated_from_its_beginning() -> None:
+    claude = answering(LONG, formats=frozenset({"messages"}))
+    big = FlakyProvider(claude, failing=lambda n: True, breaks_after=8)
+    ex = executor([model("big"), model("small")], {"big": big, "small": answering()}, attempts_per_model=1)
+    answer = await read(await ex.run(PLAN, work(stream=True, max_tokens=50), always))
+    names = [orjson.loads(e.data)["model"] for e in SseParser().feed(answer) if e.data.startswith(b"{")]
+    assert list(dict.fromkeys(names)) == ["big", "small"]
+
+
+@virtually
 async def test_a_stream_that_no_model_can_continue_ends_with_an_error_event() -> None:
     ex = executor([model("big")], {"big": breaking()}, midstream="error")
     running = await ex.run(Plan(model="big"), work(stream=True), always)

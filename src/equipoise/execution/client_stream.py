@@ -73,6 +73,7 @@ class ClientStream:
         """
         if self._encoder is None:
             self._encoder = self._resumed(model)
+        self._encoder.model = model
         return f": continued by {model}\n\n".encode()
 
     def end(self, usage: TokenUsage) -> bytes:

@@ -282,7 +282,7 @@ class _Decoder:
 
 class _Encoder:
     def __init__(self, model_name: str, asked: Asked) -> None:
-        self._model, self._include_usage = model_name, asked.include_usage
+        self.model, self._include_usage = model_name, asked.include_usage
         self._head: Body = {"id": "chatcmpl-0", "object": "chat.completion.chunk", "created": 0}
         self._followed = _Decoder()
         self._usage: Body | None = None
@@ -296,7 +296,7 @@ class _Encoder:
         choices = chunk.get("choices")
         if not choices:
             return []
-        out = {**rest(chunk, {NATIVE, "usage"}), **self._head, "model": self._model}
+        out = {**rest(chunk, {NATIVE, "usage"}), **self._head, "model": self.model}
         out["choices"] = [rest(c, {NATIVE}) if NATIVE in c else c for c in choices]
         if self._include_usage:
             out["usage"] = None
@@ -315,7 +315,7 @@ class _Encoder:
         done = frame(DONE)
         if not self._include_usage or said is None:
             return [done]
-        return [frame(orjson.dumps({**self._head, "model": self._model, "choices": [], "usage": said})), done]
+        return [frame(orjson.dumps({**self._head, "model": self.model, "choices": [], "usage": said})), done]
 
     def fail(self, code: str, message: str) -> list[bytes]:
         """An error event, which OpenAI's SDKs raise."""

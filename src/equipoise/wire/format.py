@@ -84,7 +84,12 @@ class Decoder(Protocol):
 
 
 class Encoder(Protocol):
-    """Writes one stream to a client: chat chunks become events."""
+    """Writes one stream to a client: chat chunks become events.
+
+    ``model`` is the name of the model that writes, which is another one where it goes on for one that broke off.
+    """
+
+    model: str
 
     def feed(self, chunk: Body) -> list[bytes]:
         """The events that a chunk becomes."""

@@ -288,7 +288,7 @@ class Encoder:
 
     def __init__(self, model_name: str, asked: Asked, input_tokens: int = 0) -> None:
         del asked, input_tokens
-        self._model, self._id = model_name, "0"
+        self.model, self._id = model_name, "0"
         self._followed = Decoder()
         self._held: dict[tuple[int, int], Body] = {}
         self._finish: dict[int, str] = {}
@@ -342,5 +342,5 @@ class Encoder:
         held["function"]["arguments"] += function.get("arguments") or ""
 
     def _event(self, candidates: list[Body], more: Body | None = None) -> bytes:
-        head = {"modelVersion": self._model, "responseId": self._id}
+        head = {"modelVersion": self.model, "responseId": self._id}
         return frame(orjson.dumps({"candidates": candidates, **(more or {}), **head}))

@@ -155,7 +155,7 @@ class Encoder:
 
     def __init__(self, model_name: str, asked: Asked, input_tokens: int = 0) -> None:
         del asked
-        self._model, self._input_tokens = model_name, input_tokens
+        self.model, self._input_tokens = model_name, input_tokens
         self._started = False
         self._kind = ""
         self._index = -1
@@ -228,7 +228,7 @@ class Encoder:
             "id": message_id(chunk),
             "type": "message",
             "role": "assistant",
-            "model": self._model,
+            "model": self.model,
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,

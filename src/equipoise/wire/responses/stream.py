@@ -121,7 +121,7 @@ class Encoder:
 
     def __init__(self, model_name: str, asked: Asked, input_tokens: int = 0) -> None:
         del input_tokens
-        self._model, self._echo, self._spaces = model_name, asked.echo, named_in_full(asked.echo.get("tools"))
+        self.model, self._echo, self._spaces = model_name, asked.echo, named_in_full(asked.echo.get("tools"))
         self._base = ""
         self._created = 0
         self._number = -1
@@ -207,7 +207,7 @@ class Encoder:
         return [self._event("response.created", response=begun), self._event("response.in_progress", response=begun)]
 
     def _whole(self, finish: str, usage: Body | None) -> Body:
-        made = response(self._base, self._model, self._created, self._items, finish, usage)
+        made = response(self._base, self.model, self._created, self._items, finish, usage)
         return {**made, **self._echo} | {k: v for k, v in self._begun.items() if k not in _GROWS}
 
     def _text(self, field: str, text: str) -> list[bytes]:
