@@ -15,7 +15,7 @@ from equipoise.execution.client_stream import ClientStream
 from equipoise.execution.continuation import GO_ON
 from equipoise.testing import FakeUpstream, FlakyProvider, ScriptedProvider, SlowProvider, TruncatingProvider
 from equipoise.types import Plan, WireFormat
-from equipoise.wire import DONE, FORMATS, SseEvent, SseParser
+from equipoise.wire import DONE, FORMATS, SseEvent, SseParser, sse
 from tests.execution_fakes import (
     Hanging,
     Provided,
@@ -214,6 +214,72 @@ async def test_what_another_model_could_only_garble_is_not_continued(sent: list[
     assert b"stream_interrupted" in answer
     assert running.status == "interrupted"
     assert not small.sent
+
+
+def events_of(*said: dict[str, Any]) -> list[SseEvent]:
+    return SseParser().feed(b"".join(sse.frame(orjson.dumps(event), event["type"]) for event in said))
+
+
+def of_anthropic(*blocks: dict[str, Any]) -> list[SseEvent]:
+    """An answer that said something and then did more."""
+    start = {"id": "msg_1", "type": "message", "role": "assistant", "content": [], "usage": {"input_tokens": 9}}
+    told: list[dict[str, Any]] = [
+        {"type": "message_start", "message": start},
+        {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
+        {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "Let me look."}},
+        {"type": "content_block_stop", "index": 0},
+    ]
+    for index, block in enumerate(blocks, 1):
+        told.append({"type": "content_block_start", "index": index, "content_block": block})
+        told.append({"type": "content_block_stop", "index": index})
+    return events_of(*told)
+
+
+def of_openai(*items: dict[str, Any], done: bool = True) -> list[SseEvent]:
+    """The same, as a response."""
+    said = {"type": "message", "id": "msg_1", "role": "assistant", "content": []}
+    place = {"item_id": "msg_1", "output_index": 0, "content_index": 0}
+    told: list[dict[str, Any]] = [
+        {"type": "response.created", "response": {"id": "resp_1", "created_at": 1}},
+        {"type": "response.output_item.added", "output_index": 0, "item": said},
+        {"type": "response.output_text.delta", **place, "delta": "Let me look."},
+        {"type": "response.output_item.done", "output_index": 0, "item": said},
+    ]
+    for index, item in enumerate(items, 1):
+        told.append({"type": "response.output_item.added", "output_index": index, "item": item})
+        if done:
+            told.append({"type": "response.output_item.done", "output_index": index, "item": item})
+    return events_of(*({**event, "sequence_number": i} for i, event in enumerate(told)))
+
+
+SEARCH = {"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}
+FOUND = {"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []}
+SEARCHED = {"type": "web_search_call", "id": "ws_1", "status": "completed"}
+PATCH = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "apply_patch", "input": "*** Begin"}
+
+
+@pytest.mark.parametrize(
+    ("format", "passed", "continues"),
+    [
+        ("messages", of_anthropic(SEARCH), False),
+        ("messages", of_anthropic(SEARCH, FOUND), True),
+        ("responses", of_openai(SEARCHED, done=False), False),
+        ("responses", of_openai(SEARCHED), True),
+        ("responses", of_openai(PATCH), False),
+    ],
+)
+@virtually
+async def test_only_its_author_goes_on_while_a_tool_of_a_vendors_own_is_at_work(
+    format: WireFormat, passed: list[SseEvent], continues: bool
+) -> None:
+    big = Provided(lambda n, c: streamed(*passed), formats=frozenset({format}))
+    small = answering(" And more.", formats=frozenset({format}))
+    ex = executor([model("big"), model("small")], {"big": big, "small": small}, attempts_per_model=1)
+    more = {"input": "hi"} if format == "responses" else {}
+    running = await ex.run(PLAN, work(stream=True, format=format, **more), always)
+    answer = await read(running)
+    assert (b"stream_interrupted" in answer, len(small.sent)) == (not continues, int(continues))
+    assert running.status == ("ok" if continues else "interrupted")
 
 
 async def test_a_client_that_leaves_while_another_model_takes_over_a_long_stream_leaves_no_call_behind(

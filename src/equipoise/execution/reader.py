@@ -19,17 +19,16 @@ class Reader:
     Attributes:
         started: it has said something: text, thinking, a tool call, or that it is over.
         text: content of the first choice, in pieces: what another model would have to go on from.
-        plain: nothing but text so far, so that another model can go on.
         usage: tokens, as far as the provider told them.
         finish: why it ended.
     """
 
-    __slots__ = ("_decoder", "_beside", "_names", "finish", "plain", "started", "text", "usage")
+    __slots__ = ("_decoder", "_beside", "_names", "_plain", "finish", "started", "text", "usage")
 
     def __init__(self, kind: WireFormat, now: int, names: Mapping[str, str] = NO_NAMES) -> None:
         self._decoder, self._names = FORMATS[kind].decoder(now=now), names
         self.started = False
-        self.plain = True
+        self._plain = True
         self.text: list[str] = []
         self._beside: list[str] = []
         self.usage: TokenUsage | None = None
@@ -39,6 +38,11 @@ class Reader:
     def complete(self) -> bool:
         """Whether the vendor said that the answer is whole."""
         return self._decoder.complete
+
+    @property
+    def plain(self) -> bool:
+        """Whether there is nothing but text so far, from which another model can go on."""
+        return self._plain and not self._decoder.bound
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chat chunks of an event.
@@ -80,17 +84,17 @@ class Reader:
                 self.finish = FILTERED
             if key == "content" and isinstance(value, str):
                 self.text.append(value)
-                self.plain = self.plain and not choice.get("index")
+                self._plain = self._plain and not choice.get("index")
             elif isinstance(value, str):
                 self._beside.append(value)
-                self.plain = self.plain and key in _THINKING
+                self._plain = self._plain and key in _THINKING
             elif key == "tool_calls" and isinstance(value, list):
-                self.plain = False
+                self._plain = False
                 if self._names:
                     restore(value, self._names)
                 self._beside += [_call_text(call) for call in value if isinstance(call, dict)]
             else:
-                self.plain = self.plain and key in _THINKING
+                self._plain = self._plain and key in _THINKING
 
 
 def _call_text(call: dict[str, Any]) -> str:

@@ -253,7 +253,7 @@ class _Numbering:
 
 class _Decoder:
     def __init__(self) -> None:
-        self.complete = False
+        self.complete = self.bound = False
         self._begun: set[int] = set()
         self._ended: set[int] = set()
         self._calls: dict[int, _Numbering] = {}

@@ -74,6 +74,11 @@ class Decoder(Protocol):
 
     complete: bool
 
+    @property
+    def bound(self) -> bool:
+        """Whether only its author can go on from here: a tool that no other vendor knows is at work, or was called."""
+        ...
+
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunks that an event stands for; none for pings and the like, unless they tell that an answer is written.
 

@@ -241,7 +241,7 @@ class Decoder:
     """Gemini's events become chunks."""
 
     def __init__(self, *, now: int = 0) -> None:
-        self.complete = False
+        self.complete = self.bound = False
         self._now = now
         self._id = ""
         self._calls: dict[int, int] = {}

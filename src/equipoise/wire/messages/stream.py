@@ -48,6 +48,12 @@ class Decoder:
         self._open: Body | None = None
         self._tools = self._blocks = self._thoughts = 0
         self._argued = False
+        self._at_work: set[str] = set()
+
+    @property
+    def bound(self) -> bool:
+        """Whether a tool of the vendor's own has not brought its result."""
+        return bool(self._at_work)
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunks of an event."""
@@ -89,6 +95,10 @@ class Decoder:
             call = {"index": self._tools, **tool_call(block["id"], block["name"], "")}
             self._tools += 1
             return [chunk(self._head, {"tool_calls": [call]})]
+        if "tool_use_id" in block:
+            self._at_work.discard(str(block["tool_use_id"]))
+        elif kind.endswith("tool_use"):
+            self._at_work.add(str(block.get("id")))
         if kind == "text" and block.get("text"):
             return [chunk(self._head, {"content": block["text"]})]
         if kind == "thinking" and block.get("thinking"):

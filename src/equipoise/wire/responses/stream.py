@@ -38,6 +38,17 @@ _DELTAS = {
 _PLACES = ("output_index", "summary_index", "content_index")
 # The field of a message or delta that stands in an item of a kind.
 _FIELDS = {"message": "content", "reasoning": "reasoning_content"}
+# Tools that OpenAI runs itself, so that the answer goes on when they are done.
+_AT_THE_VENDOR = frozenset(
+    {
+        "web_search_call",
+        "file_search_call",
+        "code_interpreter_call",
+        "image_generation_call",
+        "mcp_list_tools",
+        "mcp_call",
+    }
+)
 # What of a response is not settled at its beginning.
 _GROWS = frozenset({"status", "error", "incomplete_details", "model", "output", "usage"})
 
@@ -51,6 +62,12 @@ class Decoder:
         self._calls: dict[int, int] = {}
         self._unsaid: set[int] = set()
         self._thought: tuple[Any, ...] | None = None
+        self._at_work: set[int] = set()
+
+    @property
+    def bound(self) -> bool:
+        """Whether a tool of the vendor's own is not done, or the client was told to run one that only OpenAI has."""
+        return bool(self._at_work)
 
     def feed(self, event: SseEvent) -> list[Body]:
         """The chunks of an event."""
@@ -70,9 +87,8 @@ class Decoder:
             return self._arguments(said["output_index"], said["delta"])
         if kind == "response.output_item.added":
             return self._added(said["output_index"], said["item"])
-        if kind == "response.output_item.done" and said["output_index"] in self._unsaid:
-            self._unsaid.discard(said["output_index"])
-            return self._arguments(said["output_index"], said["item"]["arguments"])
+        if kind == "response.output_item.done":
+            return self._done(said["output_index"], said["item"])
         if kind == "response.created":
             answer = said["response"]
             now = seconds(answer.get("created_at"), self._head["created"])
@@ -92,6 +108,8 @@ class Decoder:
 
     def _added(self, output_index: int, item: Body) -> list[Body]:
         if item["type"] != "function_call":
+            if item["type"] not in _FIELDS:
+                self._at_work.add(output_index)
             return []
         if len(self._calls) >= MOST_ITEMS:
             raise BadAnswer(f"the answer has more than {MOST_ITEMS} tool calls")
@@ -100,6 +118,14 @@ class Decoder:
             self._unsaid.add(output_index)
         call = {"index": number, **tool_call(item["call_id"], item["name"], item.get("arguments") or "")}
         return [chunk(self._head, {"tool_calls": [call]})]
+
+    def _done(self, output_index: int, item: Body) -> list[Body]:
+        if item["type"] in _AT_THE_VENDOR:
+            self._at_work.discard(output_index)
+        if output_index not in self._unsaid:
+            return []
+        self._unsaid.discard(output_index)
+        return self._arguments(output_index, item["arguments"])
 
     def _arguments(self, output_index: int, text: str) -> list[Body]:
         part = {"index": self._calls[output_index], "function": {"arguments": text}}
