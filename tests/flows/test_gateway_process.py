@@ -503,6 +503,16 @@ async def test_settings_of_the_process_wait_for_the_next_start(tmp_path: Path) -
             assert (await gateway.post(CHAT, say("Hello")))[0] == 200, "keys are still off"
 
 
+async def test_a_setting_of_the_process_is_compared_with_that_of_its_start(tmp_path: Path) -> None:
+    document = settings("http://127.0.0.1:9/v1")
+    async with serving(tmp_path, document) as gateway:
+        for days, waiting in ((3, True), (3, True), (None, False)):  # changed, still changed, as at the start
+            document["log"] = {"retention_days": days}
+            write(tmp_path, document)
+            assert await gateway.one.reloader.reload() is None
+            assert (gateway.lines[-1]["event"] == "changed for the next start only") is waiting
+
+
 async def test_sigterm_lets_what_is_in_flight_end(tmp_path: Path) -> None:
     async with FakeServer(echo, between_s=0.03) as vendor, aiohttp.ClientSession() as session:
         write(tmp_path, settings(vendor.base_url))

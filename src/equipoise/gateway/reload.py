@@ -41,6 +41,7 @@ class Reloader:
     def __init__(self, gateway: Gateway, path: Path, pool: ProviderPool, make_live: MakeLive, *, seen: Stamps) -> None:
         self._gateway, self._path, self._pool, self._make_live = gateway, path, pool, make_live
         self._lock = asyncio.Lock()
+        self._began = gateway.live.serving.config  # what `_FIXED` of it the process keeps
         self._seen = self._looked = seen
         self._retired: list[Live] = []
 
@@ -79,7 +80,7 @@ class Reloader:
         self._seen = {path: self._seen.get(path, stamp) for path, stamp in self._stamps().items()}
         gateway.metrics.count("reloads", "done")
         gateway.lines.say("configuration reloaded", routes=[r.name for r in live.serving.routes])
-        self._tell_fixed(before.serving.config, live.serving.config)
+        self._tell_fixed(live.serving.config)
         self.tell_doubts()
 
     def tell_doubts(self) -> None:
@@ -100,9 +101,9 @@ class Reloader:
                 threshold_of(route.settings.cache)
         return serving
 
-    def _tell_fixed(self, before: Config, now: Config) -> None:
-        changed = [name for name in _FIXED if getattr(before, name) != getattr(now, name)]
-        if before.log.retention_days != now.log.retention_days:
+    def _tell_fixed(self, now: Config) -> None:
+        changed = [name for name in _FIXED if getattr(self._began, name) != getattr(now, name)]
+        if self._began.log.retention_days != now.log.retention_days:
             changed.append("log.retention_days")
         if changed:
             self._gateway.lines.say("changed for the next start only", level="warning", settings=changed)
