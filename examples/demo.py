@@ -44,7 +44,7 @@ def show_frontier(results: Results) -> None:
     print(f"\nQuality at a share of the cost of {best['model']}, the best single model ({best['quality']:.3f}):")
     print(f"  {'cost':>5}   {'coin-flips':>10}" + "".join(f"{name:>9}" for name in ROUTERS))
     curves = [results.baselines["zero_router"]["frontier"], *(results.router(name).frontier for name in ROUTERS)]
-    for share in (0.1, 0.2, 0.35, 0.5, 0.7, 1.0):
+    for share in (0.4, 0.5, 0.6, 0.7, 0.85, 1.0):
         cells = [np.interp(share, results.shares, curve["quality"]) for curve in curves]
         coin, *routed = ["-" if value != value else f"{value:.3f}" for value in cells]
         print(f"  {share:>5.0%}   {coin:>10}" + "".join(f"{cell:>9}" for cell in routed))

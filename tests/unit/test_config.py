@@ -180,8 +180,9 @@ def test_an_empty_file_is_the_default(tmp_path: Path) -> None:
 def test_the_example_that_init_writes_can_be_used(tmp_path: Path) -> None:
     engine, limits = api.engine_from(config(tmp_path, EXAMPLE))
     assert limits == Constraints(max_cost_usd=0.05)
-    decision = engine.decide(api.request_with(limits, "What is 17 * 23?"))
-    assert decision.model in ("gpt-4o", "gpt-4o-mini")
+    prompts = ("Good morning", "Write a lock-free queue in C++, and prove that it is linearizable")
+    chosen = [engine.decide(api.request_with(limits, prompt)).model for prompt in prompts]
+    assert sorted(chosen) == ["gpt-4o", "gpt-4o-mini"], "each is worth its price somewhere"
     commented = re.sub("^  # ", "  ", EXAMPLE, flags=re.MULTILINE)
     assert [m.name for m in config(tmp_path, commented).models] == ["gpt-4o", "gpt-4o-mini", "my-own-model"]
 

@@ -36,7 +36,8 @@ routes:
     # `static` needs no data. Learn from your own outcomes with
     #   router: {type: linear, table: outcomes.parquet}      or      router: {file: router.npz}
     router: {type: static}
-    policy: {type: cost_aware, cost_weight: 1.0}
+    # A hundredth of quality may cost 0.01 / cost_weight USD.
+    policy: {type: cost_aware, form: linear, cost_weight: 500}
     constraints: {max_cost_usd: 0.05}
 
 storage: {url: "sqlite:///equipoise.db"}
