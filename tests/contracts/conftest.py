@@ -9,10 +9,11 @@ from equipoise.sparse import SparseRows
 from equipoise.types import FeatureBatch, Model, Outcomes
 
 KINDS = ("sum", "poem")
+TOLD_APART = "the kinds differ in all that make_batch in tests/contracts/conftest.py says; add what only yours reads"
 
 
 def make_batch(kinds, seed=0, *, width=64, d=16):
-    """Features whose embedding, words and structure all tell the kind, with noise."""
+    """Features which all but the noise tell the kind: what a router of any sort may read."""
     rng = np.random.default_rng(seed)
     n = len(kinds)
     kinds = np.asarray(kinds)
@@ -29,14 +30,14 @@ def make_batch(kinds, seed=0, *, width=64, d=16):
         return out
 
     return FeatureBatch(
-        text=text([f"{KINDS[k]} {first} {second}" for k, (first, second) in zip(kinds, words, strict=True)]),
+        text=text([f"{KINDS[k]} {first} {second}{'?' if k == 0 else '.'}" for k, (first, second) in zip(kinds, words, strict=True)]),
         words=length,
         input_tokens=length * 1.3,
         output_tokens=length * 2.0,
         domain=text(["reasoning" if k == 0 else "creative" for k in kinds]),
-        task_type=text(["general"] * n),
-        complexity=np.full(n, 0.2),
-        difficulty=np.full(n, 0.3),
+        task_type=text(["problem_solving" if k == 0 else "generation" for k in kinds]),
+        complexity=np.where(kinds == 0, 0.2, 0.4),
+        difficulty=np.where(kinds == 0, 0.3, 0.2),
         quality_requirement=text(["medium"] * n),
         urgency=text(["normal"] * n),
         linguistic=rng.random((n, 10)),

@@ -10,7 +10,7 @@ from equipoise.analysis import Analyzer
 from equipoise.errors import NotEnoughData
 from equipoise.tables import OutcomeTable
 from equipoise.tables.analysed import outcomes_of
-from tests.contracts.conftest import MODELS, make_batch, make_world, one_row
+from tests.contracts.conftest import MODELS, TOLD_APART, make_batch, make_world, one_row
 from tests.contracts.test_router_contract import make_router
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
@@ -94,7 +94,7 @@ def test_models_of_one_price_are_told_apart_by_quality(name):
     router = make_router(name).fit(world)
     estimates = router.predict_batch(make_batch([0, 1] * 20, seed=2), MODELS)
     assert usable(estimates)
-    assert np.mean(np.argmax(estimates.mean, axis=1) == [0, 1] * 20) > 0.9
+    assert np.mean(np.argmax(estimates.mean, axis=1) == [0, 1] * 20) > 0.9, TOLD_APART
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])

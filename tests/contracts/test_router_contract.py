@@ -13,7 +13,7 @@ from equipoise.contracts import Router
 from equipoise.errors import ConfigError, NotEnoughData, UnknownName
 from equipoise.storage.router_file import load_states, save_states
 from equipoise.types import Estimates, Model, Price
-from tests.contracts.conftest import MODELS, make_batch, make_world, one_row, sealed, smaller
+from tests.contracts.conftest import MODELS, TOLD_APART, make_batch, make_world, one_row, sealed, smaller
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
 pytestmark = pytest.mark.parametrize("name", ROUTERS)
@@ -54,7 +54,7 @@ def test_an_unfitted_router_predicts_without_failing(name):
 def test_it_finds_the_better_model_for_each_kind_of_prompt(name):
     estimates = fitted(name, n=600).predict_batch(make_batch([0] * 50 + [1] * 50, seed=9), MODELS)
     right = np.concatenate([estimates.mean[:50].argmax(axis=1) == 0, estimates.mean[50:].argmax(axis=1) == 1])
-    assert right.mean() > 0.7  # the guard holds back on the most unusual fifth
+    assert right.mean() > 0.7, TOLD_APART  # the guard holds back on the most unusual fifth
 
 
 def test_estimates_are_qualities_with_a_positive_spread(name):
