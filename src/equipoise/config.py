@@ -45,7 +45,7 @@ def _named(name: str) -> str:
     return name
 
 
-_Name = Annotated[str, AfterValidator(_named)]
+Name = Annotated[str, AfterValidator(_named)]
 
 
 def _variable(name: str) -> str:
@@ -153,7 +153,7 @@ class PriceConfig(Strict):
 class ModelConfig(Strict):
     """A model; what is left out comes from the catalog."""
 
-    name: _Name
+    name: Name
     price: PriceConfig | None = None
     context_window: _Count | None = None
     max_output_tokens: _Count | None = None
@@ -359,14 +359,14 @@ class Config(Strict):
 
     pool: Literal["notebook"] | None = None
     models: tuple[ModelConfig, ...] = ()
-    routes: dict[_Name, RouteConfig] = {"auto": RouteConfig()}
+    routes: dict[Name, RouteConfig] = {"auto": RouteConfig()}
     storage: UrlConfig = UrlConfig(url="sqlite:///equipoise.db")
     shared_state: SharedStateConfig = SharedStateConfig()
     server: ServerConfig = ServerConfig()
     execution: ExecutionConfig = ExecutionConfig()
     log: LogConfig = LogConfig()
     traces: TracesConfig | None = None
-    tenants: dict[_Name, TenantConfig] = {}
+    tenants: dict[Name, TenantConfig] = {}
 
     @property
     def judges(self) -> frozenset[str]:

@@ -8,7 +8,7 @@ import pytest
 from equipoise.sparse import SparseRows
 from equipoise.types import FeatureBatch, Model, Outcomes
 
-KINDS = ("sum", "poem")
+KINDS = ("sum {} {}?", "poem {} {}")
 TOLD_APART = "the kinds differ in all that make_batch in tests/contracts/conftest.py says; add what only yours reads"
 
 
@@ -30,7 +30,7 @@ def make_batch(kinds, seed=0, *, width=64, d=16):
         return out
 
     return FeatureBatch(
-        text=text([f"{KINDS[k]} {first} {second}{'?' if k == 0 else '.'}" for k, (first, second) in zip(kinds, words, strict=True)]),
+        text=text([KINDS[k].format(*two) for k, two in zip(kinds, words, strict=True)]),
         words=length,
         input_tokens=length * 1.3,
         output_tokens=length * 2.0,

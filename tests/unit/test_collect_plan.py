@@ -132,6 +132,7 @@ def test_a_candidates_file_is_read(tmp_path: Path) -> None:
         ("price_note", "pricenote", "did you mean 'price_note'?"),
         ("samples: 2", "samples: -1", "c.yaml:8: candidates.0.samples"),
         ("name: big", "nam: big", "judges.0.nam"),
+        ("name: small", 'name: "small "', "candidates.0.name: a name has 1 to 200 printable characters, and no space"),
         ("    stop", "    price: {usd_per_call: 1}\n    stop", "has both price and rates"),
         (GOOD, "- a", "not a mapping"),
         (GOOD, "a: [", "not YAML"),

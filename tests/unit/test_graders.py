@@ -278,8 +278,9 @@ def test_reads_json_lines_and_csv_with_defaults(tmp_path: Path) -> None:
     assert first == PromptRow("a", "Hi", "quiz", "a", None, None, ("x", "y"), "")
     assert (second.prompt_id, second.answer) == ("2", ())
     table = tmp_path / "quiz.csv"
-    table.write_text('prompt_id,prompt,level,answer\na,"Hi, you",3,x\nb,Ho,,"[""p"", ""q""]"\n')
+    table.write_text('prompt_id,prompt,level,answer,dataset\na,"Hi, you",3,x, talk \nb,Ho,,"[""p"", ""q""]", \n')
     first, second = read_prompts(table)
+    assert (first.dataset, second.dataset) == ("talk", "quiz")
     assert (first.prompt, first.level, first.answer) == ("Hi, you", 3, ("x",))
     assert (second.level, second.answer) == (None, ("p", "q"))
 

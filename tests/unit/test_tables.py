@@ -412,6 +412,12 @@ def test_names_that_would_break_a_line_are_refused(name):
         OutcomeTable.from_rows(rows(model=(0, name)))
 
 
+@pytest.mark.parametrize("column", ["model", "dataset"])
+def test_a_name_with_spaces_around_it_is_refused_since_it_would_be_another_one(column):
+    with pytest.raises(TableError, match=f"row 2: {column} 'big ' has spaces around it; take them off"):
+        OutcomeTable.from_rows(rows(**{column: (1, "big ")}))
+
+
 def test_a_pipe_is_refused_because_it_cannot_be_read_twice(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(TableError, match="a pipe or device"):

@@ -55,11 +55,12 @@ def test_bad_rows_of_a_file_are_counted_and_the_rest_is_still_looked_at(tmp_path
     path = tmp_path / "t.csv"
     lines = [f"p{i},prompt number w{i} x{i * 7},d,{m},1,1" for i in range(30) for m in "ab"]
     lines += ["p0,prompt number w0 x0,d,a,1,1", "p1,prompt number w1 x7,d,c,2,1"]
-    lines += ["p2,,d,a,1,1", "p3,x,d,c,1,-1", "p4,x,d,\x1b[31mc,1,1"]
+    lines += ["p2,,d,a,1,1", "p3,x,d,c,1,-1", "p4,x,d,\x1b[31mc,1,1", "p5,x,d,b ,1,1"]
     path.write_text("prompt_id,prompt,dataset,model,quality,cost_usd\n" + "\n".join(lines) + "\n")
     findings = lint(path)
     by_code = {f.code: f for f in findings}
-    of_rows = {"duplicate", "quality_range", "empty_cell", "control_character", "impossible_number", "conflict"}
+    of_rows = {"duplicate", "quality_range", "empty_cell", "impossible_number", "conflict"}
+    of_rows |= {"control_character", "space_around"}
     assert of_rows <= set(by_code)
     assert "row 61" in by_code["duplicate"].examples[0]
     assert "constant_quality" in by_code  # a and b are always right

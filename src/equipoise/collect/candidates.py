@@ -8,7 +8,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field
 
 from equipoise.collect.plan import AskedModel, Rates
-from equipoise.config import DeploymentConfig, PriceConfig
+from equipoise.config import DeploymentConfig, Name, PriceConfig
 from equipoise.errors import ConfigError
 from equipoise.settings import Strict, read_settings
 from equipoise.types import Deployment, Price
@@ -32,7 +32,7 @@ class _Rates(Strict):
 
 
 class _Candidate(Strict):
-    name: str = Field(min_length=1)
+    name: Name
     deployment: DeploymentConfig
     price: PriceConfig | None = None
     rates: _Rates | None = None

@@ -66,7 +66,7 @@ def _row(record: Mapping[str, object], file: Path, where: str) -> PromptRow:
     return PromptRow(
         prompt_id=prompt_id,
         prompt=prompt,
-        dataset=_text(record, "dataset", where) or file.stem,
+        dataset=_text(record, "dataset", where).strip() or file.stem.strip(),
         group=_text(record, "group", where) or prompt_id,
         level=_level(record.get("level"), where),
         grader=_text(record, "grader", where) or None,

@@ -103,7 +103,7 @@ class Rows:
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong, one problem per kind, the most basic first."""
-        names = (_empty_cells, _control_characters, _long_prompts)
+        names = (_empty_cells, _control_characters, _spaces_around, _long_prompts)
         for check in (*names, _bad_quality, _bad_numbers, _conflicts, _duplicates):
             for problem in check(self):
                 if len(problem.rows):
@@ -230,6 +230,19 @@ def _control_characters(rows: Rows) -> Iterator[Problem]:
         )
 
 
+def _spaces_around(rows: Rows) -> Iterator[Problem]:
+    """Of names, which would be two names where only some have them."""
+    for column in ("model", "dataset"):
+        value: Coded = getattr(rows, column)
+        yield Problem(
+            "space_around",
+            "a name has spaces around it",
+            value.rows_where(lambda text: text != text.strip()),
+            partial(_has_spaces_around, column, value),
+            "take them off",
+        )
+
+
 def _long_prompts(rows: Rows) -> Iterator[Problem]:
     yield Problem(
         "long_prompt",
@@ -313,6 +326,10 @@ def _duplicates(rows: Rows) -> Iterator[Problem]:
 
 def _holds_control(column: str, value: Coded, row: int) -> str:
     return f"{column} {quoted(value.at(row))} holds a line break or another control character"
+
+
+def _has_spaces_around(column: str, value: Coded, row: int) -> str:
+    return f"{column} {quoted(value.at(row))} has spaces around it"
 
 
 def _impossible(rows: Rows, column: str, row: int) -> str:
