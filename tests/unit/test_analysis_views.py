@@ -69,6 +69,14 @@ def test_tokens_are_exact_until_the_limit_and_close_beyond() -> None:
     assert count_tokens(text) == pytest.approx(one * len(text) / len(sentence), rel=0.02)
 
 
+def test_the_tokens_of_a_huge_text_are_counted_without_a_copy_of_it() -> None:
+    class Huge(str):
+        def encode(self, *_: str) -> bytes:
+            raise AssertionError("to encode hundreds of megabytes takes a second")
+
+    assert count_tokens(Huge("one two " * EXACT_BYTES)) == pytest.approx(2 * EXACT_BYTES, rel=0.01)
+
+
 def test_the_ten_linguistic_features_come_in_their_order() -> None:
     text = "HELLO world, hello! Is 12 or 345 more? Yes."
     expected = [9, len(text), 9, 1.0, 4, 2.25, 1, 1, 2, 4]

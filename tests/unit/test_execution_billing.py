@@ -11,11 +11,24 @@ import pytest
 
 from equipoise.execution import ExecutionFailed
 from equipoise.execution.billing import cost_usd, estimated, sound, was_accepted
+from equipoise.execution.reader import Reader
 from equipoise.testing import FakeUpstream
 from equipoise.traffic import Attempt, TokenUsage
 from equipoise.types import Plan, Price
 from equipoise.wire import FORMATS, Body, SseEvent
-from tests.execution_fakes import Provided, always, chunk, executor, failed, model, read, streamed, virtually, work
+from tests.execution_fakes import (
+    Provided,
+    always,
+    chunk,
+    executor,
+    failed,
+    model,
+    read,
+    streamed,
+    virtually,
+    words,
+    work,
+)
 
 PRICE = Price(usd_per_1m_input=3.0, usd_per_1m_output=15.0, usd_per_1m_cached_input=0.3, usd_per_1m_cache_write=3.75)
 
@@ -95,6 +108,20 @@ async def test_an_answer_without_usage_is_counted_by_us_tool_calls_included() ->
     assert running.usage.estimated
     assert running.usage.input_tokens == 11
     assert running.usage.output_tokens >= 4
+
+
+def test_of_more_than_any_model_writes_the_beginning_is_counted() -> None:
+    reader, counted = Reader("chat", 0), list[int]()
+
+    def count(text: str) -> int:
+        counted.append(len(text))
+        return words(text)
+
+    assert reader.output_tokens(count) == 0
+    for number in (1000, 300_000):
+        reader.text = ["Well "] + ["three words here "] * number
+        assert reader.output_tokens(count) == pytest.approx(1 + 3 * number, abs=number // 1000)
+    assert counted[0] == 17_005 and counted[1] < 1_100_000
 
 
 def usage_event(**usage: Any) -> SseEvent:

@@ -282,6 +282,16 @@ async def test_only_its_author_goes_on_while_a_tool_of_a_vendors_own_is_at_work(
     assert running.status == ("ok" if continues else "interrupted")
 
 
+@virtually
+async def test_what_is_longer_than_any_model_writes_is_not_sent_to_another() -> None:
+    small = answering()
+    sent = [chunk("x" * 300_000)] * 4
+    ex = executor([model("big"), model("small")], {"big": Provided(lambda n, c: streamed(*sent)), "small": small})
+    running = await ex.run(PLAN, work(stream=True, format="messages"), always)
+    assert b"stream_interrupted" in await read(running)
+    assert not small.sent
+
+
 async def test_a_client_that_leaves_while_another_model_takes_over_a_long_stream_leaves_no_call_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

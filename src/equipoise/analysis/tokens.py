@@ -17,7 +17,7 @@ def count_tokens(text: str) -> int:
 
     Beyond that, the rate of three slices (start, middle, end) is applied to the whole.
     """
-    if len(text) * 4 <= EXACT_BYTES or len(text.encode()) <= EXACT_BYTES:
+    if len(text) * 4 <= EXACT_BYTES or (len(text) <= EXACT_BYTES and len(text.encode()) <= EXACT_BYTES):
         return _count(text)
     middle = len(text) // 2
     slices = (

@@ -6,6 +6,7 @@ import asyncio
 import math
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import NamedTuple
 
 import orjson
@@ -207,13 +208,14 @@ class Call:
         return self.answer is not None if reader is None else reader.started or reader.usage is not None
 
     def _billed(self) -> TokenUsage:
-        if self.reader is None:
-            said, text, whole = self._said, self._answer_text, self.answer is not None
+        if (reader := self.reader) is None:
+            said, whole = self._said, self.answer is not None
         else:
-            said, text, whole = self.reader.usage, self.reader.output_text, self.reader.complete
+            said, whole = reader.usage, reader.complete
         if whole and said is not None:
             return sound(said)
-        return estimated(said, input_tokens=self._input_tokens, output_tokens=self._meter.count(text()))
+        written = (reader or self._answer_read()).output_tokens(self._meter.count)
+        return estimated(said, input_tokens=self._input_tokens, output_tokens=written)
 
     async def _read(self, upstream: Upstream) -> None:
         payload = await upstream.read()
@@ -268,17 +270,13 @@ class Call:
         except BadAnswer as error:
             raise self.wrong(str(error), code="bad_response") from None
 
-    def _answer_text(self) -> str:
-        """What an answer without usage says, for counting."""
-        if self.answer is None or self.request.kind == "embeddings":
-            return ""
-        try:
-            chat = FORMATS[self.request.kind].answer_to_chat(self.answer, now=int(self._started))
-        except BadAnswer:
-            return ""  # it passes to the client as it is; what it says, nobody here can read
+    def _answer_read(self) -> Reader:
+        """An answer without usage, for counting."""
         reader = Reader("chat", 0)
-        reader.read(chat)
-        return reader.output_text()
+        if self.answer is not None and self.request.kind != "embeddings":
+            with suppress(BadAnswer):  # it passes to the client as it is; what it says, nobody here can read
+                reader.read(FORMATS[self.request.kind].answer_to_chat(self.answer, now=int(self._started)))
+        return reader
 
     def wrong(self, message: str, *, code: str) -> ProviderError:
         """An error of this call that its provider did not tell."""

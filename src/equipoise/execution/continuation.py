@@ -8,6 +8,8 @@ from equipoise.wire import FORMATS, BadRequest, Body
 
 # Of servers at home: a second answer would begin at the beginning of what it is held to.
 _GRAMMARS = ("grammar", "guided_", "json_schema", "structured_outputs")
+# Characters; more than any model writes.
+_MOST_CONTINUED = 1 << 20
 
 GO_ON = (
     "Your answer was cut off by a lost connection. Go on from exactly where it stops, in the middle of a word if need "
@@ -21,7 +23,7 @@ def can_continue(work: Work, reader: Reader) -> bool:
     JSON, tool calls, several choices and log-probabilities cannot be taken over by another model.
     """
     asked = work.asked
-    one_text = reader.plain and bool(reader.text) and asked.n == 1
+    one_text = reader.plain and 0 < sum(map(len, reader.text)) <= _MOST_CONTINUED and asked.n == 1
     return one_text and "json" not in asked.capabilities and not _is_bound(work)
 
 

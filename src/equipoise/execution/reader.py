@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect_left
+from collections.abc import Callable, Mapping
+from itertools import accumulate
 from typing import Any
 
 from equipoise.traffic import TokenUsage
@@ -11,6 +13,8 @@ from equipoise.wire import FORMATS, NO_NAMES, Body, SseEvent, restore
 from equipoise.wire.chat import FILTERED
 
 _THINKING = frozenset({"reasoning_content", "reasoning", "reasoning_details", "thinking_blocks"})
+# A vendor may send hundreds of megabytes. To put them together would hold up all other requests.
+_MOST_COUNTED = 1 << 20
 
 
 class Reader:
@@ -60,9 +64,12 @@ class Reader:
         for choice in answer["choices"]:
             self._note_delta(choice, choice["message"])
 
-    def output_text(self) -> str:
-        """All that was generated, for counting."""
-        return "".join((*self.text, *self._beside))
+    def output_tokens(self, count: Callable[[str], int]) -> int:
+        """All that was generated, counted; of more than any model writes, as many for each character as at first."""
+        pieces = (*self.text, *self._beside)
+        ends = list(accumulate(map(len, pieces)))
+        sample = "".join(pieces[: bisect_left(ends, _MOST_COUNTED) + 1])
+        return round(count(sample) * ends[-1] / len(sample)) if sample else 0
 
     def _note(self, chunk: Body) -> None:
         if chunk.get("usage") is not None:
