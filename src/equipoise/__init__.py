@@ -65,3 +65,8 @@ def __getattr__(name: str) -> Any:
     if name not in _WHERE:
         raise AttributeError(f"module 'equipoise' has no attribute '{name}'")
     return getattr(importlib.import_module(_WHERE[name]), name)
+
+
+def __dir__() -> list[str]:
+    """The public names, loaded or not: what completion offers."""
+    return list(__all__)

@@ -447,6 +447,8 @@ def test_a_bad_table_is_refused_in_one_line(here: Path, run: Run, case: str) -> 
     [
         (["train", "TABLE", "--router", "lineer", "--out", "r.npz"], "unknown router 'lineer'; did you mean 'linear'?"),
         (["train", "TABLE", "--router", "knn:kk=5", "--out", "r.npz"], "no parameter 'kk'; did you mean 'k'?"),
+        (["train", "none.parquet", "--router", "lineer", "--out", "r.npz"], "did you mean 'linear'?"),
+        (["calibrate", "none.csv", "--router", "lineer", "--floor", "1", "--out", "r.npz"], "did you mean 'linear'?"),
         (["train", "TABLE", "--router", "knn:k", "--out", "r.npz"], "not of the form parameter=value"),
         (["train", "TABLE", "--router", "knn:k=[", "--out", "r.npz"], "is not a value"),
         (["train", "TABLE", "--router", "knn", "--policy", "cost_awar", "--out", "r"], "did you mean 'cost_aware'?"),
@@ -493,6 +495,7 @@ def test_a_bad_table_is_refused_in_one_line(here: Path, run: Run, case: str) -> 
         (["table", "convert", "bad.yaml", "--out", "t.csv"], "bad.yaml"),
         (["datasets", "path", "routerbnch"], "did you mean 'routerbench'?"),
         (["datasets", "path", "routerbench"], "routerbench"),
+        (["datasets", "get", "ladder", "--out", "there"], "part of the package"),
     ],
 )  # fmt: skip
 def test_bad_input_is_refused_in_one_line(here: Path, run: Run, shared: Path, arguments: list[str], says: str) -> None:

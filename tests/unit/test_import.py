@@ -42,6 +42,10 @@ def test_every_public_name_resolves(name: str) -> None:
     assert getattr(equipoise, name) is not None
 
 
+def test_completion_offers_the_public_names_and_nothing_else() -> None:
+    assert set(dir(equipoise)) == set(equipoise.__all__)
+
+
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'Enginee'"):
         _ = equipoise.Enginee  # type: ignore[attr-defined]

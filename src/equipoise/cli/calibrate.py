@@ -19,7 +19,7 @@ from equipoise.contracts import Policy
 from equipoise.engine import Engine
 from equipoise.errors import InputError, NotEnoughData
 from equipoise.numerics.folds import grouped_folds
-from equipoise.registry import DEFAULT_ROUTER, Spec, make_policy, spec_of
+from equipoise.registry import DEFAULT_ROUTER, Spec, make_policy, make_router, spec_of
 from equipoise.tables import OutcomeTable
 from equipoise.tables.answers import Answers
 from equipoise.tables.costs import rows_to_calibrate
@@ -56,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: router and calibrated policy are written."""
     check_target(args.out, inputs=inputs_of(args))
+    make_router(args.router)  # what is misspelt is refused before a large table is read
     policy = _policy(args)
     made = make_policy(policy)
     looks = isinstance(made, AnswerPolicy)

@@ -9,6 +9,7 @@ from equipoise import environment
 from equipoise.cli.output import emit_json, note, say
 from equipoise.datasets import public
 from equipoise.datasets.registry import DATASETS, PublicDataset
+from equipoise.errors import InputError
 from equipoise.tables.files import read_table
 
 
@@ -30,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     if args.action == "list":
         return _list(args.json)
     if args.action == "get":
+        _check_out(args.name, args.out)
         file = public.get(args.name, args.out or environment.cache_folder(), public.fetch_https, notice=note)
     else:
         file = public.path(args.name, environment.data_folders())
@@ -39,6 +41,12 @@ def run(args: argparse.Namespace) -> int:
     else:
         say(str(file))
     return 0
+
+
+def _check_out(name: str, out: Path | None) -> None:
+    if out is not None and public.dataset(name).ships:
+        place = public.path(name, ())
+        raise InputError(f"the data set '{name}' is part of the package, {place}; leave --out out, or copy that file")
 
 
 def _list(as_json: bool) -> int:

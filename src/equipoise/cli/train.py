@@ -12,7 +12,7 @@ from equipoise.cascades.contract import AnswerPolicy
 from equipoise.cli.engines import add_best_of, inputs_of, names
 from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import InputError
-from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, make_policy
+from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, make_policy, make_router
 from equipoise.tables.votes import is_vote_table, read_votes
 
 _POLICY = "cost_aware:form=linear,cost_weight=0"
@@ -43,9 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """0: the router file is written."""
     check_target(args.out, inputs=inputs_of(args))
+    router = args.router or DEFAULT_ROUTER
+    make_router(router)  # what is misspelt is refused before a large table is read
     if is_vote_table(args.table):
         return _votes(args)
-    router = args.router or DEFAULT_ROUTER
     policy = args.policy or ("quality_first" if args.cost == "none" else _POLICY)
     table = api.open_table(args.table, prices=args.prices, cost=args.cost != "none", best_of=args.best_of)
     answers = api.open_answers(args.table, table) if isinstance(make_policy(policy), AnswerPolicy) else None
