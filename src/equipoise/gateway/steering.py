@@ -39,9 +39,9 @@ HEADERS: dict[str, tuple[str, dict[str, Any]]] = {
     _PREFIX + "max-latency-s": ("refuse models whose expected latency is longer", _AMOUNT),
     _PREFIX + "min-quality": ("refuse models that are expected to be worse", {**_AMOUNT, "maximum": 1}),
     _PREFIX + "region": ("only deployments in this region", _WORD),
-    _PREFIX + "user": ("who asks, for the decision", _WORD),
+    _PREFIX + "user": ("who asks; nothing depends on it yet", _WORD),
     _PREFIX + "session": ("the conversation that this belongs to", _WORD),
-    _PREFIX + "urgency": ("how urgent it is", {"enum": list(get_args(Urgency))}),
+    _PREFIX + "urgency": ("how urgent it is, noted in the decision", {"enum": list(get_args(Urgency))}),
     _PREFIX + "timeout-s": ("give up after so long, if that is sooner than the gateway would", _TIME),
     _PREFIX + "cache": ("off: neither answer from the cache nor keep the answer", _SWITCH),
 }
