@@ -36,11 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("prompts", metavar="PROMPTS", type=Path, help="JSON lines or CSV: prompt_id, prompt, answer, ...")
     add("--out", metavar="TABLE", type=Path, required=True, help="outcome table: .parquet, .csv or .jsonl")
-    add(
-        "--grader",
-        metavar="G",
-        help="exact, number, regex, json, python, words or judge:MODEL, unless a row names one",
-    )
+    about = "exact, number, regex, json, python, words or judge:MODEL, unless a row names one"
+    add("--grader", metavar="G", help=about)
     add("--no-grade", action="store_true", help="keep answers ungraded; a run without this grades them")
     add("--regrade", action="store_true", help="grade all answers again, without asking the models again")
     add("--partial", action="store_true", help="write the prompts that are complete, though others are not")
@@ -53,22 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add("--base-url", metavar="URL", help="OpenAI-compatible endpoint that serves --models")
     add("--api-key-env", metavar="NAME", help="environment variable with the endpoint's key")
     add("--prices", metavar="FILE", type=Path, help="price file for --models (CSV)")
-    add(
-        "--samples",
-        metavar="K",
-        type=count,
-        default=0,
-        help="sampled draws besides the greedy one (default 0)",
-    )
+    add("--samples", metavar="K", type=count, default=0, help="sampled draws besides the greedy one (default 0)")
     add("--max-tokens", metavar="N", type=positive, default=256, help="longest answer (default 256)")
     add = parser.add_argument_group("limits").add_argument
-    add(
-        "--parallel",
-        metavar="N",
-        type=positive,
-        default=1,
-        help="calls in flight per deployment (default 1)",
-    )
+    add("--parallel", metavar="N", type=positive, default=1, help="calls in flight per deployment (default 1)")
     add("--max-cost-usd", metavar="X", type=amount, help="most that the whole collection may cost")
     add("--max-seconds", metavar="X", type=amount, help="stop after this long")
     add("--attempts", metavar="N", type=positive, default=6, help="calls made for one answer (default 6)")
@@ -84,24 +69,7 @@ def run(args: argparse.Namespace) -> int:
     _refuse_unknown_graders(prompts, args)
     if not args.no_grade:
         _refuse_ungradable(prompts, args.grader)
-    given = _candidates(args)
-    job = Job(
-        prompts=prompts,
-        candidates=given.candidates,
-        out=args.out,
-        grader=args.grader,
-        limits=Limits(
-            parallel=args.parallel,
-            max_cost_usd=args.max_cost_usd,
-            max_seconds=args.max_seconds,
-            attempts=args.attempts,
-        ),
-        order=args.order,
-        regrade=args.regrade,
-        partial=args.partial,
-        price_note=given.price_note,
-        judges=given.judges,
-    )
+    job = _job(prompts, args)
     grading = None if args.no_grade else ThreadedGrading(grade)
     try:
         collected = asyncio.run(
@@ -120,6 +88,27 @@ def run(args: argparse.Namespace) -> int:
         emit_json(summary(collected, job))
     _tell(collected, args, job)
     return _status(collected)
+
+
+def _job(prompts: Sequence[PromptRow], args: argparse.Namespace) -> Job:
+    given = _candidates(args)
+    return Job(
+        prompts=prompts,
+        candidates=given.candidates,
+        out=args.out,
+        grader=args.grader,
+        limits=Limits(
+            parallel=args.parallel,
+            max_cost_usd=args.max_cost_usd,
+            max_seconds=args.max_seconds,
+            attempts=args.attempts,
+        ),
+        order=args.order,
+        regrade=args.regrade,
+        partial=args.partial,
+        price_note=given.price_note,
+        judges=given.judges,
+    )
 
 
 def _refuse_unknown_graders(prompts: Sequence[PromptRow], args: argparse.Namespace) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from equipoise.evaluation import points
 from equipoise.evaluation.bootstrap import Interval
 from equipoise.evaluation.plots import calibration_plot, frontier_plot, gain_plot, shares_plot, shown
-from equipoise.evaluation.results import DatasetChange, Results, RouterRow
+from equipoise.evaluation.results import CascadeRow, DatasetChange, Results, RouterRow
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8882; --good: #0a7d4f; }
@@ -123,21 +123,7 @@ def _cascades(results: Results) -> str:
     shares = [e.share for e in results.cascades[0].equal_cost]
     head = ["", "AIQ", "over zero", f"over {rival}", "cost of equal quality", f"the same of {rival}", "saved"]
     head += ["calls", "latency, s"]
-    body = [
-        _row(
-            [
-                c.row.name,
-                _n(c.row.aiq),
-                _ci(c.row.delta_aiq, c.row.delta_aiq_ci),
-                _ci(c.aiq_gain, c.aiq_gain_ci),
-                *(_percent(v) for v in (c.cost_share, c.router_cost_share)),
-                _percent_ci(c.saving, c.saving_ci),
-                _n(c.calls, 2),
-                _n(c.latency_s, 2),
-            ]
-        )
-        for c in results.cascades
-    ]
+    body = [_row(_cascade_cells(c)) for c in results.cascades]
     at_cost = [_row([c.row.name, *(_ci(e.gain, e.gain_ci) for e in c.equal_cost)]) for c in results.cascades]
     by_set = [
         _row([d.dataset, *(_change(c.datasets[i]) for c in results.cascades)])
@@ -213,6 +199,19 @@ def _cells(row: RouterRow, results: Results) -> list[str]:
     if len(results.models) == 2:
         cells += [_n(row.apgr), _n(row.cpt50), _n(row.cpt80)]
     return [*cells, _n(row.p_holm), _n(row.decide_us_p50, 0), _n(row.fit_s, 2)]
+
+
+def _cascade_cells(c: CascadeRow) -> list[str]:
+    return [
+        c.row.name,
+        _n(c.row.aiq),
+        _ci(c.row.delta_aiq, c.row.delta_aiq_ci),
+        _ci(c.aiq_gain, c.aiq_gain_ci),
+        *(_percent(v) for v in (c.cost_share, c.router_cost_share)),
+        _percent_ci(c.saving, c.saving_ci),
+        _n(c.calls, 2),
+        _n(c.latency_s, 2),
+    ]
 
 
 def _singles(results: Results) -> str:

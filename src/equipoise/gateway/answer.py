@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from collections.abc import AsyncIterator
 
 from aiohttp import web
 from aiohttp.http import HttpVersion11
@@ -31,6 +32,15 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
         headers["Content-Type"] = JSON
         return web.Response(body=running.body, headers=headers)
     exchange.first_token_s = exchange.elapsed_s
+    stream = running.stream
+    if exchange.tells_usage:
+        stream = with_cost(stream, exchange.format, lambda: exchange.cost_usd() + running.unbilled_usd)
+    return await _streamed(gateway, incoming, exchange, running, stream)
+
+
+async def _streamed(
+    gateway: Gateway, incoming: Incoming, exchange: Exchange, running: Answer, stream: AsyncIterator[bytes]
+) -> web.StreamResponse:
     headers = _headers(incoming, exchange, running)
     headers["Content-Type"] = _SSE
     headers["Cache-Control"] = "no-cache"
@@ -43,9 +53,6 @@ async def answered(gateway: Gateway, incoming: Incoming, exchange: Exchange, run
             response.force_close()
             _reset_when_closed(incoming, True)
         await response.prepare(incoming.http)
-        stream = running.stream
-        if exchange.tells_usage:
-            stream = with_cost(stream, exchange.format, lambda: exchange.cost_usd() + running.unbilled_usd)
         async for chunk in stream:
             if running.over:
                 _end(exchange, running)
