@@ -12,7 +12,7 @@ from equipoise import registry
 from equipoise.contracts import Router
 from equipoise.errors import ConfigError, NotEnoughData, UnknownName
 from equipoise.storage.router_file import load_states, save_states
-from equipoise.types import Estimates, Model, Price
+from equipoise.types import Estimates, Model, Price, State
 from tests.contracts.conftest import MODELS, TOLD_APART, make_batch, make_world, one_row, sealed, smaller
 
 ROUTERS = sorted(name for name, cls in registry.routers().items() if cls.available())
@@ -120,6 +120,19 @@ def test_the_order_of_models_does_not_matter(name):
     router, batch = fitted(name), make_batch([0, 1], seed=6)
     forward, backward = router.predict_batch(batch, MODELS), router.predict_batch(batch, MODELS[::-1])
     assert np.allclose(forward.mean, backward.mean[:, ::-1])
+
+
+def test_on_an_unknown_kind_of_prompt_the_overall_best_of_the_models_asked_for_leads(name):
+    state = fitted(name, n=600).state()
+    if "novelty/transfer" not in state.arrays:
+        pytest.skip("it has no guard")
+    nothing_carries_over = {**state.arrays, "novelty/transfer": np.zeros(())}
+    router = make_router(name).restore(State(nothing_carries_over, state.meta))
+    strange, level = make_batch([0, 1] * 20, seed=8), make_world(n=600).quality.mean(axis=0)
+    strange.structure[:] += 50.0
+    for asked in ([0, 1, 2], [0, 1], [1, 2], [0, 2]):
+        said = router.predict_batch(strange, [MODELS[j] for j in asked]).mean
+        assert (said.argmax(axis=1) == level[asked].argmax()).all()
 
 
 def test_models_it_knows_nothing_of_are_left_out(name):

@@ -11,7 +11,6 @@ import numpy as np
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
-from equipoise.numerics.caution import Caution
 from equipoise.numerics.clusters import Clusters
 from equipoise.numerics.coordinates import Coordinates, Point
 from equipoise.numerics.experts import REGION_PARTS, REGION_SHARPNESS, Examples, Expert, FoldedRidge
@@ -37,7 +36,6 @@ class _Ready(NamedTuple):
     weights: Floats
     directions: Floats
     level: Floats
-    caution: Caution | None
 
 
 @dataclass(kw_only=True)
@@ -107,9 +105,8 @@ class Blended(Router):
         wide = np.zeros((len(self._mean), self._basis.shape[1]))
         wide[: len(self._basis)] = self._basis
         heard = np.flatnonzero(self._weights.any(axis=(0, 2)))
-        caution = None if self._novelty is None else self._novelty.caution(level)
         experts = [self._fitted[k] for k in heard] if self._fitted else []
-        self._ready = _Ready(experts, self._weights[:, heard], wide.T, level, caution)
+        self._ready = _Ready(experts, self._weights[:, heard], wide.T, level)
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
@@ -119,25 +116,24 @@ class Blended(Router):
         if self._ready is None or not known:
             return Estimates(mean, std)
         columns = [self._models[models[j].name] for j in known]
-        every = self._estimates(batch)
-        np.minimum(np.maximum(every, 0.0, out=every), 1.0, out=every)
-        mean[:, known], std[:, known] = every[:, columns], self._spread[columns]
+        said = self._estimates(batch, columns)
+        np.minimum(np.maximum(said, 0.0, out=said), 1.0, out=said)
+        mean[:, known], std[:, known] = said, self._spread[columns]
         return Estimates(mean, std)
 
-    def _estimates(self, batch: FeatureBatch) -> Floats:
-        """Of every known model, shape (n, m); levels alone where the features are not there."""
+    def _estimates(self, batch: FeatureBatch, columns: Sequence[int]) -> Floats:
+        """Of some models, of which the guard holds back all but the best; levels alone where features are missing."""
         ready = self._ready
         assert ready is not None
         every = ready.level[None].repeat(len(batch), axis=0)
         if self._coordinates is None or self._regions is None or _incomplete(batch):
-            return every
+            return every[:, columns]
         point = self._coordinates.points(batch)
         if ready.heard:
             said = [expert.predict(point, batch) for expert in ready.heard]
             every += combined(said, ready.weights, self._regions.membership(_place(point))) @ ready.directions
-        if self._novelty is not None and ready.caution is not None:
-            every = ready.caution.apply(every, self._novelty.trust(batch))
-        return every
+        asked = every[:, columns]
+        return asked if self._novelty is None else self._novelty.cautious(asked, ready.level[columns], batch)
 
     def add_model(self, model: str, features: FeatureBatch, quality: Floats, *, benchmark: Ints | None = None) -> Self:
         """Find how one more model lies to what the experts predict; experts and other models stay."""
@@ -174,7 +170,7 @@ class Blended(Router):
         j = self._enlist(model)
         if j == known:
             self._get_ready()
-        now = self._estimates(FeatureBatch.one(features))[0, j]
+        now = self._estimates(FeatureBatch.one(features), range(len(self._models)))[0, j]
         before = now - self._online[0, j] / (self._online[1, j] + _PSEUDO_ROWS)
         self._online[:, j] += (reward - before, 1.0)
         self._get_ready()

@@ -11,7 +11,6 @@ from annotated_types import Ge, MinLen
 
 from equipoise.contracts import Router
 from equipoise.errors import NotEnoughData
-from equipoise.numerics.caution import Caution
 from equipoise.numerics.clusters import cells_of
 from equipoise.numerics.folded import Folded
 from equipoise.numerics.folds import grouped_folds
@@ -31,17 +30,16 @@ _Asked = tuple[tuple[Model, ...], tuple[int, ...]] | None
 
 
 class _Ready(NamedTuple):
-    """What predicts: the folded views, the models' level with the views' bias, and the guard's caution."""
+    """What predicts: the folded views, the models' levels, and these with the views' bias."""
 
     folded: Folded
+    level: Floats
     base: Floats
-    caution: Caution | None
 
     @classmethod
     def of(cls, folded: Folded, level: Floats) -> Self:
         """At the models' current level, shape (m,)."""
-        caution = None if folded.novelty is None else folded.novelty.caution(level)
-        return cls(folded, level + folded.bias, caution)
+        return cls(folded, level, level + folded.bias)
 
 
 @dataclass(kw_only=True)
@@ -145,21 +143,23 @@ class Linear(Router):
 
     def predict_batch(self, batch: FeatureBatch, models: Sequence[Model]) -> Estimates:
         """Quality estimates, shape (n, m)."""
-        n, columns, ready = len(batch), self._columns(models), self._ready
-        if ready is None or max(columns, default=-1) < 0:
-            return Estimates(np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan))
+        shape, columns, ready = (len(batch), len(models)), self._columns(models), self._ready
+        picked = [column for column in columns if column >= 0]
+        if ready is None or not picked:
+            return Estimates(np.full(shape, np.nan), np.full(shape, np.nan))
         deviation, trust = ready.folded.apply(batch)
-        every = deviation + ready.base
-        if trust is not None and ready.caution is not None:
-            every = ready.caution.apply(every, trust)
-        np.maximum(every, 0.0, out=every)
-        np.minimum(every, 1.0, out=every)
-        if columns == tuple(range(every.shape[1])):
-            return Estimates(every, self._spread[None].repeat(n, axis=0))
-        mean, std = np.full((n, len(models)), np.nan), np.full((n, len(models)), np.nan)
-        known = [j for j, c in enumerate(columns) if c >= 0]
-        picked = [columns[j] for j in known]
-        mean[:, known], std[:, known] = every[:, picked], self._spread[picked]
+        said, level, spread = deviation + ready.base, ready.level, self._spread
+        if picked != list(range(len(level))):
+            said, level, spread = said[:, picked], level[picked], spread[picked]
+        if trust is not None and self._novelty is not None:
+            said = self._novelty.caution(level).apply(said, trust)
+        np.maximum(said, 0.0, out=said)
+        np.minimum(said, 1.0, out=said)
+        if len(picked) == len(models):
+            return Estimates(said, spread[None].repeat(len(batch), axis=0))
+        mean, std = np.full(shape, np.nan), np.full(shape, np.nan)
+        known = [j for j, column in enumerate(columns) if column >= 0]
+        mean[:, known], std[:, known] = said, spread
         return Estimates(mean, std)
 
     def _columns(self, models: Sequence[Model]) -> tuple[int, ...]:
