@@ -838,6 +838,9 @@ async def test_that_no_log_probabilities_are_wanted_is_not_said_to_strict_vendor
         assert ("logprobs" in sent, "top_logprobs" in sent) == (kept, kept)
 
 
+NOTHING = {"parameters": {"type": "object", "properties": {}}}
+
+
 @pytest.mark.parametrize(("tools", "kept"), [([], False), ([{"type": "function", "function": {"name": "f"}}], True)])
 async def test_a_list_of_no_tools_is_left_out_with_how_to_choose_among_them(
     make: Make, tools: list[dict[str, Any]], kept: bool
@@ -847,6 +850,15 @@ async def test_a_list_of_no_tools_is_left_out_with_how_to_choose_among_them(
     for name in ("openai", "vllm"):
         sent = await request_to(make, name, lambda p: call_of(p, {**HELLO, **choosing}))
         assert sent.keys() & choosing.keys() == (choosing.keys() if kept else set())
+
+
+@pytest.mark.parametrize("parameters", [{}, {"parameters": None}])
+async def test_a_function_that_takes_nothing_says_so_to_all_but_openai(make: Make, parameters: dict[str, None]) -> None:
+    """Qwen Code and others leave it out, which Mistral, llama.cpp and more refuse."""
+    tool = {"type": "function", "function": {"name": "f", "strict": True, **parameters}}
+    for name, said in (("openai", parameters), ("mistral", NOTHING), ("llamacpp", NOTHING), ("vllm", NOTHING)):
+        sent = await request_to(make, name, lambda p: call_of(p, {**HELLO, "tools": [tool]}))
+        assert sent["tools"] == [{"type": "function", "function": {"name": "f", "strict": True, **said}}]
 
 
 async def test_xais_models_are_told_of_no_penalties(make: Make) -> None:
@@ -1483,7 +1495,7 @@ async def test_tool_call_ids_are_ones_that_the_vendor_takes_in_call_and_result(
 )
 async def test_marks_of_a_prompt_cache_go_to_those_that_know_them(make: Make, name: str, known: set[str]) -> None:
     marks = {"cache_control": {"type": "ephemeral"}, "prompt_cache_breakpoint": {"mode": "explicit"}}
-    tool = {"type": "function", "function": {"name": "f"}}
+    tool = {"type": "function", "function": {"name": "f", **NOTHING}}
 
     def asked(marks: dict[str, Any]) -> dict[str, Any]:
         content = [{"type": "text", "text": "a", **marks}]

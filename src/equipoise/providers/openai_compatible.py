@@ -13,6 +13,7 @@ from equipoise.providers.keys import Secret
 from equipoise.providers.vendors import VENDORS, Vendor
 from equipoise.types import Deployment, Model, WireFormat
 from equipoise.wire import Body, history, responses
+from equipoise.wire.pivot import EMPTY_SCHEMA
 
 # Whoever hosts them takes OpenAI's words for how much they are to think.
 _TAKES_EFFORT = re.compile("gpt-oss")
@@ -84,8 +85,8 @@ class OpenAICompatible(Client):
         if call.stream and vendor.stream_usage:
             body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
         tools = body.get("tools")
-        if self._unknown_marks and isinstance(tools, list):
-            body["tools"] = history.unmarked(tools, self._unknown_marks)
+        if isinstance(tools, list):
+            body["tools"] = self._tools(tools)
         messages = body.get("messages")
         if isinstance(messages, list):
             messages = self._settled(messages, call)
@@ -93,6 +94,12 @@ class OpenAICompatible(Client):
                 messages = history.reasoned(messages, vendor.reasoning_stub)
             body["messages"] = messages
         return body
+
+    def _tools(self, tools: list[Body]) -> list[Body]:
+        """Without marks of a prompt cache that the vendor does not know, and with parameters, which most demand."""
+        if self._unknown_marks:
+            tools = history.unmarked(tools, self._unknown_marks)
+        return tools if self._vendor.openais else [_with_parameters(tool) for tool in tools]
 
     def _without_refused(self, body: Body) -> None:
         refuses = self._vendor.refuses
@@ -126,6 +133,14 @@ class OpenAICompatible(Client):
         if not self._vendor.developer_role:
             messages = history.without_developer(messages)
         return messages if self._vendor.call_ids is None else history.with_ids(messages, self._vendor.call_ids)
+
+
+def _with_parameters(tool: Body) -> Body:
+    """A function that takes nothing, which says so in a schema: OpenAI's clients may leave that out."""
+    function = tool.get("function")
+    if not isinstance(function, dict) or function.get("parameters") is not None:
+        return tool
+    return {**tool, "function": {**function, "parameters": EMPTY_SCHEMA}}
 
 
 def _is_forced(body: Body) -> bool:
