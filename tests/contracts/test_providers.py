@@ -1351,6 +1351,21 @@ async def test_a_hint_of_another_format_goes_to_those_alone_that_are_known_to_ta
 
 
 @pytest.mark.parametrize(
+    ("asked", "told"), [("none", "low"), ("minimal", "low"), ("high", "high"), ("max", "high"), (None, None)]
+)
+@pytest.mark.parametrize(("name", "model_id"), [("groq", "openai/gpt-oss-120b"), ("vllm", "gpt-oss:20b")])
+async def test_gpt_oss_is_told_how_much_to_think_in_a_word_that_it_knows_wherever_it_is_hosted(
+    name: str, model_id: str, asked: str | None, told: str | None
+) -> None:
+    for translated in (True, False):
+        chat = {"messages": HELLO["messages"], "reasoning_effort": asked}
+        assert (await fitted(name, model_id, chat, "chat", translated=translated))["reasoning_effort"] == told
+        response = {"input": "hi", "reasoning": {"effort": asked, "summary": "auto"}}
+        sent = await fitted(name, model_id, response, "responses", translated=translated)
+        assert sent["reasoning"] == {"effort": told, "summary": "auto"}
+
+
+@pytest.mark.parametrize(
     ("model_id", "efforts"),
     [
         ("gemini-2.5-flash", [{"thinkingBudget": n} for n in (0, 1024, 8192, 24576)]),

@@ -64,6 +64,8 @@ class OpenAICompatible(Client):
             body["stream"] = True
         if self._vendor.openais:
             openai_models.fit(body, body["model"], call.model.name)
+        elif _TAKES_EFFORT.search(body["model"]):
+            openai_models.fit_effort(body, body["model"])
         if call.translated and self._vendor.openais:
             openai_models.hold_to_schema(body)
         if call.kind == "responses":

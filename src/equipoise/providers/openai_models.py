@@ -34,6 +34,7 @@ _KNOWN_EFFORTS = tuple(
         (r"gpt-5\.[2-5]", "none low medium high xhigh"),
         (r"gpt-(5\.[6-9]|6-(sol|luna))", "none low medium high xhigh max"),
         (r"gpt-(6|[7-9])", "low medium high xhigh max"),
+        (r"\S*gpt-oss", "low medium high"),  # wherever it is hosted
     )
 )
 _SAMPLING = ("temperature", "top_p", "presence_penalty", "frequency_penalty", "logit_bias")
@@ -103,18 +104,24 @@ def _known_effort(effort: Any, name: str, *, chat: bool) -> Any:
     return more[0] if more else [word for word in _EFFORTS if word in known][-1]
 
 
-def _thinking(body: Body, name: str) -> None:
+def fit_effort(body: Body, name: str) -> Any:
+    """How much the model is to think, in place in a word that it knows; what it comes to."""
     effort = body.get("reasoning_effort")
     if effort:
         effort = body["reasoning_effort"] = _known_effort(effort, name, chat=True)
-    if body.get("tools") and "messages" in body and (effort or _NO_CALLS_UNASKED.match(name)) and _NO_CALLS.match(name):
-        effort = body["reasoning_effort"] = "none"
     if "reasoning" in body:
         reasoning = body["reasoning"]
         effort = reasoning.get("effort") if isinstance(reasoning, dict) else None
         if effort:
             effort = _known_effort(effort, name, chat=False)
             body["reasoning"] = {**reasoning, "effort": effort}
+    return effort
+
+
+def _thinking(body: Body, name: str) -> None:
+    effort = fit_effort(body, name)
+    if body.get("tools") and "messages" in body and (effort or _NO_CALLS_UNASKED.match(name)) and _NO_CALLS.match(name):
+        effort = body["reasoning_effort"] = "none"
     if effort == "none" or (not effort and _THINKS_IF_ASKED.match(name)):
         return
     for field in _SAMPLING:
