@@ -520,6 +520,15 @@ def test_a_link_in_place_of_the_lock_is_not_written_to(tmp_path: Path) -> None:
     assert (tmp_path / "precious").read_text() == "of somebody"
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="this system does not tell which files are open")
+def test_a_log_that_cannot_be_opened_leaves_no_file_open(tmp_path: Path) -> None:
+    (tmp_path / "log.db.segments").write_text("a file where the journal's folder should be")
+    with pytest.raises(InputError, match=r"log.db.segments: cannot be written"):
+        DecisionLog(URL, folder=tmp_path)
+    links = (file.readlink() for file in Path("/proc/self/fd").iterdir() if file.is_symlink())
+    assert [link for link in links if str(link).startswith(str(tmp_path))] == []
+
+
 def test_the_files_are_their_owners_alone(tmp_path: Path, disk_log: DecisionLog) -> None:
     export_log(disk_log, tmp_path / "out.parquet")
     for path in tmp_path.iterdir():

@@ -17,7 +17,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -122,14 +122,14 @@ class DecisionLog(LogReader):
             self.store = MemoryStore()
             self._keep_house()
             return
-        self._handle = _locked(path, wait_s)
-        try:
+        with ExitStack() as opened:
+            self._handle = _locked(path, wait_s)
+            opened.callback(os.close, self._handle)
             self.store = SqliteStore(path, wait_s=wait_s)
+            opened.callback(self.store.close)
             self._journal_folder = journal_folder(path)
             self._journal = _journal(self._journal_folder, self.store.mark().segment)
-        except BaseException:
-            os.close(self._handle)
-            raise
+            opened.pop_all()
         self._thread = threading.Thread(target=self._move_until_closed, name="equipoise-log", daemon=True)
         self._thread.start()
 
