@@ -245,8 +245,9 @@ async def test_requests_at_once_do_not_spend_more_than_the_budget_together(tmp_p
             assert standing(gateway, "a").reserved_usd == pytest.approx(0.0, abs=1e-12)
 
 
+@pytest.mark.parametrize("reloaded", [False, True])
 async def test_what_was_spent_is_known_after_a_restart_also_of_what_no_store_has_yet(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reloaded: bool
 ) -> None:
     # Nothing gets into the store that is not moved there at once.
     monkeypatch.setattr(DecisionLog, "_move_until_closed", lambda log: None)
@@ -263,7 +264,9 @@ async def test_what_was_spent_is_known_after_a_restart_also_of_what_no_store_has
             assert not gateway.gateway.log.store.spent(0)
             billed = sum(stored.outcome.cost_usd for stored in logged(gateway) if stored.outcome)
             assert spent == pytest.approx(billed) and spent > 0
-        async with serving(killed, document) as gateway:
+        async with serving(killed, {**document, "tenants": {}} if reloaded else document) as gateway:
+            write(killed, document)
+            assert await gateway.gateway.reload() is None
             assert standing(gateway, "a").spent_usd == pytest.approx(spent)
             assert (await gateway.post(CHAT, say("Hello"), **mine))[0] == 200
             assert standing(gateway, "a").spent_usd == pytest.approx(spent / 3 * 4, rel=0.2)

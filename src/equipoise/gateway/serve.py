@@ -233,8 +233,7 @@ async def opened(
 
 async def _allowances(config: Config, log: DecisionLog) -> Allowances:
     """The accounts of tenants, with what they have spent, and what a gateway that was killed left to be counted."""
-    if any(tenant.budget is not None for tenant in config.tenants.values()):
-        await asyncio.to_thread(log.flush)
+    await asyncio.to_thread(log.flush)  # also where nobody has a budget yet: one may come with a reload
     found = Allowances(time, log.store.spent(days_of("month", time.time()).start))
     found.limit(config.tenants)
     return found
