@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equipoise.config import BudgetConfig, TenantConfig
-from equipoise.gateway.allowances import Account, Allowances, Reserved, days_of
+from equipoise.gateway.allowances import Account, Allowances, Reserved, days_of, expected_usd
 from equipoise.gateway.problems import Problem
 from equipoise.traffic import Attempt, Outcome, TokenUsage
 from equipoise.types import Candidate, Constraints, Decision, Plan, Step
@@ -122,6 +122,29 @@ def test_answers_are_taken_to_be_as_long_as_few_were_and_no_longer_than_they_may
     assert one.standing().tokens_last_minute == before + (100 + 50) + (100 + 700)
 
 
+def test_what_is_refused_for_its_tokens_sets_nothing_aside() -> None:
+    one = account(Hands(), tpm=300, budget=monthly(1.0))
+    hold(one, decided(0.25, tokens=200))
+    refused(hold, one, decided(0.25, tokens=200))
+    assert one.standing().reserved_usd == 0.25 and one.standing().tokens_last_minute == 215
+
+
+def test_how_long_answers_are_is_remembered_over_a_reload_and_what_is_in_flight_stays_where_it_was_counted() -> None:
+    clock = Hands()
+    allowances = Allowances(clock, {})
+    limits = {"a": TenantConfig(tpm=10_000)}
+    allowances.limit(limits)
+    one = allowances.of("a")
+    one.settle(hold(one, decided(0.0)), ended(clock, 0.0, tokens=100, written=40))
+    allowances.limit(limits)
+    held = hold(one, decided(0.0))
+    assert one.standing().tokens_last_minute == 140 + 140
+    allowances.limit({})
+    allowances.limit(limits)
+    one.settle(held, ended(clock, 0.0, tokens=100))
+    assert one.standing().tokens_last_minute == 0
+
+
 def test_vectors_are_not_taken_for_an_answer_that_has_tokens() -> None:
     one = account(Hands(), tpm=300)
     one.reserve(decided(0.0), FORMATS["embeddings"].read({"model": "m", "input": "Hello"}))
@@ -165,6 +188,14 @@ def test_of_a_cascade_all_steps_are_set_aside_as_far_as_it_may_take_them(
     assert one.standing().reserved_usd == pytest.approx(2 * usd)
 
 
+def test_a_model_that_is_asked_several_times_costs_what_its_candidate_does() -> None:
+    (alone,) = decided(0.01).candidates
+    several = replace(alone, model="m*3", cost_usd=0.03)
+    plan = Plan(model="m*3", steps=(Step(model="m", samples=3, test="vote"),))
+    for one in (alone, replace(alone, refused="lacks quality")):
+        assert expected_usd(replace(decided(0.01), plan=plan, candidates=(one, several)), 1) == 0.03
+
+
 def test_a_request_that_costs_more_than_is_unspent_is_not_told_to_wait_for_others() -> None:
     clock = Hands()
     one = account(clock, budget=monthly(1.0))
@@ -187,6 +218,7 @@ def test_what_is_too_dear_for_what_is_left_is_told_when_the_month_is_over() -> N
         "the next month begins on 2026-12-01 (UTC)"
     )
     assert problem.retry_after_s is None and problem.headers["x-should-retry"] == "false"
+    assert one.standing().resets == datetime(2026, 12, 1, tzinfo=UTC).timestamp()
     one.settle(hold(one, decided(0.2)), ended(clock, 0.5))
     assert "spent its 1 USD for this month; the next month begins on 2026-12-01" in str(refused(one.enter))
     clock.go_on(15.5 * _DAY)
@@ -200,6 +232,16 @@ def test_once_none_is_in_flight_no_request_is_told_to_wait_for_one() -> None:
     for held in [hold(one, decided(usd)) for usd in (0.1, 0.2, 0.3)]:
         one.settle(held, ended(clock, 0.1))
     assert "in flight" not in str(refused(hold, one, decided(0.8)))
+    one.settle(hold(one, decided(0.7)), ended(clock, 0.7))
+    assert str(refused(one.enter)).startswith("tenant 'a' spent its 1 USD")
+
+
+def test_where_all_is_spent_nothing_is_to_come_of_what_is_in_flight() -> None:
+    clock = Hands()
+    one = account(clock, budget=monthly(1.0))
+    first, _ = hold(one, decided(0.5)), hold(one, decided(0.25))
+    one.settle(first, ended(clock, 1.0))
+    assert refused(one.enter).code == "budget_exceeded"
 
 
 def test_a_days_budget_is_that_of_the_day_and_earlier_days_count_to_the_month() -> None:
@@ -208,6 +250,15 @@ def test_a_days_budget_is_that_of_the_day_and_earlier_days_count_to_the_month() 
     spent = {today - 1: 3.0, today: 1.0, today - 20: 100.0}
     assert account(clock, spent, budget=BudgetConfig(usd=5.0, per="day")).left_usd == 4.0
     assert account(clock, spent, budget=monthly(5.0)).left_usd == 1.0
+
+
+def test_a_bill_counts_for_the_day_on_which_its_request_ended() -> None:
+    clock = Hands()
+    one = account(clock, budget=BudgetConfig(usd=1.0, per="day"))
+    held, outcome = hold(one, decided(0.5)), ended(clock, 0.5)
+    clock.go_on(_DAY)
+    one.settle(held, outcome)
+    assert one.left_usd == 1.0
 
 
 def test_a_clock_that_jumps_does_not_forget_what_was_spent() -> None:
@@ -220,12 +271,14 @@ def test_a_clock_that_jumps_does_not_forget_what_was_spent() -> None:
     assert one.left_usd == 0.5
 
 
-def test_days_long_past_are_forgotten() -> None:
+def test_days_long_past_are_forgotten_and_none_of_this_month() -> None:
     clock = Hands()
-    one = account(clock, budget=BudgetConfig(usd=1.0, per="day"))
+    one = account(clock, budget=monthly(31.0))
     for _ in range(200):
-        one.settle(hold(one, decided(1.0)), ended(clock, 1.0))
         clock.go_on(_DAY)
+        one.settle(hold(one, decided(1.0)), ended(clock, 1.0))
+        today = datetime.fromtimestamp(clock.now, UTC)
+        assert one.standing().spent_usd == today.day - 15 * (today.month == 11)
     assert len(one._spent) <= 62
 
 
@@ -251,7 +304,7 @@ def test_limits_that_change_find_what_was_counted() -> None:
 def test_a_star_limits_each_tenant_that_is_not_named_by_itself() -> None:
     allowances = Allowances(Hands(), {})
     allowances.limit({"*": TenantConfig(rpm=1), "free": TenantConfig()})
-    for tenant in ("a", "b"):
+    for tenant in ("b", "a"):
         allowances.of(tenant).enter()
         refused(allowances.of(tenant).enter)
     for _ in range(10):

@@ -135,7 +135,7 @@ async def _within_budget(gateway: Gateway, call: Call, account: Account, found: 
     """The decision, or where that would cost more than is left of the tenant's budget, a cheaper one."""
     left = account.left_usd
     if left <= 0.0:
-        raise account.over_budget()
+        raise _over_budget(account, call, found)
     if expected_usd(found.decision, call.asked.n) <= left:
         return found
     try:
@@ -145,9 +145,13 @@ async def _within_budget(gateway: Gateway, call: Call, account: Account, found: 
             raise
         if account.budget is None:  # a reload has taken it away meanwhile
             return found
-        costs = [candidate.cost_usd or 0.0 for candidate in found.decision.candidates if candidate.refused is None]
-        raise account.over_budget(call.asked.n * min(costs, default=0.0)) from None
+        raise _over_budget(account, call, found) from None
     return again._replace(took_s=found.took_s + again.took_s)
+
+
+def _over_budget(account: Account, call: Call, found: Decided) -> Problem:
+    costs = [candidate.cost_usd or 0.0 for candidate in found.decision.candidates if candidate.refused is None]
+    return account.over_budget(call.asked.n * min(costs, default=0.0))
 
 
 def _check_routable(asked: Asked, format: WireFormat) -> None:
