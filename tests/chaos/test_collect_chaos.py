@@ -182,7 +182,7 @@ async def test_the_spend_cap_holds_against_the_server_itself(
     async with FakeOpenAIServer(str.upper, delay_s=0.01) as server:
         setting = Setting(tmp_path, server, prompts=30)
         assert await setting.run("--max-cost-usd", 10.5) == 0
-        assert "the spend cap is reached" in capsys.readouterr().err
+        assert "too little is left of the spend cap" in capsys.readouterr().err
         assert sum(server.answered.values()) == 10
         assert await setting.run("--max-cost-usd", 20, "--partial") == 0
         assert sum(server.answered.values()) == 20

@@ -129,9 +129,11 @@ def test_prompts_that_the_server_refuses_do_not_condemn_the_deployment(tmp_path:
 def test_flaky_calls_are_made_again_and_retry_after_is_honoured(tmp_path: Path) -> None:
     inner = ScriptedProvider(str.upper)
     flaky = FlakyProvider(inner, failing=lambda i: i % 2 == 0, retry_after_s=0.01)
-    done = run(job(tmp_path, 6, asked("m")), {"m": flaky})
+    said: list[str] = []
+    done = run(job(tmp_path, 6, asked("m")), {"m": flaky}, report=said.append)
     assert done.written == 6 and flaky.calls == 12
     assert max(inner.calls.values()) == 1
+    assert ["trying again" in line for line in said] == [True, False], "the first failure is told, at once"
 
 
 def test_parallel_bounds_the_calls_in_flight(tmp_path: Path) -> None:

@@ -219,7 +219,7 @@ def _tell(collected: Collected, args: argparse.Namespace, job: Job) -> None:
 
 
 _WHY = {
-    "cost": "the spend cap is reached",
+    "cost": "too little is left of the spend cap for what a call may cost",
     "time": "the time is up",
     "interrupted": "interrupted",
     None: "not all answers could be had",

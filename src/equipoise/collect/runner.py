@@ -125,6 +125,9 @@ class Collection:
             if not error.retryable or attempt == self._limits.attempts or lane.abandoned:
                 self._give_up(draw, lane, error)
                 return
+            if not lane.told:
+                lane.told = True
+                self._report(f"{error}; trying again")
             wait = self._wait_s(attempt, error)
             if error.retry_after_s is not None:
                 # What the server asks of one caller holds for all: the other workers wait too.
@@ -280,6 +283,7 @@ class _Lane:
     workers: int
     failures: int = 0
     abandoned: str = ""
+    told: bool = False  # that something failed: whoever watches need not wait until it is given up
     resume_at: float = 0.0
 
 
