@@ -69,6 +69,9 @@ def _find(name: str) -> Model | None:
 
 def _read(source: str | Path) -> OutcomeTable:
     """A file where there is one, else a data set of that name."""
+    if not isinstance(source, str | Path):
+        said = f"a table is a file, the name of a data set or an OutcomeTable, not {type(source).__name__}"
+        raise InputError(f"{said}; make one of rows with OutcomeTable.from_rows")
     path = Path(source)
     if not path.exists() and str(source) in DATASETS:
         return public.load(str(source), data_folders())

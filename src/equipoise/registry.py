@@ -194,6 +194,9 @@ def _parse(spec: Spec, kind: str) -> tuple[str, dict[str, Any]]:
                 raise ConfigError(f"{kind} specification '{spec}' gives '{key}' twice; keep one")
             given[key] = _value(value, f"{kind} specification '{spec}': '{part}'")
         return name.strip(), given
+    if not isinstance(spec, Mapping):
+        said = f"a {kind} is named, such as NAME:parameter=value or a mapping with 'type', not given as {spec!r:.80}"
+        raise ConfigError(f"{said}; one of your own is registered first: see docs/adding-a-router.md", place=(kind,))
     given = dict(spec)
     if "type" not in given:
         raise ConfigError(f"{kind} specification {given!r} has no 'type'; write type: NAME", place=(kind,))

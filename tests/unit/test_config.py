@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from equipoise import api
 from equipoise.cli.init import EXAMPLE
 from equipoise.config import Config, read_config
-from equipoise.errors import ConfigError, PriceError, UnknownName
+from equipoise.errors import ConfigError, InputError, PriceError, UnknownName
 from equipoise.storage.store import database_path
 from equipoise.types import Constraints
 from tests.small_world import A_POEM, A_SUM, MODELS, POEM_MODEL, SUM_MODEL, write_small_table
@@ -252,6 +253,12 @@ def test_routes_learn_from_a_table_or_read_a_router_file_beside_the_configuratio
 
     with pytest.raises(ConfigError, match="'k' stands beside 'file'"):
         api.engine_from(given, "both", folder=tmp_path)
+
+
+@pytest.mark.parametrize("rows", [[{"prompt": "hi"}], {"prompt": ["hi"]}, None])
+def test_rows_are_no_table_and_are_told_how_to_become_one(rows: Any) -> None:
+    with pytest.raises(InputError, match=r"not (list|dict|NoneType); make one of rows with OutcomeTable\.from_rows"):
+        api.train(rows)
 
 
 def test_a_router_file_chooses_only_among_configured_models(tmp_path: Path) -> None:

@@ -132,6 +132,7 @@ def test_the_specification_holds_only_what_differs_from_the_defaults() -> None:
         ("knn:_size=3", "has no parameter '_size'"),
         ({"k": 5}, "has no 'type'"),
         ({"type": ["knn"]}, "unknown router"),
+        (Router, "a router is named, such as NAME:parameter=value"),
     ],
 )
 def test_a_wrong_specification_is_told_in_one_line(spec: registry.Spec, says: str) -> None:
