@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -228,7 +229,34 @@ async def test_a_prompt_that_fits_no_window_names_the_windows_and_its_length(tmp
         status, document, _ = await gateway.post(CHAT, say("word " * 9000))
         message = document["error"]["message"]
         assert status == 400 and code_of(document) == "context_length_exceeded"
-        assert "9001 tokens" in message and f"{SMALL} 2000" in message and f"{LARGE} 8000" in message
+        assert f"{SMALL} 2000" in message and f"{LARGE} 8000" in message
+
+
+@pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
+async def test_agents_recognise_a_prompt_that_is_too_long_by_its_words(tmp_path: Path, path: str) -> None:
+    """As Claude Code, pi and Continue look for them; only some read the code."""
+    long = "word " * 9000
+    asked = {"input": long} if path.endswith("responses") else {"messages": [{"role": "user", "content": long}]}
+    limit = {"max_tokens": 100} if path.endswith("messages") else {}
+    async with world(tmp_path) as gateway:
+        status, document, _ = await gateway.post(path, {"model": "auto", **limit, **asked})
+        message = document["error"]["message"]
+        found = re.search(r"prompt is too long[^0-9]*(\d+)\s*tokens?\s*>\s*(\d+)", message)
+        assert status == 400 and found is not None, document
+        assert int(found[1]) > 9001 and int(found[2]) == 8000
+        assert "reduce the length of the messages" in message
+
+
+async def test_agents_recognise_by_the_same_words_what_a_vendor_finds_too_long(tmp_path: Path) -> None:
+    """Our count of the tokens may be less than the vendor's."""
+    error = {"message": "This model's maximum context length is 8000 tokens.", "code": "context_length_exceeded"}
+    refused = Misbehaviour(status=400, body=json.dumps({"error": error}))
+    async with FakeServer(echo, misbehave=lambda n, b: refused) as vendor:
+        async with serving(tmp_path, settings(vendor.base_url)) as gateway:
+            for path in (CHAT, "/v1/messages"):
+                status, document, _ = await gateway.post(path, say("Hello", max_tokens=50))
+                assert status == 400 and code_of(document) == "context_length_exceeded"
+                assert document["error"]["message"].startswith("prompt is too long: ")
 
 
 async def test_a_long_conversation_goes_where_it_fits(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from equipoise.gateway.conversation import Conversation
 from equipoise.gateway.decide import Decided
 from equipoise.gateway.edge import read_body
 from equipoise.gateway.exchange import Exchange, kept_prompt
-from equipoise.gateway.problems import Problem
+from equipoise.gateway.problems import CONTEXT_LENGTH, TOO_LONG, Problem
 from equipoise.gateway.serving import Route, Target
 from equipoise.gateway.state import Gateway, Handler, Incoming, Live
 from equipoise.gateway.steering import Steering, steering_of
@@ -273,6 +273,6 @@ def _told(gateway: Gateway, failed: ExecutionFailed) -> str:
     """What a client may know of a failure."""
     said, error = " ".join(str(failed).split()), failed.error
     if not isinstance(error, ProviderError) or error.vendor_code not in _OUR_FAULTS:
-        return said
+        return f"{TOO_LONG}: {said}" if failed.code == CONTEXT_LENGTH else said
     gateway.lines.say("a provider cannot be called", level="error", reason=said)
     return f"{error.provider}/{error.model}: the gateway cannot call it; its log says why"

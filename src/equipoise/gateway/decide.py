@@ -14,7 +14,7 @@ from equipoise.errors import ContractError, NoModel
 from equipoise.execution.clock import Clock
 from equipoise.gateway.logs import Lines
 from equipoise.gateway.own_threads import OwnThreads
-from equipoise.gateway.problems import Problem
+from equipoise.gateway.problems import CONTEXT_LENGTH, TOO_LONG, Problem
 from equipoise.gateway.serving import Named, Route, Target, TimedDecision, decided_by
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
@@ -205,10 +205,12 @@ def _plainly(target: Target, request: Request) -> Decision | NoModel:
 
 def refusal(error: NoModel, target: Target) -> Problem:
     """Why no model can serve a request: its length, where that is the reason for all, else each model's."""
-    windows = {model.name: model.context_window for model in target.plain.models}
+    models = target.plain.models
+    windows = {model.name: model.context_window for model in models if model.context_window is not None}
     needed = error.input_tokens + error.output_tokens
-    if windows and all(window is not None and needed > window for window in windows.values()):
+    if windows and len(windows) == len(models) and needed > max(windows.values()):
         held = ", ".join(f"{name} {window}" for name, window in windows.items())
-        said = f"the prompt has about {error.input_tokens:.0f} tokens, which no context window holds ({held})"
-        return Problem(400, "context_length_exceeded", said + "; shorten it", param="messages")
+        said = f"{TOO_LONG}: about {needed:.0f} tokens > {max(windows.values())} maximum, with its answer. "
+        said += f"No context window holds it ({held}); reduce the length of the messages"
+        return Problem(400, CONTEXT_LENGTH, said, param="messages")
     return Problem(400, error.code, " ".join(str(error).split()))

@@ -9,6 +9,9 @@ from equipoise.storage.store import StoreUnavailable
 
 # What requests ask for; other names that are not known are faults of the request.
 _LOOKED_UP = frozenset({"model", "key"})
+CONTEXT_LENGTH = "context_length_exceeded"
+# Anthropic's words, in which agents that do not read the code find that they are to shorten the conversation and go on.
+TOO_LONG = "prompt is too long"
 
 
 class Problem(EquipoiseError):
