@@ -1520,6 +1520,32 @@ async def test_marks_of_a_prompt_cache_go_to_those_that_know_them(make: Make, na
     assert {k: sent[k] for k in ("messages", "tools")} == asked({k: v for k, v in marks.items() if k in known})
 
 
+@pytest.mark.parametrize(
+    ("name", "translated", "turns"),
+    [("perplexity", False, True), ("vllm", True, True), ("vllm", False, False), ("openai", True, False)],
+)
+async def test_user_and_model_take_turns_where_that_is_demanded(
+    make: Make, name: str, translated: bool, turns: bool
+) -> None:
+    """Perplexity demands it, as do the templates of Gemma and Mistral's models."""
+    picture = {"type": "image_url", "image_url": {"url": "https://x/y.png"}}
+    said = [
+        {"role": "user", "content": "a"},
+        {"role": "user", "content": "b"},
+        {"role": "user", "content": [picture]},
+        {"role": "assistant", "content": "c", "tool_calls": [tool_call("id1234567", "f", "{}")]},
+        {"role": "tool", "tool_call_id": "id1234567", "content": "1"},
+        {"role": "assistant", "content": "d"},
+        {"role": "assistant", "content": "e"},
+        {"role": "user", "content": "f"},
+    ]
+    asked = {**HELLO, "messages": said}
+    sent = await request_to(make, name, lambda p: call_of(p, asked, translated=translated))
+    together = [{"role": "user", "content": [*({"type": "text", "text": t} for t in "ab"), picture]}, *said[3:5]]
+    expected = [*together, {"role": "assistant", "content": "d\n\ne"}, said[7]] if turns else said
+    assert sent["messages"] == expected
+
+
 async def test_mistrals_user_does_not_speak_right_after_a_tool(make: Make) -> None:
     called = {"role": "assistant", "content": None, "tool_calls": [tool_call("abcdefghi", "f", "{}")]}
     result = {"role": "tool", "tool_call_id": "abcdefghi", "content": "r"}

@@ -126,10 +126,14 @@ class OpenAICompatible(Client):
         messages = history.without(messages, history.CARRIED if call.mixed else self._foreign)
         if self._unknown_marks:
             messages = history.unmarked(messages, self._unknown_marks)
-        if call.translated and not self._vendor.openais:
+        # Of models that others host, templates often take a system prompt at the beginning alone, and demand turns.
+        plain = call.translated and not self._vendor.openais
+        if plain:
             messages = history.begun_by_system(messages)
         if not self._vendor.names:
             messages = history.nameless(messages)
+        if plain or self._vendor.alternates:
+            messages = history.in_turns(messages)
         if self._vendor.bridges:
             messages = history.bridged(messages)
         if not self._vendor.developer_role:

@@ -73,6 +73,7 @@ class Vendor:
         cache_marks: the marks of a prompt cache that it knows; strict vendors refuse others.
         names: whether messages may name who speaks.
         bridges: whether the user may not speak right after the results of tools.
+        alternates: whether the user and the model may not speak twice at once.
         refuses: request fields for which it would refuse the whole request, and that only are hints.
         keep_alive: whether a connection serves more than one call; some servers close it without a word.
         openais: whether its models are OpenAI's own, which their names tell apart.
@@ -93,6 +94,7 @@ class Vendor:
     cache_marks: frozenset[str] = frozenset()
     names: bool = True
     bridges: bool = False
+    alternates: bool = False
     refuses: frozenset[str] = frozenset()
     keep_alive: bool = True
     openais: bool = False
@@ -182,7 +184,11 @@ VENDORS: Mapping[str, Vendor] = MappingProxyType(
             cache_marks=MARKS,
         ),
         "perplexity": Vendor(
-            base_url="https://api.perplexity.ai", key_env="PERPLEXITY_API_KEY", stream_usage=False, refuses=_OPENAI_ONLY
+            base_url="https://api.perplexity.ai",
+            key_env="PERPLEXITY_API_KEY",
+            stream_usage=False,
+            alternates=True,
+            refuses=_OPENAI_ONLY,
         ),
         "cerebras": Vendor(
             base_url="https://api.cerebras.ai/v1",

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
+from itertools import chain
 from operator import is_not
 from typing import Any
 
@@ -46,6 +47,7 @@ _SEEN = "I have read the results."
 # How Anthropic and its like are told of a prompt cache, and how OpenAI is.
 MARKS = frozenset({"cache_control", "prompt_cache_breakpoint"})
 _NAMES, _RESULTS = frozenset({"name"}), ("tool", "function")
+_SPEAKERS, _SPOKEN = ("user", "assistant"), {"role", "content"}
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -159,6 +161,33 @@ def bridged(messages: list[Body]) -> list[Body]:
             result.append({"role": "assistant", "content": _SEEN})
         result.append(message)
     return result if len(result) > len(messages) else messages
+
+
+def in_turns(messages: list[Body]) -> list[Body]:
+    """What the user says at once, and what the model does, as one message each, for models that demand turns."""
+    turns: list[list[Body]] = []
+    for message in messages:
+        speaker = _speaker(message)
+        if turns and speaker and speaker == _speaker(turns[-1][0]):
+            turns[-1].append(message)
+        else:
+            turns.append([message])
+    if len(turns) == len(messages):
+        return messages
+    return [turn[0] if len(turn) == 1 else _together(turn) for turn in turns]
+
+
+def _speaker(message: Body) -> Any:
+    """Who says a message; None for one that is more than what somebody says."""
+    return message["role"] if message.keys() == _SPOKEN and message["role"] in _SPEAKERS else None
+
+
+def _together(turn: list[Body]) -> Body:
+    said = [m["content"] for m in turn if m["content"]]
+    if all(isinstance(content, str) for content in said):
+        return {**turn[0], "content": "\n\n".join(said)}
+    parts = [c if isinstance(c, list) else [{"type": "text", "text": c}] for c in said]
+    return {**turn[0], "content": list(chain.from_iterable(parts))}
 
 
 def unmarked(holders: list[Body], marks: frozenset[str]) -> list[Body]:
