@@ -215,7 +215,7 @@ class Engine:
         analyzer = analyzer or Analyzer()
         learner = make_router(router)
         return cls(
-            router=learner.fit_votes(votes_of(table, analyzer, learner.needs | {"structure"})),
+            router=learner.fit_votes(votes_of(table.tied(), analyzer, learner.needs | {"structure"})),
             policy=make_policy(policy),
             models=_described(table.models, models or ()),
             analyzer=analyzer,

@@ -88,6 +88,23 @@ def test_a_row_that_cannot_be_used_is_named_with_its_remedy(row: dict[str, str],
         VoteTable.from_rows([vote(), row])
 
 
+def test_near_duplicates_are_in_one_group_when_tied() -> None:
+    table = VoteTable.from_rows([vote(prompt="Sum 1 and 2"), vote(prompt="A poem"), vote(prompt="sum 1 AND 2!")]).tied()
+    assert table.groups[0] == table.groups[2] != table.groups[1]
+
+
+def test_spellings_of_a_prompt_with_one_vote_each_teach_nothing_about_others() -> None:
+    rng = np.random.default_rng(0)
+    words = "river engine python garden music water light metal paper stone bridge forest animal house".split()
+    rows = []
+    for _ in range(150):
+        prompt, winner = " ".join(rng.choice(words, 10)), str(rng.choice(["a", "b"]))
+        rows += [vote(winner, said) for said in (prompt, prompt.upper(), prompt + "!", prompt.title())]
+    engine = api.train_votes(VoteTable.from_rows(rows), router="factorization")
+    unseen = [engine.decide(" ".join(rng.choice(words, 10))).candidates for _ in range(100)]
+    assert np.std([a.quality.mean - b.quality.mean for a, b in unseen]) < 0.25  # 0.3 and more where copies vouch
+
+
 def test_a_prompt_in_two_groups_is_refused() -> None:
     with pytest.raises(TableError, match="row 2: the prompt stands in group 'h' and in another"):
         VoteTable.from_rows([vote(group="g"), vote(group="h")])

@@ -61,6 +61,12 @@ def merge_groups(*labellings: Sequence[object] | Strings | Ints) -> Ints:
     return np.unique(found, return_inverse=True)[1].astype(np.int64)
 
 
+def tied(groups: Strings, prompts: Strings) -> Strings:
+    """Groups that join near duplicates, too, named such that folds are dealt as in an evaluation of the same rows."""
+    merged = merge_groups(groups, near_duplicate_groups(prompts))
+    return np.array([f"{group:08d}" for group in merged], dtype=object)
+
+
 def fold(text: str) -> str:
     """Lower case, one space for every run of spaces and punctuation. Arithmetic signs stay."""
     folded = " ".join(_PUNCTUATION.sub(" ", text.lower()).split())

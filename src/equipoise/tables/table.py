@@ -96,14 +96,10 @@ class OutcomeTable:
         return replace(self, models=wanted, expected=expected, **matrices)
 
     def tied(self) -> OutcomeTable:
-        """The same table with near duplicates in one group: on both sides of a fold they hide that a router overfits.
+        """The same table with near duplicates in one group; on both sides of a fold they hide overfitting."""
+        from equipoise.tables.duplicates import tied  # noqa: PLC0415  (imports scipy)
 
-        Groups are named such that folds are dealt as in an evaluation of the same rows.
-        """
-        from equipoise.tables.duplicates import merge_groups, near_duplicate_groups  # noqa: PLC0415  (imports scipy)
-
-        groups = merge_groups(self.groups, near_duplicate_groups(self.prompts))
-        return replace(self, groups=np.array([f"{group:08d}" for group in groups], dtype=object))
+        return replace(self, groups=tied(self.groups, self.prompts))
 
     def coverage(self) -> dict[str, float]:
         """For every model the share of prompts that it was measured on."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -52,6 +52,12 @@ class VoteTable:
 
     def __repr__(self) -> str:
         return f"VoteTable({self.name!r}, {len(self)} votes, {len(self.prompts)} prompts, {len(self.models)} models)"
+
+    def tied(self) -> VoteTable:
+        """The same table with near duplicates in one group, as of an outcome table."""
+        from equipoise.tables.duplicates import tied  # noqa: PLC0415  (imports scipy)
+
+        return replace(self, groups=tied(self.groups, self.prompts))
 
     @classmethod
     def from_rows(cls, rows: Iterable[Mapping[str, Any]], *, name: str = "votes") -> VoteTable:
