@@ -363,7 +363,7 @@ class UpstreamCall:
         first_byte_s: longest wait for the response to begin; None where the caller bounds that as well as the rest.
         headers: of the client's request, names in lower case; a provider sends on those that its format knows.
         mixed: earlier turns were answered by other models, so their thinking and its signatures are not sent along.
-        translated: the client speaks another format, so hints in the body are not its own words.
+        translated: the body was made of one in another format, so hints in it are not the client's own words.
         size: how many bytes the client sent.
         sent: is told by the provider.
     """

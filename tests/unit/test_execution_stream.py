@@ -292,6 +292,26 @@ async def test_what_is_longer_than_any_model_writes_is_not_sent_to_another() -> 
     assert not small.sent
 
 
+@pytest.mark.parametrize(("format", "translated"), [("chat", False), ("messages", True), ("responses", True)])
+@virtually
+async def test_a_request_to_go_on_counts_as_translated_where_it_was_made_of_one_in_another_format(
+    format: WireFormat, translated: bool
+) -> None:
+    """So that it is fitted as such, as by asking OpenAI for the least that it takes where hardly anything is left."""
+    passed: dict[WireFormat, list[SseEvent]] = {
+        "chat": [chunk("Let me look.")],
+        "messages": of_anthropic(),
+        "responses": of_openai(),
+    }
+    big = Provided(lambda n, c: streamed(*passed[format]), formats=frozenset({format}))
+    small = answering(" And more.", formats=frozenset({format}))
+    ex = executor([model("big"), model("small")], {"big": big, "small": small}, attempts_per_model=1)
+    more = {"input": "hi"} if format == "responses" else {}
+    running = await ex.run(PLAN, work(stream=True, format=format, **more), always)
+    assert b"continued by small" in await read(running)
+    assert ([c.translated for c in big.calls], [c.translated for c in small.sent]) == ([False], [translated])
+
+
 async def test_a_client_that_leaves_while_another_model_takes_over_a_long_stream_leaves_no_call_behind(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

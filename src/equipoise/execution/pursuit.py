@@ -189,7 +189,7 @@ class Pursuit:
             first_byte_s=None,
             headers=work.headers,
             mixed=work.mixed or _is_anothers(work, place, target),
-            translated=work.translated or target != work.format,
+            translated=work.translated or target != work.format or self._format != work.format,
             size=work.size,
         )
         self._course.called(place, hedge=kind == "hedge")
