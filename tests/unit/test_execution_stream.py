@@ -643,6 +643,7 @@ async def test_an_interruption_is_told_in_the_clients_format(format: WireFormat,
     if format == "responses":
         numbers = [orjson.loads(e.data)["sequence_number"] for e in SseParser().feed(answer) if e.data[:1] == b"{"]
         assert numbers == sorted(set(numbers)), "events stay in order"
+        assert document["response"]["model"] == "big"
 
 
 @virtually

@@ -29,10 +29,10 @@ class ClientStream:
         kept_bytes: how much of what passed would be read again.
     """
 
-    __slots__ = ("_encoder", "_keep", "_kept", "_kind", "_latest", "_work", "kept_bytes")
+    __slots__ = ("_encoder", "_keep", "_kept", "_kind", "_latest", "_model", "_work", "kept_bytes")
 
     def __init__(self, work: Work, kind: WireFormat, model: str) -> None:
-        self._work, self._kind = work, kind
+        self._work, self._kind, self._model = work, kind, model
         self._encoder: Encoder | None = None
         if kind != work.format:
             self._encoder = FORMATS[work.format].encoder(model, work.asked, work.input_tokens)
@@ -86,9 +86,9 @@ class ClientStream:
     def fail(self, code: str, message: str) -> bytes:
         """What says that the stream broke."""
         try:
-            encoder = self._encoder or self._resumed("")
+            encoder = self._encoder or self._resumed(self._model)
         except BadAnswer:
-            encoder = FORMATS[self._work.format].encoder("", self._work.asked)
+            encoder = FORMATS[self._work.format].encoder(self._model, self._work.asked)
         return b"".join(encoder.fail(code, message))
 
     def _hidden(self, heard: Heard) -> bool:
