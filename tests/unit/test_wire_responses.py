@@ -260,6 +260,20 @@ def test_reasoning_that_the_client_kept_stays(held: Body) -> None:
     assert settled(body, mixed=False) is body
 
 
+def test_ids_that_a_server_gave_again_in_a_later_answer_are_told_apart() -> None:
+    """As those of Kimi on some hosts: OpenAI refuses two results under one id."""
+    turns = [
+        [
+            {"type": "function_call", "call_id": "f:0", "name": "f", "arguments": "{}"},
+            {"type": "function_call_output", "call_id": "f:0", "output": said},
+        ]
+        for said in ("1", "2", "3")
+    ]
+    sent = settled({"input": [item for turn in turns for item in turn]}, mixed=False)["input"]
+    assert [i["call_id"] for i in sent] == ["f:0", "f:0", "f:0_2", "f:0_2", "f:0_3", "f:0_3"]
+    assert settled({"input": turns[0]}, mixed=False)["input"] is turns[0]
+
+
 def test_long_ids_fit_in_call_and_result() -> None:
     long = "x" * 80
     items = [{"type": "function_call", "call_id": long}, {"type": "function_call_output", "call_id": long}]

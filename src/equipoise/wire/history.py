@@ -6,6 +6,7 @@ Works on the pivot: chat messages. Every function gives back the very same list 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
 from hashlib import blake2b
@@ -68,6 +69,25 @@ class IdRule:
             number, digit = divmod(number, len(_LETTERS))
             letters.append(_LETTERS[digit])
         return self._prefix + "".join(letters)
+
+
+class DistinctIds:
+    """Ids of calls as a vendor takes them, no two alike: some servers begin anew with every answer."""
+
+    def __init__(self, rule: IdRule) -> None:
+        self._rule = rule
+        self._seen: Counter[str] = Counter()
+        self._current: dict[str, str] = {}
+
+    def of_call(self, given: str) -> str:
+        """That of the next call."""
+        self._seen[given] += 1
+        self._current[given] = given if self._seen[given] == 1 else f"{given}_{self._seen[given]}"
+        return self.of_result(given)
+
+    def of_result(self, given: str) -> str:
+        """That of the last call that had this one."""
+        return self._rule.fit(self._current.get(given, given))
 
 
 def settled(messages: list[Body], ids: IdRule) -> list[Body]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
 from equipoise.wire.format import Body
+from equipoise.wire.history import DistinctIds
 from equipoise.wire.messages.request import IDS, THINKING
 from equipoise.wire.pivot import UNSIGNED
 
@@ -22,7 +22,7 @@ def settled(body: Body, *, mixed: bool) -> Body:
     if not isinstance(messages, list):
         return body
     said = [m for m in messages if not _says_nothing(m)] or messages
-    ids = _Ids()
+    ids = DistinctIds(IDS)
     cleaned = [_message(m, ids, mixed) for m in said]
     if len(said) < len(messages) or any(new is not old for new, old in zip(cleaned, said, strict=True)):
         body = {**body, "messages": cleaned}
@@ -37,13 +37,13 @@ def _says_nothing(message: Any) -> bool:
     return isinstance(message, dict) and message.get("role") == "assistant" and message.get("content") in ("", [])
 
 
-def _message(message: Any, ids: _Ids, mixed: bool) -> Any:
+def _message(message: Any, ids: DistinctIds, mixed: bool) -> Any:
     content = message.get("content") if isinstance(message, dict) else None
     if not isinstance(content, list):
         return message
     answered = message.get("role") == "assistant"
     blocks = [b for b in content if not (_unusable(b, mixed) or (answered and _is_blank(b)))]
-    blocks = [ids.of(b) for b in blocks]
+    blocks = [_with_id(b, ids) for b in blocks]
     if len(blocks) == len(content) and all(new is old for new, old in zip(blocks, content, strict=True)):
         return message
     return {**message, "content": blocks or [_LEFT_OUT]}
@@ -61,25 +61,15 @@ def _is_blank(block: Any) -> bool:
     return isinstance(text, str) and not text.strip()
 
 
-class _Ids:
-    """Ids of calls as Anthropic takes them, no two alike: some servers begin anew with every answer."""
-
-    def __init__(self) -> None:
-        self._seen: Counter[str] = Counter()
-        self._current: dict[str, str] = {}
-
-    def of(self, block: Any) -> Any:
-        """The block with such an id; itself where it has one, or none at all."""
-        kind = str(block.get("type")) if isinstance(block, dict) else ""
-        field = _IDS_IN.get(kind, "")
-        given = block.get(field) if field else None
-        if not isinstance(given, str):
-            return block
-        if kind == "tool_use":
-            self._seen[given] += 1
-            self._current[given] = given if self._seen[given] == 1 else f"{given}_{self._seen[given]}"
-        fitting = IDS.fit(self._current.get(given, given))
-        return block if fitting == given else {**block, field: fitting}
+def _with_id(block: Any, ids: DistinctIds) -> Any:
+    """The block with an id that Anthropic takes; itself where it has one, or none at all."""
+    kind = str(block.get("type")) if isinstance(block, dict) else ""
+    field = _IDS_IN.get(kind, "")
+    given = block.get(field) if field else None
+    if not isinstance(given, str):
+        return block
+    fitting = ids.of_call(given) if kind == "tool_use" else ids.of_result(given)
+    return block if fitting == given else {**block, field: fitting}
 
 
 def _thinks(body: Body) -> bool:

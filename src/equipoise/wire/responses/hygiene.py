@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from equipoise.wire.format import Body
+from equipoise.wire.history import DistinctIds
 from equipoise.wire.responses.answer import made_here
 from equipoise.wire.responses.request import IDS
 
@@ -21,7 +22,8 @@ def settled(body: Body, *, mixed: bool) -> Body:
     if not isinstance(items, list):
         return body
     mixed = mixed or (body.get("store") is False and any(map(_forgotten, items)))
-    cleaned = [_item(i, mixed) for i in items if not _unusable(i, mixed)]
+    ids = DistinctIds(IDS)
+    cleaned = [_item(i, ids, mixed) for i in items if not _unusable(i, mixed)]
     if len(cleaned) == len(items) and all(new is old for new, old in zip(cleaned, items, strict=True)):
         return body
     return {**body, "input": cleaned}
@@ -39,12 +41,13 @@ def _unusable(item: Any, mixed: bool) -> bool:
     return (kind == "reasoning" and (mixed or made_here(item))) or (kind == "image_generation_call" and made_here(item))
 
 
-def _item(item: Any, mixed: bool) -> Any:
+def _item(item: Any, ids: DistinctIds, mixed: bool) -> Any:
     if not isinstance(item, dict):
         return item
     if made_here(item) or (mixed and "id" in item and item.get("type") in _TIED):
         item = {k: v for k, v in item.items() if k != "id"}
-    call_id = item.get("call_id")
-    if not isinstance(call_id, str) or IDS.fit(call_id) == call_id:
+    given = item.get("call_id")
+    if not isinstance(given, str):
         return item
-    return {**item, "call_id": IDS.fit(call_id)}
+    fitting = ids.of_result(given) if str(item.get("type")).endswith("_output") else ids.of_call(given)
+    return item if fitting == given else {**item, "call_id": fitting}
