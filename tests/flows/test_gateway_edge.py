@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from equipoise.gateway.problems import Problem
 from equipoise.testing import FakeServer
 from tests.gateway_world import CHAT, SMALL, World, echo, say, serving, settings, world
 
@@ -295,6 +296,28 @@ async def test_a_body_that_is_as_deep_as_may_be_is_answered_by_vendors_of_other_
             async with gateway.session.post(gateway.url + "/v1/responses", data=data, headers=headers) as answer:
                 whole = b"response.completed" in await answer.read()
     assert (answer.status, whole, len(vendor.requests)) == (status, status == 200, status == 200)
+
+
+async def test_a_connection_holds_what_there_is_room_for_to_the_byte(tmp_path: Path) -> None:
+    async with world(tmp_path) as gateway:
+        edge = gateway.one.edge
+        room, one, other = edge._room, edge(), edge()
+        room.left = 100
+        one.hold(60)
+        for connection in (one, other):
+            with pytest.raises(Problem) as caught:
+                connection.hold(41)
+            assert caught.value.status == 503 and caught.value.close
+        other.hold(40)
+        assert room.left == 0
+        one.let_go()
+        one.let_go()
+        assert room.left == 60
+        one.hold(30)
+        one.hold(30)
+        one.let_go()
+        other.let_go()
+        assert room.left == 100
 
 
 async def test_bodies_together_get_no_more_room_than_there_is_and_give_it_back(tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ async def test_where_the_first_goes_away_one_of_the_others_asks_in_its_place() -
     await asyncio.sleep(1.0)
     first.cancel()
     await asyncio.gather(*others)
-    assert said == pytest.approx([now, now + 1.0, now + 3.0, now + 3.0])
+    assert first.cancelled() and said == pytest.approx([now, now + 1.0, now + 3.0, now + 3.0])
 
 
 @virtually
