@@ -588,10 +588,13 @@ async def test_of_texts_to_embed_each_has_the_models_window_for_itself(tmp_path:
         place = {"provider": "openai_compatible", "base_url": vendor.base_url}
         document = settings(vendor.base_url)
         document["models"].append({"name": "text-embedding-3-small", "deployments": [place]})
+        document["models"].append({**document["models"][0], "name": "both", "capabilities": ["embeddings", "tools"]})
         async with serving(tmp_path, document) as gateway:
             texts = ["word " * 300] * 40
             status, told, _ = await gateway.post("/v1/embeddings", {"model": "text-embedding-3-small", "input": texts})
             assert (status, len(told["data"])) == (200, 40), told
+            status, told, _ = await gateway.post(CHAT, {**say("word " * 3000), "model": "both"})
+            assert (status, code_of(told)) == (400, "context_length_exceeded"), "it writes answers, too"
 
 
 async def test_what_leans_on_one_vendors_memory_is_not_routed(tmp_path: Path) -> None:

@@ -50,15 +50,15 @@ def no_model(features: Features, models: Sequence[Model], refused: Sequence[str 
 
 UNKNOWN = "no quality estimate: the router knows nothing of this model"
 _NONE = Constraints()
+# Texts to embed come many together; each has the window for itself, and of what is too long the vendor tells.
+_VECTORS_ONLY = frozenset({"embeddings"})
 
 
 def _unable(limits: Constraints, model: Model, level: float, tokens: float) -> str | None:
     """Why the model cannot serve the request at all."""
     if level != level:
         return UNKNOWN
-    # Texts to embed come many together; each has the window for itself, and what is too long is told by the vendor.
-    embeds = "embeddings" in model.capabilities
-    if model.context_window is not None and tokens > model.context_window and not embeds:
+    if model.context_window is not None and tokens > model.context_window and model.capabilities != _VECTORS_ONLY:
         return f"needs about {tokens:.0f} tokens, context window {model.context_window}"
     if limits.capabilities and not limits.capabilities <= model.capabilities:
         return f"lacks {', '.join(sorted(limits.capabilities - model.capabilities))}"
