@@ -336,6 +336,7 @@ def test_evaluate_tells_a_verdict_or_one_json_document(here: Path, run: Run, sha
     options = ["--routers", "static", "--seeds", 1, "--jobs", 1]
     told = run("evaluate", shared / "small.parquet", *options)
     assert told.status == 0 and "best single model" in told.out and "static: " in told.out
+    assert re.search(r"^static .* -?\d+%  +[+-]0\.\d{3}$", told.out, re.MULTILINE), "a saving, and the quality it costs"
     told = run("evaluate", shared / "small.parquet", *options, "--json", "--cost", "none", "--models", "abacus,bard")
     assert told.status == 0 and json.loads(told.out)["models"] == ["abacus", "bard"]
     assert list(here.iterdir()) == []

@@ -141,6 +141,13 @@ def test_the_report_stands_alone(written: Path) -> None:
     assert "saves " in page or "no better" in page
 
 
+def test_beside_a_saving_stands_what_it_costs_in_quality(results: Results, written: Path) -> None:
+    at = results.router("subject").at_best_quality
+    assert at is not None and at.reached > 0
+    change = re.escape(f"{at.quality_change:+.3f}")
+    assert re.search(rf"<td>{at.saving:.0%} [^<]*</td><td>{change} ", (written / "report.html").read_text())
+
+
 def test_a_hostile_name_cannot_enter_the_report_as_markup(tmp_path: Path) -> None:
     table = made_table(prompts=200, name="<script>alert(1)</script>")
     write_evaluation(evaluate(table, routers=["subject"], seeds=1, **{**QUICK, "replicates": 5}), tmp_path / "o")

@@ -157,16 +157,16 @@ def _print_cascades(results: Results) -> None:
 def _columns(results: Results) -> tuple[str, Any]:
     head = f"{'quality':>7}  {'gain over best single':>24}"
     if results.priced:
-        head += f"  {'AIQ':>6}  {'over the zero router':>24}  {'QNC':>5}  {'saving':>6}"
+        head += f"  {'AIQ':>6}  {'over the zero router':>24}  {'QNC':>5}  {'saving':>6}  {'with gain':>9}"
     if len(results.models) == 2:
         head += f"  {'APGR':>5}  {'CPT50':>5}  {'CPT80':>5}"
 
     def cells(row: RouterRow) -> str:
         text = f"{row.quality:>7.3f}  {_interval(row.quality_gain, row.quality_gain_ci):>24}"
         if results.priced:
-            saving = row.at_best_quality.saving if row.at_best_quality is not None else None
-            text += f"  {_number(row.aiq, 6)}  {_interval(row.delta_aiq, row.delta_aiq_ci):>24}"
-            text += f"  {_share(row.qnc, 5)}  {_share(saving, 6)}"
+            at = row.at_best_quality if row.at_best_quality is not None and row.at_best_quality.reached > 0 else None
+            text += f"  {_number(row.aiq, 6)}  {_interval(row.delta_aiq, row.delta_aiq_ci):>24}  {_share(row.qnc, 5)}"
+            text += f"  {'-':>6}  {'-':>9}" if at is None else f"  {_share(at.saving, 6)}  {at.quality_change:>+9.3f}"
         if len(results.models) == 2:
             text += "".join(f"  {_number(v, 5)}" for v in (row.apgr, row.cpt50, row.cpt80))
         return text

@@ -13,8 +13,8 @@ from equipoise.evaluation.results import CascadeRow, DatasetChange, Results, Rou
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8882; --good: #0a7d4f; }
 @media (prefers-color-scheme: dark) { :root { --good: #41c48c; } }
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto; padding: 0 1rem; }
-h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+p { max-width: 62rem; } h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-size: .88rem; width: 100%; font-variant-numeric: tabular-nums; }
 th, td { text-align: right; padding: .25rem .4rem; border-bottom: 1px solid var(--line); vertical-align: top; }
 th:first-child, td:first-child { text-align: left; } td.words { text-align: left; }
@@ -35,6 +35,7 @@ TERMS = (
     ("over zero", "AIQ minus that of the zero router: the hull of the single models, chosen on training prompts"),
     ("QNC", "least cost of an operating point as good as the best single model, over that model's cost"),
     ("saving", "cost saved at the cheapest operating point that matched the best single model on calibration prompts"),
+    ("with gain", "the gain at that point: what the saving costs in quality"),
     ("95 %", "cost of 95 % of the best single model's quality, over that model's cost"),
     ("p", "two-sided, of AIQ over zero (without prices, of the gain), corrected over all routers by Holm's method"),
     ("APGR", "two models: share of the quality gap recovered, averaged over all shares of strong calls; chance is 0.5"),
@@ -106,7 +107,7 @@ def _headline_words(results: Results) -> str:
 def _routers(results: Results) -> str:
     head = ["", "quality", "gain"]
     if results.priced:
-        head += ["AIQ", "over zero", "QNC", "95 %", "saving"]
+        head += ["AIQ", "over zero", "QNC", "95 %", "saving", "with gain"]
     if len(results.models) == 2:
         head += ["APGR", "CPT 50", "CPT 80"]
     head += ["p, corrected", "decision, µs", "fit, s"]
@@ -194,8 +195,11 @@ def _cells(row: RouterRow, results: Results) -> list[str]:
     cells = [_n(row.quality), _ci(row.quality_gain, row.quality_gain_ci)]
     if results.priced:
         at = row.at_best_quality
-        saving = _percent_ci(at.saving, at.saving_ci) if at is not None and at.reached > 0 else "–"
-        cells += [_n(row.aiq), _ci(row.delta_aiq, row.delta_aiq_ci), _n(row.qnc), _n(row.cost_share_at_95), saving]
+        cells += [_n(row.aiq), _ci(row.delta_aiq, row.delta_aiq_ci), _n(row.qnc), _n(row.cost_share_at_95)]
+        if at is not None and at.reached > 0:
+            cells += [_percent_ci(at.saving, at.saving_ci), _ci(at.quality_change, at.quality_change_ci)]
+        else:
+            cells += ["–", "–"]
     if len(results.models) == 2:
         cells += [_n(row.apgr), _n(row.cpt50), _n(row.cpt80)]
     return [*cells, _n(row.p_holm), _n(row.decide_us_p50, 0), _n(row.fit_s, 2)]
