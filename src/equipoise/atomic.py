@@ -12,11 +12,11 @@ from typing import BinaryIO
 from equipoise.errors import InputError
 
 
-def check_target(path: Path, *, inputs: tuple[Path, ...] = ()) -> None:
+def check_target(path: Path, *, inputs: tuple[Path | None, ...] = ()) -> None:
     """Find out before any long work whether ``path`` can be written.
 
     Args:
-        inputs: files that are read; writing over one of them is refused.
+        inputs: files that are read, None for one that is not given; writing over one of them is refused.
 
     Raises:
         InputError: the folder does not exist or is closed to this user, ``path`` is a folder or a device, or it is an
@@ -28,7 +28,7 @@ def check_target(path: Path, *, inputs: tuple[Path, ...] = ()) -> None:
         raise InputError(f"{path}: cannot be written ({error.strerror}); name a file in a writable folder") from None
 
 
-def _check(path: Path, inputs: tuple[Path, ...]) -> None:
+def _check(path: Path, inputs: tuple[Path | None, ...]) -> None:
     if not path.parent.is_dir():
         raise InputError(f"{path}: cannot be written (no folder {path.parent}); make the folder, or name another file")
     folder = path.parent.absolute()
@@ -38,7 +38,7 @@ def _check(path: Path, inputs: tuple[Path, ...]) -> None:
     if path.exists() and not path.is_file():
         raise InputError(f"{path}: cannot be written (not a regular file); name a file")
     for given in inputs:
-        if path.exists() and given.exists() and path.samefile(given):
+        if given is not None and path.exists() and given.exists() and path.samefile(given):
             raise InputError(f"{path}: is read by this command and would be overwritten; name another file")
 
 

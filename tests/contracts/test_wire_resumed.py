@@ -125,6 +125,7 @@ def test_anthropics_sdk_reads_a_message_that_another_model_finished(words: int) 
     ("format", "event"),
     [
         ("responses", {"type": "response.output_item.added", "output_index": 4, "item": {}, "sequence_number": 0}),
+        ("responses", {"type": "response.output_item.done", "output_index": 4, "item": {}, "sequence_number": 0}),
         ("responses", {"type": "response.output_text.delta", "delta": "x"}),
         ("responses", {"type": "response.content_part.added", "content_index": 1, "sequence_number": 0}),
         ("messages", {"type": "content_block_start", "content_block": {"type": "text"}}),

@@ -174,6 +174,10 @@ def test_prompts_to_try_are_of_the_table_and_not_those_already_answered(
         ),
         (["retire", "--model", "abacu", "--out", "x.npz"], "unknown model 'abacu'; did you mean 'abacus'?"),
         (["add", "alone.parquet", "--model", POEM_MODEL, "--out", "alone.parquet"], "alone.parquet"),
+        (
+            ["add", "alone.parquet", "--model", POEM_MODEL, "--prices", "prices.csv", "--out", "prices.csv"],
+            "prices.csv: is read by this command",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said_in_one_line(

@@ -84,6 +84,15 @@ def test_convert_writes_no_other_kind_of_file_and_nothing_over_what_it_reads(out
     assert [f.name for f in tmp_path.iterdir()] == ["in.csv"]
 
 
+def test_convert_does_not_write_over_the_prices(tmp_path):
+    source, prices = tmp_path / "in.csv", tmp_path / "prices.csv"
+    source.write_text("prompt,a,b\nQ?,1,0\n")
+    prices.write_text(before := "model,usd_per_call\na,1\nb,2\n")
+    with pytest.raises(InputError, match="would be overwritten"):
+        call(command, "convert", source, "--prices", prices, "--out", prices)
+    assert prices.read_text() == before
+
+
 def test_an_unknown_format_is_bad_usage(tmp_path):
     with pytest.raises(SystemExit) as caught:
         call(command, "convert", "x.csv", "--format", "nope", "--out", tmp_path / "o")

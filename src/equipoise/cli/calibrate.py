@@ -12,7 +12,7 @@ import numpy as np
 from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.cascades.contract import AnswerPolicy
-from equipoise.cli.engines import inputs_of, names
+from equipoise.cli.engines import names
 from equipoise.cli.numbers import amount, share
 from equipoise.cli.output import emit_json, note, say
 from equipoise.contracts import Policy
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0: router and calibrated policy are written."""
-    check_target(args.out, inputs=inputs_of(args))
+    check_target(args.out, inputs=(Path(args.table), args.prices))
     make_router(args.router)  # what is misspelt is refused before a large table is read
     policy = _policy(args)
     made = make_policy(policy)

@@ -62,8 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Collect. 0: done, or stopped at a limit; 1: some answers could not be had; 130: interrupted."""
-    inputs = (args.prompts, args.candidates, args.config, args.prices)
-    check_target(args.out, inputs=tuple(path for path in inputs if path is not None))
+    check_target(args.out, inputs=(args.prompts, args.candidates, args.config, args.prices))
     check_ending(args.out)
     prompts = read_prompts(args.prompts)
     _refuse_unknown_graders(prompts, args)

@@ -75,11 +75,6 @@ def _configured(file: Path, route: str) -> tuple[Engine, Constraints]:
         raise ConfigError(f"{file}: {error}") from None
 
 
-def inputs_of(args: argparse.Namespace) -> tuple[Path, ...]:
-    """The files that a learning command reads; its output must be none of them."""
-    return (Path(args.table), *([args.prices] if args.prices is not None else []))
-
-
 def as_document(decision: Decision) -> dict[str, Any]:
     """A decision as JSON."""
     document = asdict(decision)

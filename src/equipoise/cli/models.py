@@ -52,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         "list": _list, "try": _try, "add": _add, "retire": _retire
     }  # fmt: skip
     if args.action in ("add", "retire"):
-        check_target(args.out, inputs=(Path(args.table),) if args.action == "add" else ())
+        check_target(args.out, inputs=(Path(args.table), args.prices) if args.action == "add" else ())
     actions[args.action](args, api.load(args.router_file))
     return 0
 

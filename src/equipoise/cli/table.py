@@ -85,7 +85,7 @@ def _lint(args: argparse.Namespace) -> int:
 
 
 def _convert(args: argparse.Namespace) -> int:
-    check_target(args.out, inputs=(args.table,))
+    check_target(args.out, inputs=(args.table, args.prices))
     check_ending(args.out)
     chosen = args.format or detect_format(args.table)
     table = _priced(convert(args.table, format=chosen), args.prices)

@@ -9,7 +9,7 @@ from equipoise import api
 from equipoise.atomic import check_target
 from equipoise.cascades.best_of import with_their_best
 from equipoise.cascades.contract import AnswerPolicy
-from equipoise.cli.engines import add_best_of, inputs_of, names
+from equipoise.cli.engines import add_best_of, names
 from equipoise.cli.output import emit_json, note, say
 from equipoise.errors import InputError
 from equipoise.registry import DEFAULT_ROUTER, DEFAULT_VOTES_ROUTER, make_policy, make_router
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """0: the router file is written."""
-    check_target(args.out, inputs=inputs_of(args))
+    check_target(args.out, inputs=(Path(args.table), args.prices))
     router = args.router or DEFAULT_ROUTER
     make_router(router)  # what is misspelt is refused before a large table is read
     if is_vote_table(args.table):

@@ -186,7 +186,7 @@ class Encoder:
             said = orjson.loads(event.data)
             self._number = int(said["sequence_number"])
             self._follow(said["type"], said)
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, LookupError, TypeError, AttributeError):
             raise BadAnswer("an event of the stream is not one of OpenAI's responses") from None
 
     def _follow(self, kind: str, said: Body) -> None:
