@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import threading
 from dataclasses import replace
 
@@ -10,6 +12,7 @@ import pytest
 
 from equipoise.analysis import ALL, Analyzer, Recent
 from equipoise.analysis.recent import LONGEST, MOST_PROMPTS
+from equipoise.api import pool_engine
 from equipoise.types import Features, Request, Warm
 
 PROMPTS = ["What is 17 * 23?", "Write a poem about rain, asap please.", "Fix `f(x)`; it must be of high quality."]
@@ -96,6 +99,15 @@ def test_long_prompts_are_not_kept(counting):
     for _ in range(2):
         remembering.rows([Request(text="x" * (LONGEST + 1))])
     assert len(counting.asked) == 2
+
+
+def test_a_copy_of_an_engine_decides_alike_and_holds_no_prompt():
+    engine = pool_engine()
+    chosen = engine.decide("Tell me of zebras.").model
+    pickled = pickle.dumps(engine)
+    assert b"zebras" not in pickled
+    for twin in (copy.deepcopy(engine), pickle.loads(pickled)):  # noqa: S301  (our own)
+        assert twin.decide("Tell me of zebras.").model == chosen
 
 
 def test_threads_find_what_one_finds():

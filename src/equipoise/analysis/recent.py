@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Self
 
 from equipoise.analysis.analyzer import Analyzer, as_asked
 from equipoise.types import Features, Request
@@ -22,6 +23,10 @@ class Recent:
     def __init__(self, analyzer: Analyzer, needs: frozenset[str]) -> None:
         self.analyzer, self.needs = analyzer, needs
         self._kept: OrderedDict[tuple[str, str], Features] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Analyzer, frozenset[str]]]:
+        """A copy remembers nothing: pickled, prompts would leave the process."""
+        return type(self), (self.analyzer, self.needs)
 
     def rows(self, requests: Sequence[Request]) -> list[Features]:
         """By request, bit for bit what the analyzer finds."""
