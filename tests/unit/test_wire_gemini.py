@@ -143,6 +143,30 @@ def test_settings_become_a_configuration() -> None:
     assert GEMINI.read(made).n == 2
 
 
+@pytest.mark.parametrize(
+    ("name", "sent"), [("1c_ssl", "_eq_1c_ssl"), ("-f", "_eq_-f"), ("_f", "_f"), ("_eq_f", "_eq_f")]
+)
+def test_a_function_whose_name_begins_as_gemini_refuses_has_another_there_and_its_own_in_answers(
+    name: str, sent: str
+) -> None:
+    made = from_chat(
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call("a", name, "{}")]},
+        {"role": "tool", "tool_call_id": "a", "content": "1"},
+        tools=[{"type": "function", "function": {"name": name}}],
+        tool_choice={"type": "function", "function": {"name": name}},
+    )
+    assert made["tools"] == [{"functionDeclarations": [{"name": sent}]}]
+    assert made["toolConfig"]["functionCallingConfig"]["allowedFunctionNames"] == [sent]
+    assert made["contents"][1]["parts"][0]["functionCall"]["name"] == sent
+    assert made["contents"][2]["parts"][0]["functionResponse"]["name"] == sent
+    content = {"role": "model", "parts": [{"functionCall": {"name": sent, "args": {}}}]}
+    answer = {"candidates": [{"content": content, "finishReason": "STOP"}], "responseId": "r"}
+    [whole] = GEMINI.answer_to_chat(answer)["choices"][0]["message"]["tool_calls"]
+    pieces = put_together(decoded("gemini", events_of(frame(orjson.dumps(answer))))[0])["calls"]
+    assert whole["function"]["name"] == pieces[0]["name"] == name
+
+
 def test_results_say_which_function_they_are_of() -> None:
     made = from_chat(
         {"role": "user", "content": "q"},

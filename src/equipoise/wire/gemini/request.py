@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -50,6 +51,9 @@ SETTINGS: Mapping[str, str] = {
     "logprobs": "responseLogprobs",
     "top_logprobs": "logprobs",
 }
+# Gemini refuses the whole request over a function whose name begins with a digit, as others take it.
+_BEGINS_WELL = re.compile(r"[A-Za-z_]")
+_BEGUN = "_eq_"
 _MODES: Mapping[str, str] = {"auto": "AUTO", "required": "ANY", "none": "NONE"}
 _IN_CONFIG = frozenset(
     {*SETTINGS.values(), "maxOutputTokens", "stopSequences", "responseMimeType", "responseJsonSchema"}
@@ -126,11 +130,22 @@ def _model_to_chat(parts: list[Body], calls: list[tuple[str, str]], stem: str) -
     return message
 
 
+def _begun(name: str) -> str:
+    """The name of a function as Gemini takes it."""
+    return name if _BEGINS_WELL.match(name) else f"{_BEGUN}{name}"
+
+
+def _as_asked(name: str) -> str:
+    """The name that the client gave it."""
+    given = name.removeprefix(_BEGUN)
+    return name if _BEGINS_WELL.match(given) else given
+
+
 def call_to_chat(part: Body, made_id: str) -> Body:
     """A function call; the signature rides where Google's own OpenAI endpoint has it."""
     call = maybe_object(part, "functionCall")
     own_id = maybe_text(call, "id")
-    made = tool_call(own_id or made_id, text_of(call, "name"), arguments_text(maybe_object(call, "args")))
+    made = tool_call(own_id or made_id, _as_asked(text_of(call, "name")), arguments_text(maybe_object(call, "args")))
     if part.get("thoughtSignature"):
         made["extra_content"] = {"google": {"thought_signature": part["thoughtSignature"]}}
     return with_native(made, _NAME, {"id": own_id} if own_id else {})
@@ -269,7 +284,7 @@ def _turn(message: Body, names: dict[str, str], *, ids: bool) -> tuple[str, list
     parts += [_signed(_linked(url), picture) for picture, url in pictures_of(message)]
     for _, call in objects(maybe_list(message, "tool_calls"), "messages.tool_calls"):
         name, arguments = called_function(call)
-        names[str(call.get("id"))] = name
+        name = names[str(call.get("id"))] = _begun(name)
         own = {"id": str(call.get("id"))} if ids else native(call, _NAME)
         parts.append(_signed({"functionCall": {**own, "name": name, "args": arguments_object(arguments)}}, call))
     return "model", parts
@@ -345,7 +360,7 @@ def _tools_from_chat(chat: Body) -> Body:
         if tool.get("type") != "function":
             raise vendors_own(tool)
         function = maybe_object(tool, "function")
-        made: Body = {"name": text_of(function, "name", "tools.function.")}
+        made: Body = {"name": _begun(text_of(function, "name", "tools.function."))}
         if function.get("description"):
             made["description"] = function["description"]
         if function.get("parameters"):
@@ -354,7 +369,7 @@ def _tools_from_chat(chat: Body) -> Body:
     body: Body = {"tools": [*([{"functionDeclarations": declared}] if declared else []), *others]}
     choice = chat.get("tool_choice")
     if isinstance(choice, dict):
-        config = {"mode": "ANY", "allowedFunctionNames": [chosen_function(choice)]}
+        config = {"mode": "ANY", "allowedFunctionNames": [_begun(chosen_function(choice))]}
         body["toolConfig"] = {"functionCallingConfig": config}
     elif isinstance(choice, str) and choice in _MODES and declared:
         body["toolConfig"] = {"functionCallingConfig": {"mode": _MODES[choice]}}
