@@ -444,14 +444,16 @@ def chunks_from(pieces: list[tuple[Any, str]]) -> list[Body]:
     """Chunks as a vendor may send them: text, reasoning and calls in any order, calls even mixed up."""
     head = {"id": "c1", "object": "chat.completion.chunk", "created": 1, "model": "m"}
     deltas: list[Body] = [{"role": "assistant", "content": ""}]
-    seen: set[int] = set()
+    seen: dict[int, str] = {}
     for what, text in sorted(pieces, key=lambda p: isinstance(p[0], int)):
         if isinstance(what, str):
             deltas.append({what: text})
             continue
+        if seen.get(what, "").endswith("}"):
+            continue  # nothing can be added to an object
         part: Body = {"index": what, "function": {"arguments": text}}
-        if what not in seen:
-            seen.add(what)
+        seen[what] = seen.get(what, "") + text
+        if seen[what] == text:
             part |= {"id": f"call_{what}", "type": "function"}
             part["function"] = {"name": f"tool{what}", "arguments": text}
         deltas.append({"tool_calls": [part]})

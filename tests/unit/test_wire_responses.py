@@ -363,6 +363,28 @@ def test_events_are_numbered_and_items_end_where_they_began() -> None:
     assert all(i.get("status", "completed") == "completed" for i in whole["output"])
 
 
+def test_a_call_ends_before_the_next_begins() -> None:
+    """Agno knows one at a time, and lost the first of two."""
+    chunks = [
+        chunk(content="a"),
+        chunk(tool_calls=[{"index": 0, "id": "x", "function": {"name": "f", "arguments": '{"a"'}}]),
+        chunk(tool_calls=[{"index": 0, "function": {"arguments": ": 1}"}}]),
+        chunk(tool_calls=[{"index": 1, "id": "y", "function": {"name": "g", "arguments": "{}"}}]),
+        chunk(tool_calls=[{"index": 0, "function": {"arguments": " "}}]),
+        chunk(content="b"),
+        chunk("tool_calls"),
+    ]
+    events = [orjson.loads(e.data) for e in events_of(streamed("responses", chunks))]
+    edges = [e for e in events if e["type"].startswith("response.output_item")]
+    assert [(e["output_index"], e["type"].rpartition(".")[2]) for e in edges] == [
+        (number, edge) for number in range(4) for edge in ("added", "done")
+    ]
+    assert [i.get("arguments") for i in events[-1]["response"]["output"]] == [None, '{"a": 1}', "{}", None]
+    late = chunk(tool_calls=[{"index": 0, "function": {"arguments": "}"}}])
+    with pytest.raises(BadAnswer, match="after it has ended"):
+        streamed("responses", [*chunks[:4], late])
+
+
 @pytest.mark.parametrize(
     ("finish", "kind"), [("length", "incomplete"), ("content_filter", "incomplete"), ("stop", "completed")]
 )

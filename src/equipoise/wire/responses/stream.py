@@ -154,6 +154,7 @@ class Encoder:
         self._items: list[Body] = []
         self._open: _Item | None = None
         self._calls: dict[int, _Item] = {}
+        self._latest: _Item | None = None
         self._finish = "stop"
         self._usage: Body = {}
         self._begun: Body = {}
@@ -213,7 +214,8 @@ class Encoder:
         events = [] if self._base else self._begin({})
         events += self._leave()
         for call in self._calls.values():
-            events += self._ended(call)
+            if not self._is_over(call):
+                events += self._ended(call)
         counted = usage or chat_usage(self._usage)
         said = None if counted is None else usage_from_chat(counted, reasoning_tokens(self._usage.get("usage")))
         whole = self._whole(self._finish, said)
@@ -258,9 +260,11 @@ class Encoder:
         ]
 
     def _leave(self) -> list[bytes]:
-        item, self._open = self._open, None
+        """Ends what is open before another item begins: clients put together one at a time, as OpenAI sends them."""
+        call, item = self._latest, self._open
+        self._latest = self._open = None
         if item is None:
-            return []
+            return [] if call is None or not _is_whole(call.pieces) else self._ended(call)
         text = "".join(item.pieces)
         whole = dict(self._items[item.number])
         if item.field == "reasoning_content":
@@ -298,16 +302,21 @@ class Encoder:
                 raise BadAnswer(f"the answer has more than {MOST_ITEMS} tool calls")
             events = self._leave()
             made = call_item(str(part.get("id")), name_called(part), "", "in_progress", spaces=self._spaces)
-            self._calls[index] = _Item("arguments", len(self._items), made["id"])
+            self._calls[index] = self._latest = _Item("arguments", len(self._items), made["id"])
             self._items.append(made)
             number = self._calls[index].number
             events.append(self._event("response.output_item.added", output_index=number, item=made))
         call, text = self._calls[index], function.get("arguments")
-        if text:
+        if self._is_over(call) and (text or "").strip():
+            raise BadAnswer("a tool call goes on after it has ended")
+        if text and not self._is_over(call):
             call.pieces.append(text)
             place = {"item_id": call.item_id, "output_index": call.number}
             events.append(self._event("response.function_call_arguments.delta", **place, delta=text))
         return events
+
+    def _is_over(self, call: _Item) -> bool:
+        return bool(self._items[call.number]["status"] == "completed")
 
     def _ended(self, call: _Item) -> list[bytes]:
         arguments = "".join(call.pieces) or "{}"
@@ -322,6 +331,14 @@ class Encoder:
     def _event(self, kind: str, **fields: object) -> bytes:
         self._number += 1
         return frame(orjson.dumps({"type": kind, "sequence_number": self._number, **fields}), kind)
+
+
+def _is_whole(arguments: list[str]) -> bool:
+    """Whether it is an object, to which nothing can be added: servers may send pieces of several calls in turns."""
+    try:
+        return isinstance(orjson.loads("".join(arguments)), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 class _Item:
