@@ -149,7 +149,10 @@ async def test_a_model_that_always_fails_in_one_way_costs_no_answer(fault: str) 
     streams = fault.startswith("stream") or fault == "slow loris"
     works = [work(PROMPT, stream=streams) for _ in range(12)]
     attempts: list[Attempt] = []
-    settings = {"attempts_per_model": 1, "first_token_s": 1.0, "between_tokens_s": 1.0, "total_s": 3.0}
+    # Only what never ends of itself has to be given up soon; the others may take their time on a busy machine.
+    patience_s = 1.0 if "stall" in fault or fault == "slow loris" else 60.0
+    settings: dict[str, Any] = {"attempts_per_model": 1, "total_s": 3 * patience_s}
+    settings |= {"first_token_s": patience_s, "between_tokens_s": patience_s}
     async with over({"big": upstreams[:1], "small": upstreams[1:]}, **settings) as executor:
         done = await many(executor, works, attempts)
     assert [r.status for r, _ in done] == ["ok"] * len(works)
