@@ -320,6 +320,11 @@ async def test_a_connection_holds_what_there_is_room_for_to_the_byte(tmp_path: P
         assert room.left == 100
 
 
+async def test_there_is_always_room_for_one_body_that_may_be_sent(tmp_path: Path) -> None:
+    async with world(tmp_path, server={"port": 0, "max_body_bytes": 2_000_000, "max_bodies_bytes": 1000}) as gateway:
+        assert (await gateway.post(CHAT, say("Hello", metadata={"padding": "x" * 1_000_000})))[0] == 200
+
+
 async def test_bodies_together_get_no_more_room_than_there_is_and_give_it_back(tmp_path: Path) -> None:
     limits = {"port": 0, "max_body_bytes": 2_000_000, "max_bodies_bytes": 2_500_000}
     async with world(tmp_path, server=limits) as gateway:

@@ -141,8 +141,9 @@ def test_how_long_answers_are_is_remembered_over_a_reload_and_what_is_in_flight_
     assert one.standing().tokens_last_minute == 140 + 140
     allowances.limit({})
     allowances.limit(limits)
-    one.settle(held, ended(clock, 0.0, tokens=100))
-    assert one.standing().tokens_last_minute == 0
+    hold(one, decided(0.0))
+    one.settle(held, ended(clock, 0.0, tokens=500))
+    assert one.standing().tokens_last_minute == 150
 
 
 def test_vectors_are_not_taken_for_an_answer_that_has_tokens() -> None:
