@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo local test fuzz check docs clean
+.PHONY: demo local test fuzz lowest check docs clean
 
 $(VENV)/.base: pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
@@ -40,9 +40,16 @@ test: check  ## everything: style, types, layers, then the whole suite
 fuzz: $(VENV)/.dev  ## the property-based tests on new examples, not those of every run
 	EQUIPOISE_EXAMPLES=new OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -m hypothesis
 
+lowest:  ## the suite on the lowest versions that pyproject.toml allows, in an environment of its own
+	@test -x .lowest/bin/python || $(PYTHON) -m venv .lowest
+	@.lowest/bin/python -m pip install --quiet --upgrade pip
+	@sed '/^\[dependency-groups/q' pyproject.toml | grep -oE '[a-z-]+>=[0-9.]+' | sed 's/>=/==/' > .lowest/constraints.txt
+	@.lowest/bin/python -m pip install --quiet --constraint .lowest/constraints.txt --editable . --group dev
+	OMP_NUM_THREADS=1 .lowest/bin/python -m pytest -n 2
+
 docs: $(VENV)/.base
 	@$(BIN)/python -m pip install --quiet --editable '.[docs]'
 	$(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .lowest build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache
