@@ -217,6 +217,12 @@ def test_chat_becomes_items_and_nothing_is_stored_that_nobody_asked_to_store() -
     }
 
 
+def test_a_system_prompt_alone_is_what_is_asked() -> None:
+    made = from_chat({"role": "system", "content": "Say something."})
+    assert made["input"] == [{"type": "message", "role": "system", "content": "Say something."}]
+    assert "instructions" not in made
+
+
 def test_only_one_answer_at_a_time() -> None:
     with pytest.raises(Untranslatable):
         from_chat({"role": "user", "content": "q"}, n=2)

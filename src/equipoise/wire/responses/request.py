@@ -247,7 +247,8 @@ def from_chat(chat: Body) -> Body:
     body: Body = {k: chat[k] for k in (*_SAME, *_OPENAIS) if chat.get(k) is not None}
     messages = [m for _, m in objects(maybe_list(chat, "messages"), "messages")]
     body["input"] = [item for m in with_failures_said(settled(messages, IDS)) for item in _items(m)]
-    if body["input"] and messages[0].get("role") in SYSTEM_ROLES and isinstance(messages[0].get("content"), str):
+    told = bool(messages) and messages[0].get("role") in SYSTEM_ROLES and isinstance(messages[0].get("content"), str)
+    if told and len(body["input"]) > 1:  # OpenAI refuses to be asked nothing
         body["instructions"] = messages[0]["content"]
         del body["input"][0]
     limit = chat.get("max_completion_tokens") or chat.get("max_tokens")
