@@ -26,6 +26,7 @@ from hypothesis import strategies as st
 from equipoise.catalog import Catalog, default_catalog, notebook_pool
 from equipoise.catalog.known import family_capabilities, known_facts
 from equipoise.catalog.library import catalog_from
+from equipoise.catalog.models import Resolved
 from equipoise.errors import ConfigError, UnknownName
 from equipoise.types import Model, Price
 
@@ -218,6 +219,14 @@ def test_every_listed_name_can_be_looked_up_and_comes_back_under_itself(catalog:
     for name in catalog.names():
         assert catalog.get(name).name == name
         assert name in catalog
+
+
+def test_a_catalog_of_ones_own_models_takes_other_spellings_too() -> None:
+    mine = Catalog.of(
+        [Model(name="a", tier="local")], resolve=lambda name: Resolved("a", "x") if name == "x/a" else None
+    )
+    found = mine.get("x/a")
+    assert (found.name, found.provider, found.tier) == ("x/a", "x", "local") and "y/a" not in mine
 
 
 @pytest.mark.parametrize(

@@ -48,14 +48,14 @@ class Catalog:
             resolve: maps other spellings (dated ids, ``provider/model``) to names in ``models``.
         """
         if version is None:
-            return cls({}, "own").with_models(models)
+            return cls({}, "own", resolve).with_models(models)
         return cls(by_name(models), version, resolve)
 
     @classmethod
     def from_prices_file(cls, path: str | Path) -> Catalog:
         """Read a CSV with columns model, usd_per_1m_input, usd_per_1m_output or usd_per_call.
 
-        Optional columns: usd_per_1m_cached_input, provider, context_window, source.
+        Optional columns: the other prices of ``Price`` but for compute time, provider, context_window, source.
 
         Raises:
             TableError: one line that names the file and the line number.
