@@ -221,6 +221,19 @@ def test_every_listed_name_can_be_looked_up_and_comes_back_under_itself(catalog:
         assert name in catalog
 
 
+def test_a_new_output_price_is_that_of_answers_to_long_prompts_too() -> None:
+    price = Price(
+        usd_per_1m_input=1.0,
+        usd_per_1m_output=10.0,
+        usd_per_1m_cached_input=0.1,
+        long_from_tokens=200_000,
+        usd_per_1m_input_long=2.0,
+        usd_per_1m_output_long=15.0,
+    )
+    found = Catalog.of([Model(name="m", price=price)]).override("m", usd_per_1m_output=4.0).get("m").price
+    assert found == replace(price, usd_per_1m_output=4.0, usd_per_1m_output_long=None, source="given")
+
+
 def test_a_catalog_of_ones_own_models_takes_other_spellings_too() -> None:
     mine = Catalog.of(
         [Model(name="a", tier="local")], resolve=lambda name: Resolved("a", "x") if name == "x/a" else None

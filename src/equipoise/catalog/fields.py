@@ -87,9 +87,10 @@ def _check_price(model: Model) -> None:
 def _merged_price(model: Model, fields: Mapping[str, Any]) -> Price:
     source = fields.get("source", "given")
     if model.price is not None:
-        # Discounts and surcharges belonged to the old price: without new ones, all input costs the same.
-        cached = dict.fromkeys(_MAY_BE_UNKNOWN) if "usd_per_1m_input" in fields else {}
-        return replace(model.price, **{**cached, **fields, "source": source})
+        # Discounts and surcharges belonged to the old price: without new ones, all tokens cost the same.
+        old = _MAY_BE_UNKNOWN if "usd_per_1m_input" in fields else ("usd_per_1m_output_long",)
+        dropped = dict.fromkeys(old) if fields.keys() & {"usd_per_1m_input", "usd_per_1m_output"} else {}
+        return replace(model.price, **{**dropped, **fields, "source": source})
     token_prices = {"usd_per_1m_input", "usd_per_1m_output"}
     # Half a price would make the other half free without anyone having said so.
     if not token_prices <= fields.keys() and not {"usd_per_call", "usd_per_compute_s"} & fields.keys():
