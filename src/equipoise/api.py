@@ -172,7 +172,7 @@ def engine_from(config: Config, route: str = "auto", *, folder: Path = Path()) -
     if route not in config.routes:
         raise UnknownName("route", route, config.routes)
     chosen = config.routes[route]
-    models = routed(models_of(config))
+    models = routed(models_of(config), chosen)
     if not models:
         said = "the configuration names no models that answer; list them under 'models:', or write 'pool: notebook'"
         raise ConfigError(said)
@@ -252,9 +252,17 @@ def models_of(config: Config) -> list[Model]:
     return [_model(m) for m in config.models]
 
 
-def routed(models: Iterable[Model]) -> list[Model]:
-    """Those that a route chooses from: one that only makes embeddings is asked by its own name."""
-    return [m for m in models if m.capabilities != {"embeddings"}]
+def routed(models: Iterable[Model], route: RouteConfig) -> list[Model]:
+    """Those that a route chooses from: one that only makes embeddings is asked by its own name.
+
+    Raises:
+        ConfigError: the route names a model that is none of them.
+    """
+    able = {m.name: m for m in models if m.capabilities != {"embeddings"}}
+    for i, name in enumerate(route.models):
+        if name not in able:
+            raise ConfigError(str(UnknownName("model", name, able)), place=("models", i))
+    return [m for m in able.values() if not route.models or m.name in route.models]
 
 
 def _model(given: ModelConfig) -> Model:

@@ -317,6 +317,7 @@ class ChecksConfig(Strict):
 class RouteConfig(Strict):
     """A name that applications ask for instead of a model.
 
+    ``models``: of which it chooses one; of all, where none is named.
     ``best_of``: more candidates, each NAME*N: a model asked N times, whose most frequent answer is returned.
     ``decide_s``: longest that a router or policy that is not quick may take; then it is done without.
     ``affinity``: in a conversation, ``economic`` changes model only when that gains more than the lost
@@ -326,6 +327,7 @@ class RouteConfig(Strict):
 
     router: dict[str, Any] = {"type": "static"}
     policy: dict[str, Any] = {"type": "cost_aware"}
+    models: tuple[str, ...] = ()
     best_of: tuple[Annotated[str, AfterValidator(_several)], ...] = ()
     checks: ChecksConfig = ChecksConfig()
     constraints: ConstraintsConfig = ConstraintsConfig()

@@ -532,6 +532,27 @@ async def test_a_prompt_that_breaks_the_router_spoils_no_other(tmp_path: Path, m
         assert max(sizes) > 1, "some were decided together"
 
 
+async def test_a_route_that_names_its_models_goes_to_no_other(tmp_path: Path) -> None:
+    failing: set[str] = set()
+    wrong = Misbehaviour(status=500)
+    vendor = FakeServer(echo, misbehave=lambda number, body: wrong if body["model"] in failing else None)
+    hard = "Prove that there are infinitely many primes of the form 4n + 3, then generalise it."
+    routes = {"auto": {"policy": {"type": "quality_first"}}}
+    routes["small"] = {**routes["auto"], "models": [SMALL]}
+    async with world(tmp_path, vendor, routes=routes) as gateway:
+        for route, model in (("auto", LARGE), ("small", SMALL)):
+            _, _, headers = await gateway.post(CHAT, say(hard, model=route))
+            assert headers["x-equipoise-model"] == model
+        assert [c.model for c in gateway.record(headers).decision.candidates] == [SMALL]
+        failing.add(SMALL)
+        status, document, _ = await gateway.post(CHAT, say(hard, model="small"))
+        assert status == 502 and document["error"]["code"] == "provider_error"
+        status, document, _ = await gateway.post(CHAT, say("word " * 3000, model="small"))
+        assert (status, document["error"]["code"]) == (400, "context_length_exceeded")
+        status, _, _ = await gateway.post(CHAT, say("Hello", model=LARGE))
+        assert status == 200, "by its own name it can be asked"
+
+
 async def test_a_fallback_is_invisible_and_on_the_bill(tmp_path: Path) -> None:
     def down(number: int, body: Any) -> Misbehaviour | None:
         return Misbehaviour(status=503) if body["model"] == SMALL else None

@@ -113,6 +113,8 @@ def broken(change: Any) -> dict[str, Any]:
         (lambda d: d["routes"]["auto"].update(router={"type": "statc"}), "router:", "did you mean 'static'?"),
         (lambda d: d["routes"]["auto"].update(router={"file": "none.npz"}), "auto:", "none.npz"),
         (lambda d: d["routes"]["auto"].update(fallback=["nobody"]), "fallback:", "unknown model 'nobody'"),
+        (lambda d: d["routes"]["auto"].update(models=[SMALL, "nobody"]), "- nobody", "unknown model 'nobody'"),
+        (lambda d: d["routes"]["auto"].update(models=[SMALL], fallback=[LARGE]), "fallback:", f"model '{LARGE}'"),
         (lambda d: d["routes"]["auto"].update(constraints={"region": "eu"}), "region: eu", "regions: none"),
         (
             lambda d: d["routes"]["auto"].update(policy={"type": "cascade", "test": "reward"}),

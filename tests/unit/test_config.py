@@ -279,6 +279,16 @@ def test_a_model_that_only_embeds_stands_beside_routes_that_learn_from_a_table(t
         api.engine_from(config(tmp_path, "models: [{name: text-embedding-3-small}]\n"))
 
 
+def test_a_route_learns_of_the_models_that_it_names_and_chooses_among_them(tmp_path: Path) -> None:
+    write_small_table(tmp_path, n=120)
+    named = "{models: [colossus, bard], router: "
+    engine, _ = api.engine_from(config(tmp_path, LEARNED.replace("{router: ", named)), "table", folder=tmp_path)
+    engine.save(tmp_path / "r.npz")
+    assert [c.model for c in engine.decide(A_SUM).candidates] == ["bard", "colossus"]
+    engine, _ = api.engine_from(config(tmp_path, LEARNED.replace("{router: ", named)), "file", folder=tmp_path)
+    assert [c.model for c in engine.decide(A_SUM).candidates] == ["bard", "colossus"]
+
+
 def test_a_model_without_any_known_price_is_refused_where_costs_are_weighed(tmp_path: Path) -> None:
     given = "models: [{name: home-made, quality: {general: 0.5}}]\n"
     engine, _ = api.engine_from(config(tmp_path, given))

@@ -32,7 +32,7 @@ from equipoise.version import __version__
 
 Stamp = tuple[int, int, int]
 # Where in a route names of each kind stand.
-_PARTS = {"router": "router", "policy": "policy", "model": "fallback"}
+_PARTS = {"router": "router", "policy": "policy", "model": "fallback", "model of best_of": "best_of"}
 # The last word is no token of its own: only such a one has the tokenizer make ready what it splits words with.
 _WARM_UP = "What is the capital of France, and how many people live in Llanfairpwllgwyn?"
 # Some load what they need when they are first asked.
@@ -216,7 +216,7 @@ def _route(config: Config, name: str, models: list[Model], folder: Path, before:
     _check_checks(name, settings.checks, engine.policy)
     turn = {model: i for i, model in enumerate(settings.fallback)}
     # Who only judges answers nothing.
-    able = [m for m in routed(models) if m.name in met or m.name not in config.judges]
+    able = [m for m in routed(models, settings) if m.name in met or m.name not in config.judges]
     order = sorted(able, key=lambda m: turn.get(m.name, len(turn)))
     reason = "the router failed: the first model that can serve the request"
     plain = Plain(order, method="without_router", reason=reason, versions={"equipoise": __version__})
