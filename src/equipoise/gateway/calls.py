@@ -133,6 +133,8 @@ async def _decided(gateway: Gateway, call: Call, said: Steering) -> Decided:
 
 async def _within_budget(gateway: Gateway, call: Call, account: Account, found: Decided) -> Decided:
     """The decision, or where that would cost more than is left of the tenant's budget, a cheaper one."""
+    if account.budget is None:
+        return found
     left = account.left_usd
     if left <= 0.0:
         raise _over_budget(account, call, found)
@@ -184,8 +186,8 @@ def _work_of(call: Call, decision: Decision) -> Work:
 
 async def _lookup_of(call: Call, work: Work, decision: Decision) -> Lookup | None:
     """Where a request's answers are kept; None where they are not."""
-    cache, wishes = call.live.caches.get(call.target.name), _cache_control(call.incoming.http)
-    if cache is None or not call.said.cache or "no-store" in wishes:
+    cache = call.live.caches.get(call.target.name)
+    if cache is None or not call.said.cache or "no-store" in (wishes := _cache_control(call.incoming.http)):
         return None
     ask = await aside(work.size, ask_of, work, limits=repr(decision.constraints))
     tenant = call.incoming.caller.tenant
