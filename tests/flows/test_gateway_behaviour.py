@@ -95,6 +95,16 @@ async def test_of_those_who_ask_the_same_at_the_same_time_one_pays(tmp_path: Pat
         assert all(hit.overhead_s < hit.latency_s - 0.04 for hit in hits), "to wait is no work"
 
 
+async def test_an_answer_that_was_given_under_other_limits_is_not_given_again(tmp_path: Path) -> None:
+    vendor = FakeServer(echo)
+    async with world(tmp_path, vendor, routes=CACHED) as gateway:
+        found = []
+        for limit in ("1", "2", "1"):
+            _, _, headers = await gateway.post(CHAT, say("Hello"), x_equipoise_max_cost_usd=limit)
+            found.append(headers["x-equipoise-cache"])
+    assert found == ["miss", "miss", "exact"]
+
+
 async def test_streams_of_the_same_do_not_wait_for_each_other(tmp_path: Path) -> None:
     vendor = Held()
     async with world(tmp_path, vendor, routes=CACHED) as gateway:

@@ -117,6 +117,7 @@ async def test_when_little_is_left_a_cheaper_model_answers_and_then_none(tmp_pat
             dear = next(one for one in explained["decision"]["candidates"] if one["model"] == "dear")
             assert "0.1" in dear["refused"]
             assert (await gateway.post(CHAT, say("Prove it"), **mine))[0] == 429
+            assert (await gateway.post(CHAT, {"model": 5}, **mine))[0] == 429, "it is not even read"
             status, told, headers = await gateway.post(CHAT, {**say("Prove it"), "model": "cheap"}, **mine)
             assert (status, told["error"]["code"]) == (429, "budget_exceeded")
             # Codex goes on trying at other types, and it, opencode and Qwen Code sleep as long as they are told to.
@@ -302,6 +303,25 @@ async def test_limits_come_and_go_with_the_configuration(tmp_path: Path) -> None
             write(tmp_path, document)
             assert await gateway.gateway.reload() is None
             assert (await gateway.post(CHAT, say("Hello"), **mine))[0] == 200
+
+
+async def test_a_budget_that_goes_while_a_request_is_decided_again_counts_no_longer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url, server=REQUIRED, tenants=budget(1e-6))
+        async with serving(tmp_path, document) as gateway:
+            decide, limits = gateway.gateway.deciding.decide, list[Any]()
+
+            async def decide_while_reloading(target: Any, asked: Any, said: Any, *more: Any, **options: Any) -> Any:
+                limits.append(said.max_cost_usd)
+                if len(limits) == 2:
+                    gateway.gateway.allowances.limit({})
+                return await decide(target, asked, said, *more, **options)
+
+            monkeypatch.setattr(gateway.gateway.deciding, "decide", decide_while_reloading)
+            assert (await gateway.post(CHAT, say("Hello"), **key_of(gateway, "a")))[0] == 200
+            assert limits == [None, 1e-6]
 
 
 async def test_limits_of_a_tenant_without_a_key_are_told_of(tmp_path: Path) -> None:

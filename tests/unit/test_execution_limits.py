@@ -58,6 +58,10 @@ def test_settling_what_is_a_minute_old_changes_nothing() -> None:
     assert window.free_in(70.0, 10) == 0.0
     window.settle(second, 100)
     assert window.free_in(70.0, 10) == 0.0
+    window.take(70.0, 4)
+    for more in (100, -100):
+        window.settle(second, more)
+        assert window.total(70.0) == 4
 
 
 class Highest:
