@@ -232,6 +232,19 @@ async def test_a_prompt_that_fits_no_window_names_the_windows_and_its_length(tmp
         assert f"{SMALL} 2000" in message and f"{LARGE} 8000" in message
 
 
+async def test_a_prompt_is_too_long_also_where_what_would_hold_it_lacks_something_else(tmp_path: Path) -> None:
+    async with FakeServer(echo) as vendor:
+        document = settings(vendor.base_url)
+        document["models"][1]["capabilities"] = ["json"]
+        async with serving(tmp_path, document) as gateway:
+            tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+            status, told, _ = await gateway.post(CHAT, say("word " * 4000, tools=tools))
+            assert (status, code_of(told)) == (400, "context_length_exceeded")
+            assert f"{SMALL} 2000, {LARGE} lacks tools" in told["error"]["message"]
+            status, told, _ = await gateway.post(CHAT, say("word " * 4000, tools=tools), x_equipoise_region="eu")
+            assert code_of(told) == "no_model", "no shorter one could be served"
+
+
 @pytest.mark.parametrize("path", [CHAT, "/v1/messages", "/v1/responses"])
 async def test_agents_recognise_a_prompt_that_is_too_long_by_its_words(tmp_path: Path, path: str) -> None:
     """As Claude Code, pi and Continue look for them; only some read the code."""

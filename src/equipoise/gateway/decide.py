@@ -18,7 +18,7 @@ from equipoise.gateway.problems import CONTEXT_LENGTH, TOO_LONG, Problem
 from equipoise.gateway.serving import Named, Route, Target, TimedDecision, decided_by
 from equipoise.gateway.steering import Steering
 from equipoise.gateway.together import Together
-from equipoise.policy.constraints import UNKNOWN
+from equipoise.policy.constraints import UNKNOWN, lacking
 from equipoise.request import MOST_CHARACTERS, check_prompt
 from equipoise.storage.ids import new_id
 from equipoise.types import Constraints, Decision, Request, Warm
@@ -176,7 +176,7 @@ class Deciding:
             why = {"reason": str(found)} if isinstance(found, ContractError) else {}
             self._lines.failed("the router failed; deciding without it", found, route=target.name, **why)
             found, degraded = _plainly(target, request), True
-        return refusal(found, target) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
+        return refusal(found, target, request) if isinstance(found, NoModel) else Decided(found, took_s, degraded)
 
 
 def _unless_refused(found: Decided | Problem) -> Decided:
@@ -203,14 +203,15 @@ def _plainly(target: Target, request: Request) -> Decision | NoModel:
         return error
 
 
-def refusal(error: NoModel, target: Target) -> Problem:
-    """Why no model can serve a request: its length, where that is the reason for all, else each model's."""
-    models = target.plain.models
-    windows = {model.name: model.context_window for model in models if model.context_window is not None}
+def refusal(error: NoModel, target: Target, request: Request) -> Problem:
+    """Why no model can serve a request: its length, where a shorter one could be served, else each model's reason."""
+    lacks = {model.name: lacking(request.constraints, model) for model in target.plain.models}
+    windows = {model.name: model.context_window for model in target.plain.models if lacks[model.name] is None}
+    held = {name: window for name, window in windows.items() if window is not None}
     needed = error.input_tokens + error.output_tokens
-    if windows and len(windows) == len(models) and needed > max(windows.values()):
-        held = ", ".join(f"{name} {window}" for name, window in windows.items())
-        said = f"{TOO_LONG}: about {needed:.0f} tokens > {max(windows.values())} maximum, with its answer. "
-        said += f"No context window holds it ({held}); reduce the length of the messages"
+    if held and len(held) == len(windows) and needed > max(held.values()):
+        each = ", ".join(f"{name} {held[name]}" if name in held else f"{name} {lack}" for name, lack in lacks.items())
+        said = f"{TOO_LONG}: about {needed:.0f} tokens > {max(held.values())} maximum, with its answer. "
+        said += f"No context window holds it ({each}); reduce the length of the messages"
         return Problem(400, CONTEXT_LENGTH, said, param="messages")
     return Problem(400, error.code, " ".join(str(error).split()))

@@ -60,6 +60,11 @@ def _unable(limits: Constraints, model: Model, level: float, tokens: float) -> s
         return UNKNOWN
     if model.context_window is not None and tokens > model.context_window and model.capabilities != _VECTORS_ONLY:
         return f"needs about {tokens:.0f} tokens, context window {model.context_window}"
+    return lacking(limits, model)
+
+
+def lacking(limits: Constraints, model: Model) -> str | None:
+    """What the model lacks for such a request, however short."""
     if limits.capabilities and not limits.capabilities <= model.capabilities:
         return f"lacks {', '.join(sorted(limits.capabilities - model.capabilities))}"
     if limits.region is not None and all(d.region != limits.region for d in model.deployments):
