@@ -90,6 +90,24 @@ def test_llmrouter_score_arrays(tmp_path):
     assert sorted(table.datasets) == ["cluster-2", "test"]
 
 
+@pytest.mark.parametrize(("name", "split"), [("latest", None), ("routing-test-v2", ["test"]), ("constrained", None)])
+def test_a_files_name_tells_its_split_by_whole_words(tmp_path, name, split):
+    path = tmp_path / f"{name}.json"
+    path.write_text(json.dumps([{"question": "1+1?", "scores": {"a": 1.0, "b": 0.0}}]))
+    found = convert(path, format="llmrouter").split
+    assert (found if found is None else list(found)) == split
+
+
+def test_an_archive_of_more_files_than_are_read_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr("equipoise.tables.convert.MAX_FILES", 2)
+    path = tmp_path / "model_outputs_big_5shots.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for i in range(3):
+            archive.writestr(f"{i}.json", "[]")
+    with pytest.raises(TableError, match="more than 2 files in this archive"):
+        convert(path, format="mmlu-pro")
+
+
 def test_mmlu_pro_results_in_zip_and_json(tmp_path):
     folder = tmp_path / "mmlu"
     folder.mkdir()

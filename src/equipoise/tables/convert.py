@@ -9,6 +9,7 @@ import ast
 import io
 import json
 import os
+import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -290,7 +291,8 @@ def _llmrouter(path: Path) -> OutcomeTable:
     records: list[dict[str, Any]] = []
     queries: dict[tuple[str, ...], str] = {}
     for part in _parts(path, ".json", ".jsonl"):
-        split = next((s for s in ("train", "test", "validation") if s in part.stem.lower()), "")
+        words = re.split("[^a-z]+", part.stem.lower())
+        split = next((s for s in ("train", "test", "validation") if s in words), "")
         if kind_of(part) == "json":
             records.extend(_scored(part, split))
         else:
@@ -382,9 +384,11 @@ def _documents(path: Path) -> Iterator[tuple[str, bytes]]:
         yield str(path), path.read_bytes()
         return
     with zipfile.ZipFile(path) as archive:
-        for entry in archive.infolist()[:MAX_FILES]:
-            if not entry.filename.endswith(".json") or entry.filename.startswith("__MACOSX"):
-                continue
+        found = archive.infolist()
+        entries = [e for e in found if e.filename.endswith(".json") and not e.filename.startswith("__MACOSX")]
+        if len(entries) > MAX_FILES:
+            raise TableError(f"{path}: more than {MAX_FILES} files in this archive; convert it in parts")
+        for entry in entries:
             with archive.open(entry) as file:
                 raw = file.read(MAX_JSON_BYTES + 1)
             if len(raw) > MAX_JSON_BYTES:
