@@ -68,6 +68,10 @@ def model(*parts: Body) -> Body:
         ),
         # Google refuses what stands beside a reference, as Pydantic writes it of a field that has a description.
         ({"$ref": "#/$defs/x", "description": "d"}, {"anyOf": [{"$ref": "#/$defs/x"}], "description": "d"}),
+        (
+            {"allOf": [{"allOf": [{"properties": {"a": {}}}, {"type": "object"}], "required": ["a"]}], "title": "t"},
+            {"type": "object", "title": "t", "properties": {"a": {}}, "required": ["a"]},
+        ),
         ({"allOf": [{"$ref": "#/$defs/x"}], "title": "t"}, {"anyOf": [{"$ref": "#/$defs/x"}], "title": "t"}),
         ({"items": {"anyOf": [{"minLength": 1}, True]}}, {"items": {"anyOf": [{}, True]}}),
         ({"additionalProperties": False, "not": {"type": "null"}}, {"additionalProperties": False}),

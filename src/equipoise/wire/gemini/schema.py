@@ -58,12 +58,11 @@ def _flattened(schema: Body) -> Body:
     if not isinstance(every, list):
         return schema
     merged: Body = {}
-    for part in [*every, schema]:
-        if isinstance(part, dict):
-            properties = {**_mapping(merged.get("properties")), **_mapping(part.get("properties"))}
-            required = [*_listing(merged.get("required")), *_listing(part.get("required"))]
-            merged |= part
-            merged |= {k: v for k, v in (("properties", properties), ("required", required)) if v}
+    for part in [*(_flattened(part) for part in every if isinstance(part, dict)), schema]:
+        properties = {**_mapping(merged.get("properties")), **_mapping(part.get("properties"))}
+        required = [*_listing(merged.get("required")), *_listing(part.get("required"))]
+        merged |= part
+        merged |= {k: v for k, v in (("properties", properties), ("required", required)) if v}
     return merged
 
 
