@@ -147,6 +147,15 @@ def test_plain_wide_tables_with_costs_and_tokens(tmp_path):
     assert table.quality[1, 1] == 1.0 and math.isnan(table.quality[1, 0])
 
 
+def test_spaces_after_the_commas_of_a_wide_tables_header_are_no_part_of_a_models_name(tmp_path):
+    path = tmp_path / "wide.csv"
+    path.write_text("prompt, a, b, a:cost\nQ?,1,0,0.5\n")
+    assert convert(path, format="wide").models == ("a", "b")
+    path.write_text("prompt,a, a\nQ?,1,0\n")
+    with pytest.raises(TableError, match="row 1: .*'a'"):
+        convert(path, format="wide")
+
+
 def test_what_is_wrong_with_a_wide_table_is_told_by_the_row_of_its_file(tmp_path):
     head = ["prompt_id", "prompt", "a", "b", "c"]
     path = write_csv(tmp_path / "t.csv", head, ["1", "Hi", 1, 1, 1], ["2", "Ho", 1, 1, 5], ["3", "", 1, 1, 1])

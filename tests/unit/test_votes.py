@@ -79,6 +79,7 @@ def test_prompts_of_one_group_stay_together() -> None:
         (vote("C"), r"row 2: winner is 'C'; write a, b or tie"),
         (vote(""), r"row 2: winner is empty; write a, b or tie"),
         (vote(prompt=" "), r"row 2: prompt is empty"),
+        (vote(a="same", b="same "), r"row 2: model_b 'same ' has spaces around it; take them off"),
         (vote(a="same", b="same"), r"row 2: model_a and model_b are both 'same'; .* remove the row"),
         (vote(prompt="x" * 1_000_001), r"row 2: the prompt is longer than 1 MB"),
     ],

@@ -236,7 +236,7 @@ def _melted(
     }
     keep = ~np.isnan(values["quality"])
     columns: dict[str, Any] = {name: np.repeat(text, len(models))[keep] for name, text in long.items()}
-    columns["model"] = np.tile(np.array(models, dtype=object), n)[keep]
+    columns["model"] = np.tile(np.array([m.strip() for m in models], dtype=object), n)[keep]
     columns |= {name: cell[keep] for name, cell in values.items()}
     return columns | {"row": np.repeat(np.arange(n), len(models))[keep]}
 

@@ -231,16 +231,14 @@ def _control_characters(rows: Rows) -> Iterator[Problem]:
 
 
 def _spaces_around(rows: Rows) -> Iterator[Problem]:
-    """Of names, which would be two names where only some have them."""
     for column in ("model", "dataset"):
-        value: Coded = getattr(rows, column)
-        yield Problem(
-            "space_around",
-            "a name has spaces around it",
-            value.rows_where(lambda text: text != text.strip()),
-            partial(_has_spaces_around, column, value),
-            "take them off",
-        )
+        yield spaces_around(column, getattr(rows, column))
+
+
+def spaces_around(column: str, names: Coded) -> Problem:
+    """The rows in which a name has spaces around it: it would be two names where only some have them."""
+    about, spaced = "a name has spaces around it", names.rows_where(lambda text: text != text.strip())
+    return Problem("space_around", about, spaced, partial(_has_spaces_around, column, names), "take them off")
 
 
 def _long_prompts(rows: Rows) -> Iterator[Problem]:

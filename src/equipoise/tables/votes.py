@@ -13,7 +13,7 @@ import numpy as np
 
 from equipoise.errors import TableError
 from equipoise.tables.columns import Coded, coded, quoted
-from equipoise.tables.rows import VOTE_COLUMNS, Problem, empty_cells, is_long
+from equipoise.tables.rows import VOTE_COLUMNS, Problem, empty_cells, is_long, spaces_around
 from equipoise.tables.sources import columns_of, csv_header, json_records, kind_of, parquet_columns
 from equipoise.types import Bools, Floats, Ints, Strings
 
@@ -93,7 +93,7 @@ class VoteRows:
 
     def problems(self) -> Iterator[Problem]:
         """What is wrong, one problem per kind."""
-        for check in (_empty_cells, _long_prompts, _unknown_winners, _same_models, _many_groups):
+        for check in (_empty_cells, _spaces_around, _long_prompts, _unknown_winners, _same_models, _many_groups):
             for problem in check(self):
                 if len(problem.rows):
                     yield problem
@@ -195,6 +195,11 @@ def _empty_cells(rows: VoteRows) -> Iterator[Problem]:
     }
     for column, mend in mends.items():
         yield empty_cells(column, getattr(rows, column), mend)
+
+
+def _spaces_around(rows: VoteRows) -> Iterator[Problem]:
+    for column in ("model_a", "model_b"):
+        yield spaces_around(column, getattr(rows, column))
 
 
 def _long_prompts(rows: VoteRows) -> Iterator[Problem]:
