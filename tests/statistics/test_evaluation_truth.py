@@ -126,6 +126,17 @@ def test_of_models_that_are_equally_good_the_cheapest_is_the_best_single_one() -
     assert at_best is not None and at_best.saving == pytest.approx(0.0, abs=1e-3)
 
 
+def test_a_coin_is_flipped_with_the_better_of_equally_cheap_models() -> None:
+    table = made_table(prompts=400, models=3)
+    quality, cost = table.quality.copy(), table.cost_usd.copy()
+    quality[:, 0], cost[:, 0] = 0.0, cost[:, 1]
+    table = replace(table, quality=quality, cost_usd=cost)
+    results = evaluate(table, routers=["subject"], **{**QUICK, "seeds": 1})
+    at_best, alone = results.router("subject").at_best_quality, results.baselines["single_models"]
+    middle = next(single["quality"] for single in alone if single["model"] == "m1")
+    assert at_best is not None and at_best.random_quality >= middle > 0.2
+
+
 def test_holding_a_data_set_out_and_holding_a_model_out_keep_the_winner() -> None:
     table = made_table(prompts=1500, structure=0.2)
     by_dataset = evaluate(table, routers=["subject"], split="dataset", **QUICK)

@@ -189,6 +189,12 @@ def test_describe_counts_and_compares_on_shared_prompts(tmp_path):
     write_table(table, tmp_path / "t.csv")
 
 
+def test_of_equally_good_models_the_cheapest_is_the_best_single_one():
+    rows = [{"prompt_id": "p", "prompt": "w", "dataset": "d", "model": m, "quality": 1.0, "cost_usd": c}
+            for m, c in (("dear", 2.0), ("cheap", 1.0), ("unpriced", None))]  # fmt: skip
+    assert describe(OutcomeTable.from_rows(rows))["best_single"]["model"] == "cheap"
+
+
 def test_describe_of_a_table_without_costs_says_so():
     summary = describe(sound(cost_usd=None))
     assert summary["oracle"]["cost_usd"] is None and summary["models"][0]["cost_usd"] is None
