@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import json
 import re
 import threading
@@ -15,6 +16,7 @@ from multidict import CIMultiDict
 
 from equipoise.aside import LARGE_BYTES
 from equipoise.gateway.health import tell_warnings
+from equipoise.providers import gguf
 from equipoise.storage.journal import Journal
 from equipoise.storage.keys import PREFIX
 from equipoise.storage.redact import redact
@@ -643,6 +645,24 @@ async def test_which_key_is_missing_is_told_in_the_log_and_to_no_client(
             assert told["error"]["message"].endswith("the gateway cannot call it; its log says why")
         reasons = [line["reason"] for line in gateway.lines if line["event"] == "a provider cannot be called"]
         assert len(reasons) == 2 and all("such" in reason.lower() for reason in reasons)
+
+
+async def test_where_a_local_model_lies_that_does_not_start_is_told_in_the_log_and_to_no_client(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worker, file = tmp_path / "worker.py", tmp_path / "secret.gguf"
+    for written in (worker, file):
+        written.write_text("")
+    monkeypatch.setattr(gguf, "_WORKER", worker)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: object())
+    document = settings("http://127.0.0.1:9/v1")
+    for model in document["models"]:
+        model["deployments"] = [{"provider": "gguf", "options": {"path": str(file)}}]
+    async with serving(tmp_path, document) as gateway:
+        status, told, _ = await gateway.post(CHAT, say("Hello"))
+        assert status == 502 and file.name not in str(told)
+        (reason,) = [line["reason"] for line in gateway.lines if line["event"] == "a provider cannot be called"]
+        assert str(file) in reason
 
 
 async def test_health_and_readiness(tmp_path: Path) -> None:

@@ -442,6 +442,7 @@ def test_a_stream_of_all_kinds_of_blocks_goes_there_and_back() -> None:
     assert signed == ["c2ln"]
     starts = [e["content_block"]["type"] for e in again if e["type"] == "content_block_start"]
     assert starts == ["thinking", "redacted_thinking", "text", "tool_use"]
+    assert HIDDEN in [e.get("content_block") for e in again], "without the number that it has in chat"
     assert [e["index"] for e in again if e["type"] == "content_block_stop"] == [0, 1, 2, 3]
     assert again[-2]["usage"]["cache_read_input_tokens"] == 90
 
