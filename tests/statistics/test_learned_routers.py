@@ -16,6 +16,7 @@ from equipoise.numerics.roster import Roster
 from equipoise.registry import make_router
 from equipoise.types import FeatureBatch, Model, Outcomes, Votes
 from tests.contracts.conftest import make_batch
+from tests.contracts.test_router_contract import ROUTERS, fitted
 
 D = 16
 
@@ -260,3 +261,8 @@ def test_fifty_answers_tell_of_kinds_that_were_hardly_asked_where_known_models_s
             asked_well.append(expected_scores(known, chosen, kind)[first] - chance[:, j])
     error = [float(np.sqrt(np.mean(np.square(off)))) for off in (alone, together, asked_well)]
     assert error[1] < 0.7 * error[0] and error[2] < 0.95 * error[1]
+
+
+def test_every_router_that_learns_from_prompts_is_guarded_against_unknown_kinds() -> None:
+    unguarded = {name for name in ROUTERS if "novelty/transfer" not in fitted(name, n=600).state().arrays}
+    assert unguarded == {"static"}, "its contract of unknown kinds is skipped for one without a guard"

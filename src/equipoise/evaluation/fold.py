@@ -273,7 +273,8 @@ class Fold:
     def _climbed(self, done: Climb) -> Method:
         k = len(self.split.calibrate)
         seen, tested = (done.played.prompts(part) for part in (slice(k), slice(k, None)))
-        method = self.method(tested.model.astype(np.uint8), seen.quality.mean(axis=1), seen.cost_usd.mean(axis=1))
+        choices = tested.model.astype(np.min_scalar_type(tested.model.max(initial=0)))
+        method = self.method(choices, seen.quality.mean(axis=1), seen.cost_usd.mean(axis=1))
         return replace(method, paid=tested, fit_s=done.fit_s, decide_s=done.decide_s)
 
     def baselines(self) -> dict[str, Method]:
